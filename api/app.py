@@ -1,0 +1,60 @@
+"""The Litestar application: controllers, errors and the lifespan of the runtime."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+
+from litestar import Litestar
+from litestar.di import Provide
+from litestar.exceptions import HTTPException
+from litestar.middleware import DefineMiddleware
+
+from api import openapi
+from api.auth import BearerAuthentication
+from api.controllers.auth import AuthController
+from api.controllers.documents import DocumentController
+from api.controllers.health import HealthController
+from api.controllers.search import SearchController
+from api.deps import provide_runtime
+from api.errors import answer_framework_error, answer_known_error, answer_unforeseen_error
+from api.request_ids import send_request_id
+from api.tokens import Tokens
+from pipeline.errors import SluiceError
+from pipeline.runtime import open_runtime
+from pipeline.settings import Settings
+
+MAX_JSON_BYTES = 1024 * 1024
+
+
+def create_app(settings: Settings) -> Litestar:
+    """Build the application; nothing connects before the first request that needs it.
+
+    Raises SettingsError where JWT_SECRET or DATABASE_URL is missing.
+    """
+    tokens = Tokens(settings.signing_secret, timedelta(minutes=settings.jwt_ttl_minutes))
+    _ = settings.sqlalchemy_url  # refuses to start without a database
+
+    @asynccontextmanager
+    async def run_runtime(app: Litestar) -> AsyncIterator[None]:
+        async with open_runtime(settings, database_timeout_seconds=settings.database_timeout_seconds) as runtime:
+            runtime.changes.start()
+            app.state.runtime = runtime
+            app.state.tokens = tokens
+            yield
+
+    return Litestar(
+        route_handlers=[AuthController, DocumentController, SearchController, HealthController],
+        lifespan=[run_runtime],
+        dependencies={"runtime": Provide(provide_runtime)},
+        middleware=[DefineMiddleware(BearerAuthentication, exclude_from_auth_key="public")],
+        exception_handlers={
+            SluiceError: answer_known_error,
+            HTTPException: answer_framework_error,
+            Exception: answer_unforeseen_error,
+        },
+        before_send=[send_request_id],
+        request_max_body_size=MAX_JSON_BYTES,
+        openapi_config=openapi.CONFIG,
+        # Our own handlers log what needs a log line; Litestar's would print bodies.
+        logging_config=None,
+    )

@@ -1,0 +1,1 @@
+"""One file an area; the contract in short words."""

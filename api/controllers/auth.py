@@ -1,0 +1,45 @@
+"""Accounts and tokens."""
+
+import msgspec
+from litestar import Controller, get, post
+from litestar.datastructures import State
+from litestar.params import JSONBody
+
+from api.auth import PUBLIC, UserRequest
+from api.deps import RuntimeDependency
+from api.schemas import Credentials, Registration
+from api.tokens import Tokens
+from pipeline import accounts
+from pipeline.types import Account
+
+
+class AccessToken(msgspec.Struct):
+    """A token for the `Authorization` header, valid for `expires_in` seconds."""
+
+    access_token: str
+    token_type: str
+    expires_in: int
+
+
+class AuthController(Controller):
+    """Register, log in, see oneself."""
+
+    path = "/v1"
+    tags = ("Accounts",)
+
+    @post("/auth/register", opt=PUBLIC, summary="Open an account")
+    async def register(self, data: JSONBody[Registration], runtime: RuntimeDependency) -> Account:
+        """Open an account; 409 where the address has one."""
+        return await accounts.register(runtime, data.email, data.password)
+
+    @post("/auth/login", opt=PUBLIC, status_code=200, summary="Get a token")
+    async def login(self, data: JSONBody[Credentials], runtime: RuntimeDependency, state: State) -> AccessToken:
+        """Return a token; 401 for a wrong password and an unknown address alike."""
+        account = await accounts.authenticate(runtime, data.email, data.password)
+        tokens: Tokens = state.tokens
+        return AccessToken(tokens.issue(account.id), "bearer", int(tokens.lifetime.total_seconds()))
+
+    @get("/users/me", summary="Whose token is this?")
+    async def me(self, request: UserRequest, runtime: RuntimeDependency) -> Account:
+        """Return the caller's account."""
+        return await accounts.get_account(runtime, request.user)

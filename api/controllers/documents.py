@@ -1,0 +1,140 @@
+"""Documents: upload, watch, read, retry, delete."""
+
+import hashlib
+from typing import Annotated
+from urllib.parse import quote
+from uuid import UUID
+
+import msgspec
+from litestar import Controller, Response, delete, get, post
+from litestar.params import FromPath, HeaderParameter, QueryParameter
+from litestar.response import Stream
+
+from api.auth import UserRequest
+from api.deps import RuntimeDependency
+from api.multipart import receive_file
+from api.openapi import UploadOperation
+from api.preferences import parse_wait
+from pipeline import documents
+from pipeline.types import Document, DocumentPageList, DocumentText, Status
+
+POLL_AFTER_SECONDS = "1"
+
+
+class DocumentController(Controller):
+    """The caller's documents; a foreign id and an unknown id are the same 404."""
+
+    path = "/v1/documents"
+    tags = ("Documents",)
+
+    @post(
+        "/",
+        status_code=202,
+        summary="Upload a file",
+        request_max_body_size=None,
+        operation_class=UploadOperation,
+    )
+    async def upload(self, request: UserRequest, runtime: RuntimeDependency) -> Response[Document]:
+        """Accept a file for ingestion; the same bytes again are the same document."""
+        received = await receive_file(request, runtime.settings.max_upload_bytes)
+        with received.file:
+            document, is_duplicate = await documents.upload(runtime, request.user, received)
+        headers = {"Location": f"/v1/documents/{document.id}", **_polling_headers(document)}
+        if is_duplicate:
+            return Response(document, status_code=200, headers={**headers, "Deduplicated": "true"})
+        return Response(document, status_code=202, headers=headers)
+
+    @get("/", summary="List documents, newest first")
+    async def list_page(
+        self,
+        request: UserRequest,
+        runtime: RuntimeDependency,
+        status: Annotated[Status | None, QueryParameter(description="Only those of this status.")] = None,
+        limit: Annotated[int, QueryParameter(ge=1, le=100)] = 20,
+        cursor: Annotated[
+            str | None, QueryParameter(max_length=64, description="`next_cursor` of the page before.")
+        ] = None,
+    ) -> DocumentPageList:
+        """List the caller's documents, page by page."""
+        return await documents.list_page(runtime, request.user, status=status, limit=limit, cursor=cursor)
+
+    @get("/{document_id:uuid}", summary="See a document, or wait for its status to change")
+    async def show(
+        self,
+        request: UserRequest,
+        runtime: RuntimeDependency,
+        document_id: FromPath[UUID],
+        prefer: Annotated[
+            str | None,
+            HeaderParameter(name="Prefer", description="`wait=N`: hold up to N seconds for a change of status."),
+        ] = None,
+        if_none_match: Annotated[str | None, HeaderParameter(name="If-None-Match")] = None,
+    ) -> Response[Document | None]:
+        """Return a document; 304 where it is what `If-None-Match` names."""
+        wait = parse_wait(prefer)
+        if wait is None:
+            document = await documents.get(runtime, request.user, document_id)
+        else:
+            document = await documents.wait_for_change(runtime, request.user, document_id, wait)
+        etag = f'"{hashlib.sha256(msgspec.json.encode(document)).hexdigest()[:32]}"'
+        headers = {"ETag": etag, "Cache-Control": "private, no-cache", **_polling_headers(document)}
+        if wait is not None:
+            headers["Preference-Applied"] = f"wait={wait}"
+        if if_none_match and etag in [tag.strip().removeprefix("W/") for tag in if_none_match.split(",")]:
+            return Response(None, status_code=304, headers=headers)
+        return Response(document, headers=headers)
+
+    @get(
+        "/{document_id:uuid}/content",
+        summary="Download the original file",
+        media_type="application/octet-stream",
+    )
+    async def content(self, request: UserRequest, runtime: RuntimeDependency, document_id: FromPath[UUID]) -> Stream:
+        """Return the original bytes, as they were uploaded."""
+        document = await documents.get(runtime, request.user, document_id)
+        return Stream(
+            documents.read_content(runtime, request.user, document_id),
+            media_type=document.media_type,
+            headers={
+                "Content-Disposition": _attachment(document.filename),
+                "Content-Length": str(document.size_bytes),
+                # Somebody's HTML must never run as a page of ours.
+                "Content-Security-Policy": "sandbox",
+                "X-Content-Type-Options": "nosniff",
+            },
+        )
+
+    @get("/{document_id:uuid}/text", summary="Read a slice of the extracted text")
+    async def text(
+        self,
+        request: UserRequest,
+        runtime: RuntimeDependency,
+        document_id: FromPath[UUID],
+        start: Annotated[int, QueryParameter(ge=0, le=2**31 - 1)] = 0,
+        end: Annotated[int | None, QueryParameter(ge=0, le=2**31 - 1)] = None,
+    ) -> DocumentText:
+        """Return characters `start` to `end`; without `end`, to the end."""
+        return await documents.read_text(runtime, request.user, document_id, start, end)
+
+    @post("/{document_id:uuid}/retry", status_code=202, summary="Try a failed document again")
+    async def retry(
+        self, request: UserRequest, runtime: RuntimeDependency, document_id: FromPath[UUID]
+    ) -> Response[Document]:
+        """Queue a failed document again; 409 for any other."""
+        document = await documents.retry(runtime, request.user, document_id)
+        return Response(document, status_code=202, headers=_polling_headers(document))
+
+    @delete("/{document_id:uuid}", summary="Delete a document")
+    async def remove(self, request: UserRequest, runtime: RuntimeDependency, document_id: FromPath[UUID]) -> None:
+        """Delete a document at any status; it is gone from every answer at once."""
+        await documents.delete(runtime, request.user, document_id)
+
+
+def _polling_headers(document: Document) -> dict[str, str]:
+    return {} if document.status.is_terminal else {"Retry-After": POLL_AFTER_SECONDS}
+
+
+def _attachment(filename: str) -> str:
+    """Content-Disposition by RFC 6266: the name in UTF-8, and in ASCII for those who read only that."""
+    plain = filename.encode("ascii", "replace").decode().replace("\\", "_").replace('"', "_")
+    return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(filename, safe='')}"

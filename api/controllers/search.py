@@ -1,0 +1,38 @@
+"""Queries."""
+
+from time import perf_counter
+
+import msgspec
+from litestar import Controller, post
+from litestar.params import JSONBody
+
+from api.auth import UserRequest
+from api.deps import RuntimeDependency
+from api.schemas import SearchRequest
+from pipeline import search
+from pipeline.types import Passage
+
+
+class SearchResult(msgspec.Struct):
+    """The best passages, best first."""
+
+    passages: list[Passage]
+    took_ms: float
+
+
+class SearchController(Controller):
+    """Find passages."""
+
+    path = "/v1"
+    tags = ("Queries",)
+
+    @post("/search", status_code=200, summary="Find the passages that answer a query")
+    async def search(
+        self, request: UserRequest, data: JSONBody[SearchRequest], runtime: RuntimeDependency
+    ) -> SearchResult:
+        """Search the caller's documents, or some of them."""
+        started = perf_counter()
+        passages = await search.search(
+            runtime, request.user, data.query, top_k=data.top_k, document_ids=data.document_ids
+        )
+        return SearchResult(passages, round(1000 * (perf_counter() - started), 2))

@@ -1,0 +1,131 @@
+"""Every error as `application/problem+json` (RFC 9457), by one table."""
+
+from http import HTTPStatus
+from typing import Any
+
+import msgspec
+from litestar import Request, Response
+from litestar.exceptions import HTTPException, ValidationException
+
+from api.request_ids import get_request_id
+from pipeline.errors import (
+    Conflict,
+    DatabaseUnavailable,
+    FieldError,
+    IngestionError,
+    InvalidInput,
+    NotAuthenticated,
+    NotFound,
+    SluiceError,
+    TooLarge,
+    TooSlow,
+    Unavailable,
+    UnsupportedMedia,
+)
+from pipeline.logs import get_logger
+
+STATUS_OF_ERROR: dict[type[SluiceError], int] = {
+    TooLarge: 413,
+    UnsupportedMedia: 415,
+    InvalidInput: 422,
+    TooSlow: 408,
+    NotAuthenticated: 401,
+    NotFound: 404,
+    Conflict: 409,
+    Unavailable: 503,
+    IngestionError: 422,
+}
+"""The first class that fits counts, subclasses before their parents."""
+
+CODES = {
+    400: "bad_request",
+    404: "not_found",
+    405: "method_not_allowed",
+    413: "too_large",
+    415: "unsupported_media_type",
+    422: "invalid_input",
+}
+
+log = get_logger()
+
+
+class Problem(msgspec.Struct, omit_defaults=True):
+    """Body of every error."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    request_id: str
+    errors: list[FieldError] = []
+
+
+def answer_known_error(request: Request[Any, Any, Any], error: SluiceError) -> Response[Problem]:
+    """Answer an error of our own tree."""
+    status = next(status for kind, status in STATUS_OF_ERROR.items() if isinstance(error, kind))
+    headers: dict[str, str] = {}
+    errors: tuple[FieldError, ...] = ()
+    if isinstance(error, InvalidInput):
+        errors = error.errors
+    if isinstance(error, NotAuthenticated):
+        headers["WWW-Authenticate"] = "Bearer"
+    if isinstance(error, Unavailable):
+        headers["Retry-After"] = str(error.retry_after_seconds)
+    if isinstance(error, DatabaseUnavailable):
+        log.warning("database.unavailable", cause=repr(error.__cause__), request_id=get_request_id(request.scope))
+    return _answer(request, status, error.message, error.code, errors, headers)
+
+
+def answer_framework_error(request: Request[Any, Any, Any], error: HTTPException) -> Response[Problem]:
+    """Answer what Litestar refuses: unknown routes, wrong methods, bodies that do not fit."""
+    if isinstance(error, ValidationException) or error.status_code == HTTPStatus.BAD_REQUEST:
+        return _answer(request, 422, "The request does not fit. See `errors`.", "invalid_input", _find_problems(error))
+    status = error.status_code
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        return answer_unforeseen_error(request, error)
+    detail = {
+        404: "There is nothing at this address.",
+        405: "This address does not know this method.",
+        413: "The request is too large.",
+        415: "The request is of a type that is not read here.",
+    }.get(status, HTTPStatus(status).phrase)
+    return _answer(request, status, detail, CODES.get(status, "error"), headers=dict(error.headers or {}))
+
+
+def answer_unforeseen_error(request: Request[Any, Any, Any], error: Exception) -> Response[Problem]:
+    """Answer a bug: the log has all of it, the caller the id under which to find it."""
+    request_id = get_request_id(request.scope)
+    log.error("request.crashed", request_id=request_id, path=request.url.path, exc_info=error)
+    detail = "Something went wrong on our side. Report the request_id."
+    return _answer(request, 500, detail, "internal_error")
+
+
+def _find_problems(error: HTTPException) -> tuple[FieldError, ...]:
+    extra = error.extra if isinstance(error.extra, list) else []
+    problems = tuple(
+        FieldError(str(item.get("key") or "body"), str(item.get("message") or "does not fit"))
+        for item in extra
+        if isinstance(item, dict)
+    )
+    return problems or (FieldError("body", "is not what this address reads"),)
+
+
+def _answer(
+    request: Request[Any, Any, Any],
+    status: int,
+    detail: str,
+    code: str,
+    errors: tuple[FieldError, ...] = (),
+    headers: dict[str, str] | None = None,
+) -> Response[Problem]:
+    problem = Problem(
+        type="about:blank",
+        title=HTTPStatus(status).phrase,
+        status=status,
+        detail=detail,
+        code=code,
+        request_id=get_request_id(request.scope),
+        errors=list(errors) or ([FieldError("body", detail)] if status == HTTPStatus.UNPROCESSABLE_ENTITY else []),
+    )
+    return Response(problem, status_code=status, headers=headers, media_type="application/problem+json")

@@ -1,0 +1,14 @@
+"""`uvicorn api.main:app`: the API, built from the environment."""
+
+import sys
+
+from api.app import create_app
+from pipeline.logs import configure_logging
+from pipeline.settings import SettingsError, load_settings
+
+try:
+    settings = load_settings()
+    configure_logging(settings.log_level)
+    app = create_app(settings)
+except SettingsError as error:
+    sys.exit(f"sluice api: {error}")

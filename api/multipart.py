@@ -1,0 +1,102 @@
+"""Reading the one file of a multipart body as it arrives: memory stays flat, and everything is counted."""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
+
+from litestar.exceptions import InternalServerException
+from multipart import MultipartError, MultipartSegment, PushMultipartParser, parse_options_header
+
+from api.auth import UserRequest
+from pipeline.errors import FieldError, InvalidInput, TooSlow, UnsupportedMedia
+from pipeline.types import ReceivedFile
+from pipeline.uploads import Receiver
+
+FIELD = "file"
+PIECE_SECONDS = 30.0
+"""Longest silence within an upload."""
+UPLOAD_SECONDS = 600.0
+"""Longest upload."""
+
+
+async def receive_file(request: UserRequest, max_bytes: int) -> ReceivedFile:
+    """Read the part `file` of a multipart body into a temporary file; the caller closes it.
+
+    Raises InvalidInput for a body that is not one file with a name, TooLarge over `max_bytes`, UnsupportedMedia
+    for a format that is not ours, TooSlow for a client that stalls.
+    """
+    async with aclosing(_read_pieces(request)) as pieces:
+        try:
+            async with asyncio.timeout(UPLOAD_SECONDS):
+                try:
+                    return await _receive(request, pieces, max_bytes)
+                except InvalidInput:
+                    await _drain(pieces, max_bytes)
+                    raise
+        except TimeoutError:
+            raise TooSlow("The upload took too long. Try again on a better connection.") from None
+
+
+async def _receive(request: UserRequest, pieces: AsyncIterator[bytes], max_bytes: int) -> ReceivedFile:
+    receiver: Receiver | None = None
+    try:
+        async for event in _parse(request, pieces):
+            if isinstance(event, MultipartSegment):
+                if receiver is not None or event.name != FIELD:
+                    raise _invalid("must be the only part")
+                if event.filename is None:
+                    raise _invalid("needs a file name")
+                receiver = Receiver(event.filename, event.content_type or "", max_bytes=max_bytes)
+            elif event and receiver:
+                await receiver.write(event)
+        if receiver is None:
+            raise _invalid("is missing")
+        return await receiver.finish()
+    except BaseException:
+        if receiver:
+            receiver.close()
+        raise
+
+
+async def _parse(request: UserRequest, pieces: AsyncIterator[bytes]) -> AsyncIterator[MultipartSegment | bytes | None]:
+    """Yield a part's headers, its bytes, None at its end, and so on."""
+    media_type, options = parse_options_header(request.headers.get("content-type", ""))
+    if media_type != "multipart/form-data":
+        raise UnsupportedMedia("Send the file as multipart/form-data with one part named file.")
+    try:
+        with PushMultipartParser(options.get("boundary", ""), max_header_count=16) as parser:
+            async for piece in pieces:
+                for event in parser.parse(piece):
+                    yield event
+    except (MultipartError, ValueError) as error:
+        raise InvalidInput("The multipart body is broken.", errors=(FieldError("body", str(error)),)) from error
+
+
+async def _read_pieces(request: UserRequest) -> AsyncGenerator[bytes]:
+    """Yield the body as it arrives; each piece must come within its time."""
+    stream = request.stream()
+    while True:
+        try:
+            async with asyncio.timeout(PIECE_SECONDS):
+                piece = await anext(stream, b"")
+        except TimeoutError:
+            raise TooSlow(f"Nothing arrived for {PIECE_SECONDS:g} seconds. Try again.") from None
+        except InternalServerException:
+            # Litestar's word for a client that hung up: nobody reads the answer, and nothing of ours is wrong.
+            raise InvalidInput("The upload was broken off.", code="aborted") from None
+        if not piece:
+            return
+        yield piece
+
+
+async def _drain(pieces: AsyncIterator[bytes], max_bytes: int) -> None:
+    """Read on for a while after a refusal: a client that is still sending would not see the answer."""
+    drained = 0
+    async for piece in pieces:
+        drained += len(piece)
+        if drained > max_bytes:
+            return
+
+
+def _invalid(problem: str) -> InvalidInput:
+    return InvalidInput(f"The part `{FIELD}` {problem}.", errors=(FieldError(FIELD, problem),))

@@ -1,0 +1,43 @@
+"""What clients send. Unknown fields are refused, and no string holds a NUL."""
+
+from typing import Annotated, Literal
+from uuid import UUID
+
+import msgspec
+
+NO_NUL = r"^[^\x00]*$"
+
+
+Email = Annotated[str, msgspec.Meta(min_length=1, max_length=254, pattern=NO_NUL)]
+MAX_PASSWORD_CHARACTERS = 1024
+
+
+class Registration(msgspec.Struct, forbid_unknown_fields=True):
+    """E-mail address and password of a new account."""
+
+    email: Email
+    password: Annotated[
+        str,
+        msgspec.Meta(
+            min_length=8,
+            max_length=MAX_PASSWORD_CHARACTERS,
+            pattern=NO_NUL,
+            description="At least 8 characters.",
+        ),
+    ]
+
+
+class Credentials(msgspec.Struct, forbid_unknown_fields=True):
+    """E-mail address and password of an account."""
+
+    email: Email
+    password: Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_PASSWORD_CHARACTERS, pattern=NO_NUL)]
+
+
+class SearchRequest(msgspec.Struct, forbid_unknown_fields=True):
+    """A question or a few words, and how many passages to return."""
+
+    query: Annotated[str, msgspec.Meta(min_length=1, max_length=4000, pattern=NO_NUL)]
+    top_k: Annotated[int, msgspec.Meta(ge=1, le=50)] = 8
+    document_ids: Annotated[list[UUID], msgspec.Meta(max_length=1000)] | None = None
+    mode: Literal["hybrid", "vector"] = "hybrid"

@@ -1,0 +1,70 @@
+"""Child processes that never outlive their parent."""
+
+import contextlib
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from time import monotonic
+from typing import IO
+
+PR_SET_PDEATHSIG = 1
+
+
+class Child:
+    """A process in a session of its own, so that a Ctrl-C at the terminal reaches its parent alone."""
+
+    def __init__(
+        self, name: str, command: Sequence[str], *, env: Mapping[str, str], cwd: Path, log: IO[bytes] | None
+    ) -> None:
+        self.name = name
+        self._command = command
+        self._env = dict(env)
+        self._cwd = cwd
+        self._log = log
+        self.process = self._start()
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(  # noqa: S603 - our own commands
+            self._command,
+            env=self._env,
+            cwd=self._cwd,
+            stdin=subprocess.DEVNULL,
+            stdout=self._log,
+            stderr=self._log,
+            start_new_session=True,
+            preexec_fn=_die_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509 - one thread here
+        )
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the process has not ended."""
+        return self.process.poll() is None
+
+    def restart(self) -> None:
+        """Start it again after it ended."""
+        self._kill_group()
+        self.process = self._start()
+
+    def terminate(self) -> None:
+        """Ask it to stop."""
+        if self.is_running:
+            self.process.terminate()
+
+    def wait_or_kill(self, deadline: float) -> None:
+        """Wait until `deadline` (monotonic) for its end, then kill all that is left of it."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(timeout=max(0.0, deadline - monotonic()))
+        self._kill_group()
+        self.process.wait()
+
+    def _kill_group(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+
+
+def _die_with_parent() -> None:
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)

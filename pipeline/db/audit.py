@@ -1,0 +1,28 @@
+"""The audit log: rows are only ever added, in the transaction of what they tell of."""
+
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from pipeline.db.models import AuditLog
+from pipeline.types import new_id
+
+
+class Event(StrEnum):
+    """What is audited."""
+
+    REGISTER = "user.register"
+    LOGIN = "user.login"
+    LOGIN_FAILED = "user.login_failed"
+    UPLOAD = "document.upload"
+    DELETE = "document.delete"
+    RETRY = "document.retry"
+    QUERY = "rag.query"
+
+
+async def record(session: AsyncSession, event: Event, actor: UUID | None, details: dict[str, Any]) -> None:
+    """Add a row. `details` holds no password, token or whole document."""
+    await session.execute(insert(AuditLog).values(id=new_id(), actor_user_id=actor, event_type=event, details=details))

@@ -1,0 +1,77 @@
+"""Original bytes, in slices, and extracted text, by page: memory stays flat whatever the size."""
+
+from collections.abc import Iterable
+from typing import BinaryIO
+from uuid import UUID
+
+from sqlalchemy import delete, func, insert, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from pipeline.db.models import DocumentPage, DocumentSlice
+from pipeline.types import DocumentText, PageText
+
+SLICE_BYTES = 1024 * 1024
+PAGES_AT_ONCE = 200
+
+
+async def write_original(session: AsyncSession, owner_id: UUID, document_id: UUID, file: BinaryIO) -> None:
+    """Store a file from its beginning."""
+    file.seek(0)
+    position = 0
+    while data := file.read(SLICE_BYTES):
+        await session.execute(
+            insert(DocumentSlice).values(owner_id=owner_id, document_id=document_id, position=position, data=data)
+        )
+        position += 1
+
+
+async def read_slice(session: AsyncSession, owner_id: UUID, document_id: UUID, position: int) -> bytes | None:
+    """Slice number `position` (from 0) of the original bytes; None behind the last."""
+    return await session.scalar(
+        select(DocumentSlice.data).where(
+            DocumentSlice.owner_id == owner_id,
+            DocumentSlice.document_id == document_id,
+            DocumentSlice.position == position,
+        )
+    )
+
+
+async def replace_text(session: AsyncSession, owner_id: UUID, document_id: UUID, pages: Iterable[PageText]) -> None:
+    """Store the extracted text in place of what was there."""
+    await session.execute(
+        delete(DocumentPage).where(DocumentPage.owner_id == owner_id, DocumentPage.document_id == document_id)
+    )
+    rows = [
+        {
+            "owner_id": owner_id,
+            "document_id": document_id,
+            "page": page.number,
+            "start": page.start,
+            "length": len(page.text),
+            "text": page.text,
+        }
+        for page in pages
+    ]
+    for first in range(0, len(rows), PAGES_AT_ONCE):
+        await session.execute(insert(DocumentPage), rows[first : first + PAGES_AT_ONCE])
+
+
+async def read_text(
+    session: AsyncSession, owner_id: UUID, document_id: UUID, start: int, end: int | None
+) -> DocumentText:
+    """Characters `start` to `end` of the extracted text; both are cut to what there is."""
+    of_document = (DocumentPage.owner_id == owner_id, DocumentPage.document_id == document_id)
+    page_end = DocumentPage.start + DocumentPage.length
+    length = await session.scalar(select(func.coalesce(func.max(page_end), 0)).where(*of_document)) or 0
+    start = min(start, length)
+    end = max(start, length if end is None else min(end, length))
+    pages = (
+        await session.execute(
+            select(DocumentPage.start, DocumentPage.text)
+            .where(*of_document, DocumentPage.start < end, page_end > start)
+            .order_by(DocumentPage.page)
+        )
+    ).all()
+    text = "".join(page.text for page in pages)
+    offset = start - pages[0].start if pages else 0
+    return DocumentText(text=text[offset : offset + end - start], start=start, end=end, length=length)

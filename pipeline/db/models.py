@@ -1,0 +1,224 @@
+"""The tables. `owner_id` leads the key of every owned table, so that they can be distributed by owner."""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+from pgvector.sqlalchemy import VECTOR
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    DateTime,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Index,
+    LargeBinary,
+    MetaData,
+    SmallInteger,
+    cast,
+    func,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from pipeline.types import Status
+
+INDEXED_DIMENSIONS = (384, 768, 1024)
+"""Vector lengths with an HNSW index; vectors of another length are searched exactly."""
+
+HNSW_OPTIONS = {"m": 16, "ef_construction": 64}
+
+
+class JobKind(StrEnum):
+    """What a job is about."""
+
+    DOCUMENT = "document"
+
+
+class Base(DeclarativeBase):
+    """Root of the mapped classes; names constraints so that migrations can refer to them."""
+
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+            "fk": "fk_%(table_name)s_%(referred_table_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+    type_annotation_map = {datetime: DateTime(timezone=True), dict[str, Any]: JSONB, bytes: LargeBinary}  # noqa: RUF012
+
+
+class User(Base):
+    """An account."""
+
+    __tablename__ = "users"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    email: Mapped[str] = mapped_column(unique=True)
+    """Lower case."""
+    password_hash: Mapped[str]
+    """argon2id, with its parameters."""
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class Document(Base):
+    """An uploaded file and what became of it. `status` is written by `pipeline.db.queue` alone."""
+
+    __tablename__ = "documents"
+    __table_args__ = (
+        Index(None, "owner_id", "sha256", unique=True),
+        CheckConstraint("status IN ('pending', 'processing', 'ready', 'failed')", name="status"),
+        CheckConstraint("(status = 'failed') = (error_code IS NOT NULL)", name="failed_has_reason"),
+    )
+
+    owner_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), primary_key=True)
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    """UUIDv7: newest last in key order."""
+    filename: Mapped[str]
+    """For display only; never a path."""
+    media_type: Mapped[str]
+    size_bytes: Mapped[int] = mapped_column(BigInteger)
+    sha256: Mapped[bytes]
+    status: Mapped[str] = mapped_column(server_default=Status.PENDING)
+    error_code: Mapped[str | None]
+    error_message: Mapped[str | None]
+    progress: Mapped[float] = mapped_column(server_default="0")
+    """Share of the work done, 0 to 1."""
+    attempts: Mapped[int] = mapped_column(SmallInteger, server_default="0")
+    """How often a worker has begun; attempts given back do not count."""
+    pages: Mapped[int | None]
+    pages_with_text: Mapped[int | None]
+    chunks: Mapped[int] = mapped_column(server_default="0")
+    chunks_reused: Mapped[int] = mapped_column(server_default="0")
+    """Chunks of the present version whose embedding was taken from the version before."""
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    updated_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    ingested_at: Mapped[datetime | None]
+
+
+def _to_document(*, name: str) -> ForeignKeyConstraint:
+    """Rule of the rows that go when their document goes."""
+    return ForeignKeyConstraint(
+        ["owner_id", "document_id"], ["documents.owner_id", "documents.id"], ondelete="CASCADE", name=name
+    )
+
+
+class DocumentSlice(Base):
+    """A slice of a document's original bytes, so that no process ever holds a whole file."""
+
+    __tablename__ = "document_slices"
+    __table_args__ = (_to_document(name="fk_document_slices_documents"),)
+
+    owner_id: Mapped[UUID] = mapped_column(primary_key=True)
+    document_id: Mapped[UUID] = mapped_column(primary_key=True)
+    position: Mapped[int] = mapped_column(primary_key=True)
+    """0, 1, 2, …"""
+    data: Mapped[bytes]
+
+
+class DocumentPage(Base):
+    """Text of a page. The texts of all pages, one after the other, are the extracted text."""
+
+    __tablename__ = "document_pages"
+    __table_args__ = (_to_document(name="fk_document_pages_documents"),)
+
+    owner_id: Mapped[UUID] = mapped_column(primary_key=True)
+    document_id: Mapped[UUID] = mapped_column(primary_key=True)
+    page: Mapped[int] = mapped_column(primary_key=True)
+    """Counts from 1."""
+    start: Mapped[int]
+    """Where the page begins in the extracted text, in characters."""
+    length: Mapped[int]
+    """In characters."""
+    text: Mapped[str]
+
+
+class Chunk(Base):
+    """A passage of a document and its embedding."""
+
+    __tablename__ = "chunks"
+    __table_args__ = (
+        _to_document(name="fk_chunks_documents"),
+        Index(None, "owner_id", "document_id", "ordinal", unique=True),
+    )
+
+    owner_id: Mapped[UUID] = mapped_column(primary_key=True)
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    document_id: Mapped[UUID]
+    ordinal: Mapped[int]
+    """0 … n-1 within its document."""
+    page: Mapped[int]
+    page_end: Mapped[int]
+    start: Mapped[int]
+    """Character offsets into the extracted text: `text` is exactly that slice."""
+    end: Mapped[int]
+    text: Mapped[str]
+    model: Mapped[str]
+    """Embedding model that made the vector."""
+    embedding: Mapped[Any] = mapped_column(VECTOR())
+    """Unit length; of any dimension, so that models can change."""
+
+
+def _embedding_index(dimension: int) -> Index:
+    """HNSW index over the vectors of one length; a vector column without a length cannot have one."""
+    expression = cast(Chunk.embedding, VECTOR(dimension)).label("vector")
+    return Index(
+        f"ix_chunks_embedding_{dimension}",
+        expression,
+        postgresql_using="hnsw",
+        postgresql_with=HNSW_OPTIONS,
+        postgresql_ops={"vector": "vector_cosine_ops"},
+        postgresql_where=func.vector_dims(Chunk.embedding) == dimension,
+    )
+
+
+EMBEDDING_INDEXES = tuple(_embedding_index(dimension) for dimension in INDEXED_DIMENSIONS)
+
+
+class Job(Base):
+    """Work to be done, and who does it: the queue. The row goes when the work is done.
+
+    No foreign key: on a distributed PostgreSQL this narrow table stays local while the data spreads.
+    """
+
+    __tablename__ = "jobs"
+
+    owner_id: Mapped[UUID] = mapped_column(primary_key=True)
+    kind: Mapped[str] = mapped_column(primary_key=True)
+    subject_id: Mapped[UUID] = mapped_column(primary_key=True)
+    """What the job is about, for example the document."""
+    turn: Mapped[int] = mapped_column(BigInteger)
+    """Place in the queue: an owner's n-th waiting job goes before anybody's n+1-th."""
+    queued_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    available_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    """Not claimed before; later than `queued_at` after a failure."""
+    lease_token: Mapped[UUID | None]
+    """Set while a worker holds the job; every write of that worker names it."""
+    lease_until: Mapped[datetime | None]
+    """By the database's clock."""
+    failures: Mapped[int] = mapped_column(SmallInteger, server_default="0")
+    """Attempts that ended with an error worth another try."""
+    crashes: Mapped[int] = mapped_column(SmallInteger, server_default="0")
+    """Attempts whose worker went silent."""
+
+
+Index("ix_jobs_waiting", Job.turn, Job.queued_at, postgresql_where=Job.lease_token.is_(None))
+Index("ix_jobs_leased", Job.lease_until, postgresql_where=Job.lease_token.is_not(None))
+Index("ix_jobs_owner_turn", Job.owner_id, Job.turn)
+
+
+class AuditLog(Base):
+    """Who did what, when. Rows are only ever added."""
+
+    __tablename__ = "audit_logs"
+    __table_args__ = (Index(None, "actor_user_id", "created_at"),)
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    actor_user_id: Mapped[UUID | None]
+    """Null where no account is known, as for a failed login with an unknown address."""
+    event_type: Mapped[str]
+    details: Mapped[dict[str, Any]]
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())

@@ -1,0 +1,84 @@
+"""Connections and transactions, and the one place that knows how "the database is away" looks."""
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+
+import asyncpg
+from sqlalchemy.exc import DBAPIError, InterfaceError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
+
+from pipeline.errors import DatabaseUnavailable
+
+AWAY_CLASSES = ("08", "53", "57P")
+"""SQLSTATE prefixes: connection exceptions, insufficient resources, operator intervention."""
+AWAY_STATES = ("25006", "55P03", "57014", "25P03", "25P04")
+"""Read-only, lock timeout, statement timeout, transaction timeouts."""
+
+IDLE_IN_TRANSACTION_SECONDS = 10
+
+
+class Database:
+    """A pool of connections. All its errors of absence are DatabaseUnavailable."""
+
+    def __init__(self, url: str, *, pool_size: int, timeout_seconds: float) -> None:
+        self._engine = _create_engine(url, pool_size=pool_size, timeout_seconds=timeout_seconds)
+        self._sessions = async_sessionmaker(self._engine, expire_on_commit=False)
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[AsyncSession]:
+        """Session in a transaction: committed at the end, rolled back on any error.
+
+        Raises DatabaseUnavailable where PostgreSQL is away, full or too slow.
+        """
+        with translate_absence():
+            async with self._sessions.begin() as session:
+                yield session
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self._engine.dispose()
+
+
+def _create_engine(url: str, *, pool_size: int, timeout_seconds: float) -> AsyncEngine:
+    milliseconds = str(int(timeout_seconds * 1000))
+    return create_async_engine(
+        url,
+        pool_size=pool_size,
+        max_overflow=0,
+        pool_timeout=timeout_seconds,
+        pool_pre_ping=True,
+        connect_args={
+            # asyncpg's own limits are the only ones that return when the server is black-holed.
+            "timeout": timeout_seconds,
+            "command_timeout": timeout_seconds,
+            "server_settings": {
+                "application_name": "sluice",
+                "jit": "off",
+                "statement_timeout": milliseconds,
+                "lock_timeout": milliseconds,
+                "idle_in_transaction_session_timeout": str(IDLE_IN_TRANSACTION_SECONDS * 1000),
+            },
+        },
+    )
+
+
+@contextmanager
+def translate_absence() -> Iterator[None]:
+    """Turn the many faces of an absent PostgreSQL into DatabaseUnavailable."""
+    try:
+        yield
+    except (PoolTimeoutError, InterfaceError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
+        raise DatabaseUnavailable("The database does not answer. Try again in a moment.") from error
+    except (DBAPIError, asyncpg.PostgresError) as error:
+        if not _is_absence(error):
+            raise
+        raise DatabaseUnavailable("The database cannot serve this now. Try again in a moment.") from error
+
+
+def _is_absence(error: DBAPIError | asyncpg.PostgresError) -> bool:
+    if isinstance(error, DBAPIError) and error.connection_invalidated:
+        return True
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    state = getattr(cause, "sqlstate", None) or ""
+    return state.startswith(AWAY_CLASSES) or state in AWAY_STATES

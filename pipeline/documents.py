@@ -1,0 +1,124 @@
+"""What users do with documents."""
+
+from collections.abc import AsyncIterator
+from time import monotonic
+from uuid import UUID
+
+from sqlalchemy.exc import IntegrityError
+
+from pipeline.db import access, audit, contents, queue
+from pipeline.errors import AccountGone, Conflict
+from pipeline.runtime import Runtime
+from pipeline.types import Document, DocumentPageList, DocumentText, ReceivedFile, Status, new_id
+
+
+async def upload(runtime: Runtime, owner_id: UUID, received: ReceivedFile) -> tuple[Document, bool]:
+    """Accept a file for ingestion: document, bytes, job and audit row in one transaction, then ring.
+
+    Returns the document and whether it was there already: the same bytes of the same owner are one document.
+    Raises NotAuthenticated where the owner has no account any more.
+    """
+    try:
+        async with runtime.database.transaction() as session:
+            document_id = await access.add_document(session, owner_id, new_id(), received)
+            if document_id is None:
+                existing = await access.find_by_hash(session, owner_id, received.sha256)
+                return existing, True
+            await contents.write_original(session, owner_id, document_id, received.file)
+            await queue.enqueue(session, owner_id, document_id)
+            details = {
+                "document_id": str(document_id),
+                "filename": received.filename,
+                "size_bytes": received.size_bytes,
+            }
+            await audit.record(session, audit.Event.UPLOAD, owner_id, details)
+            document = await access.get_document(session, owner_id, document_id)
+    except IntegrityError:
+        raise AccountGone from None
+    await runtime.doorbell.ring(document_id)
+    return document, False
+
+
+async def get(runtime: Runtime, owner_id: UUID, document_id: UUID) -> Document:
+    """Return the owner's document.
+
+    Raises NotFound.
+    """
+    async with runtime.database.transaction() as session:
+        return await access.get_document(session, owner_id, document_id)
+
+
+async def wait_for_change(runtime: Runtime, owner_id: UUID, document_id: UUID, seconds: float) -> Document:
+    """Return the document when its status is another than now, at once if it is terminal, or after `seconds`.
+
+    Raises NotFound, also when it is deleted meanwhile.
+    """
+    deadline = monotonic() + seconds
+    with runtime.changes.watch(document_id) as watch:
+        document = await get(runtime, owner_id, document_id)
+        first_status = document.status
+        while not document.status.is_terminal and document.status == first_status:
+            left = deadline - monotonic()
+            if left <= 0:
+                break
+            await watch.next(left)
+            document = await get(runtime, owner_id, document_id)
+    return document
+
+
+async def list_page(
+    runtime: Runtime, owner_id: UUID, *, status: Status | None, limit: int, cursor: str | None
+) -> DocumentPageList:
+    """Return a page of the owner's documents, newest first.
+
+    Raises InvalidInput for a foreign cursor.
+    """
+    async with runtime.database.transaction() as session:
+        return await access.list_documents(session, owner_id, status=status, limit=limit, cursor=cursor)
+
+
+async def delete(runtime: Runtime, owner_id: UUID, document_id: UUID) -> None:
+    """Delete the document with all that came of it, at any status.
+
+    Raises NotFound.
+    """
+    async with runtime.database.transaction() as session:
+        await access.delete_document(session, owner_id, document_id)
+        await audit.record(session, audit.Event.DELETE, owner_id, {"document_id": str(document_id)})
+
+
+async def retry(runtime: Runtime, owner_id: UUID, document_id: UUID) -> Document:
+    """Queue a failed document again.
+
+    Raises NotFound, or Conflict where it is not failed.
+    """
+    async with runtime.database.transaction() as session:
+        if not await queue.requeue(session, owner_id, document_id):
+            document = await access.get_document(session, owner_id, document_id)
+            raise Conflict(f"Only failed documents can be retried; this one is {document.status}.", code="not_failed")
+        await audit.record(session, audit.Event.RETRY, owner_id, {"document_id": str(document_id)})
+        document = await access.get_document(session, owner_id, document_id)
+    await runtime.doorbell.ring(document_id)
+    return document
+
+
+async def read_content(runtime: Runtime, owner_id: UUID, document_id: UUID) -> AsyncIterator[bytes]:
+    """Yield the original bytes, slice by slice, each in a transaction of its own."""
+    position = 0
+    while True:
+        async with runtime.database.transaction() as session:
+            data = await contents.read_slice(session, owner_id, document_id, position)
+        if data is None:
+            return
+        yield data
+        position += 1
+
+
+async def read_text(runtime: Runtime, owner_id: UUID, document_id: UUID, start: int, end: int | None) -> DocumentText:
+    """Return a slice of the extracted text; it is empty as long as the document is not `ready`.
+
+    Raises NotFound.
+    """
+    async with runtime.database.transaction() as session:
+        await access.get_document(session, owner_id, document_id)
+        return await contents.read_text(session, owner_id, document_id, start, end)

@@ -1,0 +1,77 @@
+"""The doorbell: one small arq job that wakes a worker. Losing a ring costs a second, never a document."""
+
+import asyncio
+import json
+from time import monotonic
+from uuid import UUID
+
+from arq import ArqRedis
+from redis.asyncio import BlockingConnectionPool
+from redis.exceptions import RedisError
+
+from pipeline.logs import get_logger
+
+QUEUE_NAME = "sluice:rings"
+RING_TASK = "ring"
+BUDGET_SECONDS = 0.25
+REST_SECONDS = 5.0
+"""After a failure Redis is left alone for so long, so that its absence costs one budget in that time."""
+
+log = get_logger()
+
+
+def connect(dsn: str, *, timeout_seconds: float = BUDGET_SECONDS) -> ArqRedis:
+    """Return a client that connects when first used; none of its calls outlasts the timeout by much.
+
+    arq's own `RedisSettings` knows no socket timeout: against a stalled server it would wait for ever.
+    """
+    pool: BlockingConnectionPool = BlockingConnectionPool.from_url(
+        dsn,
+        socket_timeout=timeout_seconds,
+        socket_connect_timeout=timeout_seconds,
+        timeout=timeout_seconds,
+        max_connections=10,
+    )
+    return ArqRedis(
+        pool,
+        default_queue_name=QUEUE_NAME,
+        job_serializer=serialize,
+        job_deserializer=json.loads,
+        expires_extra_ms=60_000,
+    )
+
+
+def serialize(job: object) -> bytes:
+    """JSON instead of arq's pickle: what lies in Redis can never run code."""
+    return json.dumps(job, default=str).encode()
+
+
+class Doorbell:
+    """Rings without ever raising: Redis may be away, stalled, full or read-only."""
+
+    def __init__(self, dsn: str) -> None:
+        self._redis = connect(dsn)
+        self._rests_until = 0.0
+
+    async def ring(self, document_id: UUID) -> None:
+        """Tell some worker to look into the queue, if Redis answers in time."""
+        if monotonic() < self._rests_until:
+            return
+        try:
+            async with asyncio.timeout(BUDGET_SECONDS):
+                await self._redis.enqueue_job(RING_TASK, str(document_id))
+        except (RedisError, OSError, TimeoutError) as error:
+            self._rests_until = monotonic() + REST_SECONDS
+            log.warning("doorbell.silent", cause=repr(error), rests_seconds=REST_SECONDS)
+
+    async def is_answering(self) -> bool:
+        """Whether Redis answers a ping within the budget."""
+        try:
+            async with asyncio.timeout(BUDGET_SECONDS):
+                return bool(await self._redis.ping())
+        except (RedisError, OSError, TimeoutError):
+            return False
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._redis.aclose()

@@ -1,0 +1,147 @@
+"""Everything that can go wrong on purpose, as one tree.
+
+    SluiceError
+    ├── InvalidInput            what the caller sent cannot be used
+    │   ├── TooLarge            it is over a size limit
+    │   └── UnsupportedMedia    it is no format we read, or says it is another
+    ├── TooSlow                 the caller stalls
+    ├── NotAuthenticated        no valid token, or wrong credentials
+    │   └── AccountGone         the account of a valid token does not exist
+    ├── NotFound                not there, or not the caller's
+    ├── Conflict                not possible in the present state
+    ├── Unavailable             a part we need is away; try again later
+    │   ├── DatabaseUnavailable
+    │   └── ModelUnavailable
+    ├── IngestionError          why a document ends `failed`
+    └── LeaseLost               another worker owns the job, or its document is gone
+
+`code` is for programs, the message for people. What belongs in the log only is chained as `__cause__`.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class SluiceError(Exception):
+    """Root of the tree: a code for programs and a message that says what to do."""
+
+    code = "error"
+
+    def __init__(self, message: str, *, code: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.code = code or type(self).code
+
+
+@dataclass(frozen=True)
+class FieldError:
+    """One field of the input that cannot be used, and why."""
+
+    field: str
+    message: str
+
+
+class InvalidInput(SluiceError):
+    """What the caller sent cannot be used."""
+
+    code = "invalid_input"
+
+    def __init__(self, message: str, *, code: str | None = None, errors: tuple[FieldError, ...] = ()) -> None:
+        super().__init__(message, code=code)
+        self.errors = errors
+
+
+class TooLarge(InvalidInput):
+    """The upload is over the size limit."""
+
+    code = "too_large"
+
+
+class UnsupportedMedia(InvalidInput):
+    """Extension, declared type and content name no supported format, or disagree."""
+
+    code = "unsupported_media_type"
+
+
+class TooSlow(SluiceError):
+    """The caller sends so slowly that it blocks others."""
+
+    code = "too_slow"
+
+
+class NotAuthenticated(SluiceError):
+    """No valid token, or wrong credentials."""
+
+    code = "not_authenticated"
+
+
+class AccountGone(NotAuthenticated):
+    """The account of a valid token does not exist."""
+
+    code = "invalid_token"
+
+    def __init__(self) -> None:
+        super().__init__("The account of this token does not exist. Log in again.")
+
+
+class NotFound(SluiceError):
+    """Not there, or not the caller's: the two cannot be told apart."""
+
+    code = "not_found"
+
+
+class Conflict(SluiceError):
+    """Not possible in the present state of the thing."""
+
+    code = "conflict"
+
+
+class Unavailable(SluiceError):
+    """A part we need is away; the same call may succeed later."""
+
+    code = "unavailable"
+    retry_after_seconds = 5
+
+
+class DatabaseUnavailable(Unavailable):
+    """PostgreSQL cannot be reached, is full, or took too long."""
+
+    code = "database_unavailable"
+
+
+class ModelUnavailable(Unavailable):
+    """The embedding model is still loading or cannot be loaded."""
+
+    code = "model_unavailable"
+
+
+class FailureCode(StrEnum):
+    """Why a document is `failed`. RUNBOOK.md says what to do about each."""
+
+    UNSUPPORTED_MEDIA_TYPE = "unsupported_media_type"
+    MALFORMED = "malformed"
+    ENCRYPTED = "encrypted"
+    NO_TEXT = "no_text"
+    TOO_LARGE = "too_large"
+    TOO_MANY_PAGES = "too_many_pages"
+    TIMEOUT = "timeout"
+    OUT_OF_MEMORY = "out_of_memory"
+    EMBEDDING_FAILED = "embedding_failed"
+    WORKER_LOST = "worker_lost"
+
+
+class IngestionError(SluiceError):
+    """A document cannot be ingested, and trying again would not help."""
+
+    def __init__(self, failure: FailureCode, message: str) -> None:
+        super().__init__(message, code=failure)
+        self.failure = failure
+
+
+class LeaseLost(SluiceError):
+    """The job is no longer ours: another worker owns it, or its document was deleted."""
+
+    code = "lease_lost"
+
+    def __init__(self) -> None:
+        super().__init__("the lease of this job is held by somebody else, or the job is gone")

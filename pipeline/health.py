@@ -1,0 +1,62 @@
+"""Whether this process can do its work."""
+
+import asyncio
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+
+from pipeline.db import schema
+from pipeline.errors import DatabaseUnavailable
+from pipeline.runtime import Runtime
+
+PROJECT_FOLDER = Path(__file__).resolve().parent.parent
+BUDGET_SECONDS = 0.8
+"""Readiness answers within a second, whatever hangs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Checks:
+    """State of each part: `ok`, or what is wrong with it."""
+
+    database: str
+    migrations: str
+    embedding_model: str
+    redis: str
+
+    @property
+    def are_ready(self) -> bool:
+        """Whether requests can be served; Redis is not needed for that."""
+        return self.database == self.migrations == self.embedding_model == "ok"
+
+
+@cache
+def find_newest_revision() -> str | None:
+    """Migration that this code needs."""
+    return ScriptDirectory.from_config(Config(PROJECT_FOLDER / "alembic.ini")).get_current_head()
+
+
+async def check(runtime: Runtime) -> Checks:
+    """Look at every part at once."""
+    (database, migrations), redis = await asyncio.gather(_check_database(runtime), _check_redis(runtime))
+    return Checks(
+        database=database,
+        migrations=migrations,
+        embedding_model="ok" if runtime.encoder.is_ready else "loading",
+        redis=redis,
+    )
+
+
+async def _check_database(runtime: Runtime) -> tuple[str, str]:
+    try:
+        async with asyncio.timeout(BUDGET_SECONDS), runtime.database.transaction() as session:
+            revision = await schema.read_revision(session)
+    except (DatabaseUnavailable, TimeoutError):
+        return "unavailable", "unknown"
+    return "ok", "ok" if revision == find_newest_revision() else "behind"
+
+
+async def _check_redis(runtime: Runtime) -> str:
+    return "ok" if await runtime.doorbell.is_answering() else "degraded"

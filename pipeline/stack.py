@@ -1,0 +1,197 @@
+"""The whole service on this machine: servers, migrations, API and workers, started and stopped together."""
+
+import fcntl
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from time import monotonic
+from typing import IO
+
+import httpx
+
+from pipeline.children import Child
+from pipeline.servers import run_postgres, run_valkey
+from pipeline.settings import Settings
+
+PROJECT_FOLDER = Path(__file__).resolve().parent.parent
+START_SECONDS = 120.0
+STOP_SECONDS = 8.0
+GRACEFUL_SECONDS = 5
+WATCH_SECONDS = 0.25
+RESTART_PAUSE_SECONDS = 1.0
+
+
+class StackError(Exception):
+    """The stack cannot be started; the message says why."""
+
+
+@dataclass(frozen=True)
+class Stack:
+    """A running service."""
+
+    url: str
+    children: list[Child]
+
+    def watch(self) -> None:
+        """Start children that ended again, for ever."""
+        while True:
+            for child in self.children:
+                if not child.is_running:
+                    print(f"{child.name} ended with {child.process.returncode}; starting it again", file=sys.stderr)
+                    time.sleep(RESTART_PAUSE_SECONDS)
+                    child.restart()
+            time.sleep(WATCH_SECONDS)
+
+
+@contextmanager
+def run_stack(
+    settings: Settings, *, log: IO[bytes] | None = None, tell: Callable[[str], None] = lambda _step: None
+) -> Iterator[Stack]:
+    """Start what `settings` ask for and wait until it serves; at the end stop all of it.
+
+    Where DATABASE_URL or REDIS_URL is set that server is used, else one is run on `data_dir`. `log` takes the
+    output of the children, which else goes to ours; `tell` hears of each step.
+    Raises StackError.
+    """
+    with ExitStack() as resources:
+        resources.enter_context(_lock(settings.data_dir))
+        tell("starting PostgreSQL and Valkey")
+        database_url = (
+            settings.database_url.get_secret_value()
+            if settings.database_url
+            else resources.enter_context(run_postgres(settings.data_dir / "postgres"))
+        )
+        redis_url = (
+            settings.redis_url.get_secret_value()
+            if settings.redis_url
+            else resources.enter_context(run_valkey(settings.data_dir / "valkey"))
+        )
+        env = {**os.environ, "DATABASE_URL": database_url, "REDIS_URL": redis_url, "PYTHONUNBUFFERED": "1"}
+        if settings.jwt_secret:
+            env["JWT_SECRET"] = settings.jwt_secret.get_secret_value()
+        tell("migrating the database")
+        _migrate(env, log)
+        port = settings.port or _find_free_port(settings.host)
+        _require_free_port(settings.host, port)
+        tell("starting the API and the workers")
+        children = resources.enter_context(_run_children(settings, port, env, log))
+        url = f"http://{'127.0.0.1' if settings.host == '0.0.0.0' else settings.host}:{port}"  # noqa: S104
+        _wait_until_ready(url, children)
+        yield Stack(url, children)
+
+
+def ensure_secret(env_file: Path) -> None:
+    """Write a fresh JWT_SECRET into `.env` where neither it nor the environment has one."""
+    if os.environ.get("JWT_SECRET"):
+        return
+    text = env_file.read_text() if env_file.exists() else ""
+    if any(line.strip().startswith("JWT_SECRET=") for line in text.splitlines()):
+        return
+    if text and not text.endswith("\n"):
+        text += "\n"
+    env_file.touch(mode=0o600)
+    env_file.write_text(f"{text}JWT_SECRET={secrets.token_urlsafe(48)}\n")
+
+
+@contextmanager
+def stop_on_signals() -> Iterator[None]:
+    """Turn SIGTERM into KeyboardInterrupt, as SIGINT is one; a second signal does not disturb the stopping."""
+
+    def interrupt(_number: int, _frame: object) -> None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _lock(data_dir: Path) -> Iterator[None]:
+    data_dir.mkdir(parents=True, exist_ok=True)
+    with (data_dir / "lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise StackError(f"another stack runs on {data_dir}; stop it, or set DATA_DIR") from None
+        yield
+
+
+def _migrate(env: dict[str, str], log: IO[bytes] | None) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "alembic", "upgrade", "head"],
+        env=env,
+        cwd=PROJECT_FOLDER,
+        check=False,
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=log,
+        start_new_session=True,
+    )
+    if done.returncode:
+        raise StackError("the database could not be migrated; see the lines above")
+
+
+@contextmanager
+def _run_children(settings: Settings, port: int, env: dict[str, str], log: IO[bytes] | None) -> Iterator[list[Child]]:
+    api = [
+        *(sys.executable, "-m", "uvicorn", "api.main:app", "--host", settings.host, "--port", str(port)),
+        *("--workers", str(settings.api_processes), "--timeout-graceful-shutdown", str(GRACEFUL_SECONDS)),
+        *("--no-access-log", "--log-level", "warning"),
+    ]
+    children: list[Child] = []
+    try:
+        children.append(Child("api", api, env=env, cwd=PROJECT_FOLDER, log=log))
+        for number in range(settings.worker_processes):
+            worker = [sys.executable, "-m", "workers"]
+            children.append(Child(f"worker {number + 1}", worker, env=env, cwd=PROJECT_FOLDER, log=log))
+        yield children
+    finally:
+        for child in children:
+            child.terminate()
+        deadline = monotonic() + STOP_SECONDS
+        for child in children:
+            child.wait_or_kill(deadline)
+
+
+def _wait_until_ready(url: str, children: list[Child]) -> None:
+    deadline = monotonic() + START_SECONDS
+    while monotonic() < deadline:
+        for child in children:
+            if not child.is_running:
+                raise StackError(f"{child.name} ended with {child.process.returncode}; see the lines above")
+        try:
+            if httpx.get(f"{url}/health/ready", timeout=2.0).status_code == httpx.codes.OK:
+                return
+        except httpx.TransportError:
+            pass
+        time.sleep(0.1)
+    raise StackError(f"the API was not ready within {START_SECONDS:g} seconds")
+
+
+def _find_free_port(host: str) -> int:
+    with socket.socket() as probe:
+        probe.bind((host, 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _require_free_port(host: str, port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise StackError(f"cannot serve on {host}:{port}: {error.strerror}; set PORT") from None

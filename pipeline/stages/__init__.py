@@ -1,0 +1,1 @@
+"""What is computed: pure functions that never reach out. Callers choose where they run."""

@@ -1,0 +1,167 @@
+"""What passes between the parts, and what clients see of documents, accounts and passages."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import BinaryIO
+from uuid import UUID
+
+from uuid_utils.compat import uuid7
+
+
+def new_id() -> UUID:
+    """UUIDv7: ids made later sort later (RFC 9562)."""
+    return uuid7()
+
+
+class Status(StrEnum):
+    """The life of a document: `pending` → `processing` → `ready` or `failed`."""
+
+    PENDING = "pending"
+    """Accepted and stored; waits for a worker."""
+    PROCESSING = "processing"
+    """A worker holds it under a lease."""
+    READY = "ready"
+    """Searchable. Terminal."""
+    FAILED = "failed"
+    """Cannot be ingested; code and message say why. Terminal until a retry."""
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether the status stays as it is without the user doing something."""
+        return self in (Status.READY, Status.FAILED)
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """A user as the user sees it."""
+
+    id: UUID
+    email: str
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a document is `failed`: a code for programs, a message for people."""
+
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A document as its owner sees it. `progress` is 0.0 to 1.0; `queue_position` counts from 1."""
+
+    id: UUID
+    filename: str
+    media_type: str
+    size_bytes: int
+    sha256: str
+    status: Status
+    error: Failure | None
+    pages: int | None
+    pages_with_text: int | None
+    chunks: int
+    chunks_reused: int
+    attempts: int
+    progress: float
+    queue_position: int | None
+    created_at: datetime
+    updated_at: datetime
+    ingested_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentPageList:
+    """One page of a listing, newest first; `next_cursor` is null on the last one."""
+
+    items: list[Document]
+    next_cursor: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentText:
+    """A slice of the extracted text: characters `start` to `end` of `length`."""
+
+    text: str
+    start: int
+    end: int
+    length: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReceivedFile:
+    """An upload that has arrived whole: its display name, format, hash and bytes (seekable)."""
+
+    filename: str
+    media_type: str
+    size_bytes: int
+    sha256: bytes
+    file: BinaryIO
+
+
+@dataclass(frozen=True, slots=True)
+class PageText:
+    """Text of page `number` (from 1), which begins at character `start` of the extracted text."""
+
+    number: int
+    start: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class TextChunk:
+    """A passage before it is stored: exactly the slice of the extracted text that begins at `start`."""
+
+    page: int
+    start: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """A slice of a document's extracted text that answers a query, with its place and score."""
+
+    source: str
+    document_id: UUID
+    title: str
+    page: int
+    page_end: int
+    start: int
+    end: int
+    text: str
+    score: float
+
+
+class Stage(StrEnum):
+    """The steps of an ingestion, in their order. Fault tests stop, crash or pause at them."""
+
+    CLAIMED = "claimed"
+    EXTRACTING = "extracting"
+    CHUNKING = "chunking"
+    EMBEDDING = "embedding"
+    STORING = "storing"
+    """Before the finishing transaction."""
+    FINISHING = "finishing"
+    """Inside it, everything written, nothing committed."""
+    STORED = "stored"
+    """After its commit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The right of one worker to work on one job. Every write names the token."""
+
+    owner_id: UUID
+    subject_id: UUID
+    kind: str
+    token: UUID
+    failures: int
+    is_suspect: bool
+    """It has brought down workers before: run it alone."""
+
+
+OnStage = Callable[[Lease, Stage, float], Awaitable[None]]
+"""Called at each stage with the progress (0.0 to 1.0) that reaching it means."""

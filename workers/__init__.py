@@ -1,0 +1,1 @@
+"""The queue door: processes that claim jobs from PostgreSQL, woken by Redis."""

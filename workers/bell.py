@@ -1,0 +1,57 @@
+"""arq, kept alive beside the claim loop: its worker ends when Redis dies, ours must not."""
+
+import asyncio
+from typing import Any
+
+from arq.worker import Worker
+from redis.exceptions import RedisError
+
+from pipeline.doorbell import QUEUE_NAME, connect
+from pipeline.logs import get_logger
+from workers import tasks
+from workers.consumer import Consumer
+
+POLL_SECONDS = 0.05
+REDIS_TIMEOUT_SECONDS = 2.0
+FIRST_PAUSE_SECONDS = 1.0
+LONGEST_PAUSE_SECONDS = 10.0
+STEADY_SECONDS = 30.0
+
+ARQ_OPTIONS: dict[str, Any] = {
+    "functions": [tasks.ring],
+    "queue_name": QUEUE_NAME,
+    "poll_delay": POLL_SECONDS,
+    "max_jobs": 10,
+    "max_tries": 1,
+    "job_timeout": 5,
+    "keep_result": 0,
+}
+"""A ring is worth one try and no memory: with results kept, arq would swallow repeated ids."""
+
+log = get_logger()
+
+
+async def listen(dsn: str, consumer: Consumer) -> None:
+    """Answer rings until cancelled; while Redis is away, try again with growing pauses."""
+    pause = FIRST_PAUSE_SECONDS
+    loop = asyncio.get_running_loop()
+    while True:
+        started = loop.time()
+        redis = connect(dsn, timeout_seconds=REDIS_TIMEOUT_SECONDS)
+        worker = Worker(
+            **ARQ_OPTIONS,
+            redis_pool=redis,
+            handle_signals=False,
+            job_deserializer=redis.job_deserializer,
+            job_serializer=redis.job_serializer,
+            ctx={"consumer": consumer},
+        )
+        try:
+            await worker.async_run()
+        except (RedisError, OSError, TimeoutError) as error:
+            log.warning("bell.silent", cause=repr(error), pause_seconds=pause)
+        finally:
+            await redis.aclose()
+        pause = FIRST_PAUSE_SECONDS if loop.time() - started > STEADY_SECONDS else pause
+        await asyncio.sleep(pause)
+        pause = min(2 * pause, LONGEST_PAUSE_SECONDS)

@@ -1,0 +1,133 @@
+"""The claim loop of a worker process."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from time import monotonic
+
+from pipeline.db import queue
+from pipeline.errors import DatabaseUnavailable
+from pipeline.faults import make_fault
+from pipeline.ingest import StageReporter, ingest
+from pipeline.lease import BEATS_A_LEASE, Heart
+from pipeline.logs import get_logger
+from pipeline.runtime import WORKER_DATABASE_TIMEOUT_SECONDS, Runtime, open_runtime
+from pipeline.settings import Settings
+from pipeline.types import Lease
+
+FINISH_SECONDS = 6.0
+"""How long a stopping worker lets its jobs finish before it gives them back."""
+OUTAGE_SECONDS = 1.0
+STALL_MARGIN_SECONDS = 60.0
+
+log = get_logger()
+
+
+class Consumer:
+    """Claims jobs while there are any, and sleeps until a ring, or until it is time to look."""
+
+    def __init__(self, runtime: Runtime, heart: Heart) -> None:
+        self._runtime = runtime
+        self._heart = heart
+        self._settings = runtime.settings
+        self._fault = make_fault(self._settings.fault_hook)
+        self._changed = asyncio.Event()
+        self._running: dict[asyncio.Task[None], Lease] = {}
+        self._is_stopping = False
+        self._swept_at = 0.0
+
+    def wake(self) -> None:
+        """Look into the queue now."""
+        self._changed.set()
+
+    def stop(self) -> None:
+        """Claim no more; `run` returns when the jobs in hand are done or given back."""
+        self._is_stopping = True
+        self._changed.set()
+
+    async def run(self) -> None:
+        """Claim and do jobs until `stop`."""
+        await self._wait_for_model()
+        while not self._is_stopping:
+            self._changed.clear()
+            try:
+                await self._sweep()
+                while await self._claim_one():
+                    pass
+            except DatabaseUnavailable as error:
+                log.warning("consumer.database_away", cause=repr(error.__cause__))
+                await asyncio.sleep(OUTAGE_SECONDS)
+                continue
+            await self._sleep()
+        await self._wind_down()
+
+    async def _wait_for_model(self) -> None:
+        loading = asyncio.create_task(self._runtime.encoder.wait())
+        stopping = asyncio.create_task(self._changed.wait())
+        while not (loading.done() or self._is_stopping):
+            await asyncio.wait((loading, stopping), timeout=1.0, return_when=asyncio.FIRST_COMPLETED)
+        loading.cancel()
+        stopping.cancel()
+
+    async def _sweep(self) -> None:
+        interval = self._settings.lease_seconds / BEATS_A_LEASE
+        if monotonic() < self._swept_at + interval:
+            return
+        self._swept_at = monotonic()
+        async with self._runtime.database.transaction() as session:
+            swept = await queue.sweep(session, self._settings.lease_seconds)
+        if swept:
+            log.warning("queue.swept", jobs=swept)
+
+    async def _claim_one(self) -> bool:
+        runs_suspect = any(lease.is_suspect for lease in self._running.values())
+        if self._is_stopping or runs_suspect or len(self._running) >= self._settings.worker_concurrency:
+            return False
+        async with self._runtime.database.transaction() as session:
+            lease = await queue.claim(session, self._settings.lease_seconds, alone=not self._running)
+        if lease is None:
+            return False
+        task = asyncio.create_task(self._work(lease))
+        self._running[task] = lease
+        task.add_done_callback(self._forget)
+        return True
+
+    def _forget(self, task: asyncio.Task[None]) -> None:
+        del self._running[task]
+        self._changed.set()
+
+    async def _work(self, lease: Lease) -> None:
+        with self._heart.hold(lease) as held:
+            await ingest(self._runtime, lease, StageReporter(self._runtime, held, self._fault))
+
+    async def _sleep(self) -> None:
+        try:
+            async with asyncio.timeout(self._settings.poll_seconds):
+                await self._changed.wait()
+        except TimeoutError:
+            pass
+
+    async def _wind_down(self) -> None:
+        if self._running:
+            await asyncio.wait(list(self._running), timeout=FINISH_SECONDS)
+        unfinished = list(self._running)
+        for task in unfinished:
+            task.cancel()
+        await asyncio.gather(*unfinished, return_exceptions=True)
+
+
+@asynccontextmanager
+async def open_consumer(settings: Settings) -> AsyncIterator[Consumer]:
+    """Build a consumer with its runtime and heart, and close them at the end."""
+    async with open_runtime(settings, database_timeout_seconds=WORKER_DATABASE_TIMEOUT_SECONDS) as runtime:
+        heart = Heart(
+            settings.sqlalchemy_url,
+            lease_seconds=settings.lease_seconds,
+            stall_seconds=settings.extract_timeout_seconds + STALL_MARGIN_SECONDS,
+        )
+        consumer = Consumer(runtime, heart)
+        heart.start()
+        try:
+            yield consumer
+        finally:
+            heart.stop()
