@@ -1,7 +1,8 @@
 """What Litestar cannot see by itself in the handlers, for the OpenAPI document."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
+from litestar import Router
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.openapi.spec import (
@@ -15,11 +16,13 @@ from litestar.openapi.spec import (
     SecurityScheme,
 )
 
+from api.auth import PUBLIC
+
 CONFIG = OpenAPIConfig(
     title="Sluice",
     version="1",
     description="Upload documents, watch them being ingested, find the passages that answer a question.",
-    path="/schema",
+    openapi_router=Router(path="/schema", route_handlers=[], opt=PUBLIC),
     # The JSON alone: the pages that Litestar offers load their code from other hosts.
     render_plugins=[JsonRenderPlugin(path="/openapi.json")],
     use_handler_docstrings=True,
@@ -40,4 +43,5 @@ def _file_body() -> RequestBody:
 class UploadOperation(Operation):
     """Operation whose body is one file, streamed past Litestar's own parsing."""
 
-    request_body: RequestBody | None = field(default_factory=_file_body)
+    def __post_init__(self) -> None:
+        self.request_body = _file_body()

@@ -51,7 +51,7 @@ async def listen(dsn: str, consumer: Consumer) -> None:
         except (RedisError, OSError, TimeoutError) as error:
             log.warning("bell.silent", cause=repr(error), pause_seconds=pause)
         finally:
-            await redis.aclose()
+            await redis.aclose(close_connection_pool=True)
         pause = FIRST_PAUSE_SECONDS if loop.time() - started > STEADY_SECONDS else pause
         await asyncio.sleep(pause)
         pause = min(2 * pause, LONGEST_PAUSE_SECONDS)

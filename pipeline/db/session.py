@@ -12,8 +12,8 @@ from pipeline.errors import DatabaseUnavailable
 
 AWAY_CLASSES = ("08", "53", "57P")
 """SQLSTATE prefixes: connection exceptions, insufficient resources, operator intervention."""
-AWAY_STATES = ("25006", "55P03", "57014", "25P03", "25P04")
-"""Read-only, lock timeout, statement timeout, transaction timeouts."""
+AWAY_STATES = ("55000", "25006", "55P03", "57014", "25P03", "25P04")
+"""Not accepting connections, read-only, lock timeout, statement timeout, transaction timeouts."""
 
 IDLE_IN_TRANSACTION_SECONDS = 10
 

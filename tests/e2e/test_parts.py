@@ -1,0 +1,118 @@
+"""The parts alone, as an operator starts them: several of each against the same servers."""
+
+import os
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+
+import httpx
+import pytest
+
+from tests.databases import find_violations
+from tests.e2e.conftest import PROJECT, SECRET
+
+
+@contextmanager
+def running(command: list[str], environment: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+    process = subprocess.Popen(
+        [sys.executable, *command], cwd=PROJECT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:
+        yield process
+    finally:
+        process.terminate()
+        try:
+            process.wait(timeout=15)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            raise
+
+
+def find_port() -> int:
+    import socket
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@pytest.fixture
+def environment(database_url: str, redis_url: str) -> dict[str, str]:
+    return {**os.environ, "DATABASE_URL": database_url, "REDIS_URL": redis_url, "JWT_SECRET": SECRET}
+
+
+def wait_for(url: str) -> None:
+    deadline = time.monotonic() + 90
+    while time.monotonic() < deadline:
+        try:
+            if httpx.get(f"{url}/health/ready", timeout=5).status_code == 200:
+                return
+        except httpx.TransportError:
+            pass
+        time.sleep(0.2)
+    raise AssertionError(f"{url} is not ready")
+
+
+def test_two_apis_and_two_kinds_of_worker_share_the_work(environment: dict[str, str], database_url: str) -> None:
+    ports = [find_port(), find_port()]
+    with ExitStack() as stack:
+        for port in ports:
+            stack.enter_context(running(["-m", "uvicorn", "api.main:app", "--port", str(port)], environment))
+        supervised = stack.enter_context(running(["-m", "workers"], environment))
+        by_arq = stack.enter_context(running(["-m", "arq", "workers.main.WorkerSettings"], environment))
+        urls = [f"http://127.0.0.1:{port}" for port in ports]
+        for url in urls:
+            wait_for(url)
+        credentials = {"email": "a@example.org", "password": "password of a test"}
+        httpx.post(f"{urls[0]}/v1/auth/register", json=credentials).raise_for_status()
+        token = httpx.post(f"{urls[1]}/v1/auth/login", json=credentials).json()["access_token"]
+        headers = {"Authorization": f"Bearer {token}"}
+
+        def ingest(number: int) -> str:
+            with httpx.Client(base_url=urls[number % 2], headers=headers, timeout=60) as client:
+                text = "\n".join(f"Line {line} of text {number}." for line in range(300))
+                response = client.post("/v1/documents", files={"file": (f"{number}.txt", text.encode())})
+                assert response.status_code == 202, response.text
+                for _ in range(10):
+                    document = client.get(response.headers["location"], headers={"Prefer": "wait=15"}).json()
+                    if document["status"] in ("ready", "failed"):
+                        return str(document["status"])
+                return str(document["status"])
+
+        with ThreadPoolExecutor(20) as threads:
+            statuses = Counter(threads.map(ingest, range(20)))
+        assert statuses == {"ready": 20}
+        assert find_violations(database_url) == {}
+        assert supervised.poll() is None
+        assert by_arq.poll() is None
+    assert supervised.returncode == 0
+    assert by_arq.returncode == 0
+
+
+def test_supervised_worker_outlives_redis(environment: dict[str, str], database_url: str) -> None:
+    environment["REDIS_URL"] = "redis://127.0.0.1:1/0"
+    port = find_port()
+    with (
+        running(["-m", "uvicorn", "api.main:app", "--port", str(port)], environment),
+        running(["-m", "workers"], environment) as worker,
+    ):
+        url = f"http://127.0.0.1:{port}"
+        wait_for(url)
+        assert httpx.get(f"{url}/health/ready").json()["checks"]["redis"] == "degraded"
+        credentials = {"email": "a@example.org", "password": "password of a test"}
+        httpx.post(f"{url}/v1/auth/register", json=credentials).raise_for_status()
+        token = httpx.post(f"{url}/v1/auth/login", json=credentials).json()["access_token"]
+        with httpx.Client(base_url=url, headers={"Authorization": f"Bearer {token}"}, timeout=60) as client:
+            location = client.post("/v1/documents", files={"file": ("a.txt", b"some text")}).headers["location"]
+            deadline = time.monotonic() + 60
+            while client.get(location).json()["status"] != "ready":
+                assert time.monotonic() < deadline
+                time.sleep(0.1)
+        assert worker.poll() is None
+    assert find_violations(database_url) == {}

@@ -1,0 +1,143 @@
+"""`make up` from the outside: it serves, survives the death of its workers, keeps its data and stops cleanly."""
+
+import os
+import signal
+import stat
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from pipeline import samples
+from pipeline.stack import ensure_secret
+from tests.databases import find_violations
+from tests.e2e.conftest import PROJECT, SECRET, Up
+
+
+def test_serves_survives_and_stops(data_dir: Path) -> None:
+    up = Up(data_dir)
+    try:
+        headers = up.login("keeper")
+        _samples_are_found(up, headers)
+        _killed_worker_is_replaced(up, headers)
+        family = psutil.Process(up.process.pid).children(recursive=True)
+        server = next(process for process in psutil.process_iter() if str(data_dir / "postgres") in _command(process))
+    finally:
+        seconds = up.stop(signal.SIGTERM)
+    assert up.process.returncode == 0
+    assert seconds < 10
+    assert not any(process.is_running() for process in [*family, server])
+    assert not [process for process in psutil.process_iter() if str(data_dir) in _command(process)]
+
+    again = Up(data_dir)
+    try:
+        _data_is_still_there(again, again.login("keeper"))
+    finally:
+        assert again.stop(signal.SIGINT) < 10
+    assert again.process.returncode == 0
+
+
+def _command(process: psutil.Process) -> str:
+    try:
+        return " ".join(process.cmdline())
+    except (psutil.NoSuchProcess, psutil.AccessDenied):
+        return ""
+
+
+def _samples_are_found(up: Up, headers: dict[str, str]) -> None:
+    for file in samples.list_documents():
+        response = up.upload(headers, file.name, file.read_bytes())
+        assert response.status_code == 202
+        assert up.wait(headers, response.json()["id"])["status"] == "ready"
+    for question in samples.list_questions():
+        best = up.search(headers, question.question)[0]
+        assert (best["title"], best["page"]) == (question.document, question.page)
+
+
+def _killed_worker_is_replaced(up: Up, headers: dict[str, str]) -> None:
+    text = "\n".join(f"Sentence {number} of a long text about nothing." for number in range(8000))
+    document = up.upload(headers, "long.txt", text.encode()).json()
+    up.wait(headers, document["id"], until=lambda shown: shown["progress"] > 0.5)
+    (worker,) = up.find_processes("-m workers")
+    worker.send_signal(signal.SIGKILL)
+    killed = time.monotonic()
+    up.wait(headers, document["id"], until=lambda shown: shown["attempts"] == 2)
+    # The lease of 3 s, and what the new worker takes to load its model.
+    assert time.monotonic() - killed < 40
+    finished = up.wait(headers, document["id"])
+    assert (finished["status"], finished["attempts"]) == ("ready", 2)
+    assert find_violations(_database_url(up)) == {}
+
+
+def _database_url(up: Up) -> str:
+    return f"postgresql://postgres:@/postgres?host={up.data_dir / 'postgres'}"
+
+
+def _data_is_still_there(up: Up, headers: dict[str, str]) -> None:
+    listed = up.client.get("/v1/documents", headers=headers).json()["items"]
+    assert [document["status"] for document in listed] == ["ready"] * 5
+    assert up.search(headers, "Who began the sourdough?")[0]["title"] == "bakery-faq.html"
+
+
+def test_first_run_writes_a_secret_that_only_the_owner_reads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("JWT_SECRET", raising=False)
+    env_file = tmp_path / ".env"
+    ensure_secret(env_file)
+    first = env_file.read_text()
+    assert len(first.removeprefix("JWT_SECRET=").strip().encode()) >= 48
+    assert stat.S_IMODE(env_file.stat().st_mode) == 0o600
+    ensure_secret(env_file)
+    assert env_file.read_text() == first
+    env_file.write_text("PORT=1")
+    ensure_secret(env_file)
+    assert env_file.read_text().startswith("PORT=1\nJWT_SECRET=")
+
+
+@pytest.mark.parametrize(
+    ("command", "settings", "message"),
+    [
+        (["-m", "uvicorn", "api.main:app"], {"JWT_SECRET": "short"}, "JWT_SECRET is shorter than 32 bytes"),
+        (["-m", "uvicorn", "api.main:app"], {"DATABASE_URL": "postgresql://h/d"}, "JWT_SECRET is not set"),
+        (["-m", "uvicorn", "api.main:app"], {"JWT_SECRET": SECRET}, "DATABASE_URL is not set"),
+        (["-m", "workers"], {}, "DATABASE_URL is not set"),
+        (["-m", "workers"], {"DATABASE_URL": "mysql://h/d"}, "DATABASE_URL must begin with postgresql://"),
+        (["-m", "workers"], {"LEASE_SECONDS": "0", "DATABASE_URL": "postgresql://h/d"}, "LEASE_SECONDS"),
+        (["-m", "pipeline", "up"], {"JWT_SECRET": SECRET, "PORT": "many"}, "PORT"),
+    ],
+)
+def test_unfit_settings_are_refused_with_a_clear_message(
+    tmp_path: Path, command: list[str], settings: dict[str, str], message: str
+) -> None:
+    done = subprocess.run(
+        [sys.executable, *command],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(PROJECT), **settings},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode != 0
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_taken_port_is_said(tmp_path: Path) -> None:
+    import socket
+
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        done = subprocess.run(
+            [sys.executable, "-m", "pipeline", "up"],
+            cwd=PROJECT,
+            env={**os.environ, "JWT_SECRET": SECRET, "PORT": str(port), "DATA_DIR": str(tmp_path)},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+    assert done.returncode == 1
+    assert f"cannot serve on 127.0.0.1:{port}" in done.stderr

@@ -1,0 +1,306 @@
+import asyncio
+import hashlib
+import io
+import time
+from uuid import UUID
+
+import httpx
+import pytest
+from pypdf import PdfReader, PdfWriter
+
+from pipeline import samples
+from pipeline.types import Lease, Stage
+from tests.databases import fetch, fetch_value, find_violations
+from tests.integration.conftest import Api, Person
+
+pytestmark = pytest.mark.anyio
+
+FIELDS = {
+    *("id", "filename", "media_type", "size_bytes", "sha256", "status", "error", "pages", "pages_with_text", "chunks"),
+    *("chunks_reused", "attempts", "progress", "queue_position", "created_at", "updated_at", "ingested_at"),
+}
+HANDBOOK = (samples.FOLDER / "alder-lock-handbook.pdf").read_bytes()
+
+
+async def test_upload_is_accepted_stored_and_audited(api: Api, database_url: str) -> None:
+    person = await api.register()
+    response = await api.upload(person, HANDBOOK, "../Handbook\u202e.pdf", "application/pdf")
+    document = response.json()
+    assert response.status_code == 202
+    assert set(document) == FIELDS
+    assert response.headers["location"] == f"/v1/documents/{document['id']}"
+    assert int(response.headers["retry-after"]) >= 1
+    assert document["filename"] == "Handbook.pdf"
+    assert document["sha256"] == hashlib.sha256(HANDBOOK).hexdigest()
+    assert (document["status"], document["progress"], document["queue_position"]) == ("pending", 0.0, 1)
+    assert UUID(document["id"]).version == 7
+    audited = await fetch(database_url, "SELECT details FROM audit_logs WHERE event_type = 'document.upload'")
+    assert len(audited) == 1
+    assert document["id"] in audited[0]["details"]
+
+
+async def test_worker_makes_it_ready(api: Api, database_url: str) -> None:
+    person = await api.register()
+    location = (await api.upload(person, HANDBOOK, "h.pdf")).headers["location"]
+    assert await api.work() == 1
+    response = await api.get(person, location)
+    document = response.json()
+    assert document["status"] == "ready"
+    assert (document["pages"], document["pages_with_text"], document["attempts"]) == (5, 5, 1)
+    assert document["chunks"] >= 5
+    assert document["ingested_at"]
+    assert "retry-after" not in response.headers
+    assert await asyncio.to_thread(find_violations, database_url) == {}
+
+
+async def test_original_bytes_come_back(api: Api) -> None:
+    person = await api.register()
+    content = bytes(range(32, 127)) * 30_000
+    location = (await api.upload(person, content, 'ein "Name" über.txt')).headers["location"]
+    response = await api.get(person, f"{location}/content")
+    assert response.content == content
+    disposition = response.headers["content-disposition"]
+    assert disposition.startswith("attachment; filename=\"ein _Name_ ?ber.txt\"; filename*=UTF-8''ein%20%22Name%22%20")
+    assert response.headers["content-length"] == str(len(content))
+    assert response.headers["x-content-type-options"] == "nosniff"
+
+
+async def test_same_bytes_are_the_same_document_for_their_owner_only(api: Api, database_url: str) -> None:
+    anna, bert = await api.register("anna"), await api.register("bert")
+    first = await api.upload(anna, b"the same", "a.txt")
+    again = await api.upload(anna, b"the same", "b.txt")
+    other = await api.upload(bert, b"the same", "a.txt")
+    assert (first.status_code, again.status_code, other.status_code) == (202, 200, 202)
+    assert again.headers["deduplicated"] == "true"
+    assert "deduplicated" not in first.headers
+    assert again.json()["id"] == first.json()["id"] != other.json()["id"]
+    uploads = await fetch_value(database_url, "SELECT count(*) FROM audit_logs WHERE event_type = 'document.upload'")
+    assert uploads == 2
+
+
+async def test_same_file_twenty_times_at_once_is_one_document(api: Api, database_url: str) -> None:
+    person = await api.register()
+    responses = await asyncio.gather(*(api.upload(person, HANDBOOK, "h.pdf") for _ in range(20)))
+    assert len({response.json()["id"] for response in responses}) == 1
+    assert sorted(response.status_code for response in responses) == [200] * 19 + [202]
+    assert await api.work() == 1
+    assert await asyncio.to_thread(find_violations, database_url) == {}
+
+
+async def test_uploads_that_are_refused_leave_nothing(api: Api, database_url: str) -> None:
+    person = await api.register()
+    small = api.runtime.settings.max_upload_bytes
+    cases = [
+        (b"", "empty.txt", 422),
+        (b"text", "..", 422),
+        (b"<!doctype html><p>no PDF", "page.pdf", 415),
+        (b"\x89PNG\r\n", "picture.png", 415),
+        (b"x" * (small + 1), "large.txt", 413),
+    ]
+    for content, name, status in cases:
+        response = await api.upload(person, content, name)
+        assert response.status_code == status, (name, response.text)
+    assert await fetch_value(database_url, "SELECT count(*) FROM documents") == 0
+    assert await fetch_value(database_url, "SELECT count(*) FROM audit_logs WHERE event_type LIKE 'document%'") == 0
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"rubbish",
+        b"--x\r\n\r\n--x--",
+        b'--x\r\nContent-Disposition: form-data; name="file"\r\n\r\nno file name\r\n--x--',
+        b'--x\r\nContent-Disposition: form-data; name="other"; filename="a.txt"\r\n\r\ntext\r\n--x--',
+        b'--x\r\nContent-Disposition: form-data; name="file"; filename=""\r\n\r\ntext\r\n--x--',
+        b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.txt"\r\n\r\nwithout an end',
+        b'--x\r\nContent-Disposition: form-data; name="file"; filename="\xff\xfe.txt"\r\n\r\ntext\r\n--x--',
+        b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.txt"\r\n\r\na\r\n'
+        b'--x\r\nContent-Disposition: form-data; name="file"; filename="b.txt"\r\n\r\nb\r\n--x--',
+        b"--x\r\n" + b"X-Header: y\r\n" * 20 + b"\r\ntext\r\n--x--",
+    ],
+)
+async def test_broken_multipart_says_so(api: Api, body: bytes) -> None:
+    person = await api.register()
+    headers = {**person.headers, "Content-Type": "multipart/form-data; boundary=x"}
+    response = await api.client.post("/v1/documents", headers=headers, content=body)
+    assert response.status_code == 422, response.text
+    assert response.json()["errors"]
+
+
+async def test_lists_page_by_page_newest_first(api: Api) -> None:
+    person, stranger = await api.register("anna"), await api.register("bert")
+    await api.upload(stranger, b"not anna's")
+    ids = [(await api.upload(person, f"text {number}".encode())).json()["id"] for number in range(5)]
+    seen: list[str] = []
+    path = "/v1/documents?limit=2"
+    for _ in range(3):
+        page = (await api.get(person, path)).json()
+        seen += [document["id"] for document in page["items"]]
+        path = f"/v1/documents?limit=2&cursor={page['next_cursor']}"
+    assert page["next_cursor"] is None
+    assert seen == ids[::-1]
+    await api.work()
+    assert len((await api.get(person, "/v1/documents?status=ready")).json()["items"]) == 5
+    assert (await api.get(person, "/v1/documents?status=failed")).json() == {"items": [], "next_cursor": None}
+
+
+async def test_etag_says_when_nothing_changed(api: Api) -> None:
+    person = await api.register()
+    location = (await api.upload(person, b"some text")).headers["location"]
+    etag = (await api.get(person, location)).headers["etag"]
+    same = await api.get(person, location, **{"If-None-Match": f'"other", W/{etag}'})
+    assert (same.status_code, same.content, same.headers["etag"]) == (304, b"", etag)
+    await api.work()
+    changed = await api.get(person, location, **{"If-None-Match": etag})
+    assert changed.status_code == 200
+    assert changed.headers["etag"] != etag
+
+
+async def test_wait_returns_when_the_status_changes(api: Api) -> None:
+    person = await api.register()
+    location = (await api.upload(person, b"some text")).headers["location"]
+    waiting = asyncio.create_task(api.get(person, location, Prefer="wait=20"))
+    await asyncio.sleep(0.3)
+    assert not waiting.done()
+    started = time.perf_counter()
+    await api.work()
+    response = await waiting
+    # Pending became processing: that is a change, noticed long before the poll of a second.
+    assert response.json()["status"] in ("processing", "ready")
+    assert response.headers["preference-applied"] == "wait=20"
+    assert time.perf_counter() - started < 5
+
+
+async def test_wait_ends_by_itself_and_not_begins_on_terminal_documents(api: Api) -> None:
+    person = await api.register()
+    location = (await api.upload(person, b"some text")).headers["location"]
+    started = time.perf_counter()
+    assert (await api.get(person, location, Prefer="wait=1")).json()["status"] == "pending"
+    assert 0.9 < time.perf_counter() - started < 5
+    await api.work()
+    started = time.perf_counter()
+    assert (await api.get(person, location, Prefer="wait=20")).json()["status"] == "ready"
+    assert time.perf_counter() - started < 5
+
+
+async def test_extracted_text_is_read_in_slices(api: Api) -> None:
+    person = await api.register()
+    text = "Grüße! " * 1000
+    location = (await api.upload(person, text.encode())).headers["location"]
+    assert (await api.get(person, f"{location}/text")).json() == {"text": "", "start": 0, "end": 0, "length": 0}
+    await api.work()
+    part = (await api.get(person, f"{location}/text?start=7&end=20")).json()
+    assert part == {"text": text[7:20], "start": 7, "end": 20, "length": 7000}
+    beyond = (await api.get(person, f"{location}/text?start=6990&end=90000")).json()
+    assert (beyond["text"], beyond["end"]) == (text[6990:], 7000)
+    assert (await api.get(person, f"{location}/text?start=-1")).status_code == 422
+
+
+def broken_files() -> dict[str, tuple[str, bytes, str]]:
+    """Name, content and expected code of files that end `failed`."""
+    encrypted = PdfWriter(PdfReader(io.BytesIO(HANDBOOK)))
+    encrypted.encrypt("secret", algorithm="AES-256")
+    encrypted_bytes = io.BytesIO()
+    encrypted.write(encrypted_bytes)
+    blank = PdfWriter()
+    blank.add_blank_page(100, 100)
+    blank_bytes = io.BytesIO()
+    blank.write(blank_bytes)
+    return {
+        "truncated": ("truncated.pdf", HANDBOOK[:800], "malformed"),
+        "rubbish": ("rubbish.pdf", b"%PDF-1.7\n" + b"rubbish" * 100, "malformed"),
+        "encrypted": ("encrypted.pdf", encrypted_bytes.getvalue(), "encrypted"),
+        "without text": ("scan.pdf", blank_bytes.getvalue(), "no_text"),
+        "white": ("white.txt", b" \n\t \f\n", "no_text"),
+    }
+
+
+@pytest.mark.parametrize("kind", broken_files())
+async def test_file_that_cannot_be_read_fails_with_the_reason(api: Api, database_url: str, kind: str) -> None:
+    name, content, code = broken_files()[kind]
+    person = await api.register()
+    response = await api.upload(person, content, name)
+    assert response.status_code == 202
+    await api.work()
+    document = (await api.get(person, response.headers["location"])).json()
+    assert (document["status"], document["error"]["code"]) == ("failed", code)
+    assert document["error"]["message"].endswith(".")
+    assert await asyncio.to_thread(find_violations, database_url) == {}
+
+
+async def test_retry_is_for_failed_documents(api: Api, database_url: str) -> None:
+    person = await api.register()
+    location = (await api.upload(person, b"%PDF-1.7\nrubbish", "rubbish.pdf")).headers["location"]
+    pending = await api.client.post(f"{location}/retry", headers=person.headers)
+    assert (pending.status_code, pending.json()["code"]) == (409, "not_failed")
+    await api.work()
+    again = await api.client.post(f"{location}/retry", headers=person.headers)
+    assert again.status_code == 202
+    assert (again.json()["status"], again.json()["error"]) == ("pending", None)
+    assert await api.work() == 1
+    assert (await api.get(person, location)).json()["status"] == "failed"
+    retries = await fetch_value(database_url, "SELECT count(*) FROM audit_logs WHERE event_type = 'document.retry'")
+    assert retries == 1
+
+
+async def test_delete_takes_everything_at_every_status(api: Api, database_url: str) -> None:
+    person = await api.register()
+    for make_ready in (False, True):
+        location = (await api.upload(person, HANDBOOK, "h.pdf")).headers["location"]
+        if make_ready:
+            await api.work()
+        assert (await api.client.delete(location, headers=person.headers)).status_code == 204
+        assert (await api.get(person, location)).status_code == 404
+        for table in ("documents", "document_slices", "document_pages", "chunks", "jobs"):
+            assert await fetch_value(database_url, f"SELECT count(*) FROM {table}") == 0, table
+        assert (await api.client.delete(location, headers=person.headers)).status_code == 404
+    assert await api.work() == 0
+
+
+@pytest.mark.parametrize("stage", [stage for stage in Stage if stage not in (Stage.FINISHING, Stage.STORED)])
+async def test_delete_wins_at_every_stage_of_the_ingestion(api: Api, database_url: str, stage: Stage) -> None:
+    person = await api.register()
+    location = (await api.upload(person, HANDBOOK, "h.pdf")).headers["location"]
+    deleted: list[httpx.Response] = []
+
+    async def delete(_lease: Lease, reached: Stage, _progress: float) -> None:
+        if reached == stage and not deleted:
+            deleted.append(await api.client.delete(location, headers=person.headers))
+
+    await api.work(delete)
+    assert [response.status_code for response in deleted] == [204]
+    for table in ("documents", "document_slices", "document_pages", "chunks", "jobs"):
+        assert await fetch_value(database_url, f"SELECT count(*) FROM {table}") == 0, table
+
+
+async def test_nobody_reaches_the_documents_of_others(api: Api) -> None:
+    anna, bert = await api.register("anna"), await api.register("bert")
+    location = (await api.upload(anna, b"a secret of Anna")).headers["location"]
+    await api.work()
+    unknown = "/v1/documents/01a2084b-9065-752d-aaf7-35b94206de34"
+    for method, suffix in [
+        ("GET", ""),
+        ("GET", "/content"),
+        ("GET", "/text"),
+        ("POST", "/retry"),
+        ("DELETE", ""),
+    ]:
+        answers = []
+        for path in (location, unknown):
+            response = await api.client.request(method, path + suffix, headers=bert.headers)
+            body = response.json()
+            body.pop("request_id")
+            answers.append((response.status_code, body))
+        assert answers[0] == answers[1], (method, suffix)
+        assert answers[0][0] == 404
+    assert await found(api, bert, "secret of Anna") == []
+    assert await found(api, bert, "secret of Anna", [location.rsplit("/", 1)[1]]) == []
+    assert len(await found(api, anna, "secret of Anna")) == 1
+
+
+async def found(api: Api, person: Person, query: str, document_ids: list[str] | None = None) -> list[str]:
+    body = {"query": query, **({"document_ids": document_ids} if document_ids is not None else {})}
+    response = await api.client.post("/v1/search", headers=person.headers, json=body)
+    assert response.status_code == 200, response.text
+    return [passage["text"] for passage in response.json()["passages"]]

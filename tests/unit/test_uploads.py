@@ -1,0 +1,94 @@
+import unicodedata
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.errors import InvalidInput, UnsupportedMedia
+from pipeline.uploads import MAX_NAME_BYTES, clean_filename, identify
+
+PDF = b"%PDF-1.7\n"
+
+
+@pytest.mark.parametrize(
+    ("raw", "shown"),
+    [
+        ("report.pdf", "report.pdf"),
+        ("../../etc/passwd.txt", "passwd.txt"),
+        ("C:\\Users\\me\\report.pdf", "report.pdf"),
+        ("a\0b\r\nc.pdf", "abc.pdf"),
+        ("invoice\u202efdp.exe.pdf", "invoicefdp.exe.pdf"),
+        ("Cafe\u0301.txt", "Caf\u00e9.txt"),
+        ("  spaced.md ", "spaced.md"),
+        ("日本語.pdf", "日本語.pdf"),
+    ],
+)
+def test_filename_is_a_display_name(raw: str, shown: str) -> None:
+    assert clean_filename(raw) == shown
+
+
+@pytest.mark.parametrize("raw", ["", "/", "..", "a/..", "\0", "\u202e", " "])
+def test_unusable_filename_is_refused(raw: str) -> None:
+    with pytest.raises(InvalidInput):
+        clean_filename(raw)
+
+
+def test_long_filename_keeps_its_extension() -> None:
+    name = clean_filename("ü" * 300 + ".pdf")
+    assert len(name.encode()) <= MAX_NAME_BYTES
+    assert name.endswith("ü.pdf")
+
+
+@given(st.text(min_size=1))
+def test_no_filename_is_a_path_or_holds_controls(raw: str) -> None:
+    try:
+        name = clean_filename(raw)
+    except InvalidInput:
+        return
+    assert not set(name) & {"/", "\\", "\0"}
+    assert len(name.encode()) <= MAX_NAME_BYTES
+    assert name not in {".", "..", ""}
+    assert all(unicodedata.category(char) != "Cc" for char in name)
+
+
+@pytest.mark.parametrize(
+    ("filename", "declared", "head", "media_type"),
+    [
+        ("a.pdf", "application/pdf", PDF, "application/pdf"),
+        ("a.PDF", "", b"junk before\n" + PDF, "application/pdf"),
+        ("a.pdf", "application/octet-stream", PDF, "application/pdf"),
+        ("a", "application/pdf", PDF, "application/pdf"),
+        ("a", "", PDF, "application/pdf"),
+        ("a.txt", "text/plain; charset=utf-8", b"hello", "text/plain"),
+        ("a.txt", "", "hällo".encode("utf-16"), "text/plain"),
+        ("a.txt", "", b"with a \0 in it", "text/plain"),
+        ("a.md", "text/plain", b"# hello", "text/markdown"),
+        ("a.md", "text/markdown", b"# hello", "text/markdown"),
+        ("notes", "text/plain", b"hello", "text/plain"),
+        ("a.html", "text/html", b"<!doctype html>", "text/html"),
+        ("a.html", "", b"<p>a fragment", "text/html"),
+    ],
+)
+def test_format_is_known(filename: str, declared: str, head: bytes, media_type: str) -> None:
+    assert identify(filename, declared, head) == media_type
+
+
+@pytest.mark.parametrize(
+    ("filename", "declared", "head"),
+    [
+        ("a.pdf", "application/pdf", b"<!doctype html><html>"),
+        ("a.pdf", "text/html", PDF),
+        ("a.txt", "text/plain", PDF),
+        ("a.txt", "application/pdf", b"hello"),
+        ("a.txt", "text/plain", b"\x89PNG\r\n\x1a\n"),
+        ("a.txt", "", b"PK\x03\x04"),
+        ("a.exe", "application/pdf", PDF),
+        ("a.docx", "", b"PK\x03\x04"),
+        ("a", "", b"hello"),
+        ("a", "image/png", b"\x89PNG"),
+        ("a.txt", "", bytes(range(1, 9)) * 50),
+    ],
+)
+def test_other_formats_and_contradictions_are_refused(filename: str, declared: str, head: bytes) -> None:
+    with pytest.raises(UnsupportedMedia, match=r"Supported are .*\.pdf"):
+        identify(filename, declared, head)
