@@ -4,9 +4,9 @@ import argparse
 import sys
 from pathlib import Path
 
-from pipeline import demo
+from pipeline.local import demo
+from pipeline.local.stack import StackError, ensure_secret, run_stack, stop_on_signals
 from pipeline.settings import SettingsError, load_settings
-from pipeline.stack import StackError, ensure_secret, run_stack, stop_on_signals
 
 
 def up() -> None:

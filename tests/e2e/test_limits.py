@@ -1,6 +1,9 @@
 """Large and hostile files against the running service: right answers, flat memory, and a worker that stays up."""
 
 import io
+import json
+import subprocess
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -10,7 +13,7 @@ from pypdf import PdfReader, PdfWriter
 
 from pipeline import samples
 from tests.databases import find_violations
-from tests.e2e.conftest import Up
+from tests.e2e.conftest import PROJECT, Up
 
 MIB = 1024 * 1024
 
@@ -37,8 +40,6 @@ def test_upload_of_60_mib_leaves_memory_flat(up: Up, data_dir: Path) -> None:
             large.write(f"{number:6d} ".encode() * (MIB // 7))
     peak = before
     with file.open("rb") as content:
-        import threading
-
         done = threading.Event()
 
         def watch() -> None:
@@ -104,3 +105,17 @@ def test_annual_report_is_ready_and_its_page_is_found(up: Up, shared_data: Calla
         part = {"start": passage["start"], "end": passage["end"]}
         answer = up.client.get(f"/v1/documents/{document['id']}/text", headers=headers, params=part).json()
         assert answer["text"] == passage["text"]
+
+
+def test_curl_commands_of_the_readme_do_what_it_says(up: Up) -> None:
+    readme = (PROJECT / "README.md").read_text()
+    block = readme.split("## The same by curl", 1)[1].split("```sh\n", 1)[1].split("```", 1)[0]
+    script = block.replace("http://127.0.0.1:8000", up.url)
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", script], cwd=PROJECT, capture_output=True, text=True, check=True, timeout=90
+    )
+    answers = done.stdout.replace("}{", "}\n{").splitlines()
+    assert json.loads(answers[0])["email"] == "me@example.org"
+    assert json.loads(answers[-2])["status"] in ("processing", "ready")
+    (passage,) = json.loads(answers[-1])["passages"]
+    assert (passage["title"], passage["page"]) == ("alder-lock-handbook.pdf", 4)

@@ -13,8 +13,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from pipeline import samples
+from pipeline.local.stack import StackError, run_stack, stop_on_signals
 from pipeline.settings import load_settings
-from pipeline.stack import StackError, run_stack, stop_on_signals
 
 QUESTIONS = 2
 PASSAGES = 2

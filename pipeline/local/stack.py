@@ -17,11 +17,11 @@ from typing import IO
 
 import httpx
 
-from pipeline.children import Child
-from pipeline.servers import run_postgres, run_valkey
+from pipeline.local.children import Child
+from pipeline.local.servers import run_postgres, run_valkey
 from pipeline.settings import Settings
 
-PROJECT_FOLDER = Path(__file__).resolve().parent.parent
+PROJECT_FOLDER = Path(__file__).resolve().parents[2]
 START_SECONDS = 120.0
 STOP_SECONDS = 8.0
 GRACEFUL_SECONDS = 5
