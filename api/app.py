@@ -11,13 +11,19 @@ from litestar.middleware import DefineMiddleware
 
 from api import openapi
 from api.auth import BearerAuthentication
+from api.controllers.audit import AuditController
 from api.controllers.auth import AuthController
 from api.controllers.documents import DocumentController
-from api.controllers.health import HealthController
+from api.controllers.health import HealthController, show_metrics
+from api.controllers.notes import NoteController
 from api.controllers.search import SearchController
 from api.deps import provide_runtime
 from api.errors import answer_framework_error, answer_known_error, answer_unforeseen_error
+from api.methods import send_allowed_methods
+from api.middleware import Observation, observe_response
+from api.ratelimit import RateLimiter, send_rate_limit
 from api.request_ids import send_request_id
+from api.strict import StrictRequest
 from api.tokens import Tokens
 from pipeline.errors import SluiceError
 from pipeline.runtime import open_runtime
@@ -40,21 +46,36 @@ def create_app(settings: Settings) -> Litestar:
             runtime.changes.start()
             app.state.runtime = runtime
             app.state.tokens = tokens
-            yield
+            app.state.limiter = RateLimiter(settings, runtime.redis_breaker)
+            try:
+                yield
+            finally:
+                await app.state.limiter.close()
 
-    return Litestar(
-        route_handlers=[AuthController, DocumentController, SearchController, HealthController],
+    app = Litestar(
+        route_handlers=[
+            AuthController,
+            DocumentController,
+            NoteController,
+            SearchController,
+            AuditController,
+            HealthController,
+            show_metrics,
+        ],
         lifespan=[run_runtime],
         dependencies={"runtime": Provide(provide_runtime)},
-        middleware=[DefineMiddleware(BearerAuthentication, exclude_from_auth_key="public")],
+        middleware=[Observation(), DefineMiddleware(BearerAuthentication, exclude_from_auth_key="public")],
         exception_handlers={
             SluiceError: answer_known_error,
             HTTPException: answer_framework_error,
             Exception: answer_unforeseen_error,
         },
-        before_send=[send_request_id],
+        before_send=[send_request_id, send_rate_limit, send_allowed_methods, observe_response],
+        request_class=StrictRequest,
         request_max_body_size=MAX_JSON_BYTES,
         openapi_config=openapi.CONFIG,
         # Our own handlers log what needs a log line; Litestar's would print bodies.
         logging_config=None,
     )
+    openapi.complete(app.openapi_schema)
+    return app

@@ -18,6 +18,7 @@ from pipeline.errors import (
     NotFound,
     SluiceError,
     TooLarge,
+    TooManyRequests,
     TooSlow,
     Unavailable,
     UnsupportedMedia,
@@ -29,6 +30,7 @@ STATUS_OF_ERROR: dict[type[SluiceError], int] = {
     UnsupportedMedia: 415,
     InvalidInput: 422,
     TooSlow: 408,
+    TooManyRequests: 429,
     NotAuthenticated: 401,
     NotFound: 404,
     Conflict: 409,
@@ -70,7 +72,7 @@ def answer_known_error(request: Request[Any, Any, Any], error: SluiceError) -> R
         errors = error.errors
     if isinstance(error, NotAuthenticated):
         headers["WWW-Authenticate"] = "Bearer"
-    if isinstance(error, Unavailable):
+    if isinstance(error, Unavailable | TooManyRequests):
         headers["Retry-After"] = str(error.retry_after_seconds)
     if isinstance(error, DatabaseUnavailable):
         log.warning("database.unavailable", cause=repr(error.__cause__), request_id=get_request_id(request.scope))

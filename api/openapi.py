@@ -1,12 +1,15 @@
 """What Litestar cannot see by itself in the handlers, for the OpenAPI document."""
 
 from dataclasses import dataclass
+from http import HTTPStatus
 
+import msgspec
 from litestar import Router
-from litestar.openapi import OpenAPIConfig
+from litestar.openapi import OpenAPIConfig, ResponseSpec
 from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.openapi.spec import (
     Components,
+    OpenAPI,
     OpenAPIFormat,
     OpenAPIMediaType,
     OpenAPIType,
@@ -16,13 +19,15 @@ from litestar.openapi.spec import (
     SecurityScheme,
 )
 
+from api import schemas
 from api.auth import PUBLIC
+from api.errors import Problem
 
 CONFIG = OpenAPIConfig(
     title="Sluice",
     version="1",
     description="Upload documents, watch them being ingested, find the passages that answer a question.",
-    openapi_router=Router(path="/schema", route_handlers=[], opt=PUBLIC),
+    openapi_router=Router(path="/schema", route_handlers=[], opt=PUBLIC, include_in_schema=False),
     # The JSON alone: the pages that Litestar offers load their code from other hosts.
     render_plugins=[JsonRenderPlugin(path="/openapi.json")],
     use_handler_docstrings=True,
@@ -33,10 +38,43 @@ CONFIG = OpenAPIConfig(
 )
 
 
+def problems(*statuses: int) -> dict[int, ResponseSpec]:
+    """Responses of a route that are errors, for its documentation; 503 is possible everywhere."""
+    return {
+        status: ResponseSpec(
+            Problem,
+            generate_examples=False,
+            description=HTTPStatus(status).phrase,
+            media_type="application/problem+json",
+        )
+        for status in sorted({*statuses, 503})
+    }
+
+
 def _file_body() -> RequestBody:
     file = Schema(type=OpenAPIType.STRING, format=OpenAPIFormat.BINARY)
     form = Schema(type=OpenAPIType.OBJECT, properties={"file": file}, required=["file"])
     return RequestBody(content={"multipart/form-data": OpenAPIMediaType(schema=form)}, required=True)
+
+
+def complete(document: OpenAPI) -> None:
+    """Say that the bodies of `api.schemas` may hold no other fields than theirs: Litestar leaves that out."""
+    bodies = {
+        name
+        for name, kind in vars(schemas).items()
+        if isinstance(kind, type) and issubclass(kind, msgspec.Struct) and kind.__struct_config__.forbid_unknown_fields
+    }
+    for name, schema in (document.components.schemas or {}).items():
+        if isinstance(schema, Schema) and name in bodies:
+            schema.additional_properties = False
+
+
+@dataclass
+class PublicOperation(Operation):
+    """Operation that needs no token."""
+
+    def __post_init__(self) -> None:
+        self.security = []
 
 
 @dataclass

@@ -5,6 +5,8 @@ from uuid import UUID
 
 import msgspec
 
+from pipeline.accounts import EMAIL_PATTERN
+
 NO_NUL = r"^[^\x00]*$"
 
 
@@ -15,7 +17,7 @@ MAX_PASSWORD_CHARACTERS = 1024
 class Registration(msgspec.Struct, forbid_unknown_fields=True):
     """E-mail address and password of a new account."""
 
-    email: Email
+    email: Annotated[str, msgspec.Meta(max_length=254, pattern=EMAIL_PATTERN)]
     password: Annotated[
         str,
         msgspec.Meta(
@@ -32,6 +34,28 @@ class Credentials(msgspec.Struct, forbid_unknown_fields=True):
 
     email: Email
     password: Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_PASSWORD_CHARACTERS, pattern=NO_NUL)]
+
+
+Title = Annotated[str, msgspec.Meta(min_length=1, max_length=500, pattern=NO_NUL)]
+Body = Annotated[
+    str,
+    # Something to find must be in it: an empty note could never become searchable.
+    msgspec.Meta(max_length=200_000, pattern=r"^[^\x00]*[^\x00\s][^\x00]*$"),
+]
+
+
+class NoteDraft(msgspec.Struct, forbid_unknown_fields=True):
+    """A new note."""
+
+    title: Title
+    body: Body
+
+
+class NoteChange(msgspec.Struct, forbid_unknown_fields=True):
+    """What is to be replaced of a note; what is left out stays."""
+
+    title: Title | None = None
+    body: Body | None = None
 
 
 class SearchRequest(msgspec.Struct, forbid_unknown_fields=True):

@@ -23,7 +23,7 @@ def run(connection: Connection) -> None:
 
 
 async def connect_and_run() -> None:
-    engine = create_async_engine(load_settings().sqlalchemy_url, poolclass=NullPool)
+    engine = create_async_engine(load_settings().owner_url, poolclass=NullPool)
     async with engine.connect() as connection:
         await connection.run_sync(run)
         await connection.commit()

@@ -1,10 +1,16 @@
 """`python -m pipeline`: the operator's commands."""
 
 import argparse
+import asyncio
+import os
 import sys
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
-from pipeline.local import demo
+from pipeline.db.models import SERVICE_ROLE
+from pipeline.db.schema import set_service_password
+from pipeline.errors import DatabaseUnavailable
+from pipeline.local import demo, stack
 from pipeline.local.stack import StackError, ensure_secret, run_stack, stop_on_signals
 from pipeline.settings import SettingsError, load_settings
 
@@ -14,23 +20,33 @@ def up() -> None:
     ensure_secret(Path(".env"))
     settings = load_settings()
     try:
-        with stop_on_signals(), run_stack(settings) as stack:
-            print(f"ready {stack.url}", flush=True)
-            stack.watch()
+        with stop_on_signals(), run_stack(settings) as running:
+            print(f"ready {running.url}", flush=True)
+            running.watch()
     except KeyboardInterrupt:
         return
 
 
+def migrate() -> None:
+    """Bring the database to the newest schema, and let the service role log in as DATABASE_URL says."""
+    settings = load_settings()
+    owner_url, service_url = settings.owner_url, urlsplit(settings.sqlalchemy_url)
+    stack.migrate(os.environ)
+    if service_url.username == SERVICE_ROLE and service_url.password:
+        asyncio.run(set_service_password(owner_url, unquote(service_url.password)))
+
+
 def main() -> None:
     """Run one command."""
-    commands = {"up": up, "demo": demo.run}
+    commands = {"up": up, "demo": demo.run, "migrate": migrate}
     parser = argparse.ArgumentParser(prog="python -m pipeline")
     choices = parser.add_subparsers(dest="command", required=True)
     choices.add_parser("up", help="PostgreSQL, Valkey, migrations, API and worker, until Ctrl-C")
+    choices.add_parser("migrate", help="bring the database to the newest schema")
     choices.add_parser("demo", help="upload the sample files, ask two questions, show the passages")
     try:
         commands[parser.parse_args().command]()
-    except (SettingsError, StackError) as error:
+    except (SettingsError, StackError, DatabaseUnavailable) as error:
         sys.exit(f"sluice: {error}")
 
 

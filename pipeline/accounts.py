@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from math import ceil
 from uuid import UUID
 
 from pwdlib import PasswordHash
@@ -9,20 +10,21 @@ from pwdlib.exceptions import UnknownHashError
 from pwdlib.hashers.argon2 import Argon2Hasher
 from sqlalchemy.exc import IntegrityError
 
-from pipeline.db import audit, users
-from pipeline.errors import AccountGone, Conflict, FieldError, InvalidInput, NotAuthenticated
+from pipeline.db import audit, logins, users
+from pipeline.db.session import act_for_email
+from pipeline.errors import AccountGone, Conflict, FieldError, InvalidInput, NotAuthenticated, TooManyRequests
 from pipeline.runtime import Runtime
 from pipeline.types import Account, new_id
 
 # The OWASP minimum for argon2id: 19 MiB, two passes, one lane.
 _passwords = PasswordHash((Argon2Hasher(memory_cost=19 * 1024, time_cost=2, parallelism=1),))
 _hashing = asyncio.Semaphore(2)
-"""Hashing takes 50 ms and 19 MiB each: two at a time leave the processor to the others."""
+"""Hashing takes 50 ms and 19 MiB each: few at a time leave the processor to the others."""
 
 # Of a password that nobody knows: an unknown address costs as much time as a wrong password.
 UNKNOWN_HASH = "$argon2id$v=19$m=19456,t=2,p=1$eofCFnXSzF+nD3fZrpgvRg$hlUbzORjlg3zpy5wZ0PXzw6nIs08bmubmx4KFDYPo/Y"
 
-EMAIL = re.compile(r"[^@\s\x00-\x1f\x7f]+@[^@\s\x00-\x1f\x7f]+")
+EMAIL_PATTERN = r"^[^@\s\x00-\x1f\x7f]+@[^@\s\x00-\x1f\x7f]+$"
 MAX_EMAIL_CHARACTERS = 254
 
 
@@ -32,7 +34,7 @@ async def register(runtime: Runtime, email: str, password: str) -> Account:
     Raises InvalidInput where the address is none, Conflict where it has an account already.
     """
     email = email.strip().lower()
-    if len(email) > MAX_EMAIL_CHARACTERS or not EMAIL.fullmatch(email):
+    if len(email) > MAX_EMAIL_CHARACTERS or not re.fullmatch(EMAIL_PATTERN, email):
         raise InvalidInput(
             "The e-mail address cannot be used.",
             errors=(FieldError("email", "must look like name@example.org"),),
@@ -40,31 +42,43 @@ async def register(runtime: Runtime, email: str, password: str) -> Account:
     async with _hashing:
         password_hash = await asyncio.to_thread(_passwords.hash, password)
     try:
-        async with runtime.database.transaction() as session:
-            account = await users.add(session, new_id(), email, password_hash)
+        user_id = new_id()
+        async with runtime.database.transaction(user_id) as session:
+            account = await users.add(session, user_id, email, password_hash)
             await audit.record(session, audit.Event.REGISTER, account.id, {"email": email})
     except IntegrityError:
         raise Conflict("There is an account with this e-mail address. Log in instead.", code="email_taken") from None
     return account
 
 
-async def authenticate(runtime: Runtime, email: str, password: str) -> Account:
-    """Tell whose e-mail address and password these are.
+async def authenticate(runtime: Runtime, email: str, password: str, address: str) -> Account:
+    """Tell whose e-mail address and password these are, of a client at a network address.
 
     Raises NotAuthenticated, after the same time and with the same words, for an unknown address and for a wrong
-    password.
+    password; TooManyRequests after too many of these, whatever the password is.
     """
     email = email.strip().lower()
-    async with runtime.database.transaction() as session:
-        user = await users.find_by_email(session, email)
+    # A crowd that logs in at once waits here, not for connections that everybody needs.
     async with _hashing:
+        async with runtime.database.transaction() as session:
+            pause = await logins.find_pause(session, email, address)
+            await act_for_email(session, email)
+            user = await users.find_by_email(session, email)
+        if pause > 0:
+            raise TooManyRequests(
+                f"Too many failed logins. Try again in {ceil(pause)} seconds.",
+                retry_after_seconds=pause,
+                code="login_paused",
+            )
         matches = await asyncio.to_thread(_verify, password, user.password_hash if user else UNKNOWN_HASH)
-    async with runtime.database.transaction() as session:
+    async with runtime.database.transaction(user.id if user else None) as session:
         if user is None or not matches:
             actor = user.id if user else None
-            await audit.record(session, audit.Event.LOGIN_FAILED, actor, {"email": email[:MAX_EMAIL_CHARACTERS]})
+            await audit.record(session, audit.Event.LOGIN_FAILED, actor, {"email": email, "address": address})
+            await logins.record_failure(session, email, address)
         else:
-            await audit.record(session, audit.Event.LOGIN, user.id, {})
+            await audit.record(session, audit.Event.LOGIN, user.id, {"address": address})
+            await logins.clear_failures(session, email, address)
     if user is None or not matches:
         raise NotAuthenticated("E-mail address or password is wrong.", code="invalid_credentials")
     return Account(user.id, user.email, user.created_at)
@@ -75,7 +89,7 @@ async def get_account(runtime: Runtime, user_id: UUID) -> Account:
 
     Raises NotAuthenticated where it is gone.
     """
-    async with runtime.database.transaction() as session:
+    async with runtime.database.transaction(user_id) as session:
         account = await users.find(session, user_id)
     if account is None:
         raise AccountGone

@@ -8,6 +8,7 @@ from typing import Any
 from uuid import UUID
 
 import asyncpg
+from sqlalchemy import func, select
 
 from pipeline.logs import get_logger
 
@@ -15,6 +16,8 @@ RECONNECT_SECONDS = 1.0
 ALIVE_CHECK_SECONDS = 5.0
 POLL_SECONDS = 1.0
 """How long a waiter trusts silence: news can be lost while the connection is away."""
+
+_PING = str(select(func.now()))
 
 log = get_logger()
 
@@ -60,7 +63,7 @@ class ChangeFeed:
                     self._wake_all()
                     while True:
                         await asyncio.sleep(ALIVE_CHECK_SECONDS)
-                        await connection.fetchval("SELECT 1")
+                        await connection.fetchval(_PING)
             except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
                 log.warning("changes.disconnected", cause=repr(error))
                 await asyncio.sleep(RECONNECT_SECONDS)

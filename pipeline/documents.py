@@ -9,7 +9,7 @@ from sqlalchemy.exc import IntegrityError
 from pipeline.db import access, audit, contents, queue
 from pipeline.errors import AccountGone, Conflict
 from pipeline.runtime import Runtime
-from pipeline.types import Document, DocumentPageList, DocumentText, ReceivedFile, Status, new_id
+from pipeline.types import Document, DocumentList, DocumentText, ReceivedFile, Status, Subject, SubjectKind, new_id
 
 
 async def upload(runtime: Runtime, owner_id: UUID, received: ReceivedFile) -> tuple[Document, bool]:
@@ -19,13 +19,13 @@ async def upload(runtime: Runtime, owner_id: UUID, received: ReceivedFile) -> tu
     Raises NotAuthenticated where the owner has no account any more.
     """
     try:
-        async with runtime.database.transaction() as session:
+        async with runtime.database.transaction(owner_id) as session:
             document_id = await access.add_document(session, owner_id, new_id(), received)
             if document_id is None:
                 existing = await access.find_by_hash(session, owner_id, received.sha256)
                 return existing, True
             await contents.write_original(session, owner_id, document_id, received.file)
-            await queue.enqueue(session, owner_id, document_id)
+            await queue.enqueue(session, Subject(owner_id, SubjectKind.DOCUMENT, document_id))
             details = {
                 "document_id": str(document_id),
                 "filename": received.filename,
@@ -44,7 +44,7 @@ async def get(runtime: Runtime, owner_id: UUID, document_id: UUID) -> Document:
 
     Raises NotFound.
     """
-    async with runtime.database.transaction() as session:
+    async with runtime.database.transaction(owner_id) as session:
         return await access.get_document(session, owner_id, document_id)
 
 
@@ -68,12 +68,12 @@ async def wait_for_change(runtime: Runtime, owner_id: UUID, document_id: UUID, s
 
 async def list_page(
     runtime: Runtime, owner_id: UUID, *, status: Status | None, limit: int, cursor: str | None
-) -> DocumentPageList:
+) -> DocumentList:
     """Return a page of the owner's documents, newest first.
 
     Raises InvalidInput for a foreign cursor.
     """
-    async with runtime.database.transaction() as session:
+    async with runtime.database.transaction(owner_id) as session:
         return await access.list_documents(session, owner_id, status=status, limit=limit, cursor=cursor)
 
 
@@ -82,7 +82,7 @@ async def delete(runtime: Runtime, owner_id: UUID, document_id: UUID) -> None:
 
     Raises NotFound.
     """
-    async with runtime.database.transaction() as session:
+    async with runtime.database.transaction(owner_id) as session:
         await access.delete_document(session, owner_id, document_id)
         await audit.record(session, audit.Event.DELETE, owner_id, {"document_id": str(document_id)})
 
@@ -92,8 +92,8 @@ async def retry(runtime: Runtime, owner_id: UUID, document_id: UUID) -> Document
 
     Raises NotFound, or Conflict where it is not failed.
     """
-    async with runtime.database.transaction() as session:
-        if not await queue.requeue(session, owner_id, document_id):
+    async with runtime.database.transaction(owner_id) as session:
+        if not await queue.requeue(session, Subject(owner_id, SubjectKind.DOCUMENT, document_id)):
             document = await access.get_document(session, owner_id, document_id)
             raise Conflict(f"Only failed documents can be retried; this one is {document.status}.", code="not_failed")
         await audit.record(session, audit.Event.RETRY, owner_id, {"document_id": str(document_id)})
@@ -106,7 +106,7 @@ async def read_content(runtime: Runtime, owner_id: UUID, document_id: UUID) -> A
     """Yield the original bytes, slice by slice, each in a transaction of its own."""
     position = 0
     while True:
-        async with runtime.database.transaction() as session:
+        async with runtime.database.transaction(owner_id) as session:
             data = await contents.read_slice(session, owner_id, document_id, position)
         if data is None:
             return
@@ -119,6 +119,6 @@ async def read_text(runtime: Runtime, owner_id: UUID, document_id: UUID, start: 
 
     Raises NotFound.
     """
-    async with runtime.database.transaction() as session:
+    async with runtime.database.transaction(owner_id) as session:
         await access.get_document(session, owner_id, document_id)
         return await contents.read_text(session, owner_id, document_id, start, end)

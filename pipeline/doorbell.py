@@ -1,26 +1,22 @@
 """The doorbell: one small arq job that wakes a worker. Losing a ring costs a second, never a document."""
 
-import asyncio
 import json
-from time import monotonic
 from uuid import UUID
 
 from arq import ArqRedis
 from redis.asyncio import BlockingConnectionPool
 from redis.exceptions import RedisError
 
-from pipeline.logs import get_logger
+from pipeline.breaker import Breaker, wait_within
 
 QUEUE_NAME = "sluice:rings"
 RING_TASK = "ring"
 BUDGET_SECONDS = 0.25
-REST_SECONDS = 5.0
-"""After a failure Redis is left alone for so long, so that its absence costs one budget in that time."""
-
-log = get_logger()
+SOCKET_SECONDS = 2.0
+"""Only the last resort: the budget counts."""
 
 
-def connect(dsn: str, *, timeout_seconds: float = BUDGET_SECONDS) -> ArqRedis:
+def connect(dsn: str, *, timeout_seconds: float) -> ArqRedis:
     """Return a client that connects when first used; none of its calls outlasts the timeout by much.
 
     arq's own `RedisSettings` knows no socket timeout: against a stalled server it would wait for ever.
@@ -49,26 +45,23 @@ def serialize(job: object) -> bytes:
 class Doorbell:
     """Rings without ever raising: Redis may be away, stalled, full or read-only."""
 
-    def __init__(self, dsn: str) -> None:
-        self._redis = connect(dsn)
-        self._rests_until = 0.0
+    def __init__(self, dsn: str, breaker: Breaker) -> None:
+        self._redis = connect(dsn, timeout_seconds=SOCKET_SECONDS)
+        self._breaker = breaker
 
     async def ring(self, document_id: UUID) -> None:
         """Tell some worker to look into the queue, if Redis answers in time."""
-        if monotonic() < self._rests_until:
+        if self._breaker.is_open:
             return
         try:
-            async with asyncio.timeout(BUDGET_SECONDS):
-                await self._redis.enqueue_job(RING_TASK, str(document_id))
+            await wait_within(self._redis.enqueue_job(RING_TASK, str(document_id)), BUDGET_SECONDS)
         except (RedisError, OSError, TimeoutError) as error:
-            self._rests_until = monotonic() + REST_SECONDS
-            log.warning("doorbell.silent", cause=repr(error), rests_seconds=REST_SECONDS)
+            self._breaker.trip(error)
 
     async def is_answering(self) -> bool:
         """Whether Redis answers a ping within the budget."""
         try:
-            async with asyncio.timeout(BUDGET_SECONDS):
-                return bool(await self._redis.ping())
+            return bool(await wait_within(self._redis.ping(), BUDGET_SECONDS))
         except (RedisError, OSError, TimeoutError):
             return False
 

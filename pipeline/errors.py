@@ -5,6 +5,7 @@
     │   ├── TooLarge            it is over a size limit
     │   └── UnsupportedMedia    it is no format we read, or says it is another
     ├── TooSlow                 the caller stalls
+    ├── TooManyRequests         the caller is over a limit on requests
     ├── NotAuthenticated        no valid token, or wrong credentials
     │   └── AccountGone         the account of a valid token does not exist
     ├── NotFound                not there, or not the caller's
@@ -20,6 +21,9 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
+from math import ceil
+
+LONGEST_RETRY_AFTER_SECONDS = 120
 
 
 class SluiceError(Exception):
@@ -67,6 +71,16 @@ class TooSlow(SluiceError):
     """The caller sends so slowly that it blocks others."""
 
     code = "too_slow"
+
+
+class TooManyRequests(SluiceError):
+    """The caller is over a limit on requests; the same call may succeed when the wait is over."""
+
+    code = "rate_limited"
+
+    def __init__(self, message: str, *, retry_after_seconds: float, code: str | None = None) -> None:
+        super().__init__(message, code=code)
+        self.retry_after_seconds = min(max(1, ceil(retry_after_seconds)), LONGEST_RETRY_AFTER_SECONDS)
 
 
 class NotAuthenticated(SluiceError):

@@ -3,14 +3,18 @@
 import asyncio
 from dataclasses import dataclass
 from functools import cache
+from itertools import product
+from math import nan
 from pathlib import Path
 
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 
-from pipeline.db import schema
+from pipeline import metrics
+from pipeline.db import schema, statistics
 from pipeline.errors import DatabaseUnavailable
 from pipeline.runtime import Runtime
+from pipeline.types import Status, SubjectKind
 
 PROJECT_FOLDER = Path(__file__).resolve().parent.parent
 BUDGET_SECONDS = 0.8
@@ -59,4 +63,23 @@ async def _check_database(runtime: Runtime) -> tuple[str, str]:
 
 
 async def _check_redis(runtime: Runtime) -> str:
-    return "ok" if await runtime.doorbell.is_answering() else "degraded"
+    is_answering = await runtime.doorbell.is_answering()
+    metrics.REDIS_UP.set(is_answering)
+    return "ok" if is_answering else "degraded"
+
+
+async def measure(runtime: Runtime) -> bytes:
+    """Return all metrics as Prometheus text; those that only PostgreSQL knows are NaN while it is away."""
+    await _check_redis(runtime)
+    nothing = 0.0
+    counts: dict[tuple[str, str], statistics.StatusCount] = {}
+    try:
+        async with asyncio.timeout(BUDGET_SECONDS), runtime.database.transaction() as session:
+            counts = {(count.kind, count.status): count for count in await statistics.count_statuses(session)}
+    except (DatabaseUnavailable, TimeoutError):
+        nothing = nan
+    for key in product(SubjectKind, Status):
+        count = counts.get(key)
+        metrics.SUBJECTS.labels(*key).set(count.subjects if count else nothing)
+        metrics.OLDEST_SECONDS.labels(*key).set(count.oldest_seconds if count else nothing)
+    return metrics.render()

@@ -3,11 +3,13 @@
 import asyncio
 import tempfile
 from contextlib import aclosing
+from dataclasses import dataclass
 from time import monotonic
 from typing import BinaryIO
 
 import numpy as np
 
+from pipeline import metrics
 from pipeline.db import access, chunks, contents, queue
 from pipeline.errors import DatabaseUnavailable, FailureCode, IngestionError, LeaseLost, NotFound, SluiceError
 from pipeline.lease import HeldLease
@@ -16,7 +18,7 @@ from pipeline.runtime import Runtime
 from pipeline.sandbox import extract
 from pipeline.stages.chunk import split_page
 from pipeline.stages.extract.frames import Limits
-from pipeline.types import Lease, OnStage, PageText, Stage, TextChunk
+from pipeline.types import Lease, OnStage, PageText, Stage, SubjectKind, TextChunk
 
 EMBED_AT_ONCE = 32
 REPORT_SECONDS = 0.5
@@ -37,6 +39,8 @@ class StageReporter:
         self._held = held
         self._fault = fault
         self._reported_at = 0.0
+        self._stage = Stage.CLAIMED
+        self._entered_at = monotonic()
 
     async def __call__(self, lease: Lease, stage: Stage, progress: float) -> None:
         """Note that `stage` is reached.
@@ -44,14 +48,22 @@ class StageReporter:
         Raises LeaseLost where somebody else has the job.
         """
         self._held.touch()
+        self._time(lease, stage)
         if self._fault:
             await self._fault(lease, stage, progress)
         inside_transaction = stage in (Stage.STORING, Stage.FINISHING, Stage.STORED)
         if inside_transaction or monotonic() < self._reported_at + REPORT_SECONDS:
             return
         self._reported_at = monotonic()
-        async with self._runtime.database.transaction() as session:
+        async with self._runtime.database.transaction(lease.subject.owner_id) as session:
             await queue.report_progress(session, lease, progress)
+
+    def _time(self, lease: Lease, stage: Stage) -> None:
+        if stage == self._stage:
+            return
+        now = monotonic()
+        metrics.STAGE_SECONDS.labels(lease.subject.kind, self._stage).observe(now - self._entered_at)
+        self._stage, self._entered_at = stage, now
 
 
 async def ingest(runtime: Runtime, lease: Lease, on_stage: OnStage) -> None:
@@ -62,7 +74,7 @@ async def ingest(runtime: Runtime, lease: Lease, on_stage: OnStage) -> None:
     try:
         await _ingest(runtime, lease, on_stage)
     except (LeaseLost, NotFound):
-        log.info("ingestion.lease_lost", document_id=str(lease.subject_id))
+        log.info("ingestion.lease_lost", **_name(lease))
     except IngestionError as error:
         await _end_failed(runtime, lease, error)
     except (DatabaseUnavailable, asyncio.CancelledError) as reason:
@@ -71,37 +83,69 @@ async def ingest(runtime: Runtime, lease: Lease, on_stage: OnStage) -> None:
             raise
     except Exception:
         # The boundary of one ingestion: an error that nobody foresaw is this document's, never the worker's.
-        log.exception("ingestion.crashed", document_id=str(lease.subject_id))
+        log.exception("ingestion.crashed", **_name(lease))
         message = "The worker failed on this file. Retry; if it fails again, report it."
         await _end_failed(runtime, lease, IngestionError(FailureCode.WORKER_LOST, message))
+
+
+@dataclass(frozen=True)
+class Content:
+    """What there is to embed and store: passages, and of a document the text of its pages."""
+
+    passages: list[TextChunk]
+    pages: list[PageText]
+    heading: str
+    """Embedded with every passage: the title of a note."""
 
 
 async def _ingest(runtime: Runtime, lease: Lease, on_stage: OnStage) -> None:
     started = monotonic()
     await on_stage(lease, Stage.CLAIMED, 0.0)
-    async with runtime.database.transaction() as session:
-        document = await access.get_document(session, lease.owner_id, lease.subject_id)
+    match lease.subject.kind:
+        case SubjectKind.DOCUMENT:
+            content = await _read_document(runtime, lease, on_stage)
+        case SubjectKind.NOTE:
+            content = await _read_note(runtime, lease, on_stage)
+    vectors = await _embed(runtime, lease, content, on_stage)
+    await _store(runtime, lease, content, vectors, on_stage)
+    metrics.INGESTIONS.labels(lease.subject.kind, "ready").inc()
+    log.info(
+        "ingestion.ready",
+        **_name(lease),
+        pages=len(content.pages),
+        chunks=len(content.passages),
+        seconds=round(monotonic() - started, 2),
+    )
+
+
+async def _read_document(runtime: Runtime, lease: Lease, on_stage: OnStage) -> Content:
+    subject = lease.subject
+    async with runtime.database.transaction(subject.owner_id) as session:
+        document = await access.get_document(session, subject.owner_id, subject.id)
     with tempfile.TemporaryFile() as file:
         await _fetch_original(runtime, lease, file)
         pages = await _extract_pages(runtime, lease, file, document.media_type, on_stage)
     await on_stage(lease, Stage.CHUNKING, EXTRACTED)
     passages = await asyncio.to_thread(_split, pages, document.media_type)
-    vectors = await _embed(runtime, lease, passages, on_stage)
-    await _store(runtime, lease, pages, passages, vectors, on_stage)
-    log.info(
-        "document.ready",
-        document_id=str(lease.subject_id),
-        pages=len(pages),
-        chunks=len(passages),
-        seconds=round(monotonic() - started, 2),
-    )
+    return Content(passages, pages, heading="")
+
+
+async def _read_note(runtime: Runtime, lease: Lease, on_stage: OnStage) -> Content:
+    subject = lease.subject
+    async with runtime.database.transaction(subject.owner_id) as session:
+        note = await access.get_note(session, subject.owner_id, subject.id)
+    await on_stage(lease, Stage.CHUNKING, EXTRACTED)
+    body = PageText(number=1, start=0, text=note.body)
+    passages = await asyncio.to_thread(_split, [body], "text/markdown")
+    return Content(passages, pages=[], heading=f"{note.title}\n\n")
 
 
 async def _fetch_original(runtime: Runtime, lease: Lease, file: BinaryIO) -> None:
+    subject = lease.subject
     position = 0
     while True:
-        async with runtime.database.transaction() as session:
-            data = await contents.read_slice(session, lease.owner_id, lease.subject_id, position)
+        async with runtime.database.transaction(subject.owner_id) as session:
+            data = await contents.read_slice(session, subject.owner_id, subject.id, position)
         if data is None:
             return
         await asyncio.to_thread(file.write, data)
@@ -137,34 +181,27 @@ def _split(pages: list[PageText], media_type: str) -> list[TextChunk]:
     return passages
 
 
-async def _embed(runtime: Runtime, lease: Lease, passages: list[TextChunk], on_stage: OnStage) -> np.ndarray:
+async def _embed(runtime: Runtime, lease: Lease, content: Content, on_stage: OnStage) -> np.ndarray:
+    texts = [content.heading + passage.text for passage in content.passages]
     vectors: list[np.ndarray] = []
-    for first in range(0, len(passages), EMBED_AT_ONCE):
-        await on_stage(lease, Stage.EMBEDDING, CHUNKED + (EMBEDDED - CHUNKED) * first / len(passages))
-        batch = passages[first : first + EMBED_AT_ONCE]
-        vectors.append(await runtime.encoder.encode([passage.text for passage in batch]))
+    for first in range(0, len(texts), EMBED_AT_ONCE):
+        await on_stage(lease, Stage.EMBEDDING, CHUNKED + (EMBEDDED - CHUNKED) * first / len(texts))
+        vectors.append(await runtime.encoder.encode(texts[first : first + EMBED_AT_ONCE]))
     return np.concatenate(vectors)
 
 
-async def _store(
-    runtime: Runtime,
-    lease: Lease,
-    pages: list[PageText],
-    passages: list[TextChunk],
-    vectors: np.ndarray,
-    on_stage: OnStage,
-) -> None:
+async def _store(runtime: Runtime, lease: Lease, content: Content, vectors: np.ndarray, on_stage: OnStage) -> None:
+    subject = lease.subject
     await on_stage(lease, Stage.STORING, EMBEDDED)
-    outcome = queue.Outcome(
-        pages=len(pages),
-        pages_with_text=sum(bool(page.text.strip()) for page in pages),
-        chunks=len(passages),
-    )
-    async with runtime.database.transaction() as session:
+    found = {"chunks": len(content.passages)}
+    async with runtime.database.transaction(subject.owner_id) as session:
         await queue.complete(session, lease)
-        await contents.replace_text(session, lease.owner_id, lease.subject_id, pages)
-        await chunks.replace(session, lease, passages, vectors, runtime.encoder.model_name)
-        await queue.mark_ready(session, lease, outcome)
+        if subject.kind == SubjectKind.DOCUMENT:
+            await contents.replace_text(session, subject.owner_id, subject.id, content.pages)
+            found["pages"] = len(content.pages)
+            found["pages_with_text"] = sum(bool(page.text.strip()) for page in content.pages)
+        await chunks.replace(session, subject, content.passages, vectors, runtime.encoder.model_name)
+        await queue.mark_ready(session, lease, **found)
         await on_stage(lease, Stage.FINISHING, EMBEDDED)
     await on_stage(lease, Stage.STORED, 1.0)
 
@@ -172,16 +209,22 @@ async def _store(
 async def _end_failed(runtime: Runtime, lease: Lease, error: IngestionError) -> None:
     may_pass = error.failure in (FailureCode.EMBEDDING_FAILED, FailureCode.WORKER_LOST)
     try:
-        async with runtime.database.transaction() as session:
+        async with runtime.database.transaction(lease.subject.owner_id) as session:
             tries_again = may_pass and await queue.retry_or_fail(session, lease, error)
             if not may_pass:
                 await queue.fail(session, lease, error)
     except LeaseLost:
-        log.info("ingestion.lease_lost", document_id=str(lease.subject_id))
+        log.info("ingestion.lease_lost", **_name(lease))
     except DatabaseUnavailable:
         await _give_back(runtime, lease)
     else:
-        log.info("document.failed", document_id=str(lease.subject_id), code=error.code, tries_again=tries_again)
+        metrics.INGESTIONS.labels(lease.subject.kind, error.code).inc()
+        log.info("ingestion.failed", **_name(lease), code=error.code, tries_again=tries_again)
+
+
+def _name(lease: Lease) -> dict[str, str]:
+    """How log lines name what is ingested."""
+    return {"kind": lease.subject.kind, "subject_id": str(lease.subject.id)}
 
 
 async def _give_back(runtime: Runtime, lease: Lease) -> None:
@@ -189,12 +232,12 @@ async def _give_back(runtime: Runtime, lease: Lease) -> None:
     deadline = monotonic() + RETURN_SECONDS
     while monotonic() < deadline:
         try:
-            async with runtime.database.transaction() as session:
+            async with runtime.database.transaction(lease.subject.owner_id) as session:
                 await queue.give_back(session, lease)
         except DatabaseUnavailable:
             await asyncio.sleep(1.0)
         except SluiceError:
             return
         else:
-            log.info("ingestion.given_back", document_id=str(lease.subject_id))
+            log.info("ingestion.given_back", **_name(lease))
             return

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+from pipeline.breaker import Breaker
 from pipeline.changes import ChangeFeed
 from pipeline.db.queue import CHANGES_CHANNEL
 from pipeline.db.session import Database
@@ -21,6 +22,7 @@ class Runtime:
 
     settings: Settings
     database: Database
+    redis_breaker: Breaker
     doorbell: Doorbell
     encoder: Encoder
     changes: ChangeFeed
@@ -33,10 +35,12 @@ async def open_runtime(settings: Settings, *, database_timeout_seconds: float) -
     Raises SettingsError where DATABASE_URL is missing.
     """
     url = settings.sqlalchemy_url
+    redis_breaker = Breaker()
     runtime = Runtime(
         settings=settings,
         database=Database(url, pool_size=settings.database_pool_size, timeout_seconds=database_timeout_seconds),
-        doorbell=Doorbell(settings.redis_dsn),
+        redis_breaker=redis_breaker,
+        doorbell=Doorbell(settings.redis_dsn, redis_breaker),
         encoder=Encoder(settings.embedding_model),
         changes=ChangeFeed(url, CHANGES_CHANNEL, timeout_seconds=database_timeout_seconds),
     )

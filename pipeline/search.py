@@ -18,7 +18,7 @@ async def search(
     Raises ModelUnavailable while the embedding model is not loaded.
     """
     vector = (await runtime.encoder.encode([query]))[0]
-    async with runtime.database.transaction() as session:
+    async with runtime.database.transaction(owner_id) as session:
         passages = await chunks.find_nearest(
             session,
             owner_id,

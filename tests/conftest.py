@@ -74,6 +74,9 @@ def settings(database_url: str, redis_url: str) -> Settings:
         jwt_secret=SecretStr("a secret of the tests, over 32 bytes long"),
         lease_seconds=3,
         poll_seconds=0.2,
+        rate_limit_login="",
+        rate_limit_upload="",
+        rate_limit_query="",
     )
 
 

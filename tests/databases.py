@@ -4,8 +4,10 @@ import asyncio
 import os
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
+from uuid import uuid4
 
 import asyncpg
 
@@ -58,6 +60,7 @@ def migrate(url: str, revision: str) -> None:
 # Invariant I of the design: what must hold of every database once the work is done.
 INVARIANTS = {
     "documents that did not end": "SELECT id FROM documents WHERE status NOT IN ('ready', 'failed')",
+    "notes that did not end": "SELECT id FROM notes WHERE status NOT IN ('ready', 'failed')",
     "failed without reason": "SELECT id FROM documents WHERE status = 'failed' AND error_code IS NULL",
     "jobs left": "SELECT subject_id FROM jobs",
     "chunks of documents that are not ready": """
@@ -67,6 +70,11 @@ INVARIANTS = {
         WHERE status = 'ready' GROUP BY documents.id, documents.chunks
         HAVING count(chunks.id) <> documents.chunks OR count(DISTINCT ordinal) <> documents.chunks
             OR min(ordinal) <> 0 OR max(ordinal) <> documents.chunks - 1""",
+    "ready notes without exactly the chunks 0 to n-1": """
+        SELECT notes.id FROM notes LEFT JOIN chunks ON chunks.note_id = notes.id
+        WHERE status = 'ready' GROUP BY notes.id, notes.chunks
+        HAVING count(chunks.id) <> notes.chunks OR count(DISTINCT ordinal) <> notes.chunks
+            OR min(ordinal) <> 0 OR max(ordinal) <> notes.chunks - 1""",
     "text of a chunk that is not its slice": """
         SELECT chunks.id FROM chunks
         JOIN (SELECT document_id, string_agg(text, '' ORDER BY page) AS text FROM document_pages GROUP BY document_id)
@@ -87,3 +95,12 @@ def find_violations(url: str) -> dict[str, int]:
     """How many rows break each invariant; empty when all hold."""
     counts = {name: len(run_sql(url, query)) for name, query in INVARIANTS.items()}
     return {name: count for name, count in counts.items() if count}
+
+
+def migrate_again(url: str, dump: Path, pg_restore: Path) -> str:
+    """Restore a dump into a new database and migrate it, as the runbook says; returns the new URL."""
+    name = f"restored_{uuid4().hex}"
+    restored = clone_database(url, name, template="template0")
+    subprocess.run([pg_restore, "--exit-on-error", f"--dbname={restored}", dump], check=True)
+    migrate(restored, "head")
+    return restored

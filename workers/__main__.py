@@ -4,6 +4,7 @@ import asyncio
 import signal
 import sys
 
+from pipeline import metrics
 from pipeline.logs import configure_logging, get_logger
 from pipeline.settings import Settings, SettingsError, load_settings
 from workers import bell
@@ -16,6 +17,8 @@ async def work(settings: Settings) -> None:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, consumer.stop)
+        if settings.worker_metrics_port:
+            metrics.serve(settings.worker_metrics_port)
         listener = asyncio.create_task(bell.listen(settings.redis_dsn, consumer))
         await consumer.run()
         listener.cancel()

@@ -5,6 +5,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from time import monotonic
 
+import structlog
+
+from pipeline import metrics
 from pipeline.db import queue
 from pipeline.errors import DatabaseUnavailable
 from pipeline.faults import make_fault
@@ -77,6 +80,7 @@ class Consumer:
         async with self._runtime.database.transaction() as session:
             swept = await queue.sweep(session, self._settings.lease_seconds)
         if swept:
+            metrics.SWEPT_JOBS.inc(swept)
             log.warning("queue.swept", jobs=swept)
 
     async def _claim_one(self) -> bool:
@@ -97,6 +101,7 @@ class Consumer:
         self._changed.set()
 
     async def _work(self, lease: Lease) -> None:
+        structlog.contextvars.bind_contextvars(request_id=lease.request_id)
         with self._heart.hold(lease) as held:
             await ingest(self._runtime, lease, StageReporter(self._runtime, held, self._fault))
 

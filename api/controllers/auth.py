@@ -1,16 +1,20 @@
 """Accounts and tokens."""
 
 import msgspec
-from litestar import Controller, get, post
+from litestar import Controller, Request, get, post
 from litestar.datastructures import State
 from litestar.params import JSONBody
 
 from api.auth import PUBLIC, UserRequest
 from api.deps import RuntimeDependency
+from api.openapi import PublicOperation, problems
+from api.ratelimit import find_address, limit_login, limit_registration
 from api.schemas import Credentials, Registration
 from api.tokens import Tokens
 from pipeline import accounts
 from pipeline.types import Account
+
+PublicRequest = Request[None, None, State]
 
 
 class AccessToken(msgspec.Struct):
@@ -27,19 +31,38 @@ class AuthController(Controller):
     path = "/v1"
     tags = ("Accounts",)
 
-    @post("/auth/register", opt=PUBLIC, summary="Open an account")
-    async def register(self, data: JSONBody[Registration], runtime: RuntimeDependency) -> Account:
+    @post(
+        "/auth/register",
+        opt=PUBLIC,
+        operation_class=PublicOperation,
+        summary="Open an account",
+        responses=problems(409, 422, 429),
+    )
+    async def register(
+        self, request: PublicRequest, data: JSONBody[Registration], runtime: RuntimeDependency
+    ) -> Account:
         """Open an account; 409 where the address has one."""
+        await limit_registration(request, data.email)
         return await accounts.register(runtime, data.email, data.password)
 
-    @post("/auth/login", opt=PUBLIC, status_code=200, summary="Get a token")
-    async def login(self, data: JSONBody[Credentials], runtime: RuntimeDependency, state: State) -> AccessToken:
+    @post(
+        "/auth/login",
+        opt=PUBLIC,
+        operation_class=PublicOperation,
+        status_code=200,
+        summary="Get a token",
+        responses=problems(401, 422, 429),
+    )
+    async def login(
+        self, request: PublicRequest, data: JSONBody[Credentials], runtime: RuntimeDependency, state: State
+    ) -> AccessToken:
         """Return a token; 401 for a wrong password and an unknown address alike."""
-        account = await accounts.authenticate(runtime, data.email, data.password)
+        await limit_login(request, data.email)
+        account = await accounts.authenticate(runtime, data.email, data.password, find_address(request))
         tokens: Tokens = state.tokens
         return AccessToken(tokens.issue(account.id), "bearer", int(tokens.lifetime.total_seconds()))
 
-    @get("/users/me", summary="Whose token is this?")
+    @get("/users/me", summary="Whose token is this?", responses=problems(401))
     async def me(self, request: UserRequest, runtime: RuntimeDependency) -> Account:
         """Return the caller's account."""
         return await accounts.get_account(runtime, request.user)

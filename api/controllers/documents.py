@@ -13,10 +13,12 @@ from litestar.response import Stream
 from api.auth import UserRequest
 from api.deps import RuntimeDependency
 from api.multipart import receive_file
-from api.openapi import UploadOperation
+from api.openapi import UploadOperation, problems
+from api.pages import DEFAULT_LIMIT, PageCursor, PageLimit
 from api.preferences import parse_wait
+from api.ratelimit import limit_uploads
 from pipeline import documents
-from pipeline.types import Document, DocumentPageList, DocumentText, Status
+from pipeline.types import Document, DocumentList, DocumentText, Status
 
 POLL_AFTER_SECONDS = "1"
 
@@ -31,8 +33,10 @@ class DocumentController(Controller):
         "/",
         status_code=202,
         summary="Upload a file",
+        responses=problems(401, 408, 413, 415, 422, 429),
         request_max_body_size=None,
         operation_class=UploadOperation,
+        guards=[limit_uploads],
     )
     async def upload(self, request: UserRequest, runtime: RuntimeDependency) -> Response[Document]:
         """Accept a file for ingestion; the same bytes again are the same document."""
@@ -44,21 +48,21 @@ class DocumentController(Controller):
             return Response(document, status_code=200, headers={**headers, "Deduplicated": "true"})
         return Response(document, status_code=202, headers=headers)
 
-    @get("/", summary="List documents, newest first")
+    @get("/", summary="List documents, newest first", responses=problems(401, 422))
     async def list_page(
         self,
         request: UserRequest,
         runtime: RuntimeDependency,
         status: Annotated[Status | None, QueryParameter(description="Only those of this status.")] = None,
-        limit: Annotated[int, QueryParameter(ge=1, le=100)] = 20,
-        cursor: Annotated[
-            str | None, QueryParameter(max_length=64, description="`next_cursor` of the page before.")
-        ] = None,
-    ) -> DocumentPageList:
+        limit: PageLimit = DEFAULT_LIMIT,
+        cursor: PageCursor = None,
+    ) -> DocumentList:
         """List the caller's documents, page by page."""
         return await documents.list_page(runtime, request.user, status=status, limit=limit, cursor=cursor)
 
-    @get("/{document_id:uuid}", summary="See a document, or wait for its status to change")
+    @get(
+        "/{document_id:uuid}", summary="See a document, or wait for its status to change", responses=problems(401, 404)
+    )
     async def show(
         self,
         request: UserRequest,
@@ -87,6 +91,7 @@ class DocumentController(Controller):
     @get(
         "/{document_id:uuid}/content",
         summary="Download the original file",
+        responses=problems(401, 404),
         media_type="application/octet-stream",
     )
     async def content(self, request: UserRequest, runtime: RuntimeDependency, document_id: FromPath[UUID]) -> Stream:
@@ -104,7 +109,7 @@ class DocumentController(Controller):
             },
         )
 
-    @get("/{document_id:uuid}/text", summary="Read a slice of the extracted text")
+    @get("/{document_id:uuid}/text", summary="Read a slice of the extracted text", responses=problems(401, 404, 422))
     async def text(
         self,
         request: UserRequest,
@@ -116,7 +121,12 @@ class DocumentController(Controller):
         """Return characters `start` to `end`; without `end`, to the end."""
         return await documents.read_text(runtime, request.user, document_id, start, end)
 
-    @post("/{document_id:uuid}/retry", status_code=202, summary="Try a failed document again")
+    @post(
+        "/{document_id:uuid}/retry",
+        status_code=202,
+        summary="Try a failed document again",
+        responses=problems(401, 404, 409),
+    )
     async def retry(
         self, request: UserRequest, runtime: RuntimeDependency, document_id: FromPath[UUID]
     ) -> Response[Document]:
@@ -124,7 +134,7 @@ class DocumentController(Controller):
         document = await documents.retry(runtime, request.user, document_id)
         return Response(document, status_code=202, headers=_polling_headers(document))
 
-    @delete("/{document_id:uuid}", summary="Delete a document")
+    @delete("/{document_id:uuid}", summary="Delete a document", responses=problems(401, 404))
     async def remove(self, request: UserRequest, runtime: RuntimeDependency, document_id: FromPath[UUID]) -> None:
         """Delete a document at any status; it is gone from every answer at once."""
         await documents.delete(runtime, request.user, document_id)

@@ -2,10 +2,12 @@
 
 import msgspec
 from litestar import Controller, Response, get
+from litestar.openapi import ResponseSpec
 
 from api.auth import PUBLIC
 from api.deps import RuntimeDependency
-from pipeline import health
+from api.openapi import PublicOperation
+from pipeline import health, metrics
 
 
 class Liveness(msgspec.Struct):
@@ -21,6 +23,22 @@ class Readiness(msgspec.Struct):
     checks: health.Checks
 
 
+@get(
+    "/metrics",
+    opt=PUBLIC,
+    operation_class=PublicOperation,
+    tags=["Health"],
+    summary="Figures for Prometheus",
+    media_type="text/plain",
+)
+async def show_metrics(runtime: RuntimeDependency) -> Response[bytes]:
+    """Return request and ingestion times, counts by status, and the state of Redis."""
+    return Response(await health.measure(runtime), headers={"Content-Type": metrics.CONTENT_TYPE})
+
+
+NOT_READY = {503: ResponseSpec(Readiness, generate_examples=False, description="Something is missing.")}
+
+
 class HealthController(Controller):
     """`/health/live` looks at nothing, `/health/ready` at everything."""
 
@@ -28,12 +46,12 @@ class HealthController(Controller):
     tags = ("Health",)
     opt = PUBLIC
 
-    @get("/live", summary="Does the process serve?")
+    @get("/live", operation_class=PublicOperation, summary="Does the process serve?")
     async def live(self) -> Liveness:
         """Answer while the process serves; touches neither PostgreSQL nor Redis."""
         return Liveness(status="live")
 
-    @get("/ready", summary="Can the process do its work?")
+    @get("/ready", operation_class=PublicOperation, summary="Can the process do its work?", responses=NOT_READY)
     async def ready(self, runtime: RuntimeDependency) -> Response[Readiness]:
         """Answer 503 while the database is away, migrations are behind or the model is not loaded."""
         checks = await health.check(runtime)

@@ -8,6 +8,8 @@ from litestar.params import JSONBody
 
 from api.auth import UserRequest
 from api.deps import RuntimeDependency
+from api.openapi import problems
+from api.ratelimit import limit_queries
 from api.schemas import SearchRequest
 from pipeline import search
 from pipeline.types import Passage
@@ -26,7 +28,13 @@ class SearchController(Controller):
     path = "/v1"
     tags = ("Queries",)
 
-    @post("/search", status_code=200, summary="Find the passages that answer a query")
+    @post(
+        "/search",
+        status_code=200,
+        summary="Find the passages that answer a query",
+        responses=problems(401, 422, 429),
+        guards=[limit_queries],
+    )
     async def search(
         self, request: UserRequest, data: JSONBody[SearchRequest], runtime: RuntimeDependency
     ) -> SearchResult:

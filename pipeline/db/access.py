@@ -3,15 +3,31 @@
 import base64
 import binascii
 from collections.abc import Sequence
+from typing import TypeVar
 from uuid import UUID
 
-from sqlalchemy import delete, select
+from sqlalchemy import Select, delete, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import InstrumentedAttribute
 
 from pipeline.db import models, queue
 from pipeline.errors import FieldError, InvalidInput, NotFound
-from pipeline.types import Document, DocumentPageList, Failure, ReceivedFile, Status
+from pipeline.types import (
+    AuditEntry,
+    AuditList,
+    Document,
+    DocumentList,
+    Failure,
+    Note,
+    NoteList,
+    ReceivedFile,
+    Status,
+    Subject,
+    SubjectKind,
+)
+
+Row = TypeVar("Row", models.Document, models.Note, models.AuditLog)
 
 
 def no_such_document() -> NotFound:
@@ -19,12 +35,18 @@ def no_such_document() -> NotFound:
     return NotFound("There is no such document.")
 
 
+def no_such_note() -> NotFound:
+    """The same for notes."""
+    return NotFound("There is no such note.")
+
+
 async def get_document(session: AsyncSession, owner_id: UUID, document_id: UUID) -> Document:
     """Return the owner's document.
 
     Raises NotFound where there is none or it is somebody else's.
     """
-    row = await session.get(models.Document, (owner_id, document_id))
+    query = select(models.Document).where(models.Document.owner_id == owner_id, models.Document.id == document_id)
+    row = await session.scalar(query.execution_options(populate_existing=True))
     if row is None:
         raise no_such_document()
     return (await _to_documents(session, [row]))[0]
@@ -66,7 +88,7 @@ async def find_by_hash(session: AsyncSession, owner_id: UUID, sha256: bytes) -> 
 
 async def list_documents(
     session: AsyncSession, owner_id: UUID, *, status: Status | None, limit: int, cursor: str | None
-) -> DocumentPageList:
+) -> DocumentList:
     """Page of the owner's documents, newest first.
 
     Raises InvalidInput for a cursor that we did not make.
@@ -74,11 +96,8 @@ async def list_documents(
     query = select(models.Document).where(models.Document.owner_id == owner_id)
     if status is not None:
         query = query.where(models.Document.status == status)
-    if cursor is not None:
-        query = query.where(models.Document.id < _decode_cursor(cursor))
-    rows = (await session.scalars(query.order_by(models.Document.id.desc()).limit(limit + 1))).all()
-    items = await _to_documents(session, rows[:limit])
-    return DocumentPageList(items, _encode_cursor(items[-1].id) if len(rows) > limit else None)
+    rows, next_cursor = await _read_page(session, query, models.Document.id, limit, cursor)
+    return DocumentList(await _to_documents(session, rows), next_cursor)
 
 
 async def delete_document(session: AsyncSession, owner_id: UUID, document_id: UUID) -> None:
@@ -86,7 +105,8 @@ async def delete_document(session: AsyncSession, owner_id: UUID, document_id: UU
 
     Raises NotFound.
     """
-    await queue.discard(session, owner_id, document_id)
+    subject = Subject(owner_id, SubjectKind.DOCUMENT, document_id)
+    await queue.discard(session, subject)
     gone = await session.execute(
         delete(models.Document)
         .where(models.Document.owner_id == owner_id, models.Document.id == document_id)
@@ -95,7 +115,89 @@ async def delete_document(session: AsyncSession, owner_id: UUID, document_id: UU
     if gone.one_or_none() is None:
         raise no_such_document()
     # A retry may have queued it again between the two statements above.
-    await queue.discard(session, owner_id, document_id)
+    await queue.discard(session, subject)
+
+
+async def add_note(session: AsyncSession, owner_id: UUID, note_id: UUID, title: str, body: str) -> None:
+    """Insert a pending note.
+
+    Raises IntegrityError where there is no such owner.
+    """
+    await session.execute(insert(models.Note).values(owner_id=owner_id, id=note_id, title=title, body=body))
+
+
+async def get_note(session: AsyncSession, owner_id: UUID, note_id: UUID) -> Note:
+    """Return the owner's note.
+
+    Raises NotFound where there is none or it is somebody else's.
+    """
+    query = select(models.Note).where(models.Note.owner_id == owner_id, models.Note.id == note_id)
+    row = await session.scalar(query.execution_options(populate_existing=True))
+    if row is None:
+        raise no_such_note()
+    return _to_note(row)
+
+
+async def list_notes(session: AsyncSession, owner_id: UUID, *, limit: int, cursor: str | None) -> NoteList:
+    """Page of the owner's notes, newest first.
+
+    Raises InvalidInput for a cursor that we did not make.
+    """
+    query = select(models.Note).where(models.Note.owner_id == owner_id)
+    rows, next_cursor = await _read_page(session, query, models.Note.id, limit, cursor)
+    return NoteList([_to_note(row) for row in rows], next_cursor)
+
+
+async def change_note(session: AsyncSession, owner_id: UUID, note_id: UUID, **texts: str) -> None:
+    """Replace the title, the body or both of the owner's note, which is then indexed anew.
+
+    Raises NotFound.
+    """
+    await queue.renew(session, Subject(owner_id, SubjectKind.NOTE, note_id))
+    changed = await session.execute(
+        update(models.Note)
+        .where(models.Note.owner_id == owner_id, models.Note.id == note_id)
+        .values(**texts)
+        .returning(models.Note.id)
+    )
+    if changed.one_or_none() is None:
+        raise no_such_note()
+
+
+async def delete_note(session: AsyncSession, owner_id: UUID, note_id: UUID) -> None:
+    """Delete the owner's note with its passages.
+
+    Raises NotFound.
+    """
+    await queue.discard(session, Subject(owner_id, SubjectKind.NOTE, note_id))
+    gone = await session.execute(
+        delete(models.Note).where(models.Note.owner_id == owner_id, models.Note.id == note_id).returning(models.Note.id)
+    )
+    if gone.one_or_none() is None:
+        raise no_such_note()
+
+
+async def list_audit(session: AsyncSession, user_id: UUID, *, limit: int, cursor: str | None) -> AuditList:
+    """Page of what the user did, newest first.
+
+    Raises InvalidInput for a cursor that we did not make.
+    """
+    query = select(models.AuditLog).where(models.AuditLog.actor_user_id == user_id)
+    rows, next_cursor = await _read_page(session, query, models.AuditLog.id, limit, cursor)
+    entries = [AuditEntry(row.id, row.actor_user_id, row.event_type, row.details, row.created_at) for row in rows]
+    return AuditList(entries, next_cursor)
+
+
+async def _read_page(
+    session: AsyncSession, query: Select[Row], key: InstrumentedAttribute[UUID], limit: int, cursor: str | None
+) -> tuple[Sequence[Row], str | None]:
+    """Rows from behind the cursor, and the cursor of the page behind them: ids sort by age."""
+    if cursor is not None:
+        query = query.where(key < _decode_cursor(cursor))
+    rows = (await session.scalars(query.order_by(key.desc()).limit(limit + 1))).all()
+    if len(rows) <= limit:
+        return rows, None
+    return rows[:limit], _encode_cursor(rows[limit - 1].id)
 
 
 async def _to_documents(session: AsyncSession, rows: Sequence[models.Document]) -> list[Document]:
@@ -104,8 +206,23 @@ async def _to_documents(session: AsyncSession, rows: Sequence[models.Document]) 
     return [_to_document(row, positions.get(row.id)) for row in rows]
 
 
+def _to_failure(row: models.Ingested) -> Failure | None:
+    return Failure(row.error_code, row.error_message or "") if row.error_code else None
+
+
+def _to_note(row: models.Note) -> Note:
+    return Note(
+        id=row.id,
+        title=row.title,
+        body=row.body,
+        status=Status(row.status),
+        error=_to_failure(row),
+        created_at=row.created_at,
+        updated_at=row.updated_at,
+    )
+
+
 def _to_document(row: models.Document, queue_position: int | None) -> Document:
-    error = Failure(row.error_code, row.error_message or "") if row.error_code else None
     return Document(
         id=row.id,
         filename=row.filename,
@@ -113,7 +230,7 @@ def _to_document(row: models.Document, queue_position: int | None) -> Document:
         size_bytes=row.size_bytes,
         sha256=row.sha256.hex(),
         status=Status(row.status),
-        error=error,
+        error=_to_failure(row),
         pages=row.pages,
         pages_with_text=row.pages_with_text,
         chunks=row.chunks,

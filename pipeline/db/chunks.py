@@ -9,8 +9,8 @@ from pgvector.sqlalchemy import VECTOR
 from sqlalchemy import ColumnElement, cast, delete, func, insert, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from pipeline.db.models import INDEXED_DIMENSIONS, Chunk, Document
-from pipeline.types import Lease, Passage, TextChunk, new_id
+from pipeline.db.models import INDEXED_DIMENSIONS, Chunk, Document, Note
+from pipeline.types import Passage, Subject, SubjectKind, TextChunk, new_id
 
 ROWS_AT_ONCE = 200
 
@@ -21,16 +21,19 @@ MAX_SCAN_TUPLES = 200_000
 
 
 async def replace(
-    session: AsyncSession, lease: Lease, chunks: Sequence[TextChunk], vectors: np.ndarray, model: str
+    session: AsyncSession, subject: Subject, chunks: Sequence[TextChunk], vectors: np.ndarray, model: str
 ) -> None:
-    """Store the chunks of a document, with vectors of shape (chunks, dimension), in place of the old ones."""
-    await session.execute(delete(Chunk).where(Chunk.owner_id == lease.owner_id, Chunk.document_id == lease.subject_id))
+    """Store the chunks of a document or note, with vectors of shape (chunks, dimension), in place of the old."""
+    is_document = subject.kind == SubjectKind.DOCUMENT
+    source = Chunk.document_id if is_document else Chunk.note_id
+    await session.execute(delete(Chunk).where(Chunk.owner_id == subject.owner_id, source == subject.id))
     for first in range(0, len(chunks), ROWS_AT_ONCE):
         rows = [
             {
-                "owner_id": lease.owner_id,
+                "owner_id": subject.owner_id,
                 "id": new_id(),
-                "document_id": lease.subject_id,
+                "document_id": subject.id if is_document else None,
+                "note_id": None if is_document else subject.id,
                 "ordinal": ordinal,
                 "page": chunk.page,
                 "page_end": chunk.page,
@@ -77,15 +80,17 @@ async def _rank(
 ) -> list[Passage]:
     best = select(Chunk, distance.label("distance")).where(*filters).order_by(distance).limit(limit).subquery()
     rows = await session.execute(
-        select(best, Document.filename)
-        .join(Document, (Document.owner_id == best.c.owner_id) & (Document.id == best.c.document_id))
-        .order_by(best.c.distance, best.c.document_id, best.c.ordinal)
+        select(best, func.coalesce(Document.filename, Note.title).label("title"))
+        .outerjoin(Document, (Document.owner_id == best.c.owner_id) & (Document.id == best.c.document_id))
+        .outerjoin(Note, (Note.owner_id == best.c.owner_id) & (Note.id == best.c.note_id))
+        .order_by(best.c.distance, best.c.id)
     )
     return [
         Passage(
-            source="document",
+            source=SubjectKind.DOCUMENT if row.document_id else SubjectKind.NOTE,
             document_id=row.document_id,
-            title=row.filename,
+            note_id=row.note_id,
+            title=row.title,
             page=row.page,
             page_end=row.page_end,
             start=row.start,
@@ -98,7 +103,9 @@ async def _rank(
 
 
 async def _count(session: AsyncSession, owner_id: UUID) -> int:
-    return await session.scalar(select(func.sum(Document.chunks)).where(Document.owner_id == owner_id)) or 0
+    documents = select(func.sum(Document.chunks)).where(Document.owner_id == owner_id).scalar_subquery()
+    notes = select(func.sum(Note.chunks)).where(Note.owner_id == owner_id).scalar_subquery()
+    return await session.scalar(select(func.coalesce(documents, 0) + func.coalesce(notes, 0))) or 0
 
 
 async def _tune_index_scan(session: AsyncSession) -> None:

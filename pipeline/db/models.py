@@ -1,7 +1,6 @@
 """The tables. `owner_id` leads the key of every owned table, so that they can be distributed by owner."""
 
 from datetime import datetime
-from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
@@ -30,10 +29,13 @@ INDEXED_DIMENSIONS = (384, 768, 1024)
 HNSW_OPTIONS = {"m": 16, "ef_construction": 64}
 
 
-class JobKind(StrEnum):
-    """What a job is about."""
+SERVICE_ROLE = "sluice_service"
+"""Role of the API and the workers: owns nothing, sees only the rows of the user it acts for."""
 
-    DOCUMENT = "document"
+USER_SETTING = "sluice.user_id"
+"""Session setting that row-level security compares with the owner of a row."""
+EMAIL_SETTING = "sluice.email"
+"""Session setting with the address that logs in, when nobody is known yet."""
 
 
 class Base(DeclarativeBase):
@@ -64,15 +66,34 @@ class User(Base):
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
 
-class Document(Base):
-    """An uploaded file and what became of it. `status` is written by `pipeline.db.queue` alone."""
+class Ingested:
+    """Columns of what becomes searchable. Written by `pipeline.db.queue` alone, but for the first insert."""
 
-    __tablename__ = "documents"
-    __table_args__ = (
-        Index(None, "owner_id", "sha256", unique=True),
+    status: Mapped[str] = mapped_column(server_default=Status.PENDING)
+    error_code: Mapped[str | None]
+    error_message: Mapped[str | None]
+    progress: Mapped[float] = mapped_column(server_default="0")
+    """Share of the work done, 0 to 1."""
+    attempts: Mapped[int] = mapped_column(SmallInteger, server_default="0")
+    """How often a worker has begun; attempts given back do not count."""
+    chunks: Mapped[int] = mapped_column(server_default="0")
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    updated_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    ingested_at: Mapped[datetime | None]
+
+
+def _status_rules() -> tuple[CheckConstraint, CheckConstraint]:
+    return (
         CheckConstraint("status IN ('pending', 'processing', 'ready', 'failed')", name="status"),
         CheckConstraint("(status = 'failed') = (error_code IS NOT NULL)", name="failed_has_reason"),
     )
+
+
+class Document(Ingested, Base):
+    """An uploaded file and what became of it."""
+
+    __tablename__ = "documents"
+    __table_args__ = (Index(None, "owner_id", "sha256", unique=True), *_status_rules())
 
     owner_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), primary_key=True)
     id: Mapped[UUID] = mapped_column(primary_key=True)
@@ -82,21 +103,23 @@ class Document(Base):
     media_type: Mapped[str]
     size_bytes: Mapped[int] = mapped_column(BigInteger)
     sha256: Mapped[bytes]
-    status: Mapped[str] = mapped_column(server_default=Status.PENDING)
-    error_code: Mapped[str | None]
-    error_message: Mapped[str | None]
-    progress: Mapped[float] = mapped_column(server_default="0")
-    """Share of the work done, 0 to 1."""
-    attempts: Mapped[int] = mapped_column(SmallInteger, server_default="0")
-    """How often a worker has begun; attempts given back do not count."""
     pages: Mapped[int | None]
     pages_with_text: Mapped[int | None]
-    chunks: Mapped[int] = mapped_column(server_default="0")
     chunks_reused: Mapped[int] = mapped_column(server_default="0")
     """Chunks of the present version whose embedding was taken from the version before."""
-    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
-    updated_at: Mapped[datetime] = mapped_column(server_default=func.now())
-    ingested_at: Mapped[datetime | None]
+
+
+class Note(Ingested, Base):
+    """A note that its owner wrote here."""
+
+    __tablename__ = "notes"
+    __table_args__ = _status_rules()
+
+    owner_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), primary_key=True)
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    """UUIDv7."""
+    title: Mapped[str]
+    body: Mapped[str]
 
 
 def _to_document(*, name: str) -> ForeignKeyConstraint:
@@ -137,19 +160,25 @@ class DocumentPage(Base):
 
 
 class Chunk(Base):
-    """A passage of a document and its embedding."""
+    """A passage of a document or of a note, and its embedding."""
 
     __tablename__ = "chunks"
     __table_args__ = (
         _to_document(name="fk_chunks_documents"),
+        ForeignKeyConstraint(
+            ["owner_id", "note_id"], ["notes.owner_id", "notes.id"], ondelete="CASCADE", name="fk_chunks_notes"
+        ),
         Index(None, "owner_id", "document_id", "ordinal", unique=True),
+        Index(None, "owner_id", "note_id", "ordinal", unique=True),
+        CheckConstraint("num_nonnulls(document_id, note_id) = 1", name="one_source"),
     )
 
     owner_id: Mapped[UUID] = mapped_column(primary_key=True)
     id: Mapped[UUID] = mapped_column(primary_key=True)
-    document_id: Mapped[UUID]
+    document_id: Mapped[UUID | None]
+    note_id: Mapped[UUID | None]
     ordinal: Mapped[int]
-    """0 … n-1 within its document."""
+    """0 … n-1 within its document or note."""
     page: Mapped[int]
     page_end: Mapped[int]
     start: Mapped[int]
@@ -189,7 +218,7 @@ class Job(Base):
     owner_id: Mapped[UUID] = mapped_column(primary_key=True)
     kind: Mapped[str] = mapped_column(primary_key=True)
     subject_id: Mapped[UUID] = mapped_column(primary_key=True)
-    """What the job is about, for example the document."""
+    """The document or note that the job is about."""
     turn: Mapped[int] = mapped_column(BigInteger)
     """Place in the queue: an owner's n-th waiting job goes before anybody's n+1-th."""
     queued_at: Mapped[datetime] = mapped_column(server_default=func.now())
@@ -203,6 +232,8 @@ class Job(Base):
     """Attempts that ended with an error worth another try."""
     crashes: Mapped[int] = mapped_column(SmallInteger, server_default="0")
     """Attempts whose worker went silent."""
+    request_id: Mapped[str | None]
+    """Of the request that queued it, for the logs."""
 
 
 Index("ix_jobs_waiting", Job.turn, Job.queued_at, postgresql_where=Job.lease_token.is_(None))
@@ -222,3 +253,15 @@ class AuditLog(Base):
     event_type: Mapped[str]
     details: Mapped[dict[str, Any]]
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class LoginFailure(Base):
+    """Failed logins of an account from an address, for the pause between guesses."""
+
+    __tablename__ = "login_failures"
+
+    email: Mapped[str] = mapped_column(primary_key=True)
+    address: Mapped[str] = mapped_column(primary_key=True)
+    failures: Mapped[int]
+    last_failed_at: Mapped[datetime]
+    paused_until: Mapped[datetime]

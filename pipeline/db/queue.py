@@ -1,24 +1,25 @@
-"""The queue: jobs, leases and `documents.status`, which nobody else writes.
+"""The queue: jobs, leases and the status of documents and notes, which nobody else writes.
 
-Locks are always taken in the order job, then document. Time is the database's (`clock_timestamp()`), so the
+Locks are always taken in the order job, then document or note. Time is the database's (`clock_timestamp()`), so the
 clocks of the workers do not matter. Every write of a worker is guarded by its lease token.
 """
 
 from collections.abc import Collection
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
+import structlog
 from sqlalchemy import ColumnElement, and_, delete, func, insert, literal, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from pipeline.db.models import Document, Job, JobKind
+from pipeline.db.models import Chunk, Document, Job, Note
+from pipeline.db.session import act_for
 from pipeline.errors import FailureCode, IngestionError, LeaseLost
-from pipeline.types import Lease, Status
+from pipeline.types import Lease, Status, Subject, SubjectKind
 
 CHANGES_CHANNEL = "sluice_changes"
-"""NOTIFY channel; the payload is the id of the document that changed."""
+"""NOTIFY channel; the payload is the id of the document or note that changed."""
 
 SUSPECT_CRASHES = 2
 """After so many crashes a job runs alone, before it is blamed for the next one."""
@@ -28,53 +29,50 @@ RETRY_DELAYS = (timedelta(seconds=2), timedelta(seconds=10))
 """Pause after the first and the second failure; the third one is final."""
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What a finished ingestion found."""
+MODELS: dict[SubjectKind, type[Document] | type[Note]] = {SubjectKind.DOCUMENT: Document, SubjectKind.NOTE: Note}
 
-    pages: int
-    pages_with_text: int
-    chunks: int
+_NEW = {"status": Status.PENDING, "error_code": None, "error_message": None, "progress": 0.0, "attempts": 0}
 
 
-async def enqueue(session: AsyncSession, owner_id: UUID, subject_id: UUID) -> None:
-    """Put a document into the queue, in the transaction that creates or resets it.
+async def enqueue(session: AsyncSession, subject: Subject) -> None:
+    """Put a document or note into the queue, in the transaction that creates or resets it.
 
     Turns are start-time fair queueing (Goyal, Vin and Cheng 1996): a job starts behind its owner's jobs, and
     no earlier than what is being served now. So an owner's n-th waiting job goes before anybody's n+1-th.
     """
-    behind_own = select(func.max(Job.turn) + 1).where(Job.owner_id == owner_id).scalar_subquery()
+    behind_own = select(func.max(Job.turn) + 1).where(Job.owner_id == subject.owner_id).scalar_subquery()
     served_now = select(func.max(Job.turn)).where(Job.lease_token.is_not(None)).scalar_subquery()
     served_next = select(func.min(Job.turn)).where(Job.lease_token.is_(None)).scalar_subquery()
     turn = func.greatest(behind_own, func.coalesce(served_now, served_next, 0))
+    request_id = structlog.contextvars.get_contextvars().get("request_id")
     await session.execute(
-        insert(Job).values(owner_id=owner_id, kind=JobKind.DOCUMENT, subject_id=subject_id, turn=turn)
+        insert(Job).values(
+            owner_id=subject.owner_id, kind=subject.kind, subject_id=subject.id, turn=turn, request_id=request_id
+        )
     )
-    await _announce(session, subject_id)
+    await _announce(session, subject)
 
 
-async def requeue(session: AsyncSession, owner_id: UUID, subject_id: UUID) -> bool:
+async def requeue(session: AsyncSession, subject: Subject) -> bool:
     """Put a failed document into the queue again; False where it is not failed."""
-    reset = await _set_document(
-        session,
-        owner_id,
-        subject_id,
-        Document.status == Status.FAILED,
-        status=Status.PENDING,
-        error_code=None,
-        error_message=None,
-        progress=0.0,
-        attempts=0,
-    )
+    model = MODELS[subject.kind]
+    reset = await _set(session, subject, model.status == Status.FAILED, **_NEW)
     if reset:
-        await enqueue(session, owner_id, subject_id)
+        await enqueue(session, subject)
     return reset
 
 
-async def discard(session: AsyncSession, owner_id: UUID, subject_id: UUID) -> None:
-    """Take the job of a document that is being deleted away, from its worker too."""
-    await session.execute(delete(Job).where(Job.owner_id == owner_id, Job.subject_id == subject_id))
-    await _announce(session, subject_id)
+async def renew(session: AsyncSession, subject: Subject) -> None:
+    """Ingest something again because it changed; a worker that has the old version loses its lease."""
+    await discard(session, subject)
+    await _set(session, subject, **_NEW)
+    await enqueue(session, subject)
+
+
+async def discard(session: AsyncSession, subject: Subject) -> None:
+    """Take the job of something that is being deleted or changed away, from its worker too."""
+    await session.execute(delete(Job).where(_is_about(subject)))
+    await _announce(session, subject)
 
 
 async def claim(session: AsyncSession, lease_seconds: float, *, alone: bool) -> Lease | None:
@@ -104,26 +102,21 @@ async def claim(session: AsyncSession, lease_seconds: float, *, alone: bool) -> 
                 Job.subject_id == candidate.c.subject_id,
             )
             .values(lease_token=token, lease_until=_lease_end(lease_seconds))
-            .returning(Job.owner_id, Job.subject_id, Job.kind, Job.failures, Job.crashes)
+            .returning(Job.owner_id, Job.subject_id, Job.kind, Job.failures, Job.crashes, Job.request_id)
         )
     ).one_or_none()
     if claimed is None:
         return None
-    await _set_document(
-        session,
-        claimed.owner_id,
-        claimed.subject_id,
-        status=Status.PROCESSING,
-        attempts=Document.attempts + 1,
-        progress=0.0,
-    )
+    subject = Subject(claimed.owner_id, SubjectKind(claimed.kind), claimed.subject_id)
+    await act_for(session, subject.owner_id)
+    model = MODELS[subject.kind]
+    await _set(session, subject, status=Status.PROCESSING, attempts=model.attempts + 1, progress=0.0)
     return Lease(
-        owner_id=claimed.owner_id,
-        subject_id=claimed.subject_id,
-        kind=claimed.kind,
+        subject=subject,
         token=token,
         failures=claimed.failures,
         is_suspect=claimed.crashes >= SUSPECT_CRASHES,
+        request_id=claimed.request_id,
     )
 
 
@@ -141,7 +134,7 @@ async def extend(session: AsyncSession, tokens: Collection[UUID], lease_seconds:
 async def report_progress(session: AsyncSession, lease: Lease, progress: float) -> None:
     """Tell how far the work is, 0 to 1."""
     held = select(Job.subject_id).where(_is_held(lease)).exists()
-    await _set_document(session, lease.owner_id, lease.subject_id, held, progress=progress)
+    await _set(session, lease.subject, held, progress=progress)
 
 
 async def complete(session: AsyncSession, lease: Lease) -> None:
@@ -154,28 +147,21 @@ async def complete(session: AsyncSession, lease: Lease) -> None:
         raise LeaseLost
 
 
-async def mark_ready(session: AsyncSession, lease: Lease, outcome: Outcome) -> None:
-    """The document is searchable; stands in the transaction that stores its chunks, after `complete`."""
-    await _set_document(
-        session,
-        lease.owner_id,
-        lease.subject_id,
-        status=Status.READY,
-        progress=1.0,
-        pages=outcome.pages,
-        pages_with_text=outcome.pages_with_text,
-        chunks=outcome.chunks,
-        ingested_at=func.clock_timestamp(),
-    )
+async def mark_ready(session: AsyncSession, lease: Lease, **found: int) -> None:
+    """It is searchable; stands in the transaction that stores its chunks, after `complete`.
+
+    `found` are columns with what the ingestion found: `chunks`, and of a document `pages` and `pages_with_text`.
+    """
+    await _set(session, lease.subject, status=Status.READY, progress=1.0, ingested_at=func.clock_timestamp(), **found)
 
 
 async def fail(session: AsyncSession, lease: Lease, error: IngestionError) -> None:
-    """The document cannot be ingested.
+    """It cannot be ingested; passages of an older version go.
 
     Raises LeaseLost.
     """
     await complete(session, lease)
-    await _mark_failed(session, lease.owner_id, lease.subject_id, error)
+    await _mark_failed(session, lease.subject, error)
 
 
 async def retry_or_fail(session: AsyncSession, lease: Lease, error: IngestionError) -> bool:
@@ -193,7 +179,7 @@ async def retry_or_fail(session: AsyncSession, lease: Lease, error: IngestionErr
         failures=failures,
         available_at=func.clock_timestamp() + RETRY_DELAYS[failures - 1],
     )
-    await _mark_pending(session, lease.owner_id, lease.subject_id)
+    await _mark_pending(session, lease.subject)
     return True
 
 
@@ -203,7 +189,7 @@ async def give_back(session: AsyncSession, lease: Lease) -> None:
     Raises LeaseLost.
     """
     await _release(session, lease)
-    await _mark_pending(session, lease.owner_id, lease.subject_id, attempts=Document.attempts - 1)
+    await _mark_pending(session, lease.subject, attempts=MODELS[lease.subject.kind].attempts - 1)
 
 
 async def sweep(session: AsyncSession, lease_seconds: float) -> int:
@@ -219,19 +205,25 @@ async def sweep(session: AsyncSession, lease_seconds: float) -> int:
         .with_for_update(skip_locked=True)
         .limit(100)
     )
-    swept = 0
-    for job in expired.all():
-        swept += 1
-        crashes = job.crashes + 1
-        this_job = and_(Job.owner_id == job.owner_id, Job.kind == job.kind, Job.subject_id == job.subject_id)
-        if crashes >= MAX_CRASHES:
-            await session.execute(delete(Job).where(this_job))
-            message = f"The worker was lost {crashes} times while it read this file. Retry, or report the file."
-            await _mark_failed(session, job.owner_id, job.subject_id, IngestionError(FailureCode.WORKER_LOST, message))
-            continue
-        await session.execute(update(Job).where(this_job).values(lease_token=None, lease_until=None, crashes=crashes))
-        await _mark_pending(session, job.owner_id, job.subject_id)
-    return swept
+    jobs = expired.all()
+    for job in jobs:
+        await _take_from_silent_worker(session, job)
+    return len(jobs)
+
+
+async def _take_from_silent_worker(session: AsyncSession, job: Job) -> None:
+    subject = Subject(job.owner_id, SubjectKind(job.kind), job.subject_id)
+    crashes = job.crashes + 1
+    await act_for(session, subject.owner_id)
+    if crashes < MAX_CRASHES:
+        await session.execute(
+            update(Job).where(_is_about(subject)).values(lease_token=None, lease_until=None, crashes=crashes)
+        )
+        await _mark_pending(session, subject)
+        return
+    await session.execute(delete(Job).where(_is_about(subject)))
+    message = f"The worker was lost {crashes} times while it read this. Retry, or report it."
+    await _mark_failed(session, subject, IngestionError(FailureCode.WORKER_LOST, message))
 
 
 async def find_positions(session: AsyncSession, subject_ids: Collection[UUID]) -> dict[UUID, int]:
@@ -250,13 +242,12 @@ def _lease_end(seconds: float) -> ColumnElement[Any]:
     return func.clock_timestamp() + timedelta(seconds=seconds)
 
 
+def _is_about(subject: Subject) -> ColumnElement[bool]:
+    return and_(Job.owner_id == subject.owner_id, Job.kind == subject.kind, Job.subject_id == subject.id)
+
+
 def _is_held(lease: Lease) -> ColumnElement[bool]:
-    return and_(
-        Job.owner_id == lease.owner_id,
-        Job.kind == lease.kind,
-        Job.subject_id == lease.subject_id,
-        Job.lease_token == lease.token,
-    )
+    return and_(_is_about(lease.subject), Job.lease_token == lease.token)
 
 
 async def _release(session: AsyncSession, lease: Lease, **values: Any) -> None:
@@ -270,40 +261,30 @@ async def _release(session: AsyncSession, lease: Lease, **values: Any) -> None:
         raise LeaseLost
 
 
-async def _mark_pending(session: AsyncSession, owner_id: UUID, subject_id: UUID, **values: Any) -> None:
-    await _set_document(session, owner_id, subject_id, status=Status.PENDING, progress=0.0, **values)
+async def _mark_pending(session: AsyncSession, subject: Subject, **values: Any) -> None:
+    await _set(session, subject, status=Status.PENDING, progress=0.0, **values)
 
 
-async def _mark_failed(session: AsyncSession, owner_id: UUID, subject_id: UUID, error: IngestionError) -> None:
-    await _set_document(
-        session,
-        owner_id,
-        subject_id,
-        status=Status.FAILED,
-        error_code=error.code,
-        error_message=error.message,
-    )
+async def _mark_failed(session: AsyncSession, subject: Subject, error: IngestionError) -> None:
+    source = Chunk.document_id if subject.kind == SubjectKind.DOCUMENT else Chunk.note_id
+    await session.execute(delete(Chunk).where(Chunk.owner_id == subject.owner_id, source == subject.id))
+    await _set(session, subject, status=Status.FAILED, chunks=0, error_code=error.code, error_message=error.message)
 
 
-async def _set_document(
-    session: AsyncSession,
-    owner_id: UUID,
-    document_id: UUID,
-    *conditions: ColumnElement[bool],
-    **values: Any,
-) -> bool:
+async def _set(session: AsyncSession, subject: Subject, *conditions: ColumnElement[bool], **values: Any) -> bool:
+    model = MODELS[subject.kind]
     changed = await session.execute(
-        update(Document)
-        .where(Document.owner_id == owner_id, Document.id == document_id, *conditions)
+        update(model)
+        .where(model.owner_id == subject.owner_id, model.id == subject.id, *conditions)
         .values(updated_at=func.clock_timestamp(), **values)
-        .returning(Document.id)
+        .returning(model.id)
     )
     if changed.one_or_none() is None:
         return False
-    await _announce(session, document_id)
+    await _announce(session, subject)
     return True
 
 
-async def _announce(session: AsyncSession, subject_id: UUID) -> None:
+async def _announce(session: AsyncSession, subject: Subject) -> None:
     """Tell the API processes; PostgreSQL delivers it when, and only if, the transaction commits."""
-    await session.execute(select(func.pg_notify(CHANGES_CHANNEL, str(subject_id))))
+    await session.execute(select(func.pg_notify(CHANGES_CHANNEL, str(subject.id))))

@@ -2,18 +2,21 @@
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from uuid import UUID
 
 import asyncpg
+from sqlalchemy import func, select
 from sqlalchemy.exc import DBAPIError, InterfaceError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 
+from pipeline.db.models import EMAIL_SETTING, SERVICE_ROLE, USER_SETTING
 from pipeline.errors import DatabaseUnavailable
 
 AWAY_CLASSES = ("08", "53", "57P")
 """SQLSTATE prefixes: connection exceptions, insufficient resources, operator intervention."""
-AWAY_STATES = ("55000", "25006", "55P03", "57014", "25P03", "25P04")
-"""Not accepting connections, read-only, lock timeout, statement timeout, transaction timeouts."""
+AWAY_STATES = ("22023", "55000", "25006", "55P03", "57014", "25P03", "25P04")
+"""No service role yet, no connections accepted, read-only, timeouts of locks, statements and transactions."""
 
 IDLE_IN_TRANSACTION_SECONDS = 10
 
@@ -26,18 +29,31 @@ class Database:
         self._sessions = async_sessionmaker(self._engine, expire_on_commit=False)
 
     @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[AsyncSession]:
+    async def transaction(self, user_id: UUID | None = None) -> AsyncIterator[AsyncSession]:
         """Session in a transaction: committed at the end, rolled back on any error.
 
+        Row-level security shows it the rows of `user_id` and nobody else's; without one, no owned row at all.
         Raises DatabaseUnavailable where PostgreSQL is away, full or too slow.
         """
         with translate_absence():
             async with self._sessions.begin() as session:
+                if user_id is not None:
+                    await act_for(session, user_id)
                 yield session
 
     async def close(self) -> None:
         """Close every connection."""
         await self._engine.dispose()
+
+
+async def act_for(session: AsyncSession, user_id: UUID) -> None:
+    """From here to the end of its transaction the session sees and writes the rows of this user."""
+    await session.execute(select(func.set_config(USER_SETTING, str(user_id), True)))
+
+
+async def act_for_email(session: AsyncSession, email: str) -> None:
+    """The same for somebody who logs in: of all accounts, the session sees the one with this address."""
+    await session.execute(select(func.set_config(EMAIL_SETTING, email, True)))
 
 
 def _create_engine(url: str, *, pool_size: int, timeout_seconds: float) -> AsyncEngine:
@@ -54,6 +70,8 @@ def _create_engine(url: str, *, pool_size: int, timeout_seconds: float) -> Async
             "command_timeout": timeout_seconds,
             "server_settings": {
                 "application_name": "sluice",
+                # Whoever we log in as: no owner of tables, no superuser, and so bound by row-level security.
+                "role": SERVICE_ROLE,
                 "jit": "off",
                 "statement_timeout": milliseconds,
                 "lock_timeout": milliseconds,

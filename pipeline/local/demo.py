@@ -46,6 +46,7 @@ def _run_in(folder: Path, started: float) -> None:
             "port": 0,
             "host": "127.0.0.1",
             "database_url": None,
+            "database_owner_url": None,
             "redis_url": None,
             "jwt_secret": SecretStr(secrets.token_urlsafe(48)),
         }

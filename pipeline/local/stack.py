@@ -3,12 +3,13 @@
 import fcntl
 import os
 import secrets
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,8 +18,10 @@ from typing import IO
 
 import httpx
 
+from pipeline.db.models import SERVICE_ROLE
 from pipeline.local.children import Child
 from pipeline.local.servers import run_postgres, run_valkey
+from pipeline.metrics import MULTIPROCESS_VARIABLE
 from pipeline.settings import Settings
 
 PROJECT_FOLDER = Path(__file__).resolve().parents[2]
@@ -64,21 +67,24 @@ def run_stack(
     with ExitStack() as resources:
         resources.enter_context(_lock(settings.data_dir))
         tell("starting PostgreSQL and Valkey")
-        database_url = (
-            settings.database_url.get_secret_value()
-            if settings.database_url
-            else resources.enter_context(run_postgres(settings.data_dir / "postgres"))
-        )
+        if settings.database_url:
+            database_url = settings.database_url.get_secret_value()
+        else:
+            owner_url = resources.enter_context(run_postgres(settings.data_dir / "postgres"))
+            database_url = owner_url.replace("//postgres:@", f"//{SERVICE_ROLE}:@")
         redis_url = (
             settings.redis_url.get_secret_value()
             if settings.redis_url
             else resources.enter_context(run_valkey(settings.data_dir / "valkey"))
         )
         env = {**os.environ, "DATABASE_URL": database_url, "REDIS_URL": redis_url, "PYTHONUNBUFFERED": "1"}
+        if not settings.database_url:
+            env["DATABASE_OWNER_URL"] = owner_url
+        env[MULTIPROCESS_VARIABLE] = str(_clear_metrics(settings.data_dir / "metrics"))
         if settings.jwt_secret:
             env["JWT_SECRET"] = settings.jwt_secret.get_secret_value()
         tell("migrating the database")
-        _migrate(env, log)
+        migrate(env, log)
         port = settings.port or _find_free_port(settings.host)
         _require_free_port(settings.host, port)
         tell("starting the API and the workers")
@@ -129,7 +135,11 @@ def _lock(data_dir: Path) -> Iterator[None]:
         yield
 
 
-def _migrate(env: dict[str, str], log: IO[bytes] | None) -> None:
+def migrate(env: Mapping[str, str], log: IO[bytes] | None = None) -> None:
+    """Run the migrations against the database that `env` names.
+
+    Raises StackError.
+    """
     done = subprocess.run(
         [sys.executable, "-m", "alembic", "upgrade", "head"],
         env=env,
@@ -142,6 +152,13 @@ def _migrate(env: dict[str, str], log: IO[bytes] | None) -> None:
     )
     if done.returncode:
         raise StackError("the database could not be migrated; see the lines above")
+
+
+def _clear_metrics(folder: Path) -> Path:
+    """Empty the folder in which the processes of this stack share their figures: the last one's are of no use."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    return folder.resolve()
 
 
 @contextmanager

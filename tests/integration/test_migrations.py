@@ -1,6 +1,14 @@
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
 from tests.databases import alembic, clone_database, run_sql
+
+PROJECT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -33,10 +41,65 @@ def test_owner_leads_the_key_of_every_owned_table(template_url: str) -> None:
            WHERE indisprimary AND relnamespace = 'public'::regnamespace""",
     )
     first_columns = {row["table"]: row["first_column"] for row in keys}
-    shared_by_all = {"users", "audit_logs", "alembic_version"}
+    shared_by_all = {"users", "audit_logs", "login_failures", "alembic_version"}
     assert {table for table, column in first_columns.items() if column != "owner_id"} == shared_by_all
 
 
 def test_vectors_have_an_index(template_url: str) -> None:
     rows = run_sql(template_url, "SELECT indexdef FROM pg_indexes WHERE tablename = 'chunks'")
     assert sum("hnsw" in row["indexdef"] and "vector_cosine_ops" in row["indexdef"] for row in rows) == 3
+
+
+def test_commands_of_the_runbook(postgres_url: str) -> None:
+    url = clone_database(postgres_url, "runbook_commands", template="template1")
+    for arguments in (
+        ("upgrade", "head"),
+        ("current",),
+        ("check",),
+        ("downgrade", "-1"),
+        ("upgrade", "head"),
+    ):
+        alembic(url, *arguments)
+    subprocess.run(
+        [sys.executable, "-m", "pipeline", "migrate"],
+        cwd=PROJECT,
+        env={
+            **os.environ,
+            "DATABASE_OWNER_URL": url,
+            "DATABASE_URL": url.replace("//postgres:@", "//sluice_service:pass%27word@"),
+        },
+        check=True,
+    )
+    hashed = run_sql(url, "SELECT rolpassword FROM pg_authid WHERE rolname = 'sluice_service'")
+    assert hashed[0]["rolpassword"].startswith("SCRAM-SHA-256")
+
+
+def test_autogenerate_is_empty_until_a_model_changes(template_url: str, tmp_path: Path) -> None:
+    """In a copy of the project, as an operator's checkout would be."""
+    for part in ("api", "pipeline", "migrations"):
+        shutil.copytree(PROJECT / part, tmp_path / part)
+    shutil.copy(PROJECT / "alembic.ini", tmp_path)
+    assert _autogenerate(template_url, tmp_path, "nothing").count("pass") == 2
+    next(tmp_path.glob("migrations/versions/*_nothing.py")).unlink()
+    models = tmp_path / "pipeline" / "db" / "models.py"
+    models.write_text(
+        models.read_text().replace(
+            "    model: Mapped[str]\n", "    model: Mapped[str]\n    second: Mapped[Any] = mapped_column(VECTOR(7))\n"
+        )
+    )
+    migration = _autogenerate(template_url, tmp_path, "a second vector")
+    assert "import pgvector.sqlalchemy" in migration
+    assert "op.add_column('chunks', sa.Column('second', pgvector.sqlalchemy.vector.VECTOR(dim=7)" in migration
+    assert "op.drop_column('chunks', 'second')" in migration
+    compile(migration, "migration", "exec")
+
+
+def _autogenerate(url: str, folder: Path, message: str) -> str:
+    subprocess.run(
+        [sys.executable, "-m", "alembic", "revision", "--autogenerate", "-m", message],
+        cwd=folder,
+        env={**os.environ, "DATABASE_URL": url},
+        check=True,
+        capture_output=True,
+    )
+    return next(folder.glob(f"migrations/versions/*_{message.replace(' ', '_')}.py")).read_text()

@@ -45,7 +45,7 @@ async def add_document(runtime: Runtime, owner: UUID, text: str = "") -> UUID:
 
 
 async def show(runtime: Runtime, owner: UUID, document: UUID) -> Document:
-    async with runtime.database.transaction() as session:
+    async with runtime.database.transaction(owner) as session:
         return await access.get_document(session, owner, document)
 
 
@@ -59,10 +59,10 @@ async def test_owners_take_turns(runtime: Runtime, database_url: str) -> None:
     for _ in range(20):
         await add_document(runtime, many)
     in_progress = [await claim(runtime) for _ in range(2)]
-    assert all(lease and lease.owner_id == many for lease in in_progress)
+    assert all(lease and lease.subject.owner_id == many for lease in in_progress)
     late = [await add_document(runtime, few) for _ in range(3)]
     # The newcomer goes next, and from then on the two alternate.
-    order = [lease.owner_id for _ in range(6) if (lease := await claim(runtime))]
+    order = [lease.subject.owner_id for _ in range(6) if (lease := await claim(runtime))]
     assert order[0] == few
     assert Counter(order) == {few: 3, many: 3}
     assert (await show(runtime, few, late[0])).status == "processing"
@@ -87,7 +87,7 @@ async def test_eight_claim_at_once_and_each_job_has_one_winner(runtime: Runtime,
             leases.append(lease)
 
     await asyncio.gather(*(claim_all() for _ in range(8)))
-    assert len(leases) == len({lease.subject_id for lease in leases}) == 20
+    assert len(leases) == len({lease.subject.id for lease in leases}) == 20
 
 
 async def test_paused_holder_writes_nothing(runtime: Runtime, database_url: str) -> None:

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import pytest
 from pydantic import SecretStr
 
+from pipeline.breaker import Breaker
 from pipeline.doorbell import BUDGET_SECONDS, Doorbell
 from pipeline.settings import Settings
 from pipeline.types import new_id
@@ -65,7 +66,7 @@ async def test_everything_works_without_redis(api: Api) -> None:
 
 
 async def test_ring_never_raises(settings: Settings) -> None:
-    bell = Doorbell(settings.redis_dsn)
+    bell = Doorbell(settings.redis_dsn, Breaker())
     started = time.perf_counter()
     for _ in range(3):
         await bell.ring(new_id())

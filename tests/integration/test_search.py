@@ -53,7 +53,9 @@ async def test_filter_by_document(api: Api) -> None:
         {"query": ""},
         {"query": "x", "top_k": 0},
         {"query": "x", "top_k": 51},
-        {"query": "x", "top_k": "many"},
+        {"query": "x", "top_k": "5"},
+        {"query": "x", "top_k": 5.5},
+        {"query": "x", "top_k": None},
         {"query": "a\0b"},
         {"query": "x", "mode": "magic"},
         {"query": "x", "document_ids": ["no id"]},
@@ -96,7 +98,7 @@ async def test_large_owner_is_searched_by_index_and_still_gets_k(
     query = np.eye(1, 384, dtype=np.float32)[0] + 0.05
 
     async def search() -> list[str]:
-        async with api.runtime.database.transaction() as session:
+        async with api.runtime.database.transaction(owner) as session:
             passages = await chunks.find_nearest(session, owner, query, model="m", limit=10, document_ids=None)
         return [passage.text for passage in passages]
 

@@ -54,6 +54,38 @@ def test_environment_wins_over_env_file(tmp_path: Path, monkeypatch: pytest.Monk
     assert (settings.port, settings.jwt_ttl_minutes) == (4321, 7)
 
 
+def test_what_is_empty_counts_as_not_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / ".env").write_text("PORT=1234\nREDIS_URL=\nLEASE_SECONDS=\n")
+    for name in ("PORT", "DATABASE_URL", "JWT_SECRET"):
+        monkeypatch.setenv(name, "")
+    settings = load_settings()
+    assert (settings.port, settings.lease_seconds) == (1234, 15)
+    assert settings.redis_url is settings.database_url is settings.jwt_secret is None
+
+
+def test_empty_limit_is_one_that_is_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / ".env").write_text("RATE_LIMIT_LOGIN=\nRATE_LIMIT_UPLOAD=5/second\n")
+    monkeypatch.setenv("RATE_LIMIT_UPLOAD", "")
+    settings = load_settings()
+    assert (settings.rate_limit_login, settings.rate_limit_upload, settings.rate_limit_query) == ("", "", "240/minute")
+
+
+@pytest.mark.parametrize(
+    "rate", ["10", "ten/minute", "10/fortnight", "-1/minute", "0/minute", "10/minute;5/second", " "]
+)
+@pytest.mark.parametrize("name", ["RATE_LIMIT_LOGIN", "RATE_LIMIT_UPLOAD", "RATE_LIMIT_QUERY"])
+def test_limit_that_is_none_is_refused(name: str, rate: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(name, rate)
+    with pytest.raises(SettingsError, match=f"^{name} is no rate such as 10/minute; leave it empty for no limit$"):
+        load_settings()
+
+
+@pytest.mark.parametrize("rate", ["1/second", "100 per hour", "20/5 minutes", "1000/day"])
+def test_rates(rate: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RATE_LIMIT_QUERY", rate)
+    assert load_settings().rate_limit_query == rate
+
+
 def test_secrets_do_not_show() -> None:
     settings = Settings(_env_file=None, jwt_secret="0123456789" * 4, database_url="postgresql://u:hidden@h/d")
     assert "0123456789" not in repr(settings)

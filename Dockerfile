@@ -1,0 +1,20 @@
+# One image for the API, the workers and the migrations; docker-compose.yml says which of them runs.
+FROM python:3.11-slim-trixie AS builder
+ENV VIRTUAL_ENV=/opt/venv UV_TORCH_BACKEND=cpu UV_COMPILE_BYTECODE=1 UV_NO_CACHE=1
+RUN pip install --no-cache-dir uv==0.13.9 && uv venv /opt/venv
+WORKDIR /build
+COPY pyproject.toml constraints.txt ./
+RUN uv pip install -c constraints.txt -r pyproject.toml
+
+FROM python:3.11-slim-trixie
+ENV PATH=/opt/venv/bin:$PATH PYTHONUNBUFFERED=1 HF_HUB_OFFLINE=1
+WORKDIR /app
+COPY --from=builder /opt/venv /opt/venv
+COPY alembic.ini ./
+COPY migrations migrations
+COPY pipeline pipeline
+COPY workers workers
+COPY api api
+USER 10001:10001
+EXPOSE 8000
+CMD ["uvicorn", "api.main:app", "--host", "0.0.0.0", "--port", "8000", "--timeout-graceful-shutdown", "5"]

@@ -1,0 +1,28 @@
+"""The caller's own audit log."""
+
+from litestar import Controller, get
+
+from api.auth import UserRequest
+from api.deps import RuntimeDependency
+from api.openapi import problems
+from api.pages import DEFAULT_LIMIT, PageCursor, PageLimit
+from pipeline import history
+from pipeline.types import AuditList
+
+
+class AuditController(Controller):
+    """What the caller did."""
+
+    path = "/v1/audit-logs"
+    tags = ("Audit",)
+
+    @get("/", summary="List what you did, newest first", responses=problems(401, 422))
+    async def list_page(
+        self,
+        request: UserRequest,
+        runtime: RuntimeDependency,
+        limit: PageLimit = DEFAULT_LIMIT,
+        cursor: PageCursor = None,
+    ) -> AuditList:
+        """List the caller's own audit rows, page by page."""
+        return await history.list_page(runtime, request.user, limit=limit, cursor=cursor)

@@ -1,0 +1,50 @@
+"""The pause between guesses at a password, kept here so that it holds whether Redis is there or not."""
+
+from datetime import timedelta
+
+from sqlalchemy import delete, func, select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from pipeline.db.models import LoginFailure
+
+WINDOW = timedelta(minutes=15)
+"""Failures count as long as no more time passes between them."""
+FREE_FAILURES = 5
+FIRST_PAUSE_SECONDS = 5
+LONGEST_PAUSE_SECONDS = 120
+
+
+async def find_pause(session: AsyncSession, email: str, address: str) -> float:
+    """Seconds until this address may try this account again; 0 where it may."""
+    left = func.extract("epoch", LoginFailure.paused_until - func.clock_timestamp())
+    seconds = await session.scalar(select(left).where(LoginFailure.email == email, LoginFailure.address == address))
+    return max(0.0, float(seconds or 0))
+
+
+async def record_failure(session: AsyncSession, email: str, address: str) -> None:
+    """Count a failed login; from the fifth on each one makes the pause twice as long."""
+    now = func.clock_timestamp()
+    await session.execute(delete(LoginFailure).where(LoginFailure.last_failed_at < now - WINDOW))
+    counted = await session.scalar(
+        insert(LoginFailure)
+        .values(email=email, address=address, failures=1, last_failed_at=now, paused_until=now)
+        .on_conflict_do_update(
+            index_elements=["email", "address"],
+            set_={"failures": LoginFailure.failures + 1, "last_failed_at": now},
+        )
+        .returning(LoginFailure.failures)
+    )
+    if counted is None or counted < FREE_FAILURES:
+        return
+    seconds = min(FIRST_PAUSE_SECONDS * 2 ** min(counted - FREE_FAILURES, 10), LONGEST_PAUSE_SECONDS)
+    await session.execute(
+        update(LoginFailure)
+        .where(LoginFailure.email == email, LoginFailure.address == address)
+        .values(paused_until=now + timedelta(seconds=seconds))
+    )
+
+
+async def clear_failures(session: AsyncSession, email: str, address: str) -> None:
+    """Forget the failures after a success."""
+    await session.execute(delete(LoginFailure).where(LoginFailure.email == email, LoginFailure.address == address))

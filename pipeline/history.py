@@ -1,0 +1,16 @@
+"""What users may see of the audit log: their own rows."""
+
+from uuid import UUID
+
+from pipeline.db import access
+from pipeline.runtime import Runtime
+from pipeline.types import AuditList
+
+
+async def list_page(runtime: Runtime, user_id: UUID, *, limit: int, cursor: str | None) -> AuditList:
+    """Return a page of what the user did, newest first.
+
+    Raises InvalidInput for a foreign cursor.
+    """
+    async with runtime.database.transaction(user_id) as session:
+        return await access.list_audit(session, user_id, limit=limit, cursor=cursor)

@@ -1,0 +1,66 @@
+"""What is counted and timed. RUNBOOK.md says which of these deserve an alarm.
+
+Where PROMETHEUS_MULTIPROC_DIR is set, as `make up` does, all processes of the machine share one set of figures.
+"""
+
+import os
+
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    REGISTRY,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    generate_latest,
+    start_http_server,
+)
+from prometheus_client.multiprocess import MultiProcessCollector
+
+CONTENT_TYPE = CONTENT_TYPE_LATEST
+MULTIPROCESS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
+
+REQUEST_SECONDS = Histogram(
+    "sluice_request_seconds",
+    "Time until a request's answer began, by route and status.",
+    ["method", "route", "status"],
+    buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
+)
+STAGE_SECONDS = Histogram(
+    "sluice_ingestion_stage_seconds",
+    "Time that ingestions spent in each stage.",
+    ["kind", "stage"],
+    buckets=(0.01, 0.05, 0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300),
+)
+INGESTIONS = Counter(
+    "sluice_ingestions_total", "Ended attempts, by outcome: ready, or the error's code.", ["kind", "outcome"]
+)
+SWEPT_JOBS = Counter("sluice_swept_jobs_total", "Jobs taken from workers that went silent.")
+RATE_LIMIT_FAIL_OPENS = Counter("sluice_rate_limit_fail_opens_total", "Requests let through because Redis was away.")
+REDIS_FAILURES = Counter(
+    "sluice_redis_failures_total", "Times that Redis did not answer and was left alone for a while."
+)
+REDIS_UP = Gauge("sluice_redis_up", "Whether Redis answered when last asked.", multiprocess_mode="livemostrecent")
+SUBJECTS = Gauge(
+    "sluice_subjects", "Documents and notes by status.", ["kind", "status"], multiprocess_mode="livemostrecent"
+)
+OLDEST_SECONDS = Gauge(
+    "sluice_oldest_seconds",
+    "Age of the document or note that has been longest in a status.",
+    ["kind", "status"],
+    multiprocess_mode="livemostrecent",
+)
+
+
+def render() -> bytes:
+    """Return all figures in Prometheus' text format."""
+    if MULTIPROCESS_VARIABLE not in os.environ:
+        return generate_latest(REGISTRY)
+    registry = CollectorRegistry()
+    MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    return generate_latest(registry)
+
+
+def serve(port: int) -> None:
+    """Serve this process's figures on a port of its own, from a thread."""
+    start_http_server(port)

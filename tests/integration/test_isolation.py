@@ -1,0 +1,167 @@
+"""Nobody sees another's data: by the API, by queries that forget their filter, and by the rights of the role."""
+
+from typing import Any
+
+import asyncpg
+import pytest
+from sqlalchemy import select, update
+
+from pipeline.db import models
+from pipeline.db.models import SERVICE_ROLE
+from tests.databases import fetch
+from tests.integration.conftest import Api, Person
+
+pytestmark = pytest.mark.anyio
+
+OWNED = (
+    models.Document,
+    models.DocumentSlice,
+    models.DocumentPage,
+    models.Chunk,
+    models.Note,
+    models.AuditLog,
+    models.User,
+)
+
+
+async def fill(api: Api, name: str) -> tuple[Person, dict[str, str]]:
+    """Somebody with a document and a note, both searchable, and their ids."""
+    person = await api.register(name)
+    document = (await api.upload(person, f"The secret of {name}.".encode())).json()
+    note = await api.client.post(
+        "/v1/notes", headers=person.headers, json={"title": f"{name}'s note", "body": f"A note of {name}."}
+    )
+    await api.work()
+    return person, {"document_id": document["id"], "note_id": note.json()["id"]}
+
+
+async def test_every_route_with_an_id_is_404_for_strangers(api: Api) -> None:
+    _, ids = await fill(api, "anna")
+    stranger = await api.register("bert")
+    document = (await api.client.get("/schema/openapi.json")).json()
+    tried = 0
+    for path, operations in document["paths"].items():
+        if "{" not in path:
+            continue
+        for method in operations.keys() - {"parameters"}:
+            answers = []
+            for values in (ids, dict.fromkeys(ids, "01a2084b-9065-752d-aaf7-35b94206de34")):
+                body = {"json": {"title": "mine now"}} if method == "patch" else {}
+                response = await api.client.request(
+                    method,
+                    path.format(**values),
+                    headers=stranger.headers,
+                    **body,  # type: ignore[arg-type]
+                )
+                problem = response.json()
+                problem.pop("request_id")
+                answers.append((response.status_code, problem))
+            assert answers[0] == answers[1], (method, path)
+            assert answers[0][0] == 404, (method, path)
+            tried += 1
+    assert tried >= 8
+
+
+async def test_queries_that_forget_their_filter_see_nothing_of_others(api: Api) -> None:
+    anna, _ = await fill(api, "anna")
+    await fill(api, "bert")
+    anna_id = (await api.get(anna, "/v1/users/me")).json()["id"]
+    for model in OWNED:
+        async with api.runtime.database.transaction(anna_id) as session:
+            rows = (await session.scalars(select(model))).all()
+        assert rows, model
+        owners = {
+            str(getattr(row, "owner_id", getattr(row, "actor_user_id", getattr(row, "id", None)))) for row in rows
+        }
+        assert owners == {anna_id}, model
+    for model in OWNED:
+        async with api.runtime.database.transaction() as session:
+            assert (await session.scalars(select(model))).all() == [], "nobody acts for nobody"
+
+
+async def test_nobody_writes_the_rows_of_others(api: Api) -> None:
+    anna, ids = await fill(api, "anna")
+    bert, _ = await fill(api, "bert")
+    bert_id = (await api.get(bert, "/v1/users/me")).json()["id"]
+    async with api.runtime.database.transaction(bert_id) as session:
+        await session.execute(update(models.Note).values(title="stolen"))
+    assert (await api.get(anna, f"/v1/notes/{ids['note_id']}")).json()["title"] == "anna's note"
+
+
+async def test_search_without_its_filter_leaks_nothing(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The owner's filter is taken out of the query itself: row-level security still holds."""
+    from pipeline.db import chunks
+
+    await fill(api, "anna")
+    bert, _ = await fill(api, "bert")
+    rank = chunks._rank
+
+    async def rank_everything(session: Any, filters: list[Any], distance: Any, limit: int) -> Any:
+        return await rank(session, filters[1:], distance, limit)
+
+    monkeypatch.setattr(chunks, "_rank", rank_everything)
+    response = await api.client.post("/v1/search", headers=bert.headers, json={"query": "secret of anna", "top_k": 50})
+    texts = [passage["text"] for passage in response.json()["passages"]]
+    assert sorted(texts) == ["A note of bert.", "The secret of bert."]
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE audit_logs SET details = '{}'",
+        "DELETE FROM audit_logs",
+        "TRUNCATE audit_logs",
+        "DROP TABLE audit_logs",
+        "UPDATE users SET email = 'x'",
+        "DELETE FROM users",
+        "ALTER TABLE documents DISABLE ROW LEVEL SECURITY",
+        "CREATE TABLE mine (id int)",
+        "INSERT INTO audit_logs VALUES (gen_random_uuid(), gen_random_uuid(), 'user.login', '{}')",
+    ],
+)
+async def test_role_of_the_service_has_no_right_to(database_url: str, statement: str) -> None:
+    service_url = database_url.replace("//postgres:", f"//{SERVICE_ROLE}:")
+    with pytest.raises(asyncpg.InsufficientPrivilegeError):
+        await fetch(service_url, statement)
+
+
+async def test_role_is_no_superuser_and_owns_nothing(database_url: str) -> None:
+    (role,) = await fetch(
+        database_url, "SELECT rolsuper, rolbypassrls, rolcreaterole FROM pg_roles WHERE rolname = $1", SERVICE_ROLE
+    )
+    assert set(role.values()) == {False}
+    owned = await fetch(database_url, "SELECT tablename FROM pg_tables WHERE tableowner = $1", SERVICE_ROLE)
+    assert owned == []
+
+
+async def test_even_a_superuser_in_database_url_acts_as_the_role(api: Api) -> None:
+    from sqlalchemy import func
+
+    async with api.runtime.database.transaction() as session:
+        assert await session.scalar(select(func.current_user())) == SERVICE_ROLE
+
+
+async def test_audit_log_of_ones_own(api: Api) -> None:
+    anna, ids = await fill(api, "anna")
+    await fill(api, "bert")
+    await api.client.post("/v1/search", headers=anna.headers, json={"query": "secret"})
+    await api.client.delete(f"/v1/documents/{ids['document_id']}", headers=anna.headers)
+    page = (await api.get(anna, "/v1/audit-logs?limit=3")).json()
+    entries = page["items"] + (await api.get(anna, f"/v1/audit-logs?cursor={page['next_cursor']}")).json()["items"]
+    assert [entry["event_type"] for entry in entries] == [
+        "document.delete",
+        "rag.query",
+        "document.upload",
+        "user.login",
+        "user.register",
+    ]
+    assert all(set(entry) == {"id", "actor_user_id", "event_type", "details", "created_at"} for entry in entries)
+
+
+async def test_investigation_query_uses_an_index(database_url: str) -> None:
+    plan = await fetch(
+        database_url,
+        """EXPLAIN SELECT * FROM audit_logs WHERE actor_user_id = '01a2084b-9065-752d-aaf7-35b94206de34'
+           ORDER BY created_at DESC""",
+    )
+    assert "ix_audit_logs_actor_user_id_created_at" in "\n".join(row[0] for row in plan)

@@ -1,0 +1,128 @@
+"""Logs that can be followed and hold no secret, and metrics that tell what is going on."""
+
+import io
+import json
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import structlog
+
+from pipeline.logs import configure_logging
+from pipeline.types import Lease, Stage
+from tests.integration.conftest import Api, claim
+from workers.consumer import Consumer
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def logged() -> Iterator[io.StringIO]:
+    """Everything that is logged, as it would stand on standard error."""
+    configure_logging("DEBUG")
+    stream = io.StringIO()
+    (handler,) = logging.getLogger().handlers
+    assert isinstance(handler, logging.StreamHandler)
+    handler.setStream(stream)
+    yield stream
+    configure_logging("ERROR")
+
+
+def read(logged: io.StringIO) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in logged.getvalue().splitlines()]
+
+
+async def test_request_id_follows_the_job_into_the_worker(api: Api, logged: io.StringIO) -> None:
+    person = await api.register()
+    headers = {**person.headers, "X-Request-Id": "follow-me"}
+    await api.client.post("/v1/documents", headers=headers, files={"file": ("a.txt", b"some text")})
+    structlog.contextvars.clear_contextvars()
+    lease = await claim(api.runtime)
+    assert lease
+    assert lease.request_id == "follow-me"
+
+    class Held:
+        def touch(self) -> None: ...
+
+    class Heart:
+        def hold(self, _lease: Lease) -> Any:
+            import contextlib
+
+            return contextlib.nullcontext(Held())
+
+    await Consumer(api.runtime, Heart())._work(lease)  # type: ignore[arg-type]
+    structlog.contextvars.clear_contextvars()
+    events = {line["event"]: line.get("request_id") for line in read(logged)}
+    assert events["request"] is not None
+    assert events["ingestion.ready"] == "follow-me"
+
+
+async def test_no_secret_is_logged(api: Api, logged: io.StringIO) -> None:
+    person = await api.register()
+    await api.client.post("/v1/auth/login", json={"email": person.email, "password": "a wrong password"})
+    await api.upload(person, b"the secret text of a document", "a.txt")
+    await api.work()
+    await api.client.post("/v1/search", headers=person.headers, json={"query": "my secret question"})
+    await api.client.get("/v1/users/me?token=hidden-in-query", headers={"Authorization": "Bearer broken-token"})
+    text = logged.getvalue()
+    assert text
+    token = person.headers["Authorization"].removeprefix("Bearer ")
+    secret = api.runtime.settings.signing_secret
+    for secret_part in (
+        person.password,
+        "a wrong password",
+        token,
+        secret,
+        "secret text",
+        "my secret question",
+        "hidden-in-query",
+        "broken-token",
+    ):
+        assert secret_part not in text, secret_part
+
+
+async def test_every_log_line_is_json_with_time_and_level(api: Api, logged: io.StringIO) -> None:
+    await api.register()
+    logging.getLogger("some.library").warning("by %s", "itself")
+    lines = read(logged)
+    assert "by itself" in [line["event"] for line in lines]
+    assert all({"event", "level", "timestamp"} <= set(line) for line in lines)
+
+
+async def test_metrics_tell_what_happened(api: Api) -> None:
+    person = await api.register()
+    await api.upload(person, b"some text", "a.txt")
+    await api.upload(person, b"%PDF-1.7 rubbish", "b.pdf")
+    await api.upload(person, b"other text", "c.txt")
+    lease = await claim(api.runtime)
+    assert lease
+    response = await api.client.get("/metrics")
+    assert response.headers["content-type"].startswith("text/plain; version=")
+    text = response.text
+    assert 'sluice_subjects{kind="document",status="pending"} 2.0' in text
+    assert 'sluice_subjects{kind="document",status="processing"} 1.0' in text
+    assert 'sluice_oldest_seconds{kind="document",status="pending"}' in text
+    assert 'sluice_request_seconds_count{method="POST",route="/v1/documents",status="202"}' in text
+    assert "sluice_redis_up 1.0" in text
+    await api.work()
+    text = (await api.client.get("/metrics")).text
+    assert 'sluice_ingestions_total{kind="document",outcome="ready"}' in text
+    assert 'sluice_ingestions_total{kind="document",outcome="malformed"}' in text
+    assert 'status="pending"} 2.0' not in text, "a status that nothing has any more must not keep its old figure"
+
+
+async def test_stages_are_timed(api: Api) -> None:
+    from pipeline.ingest import StageReporter
+    from pipeline.lease import HeldLease
+
+    person = await api.register()
+    await api.upload(person, b"some text", "a.txt")
+    lease = await claim(api.runtime)
+    assert lease
+    reporter = StageReporter(api.runtime, HeldLease(lease, 0.0), None)
+    for stage in Stage:
+        await reporter(lease, stage, 0.5)
+    text = (await api.client.get("/metrics")).text
+    for stage in (Stage.EXTRACTING, Stage.CHUNKING, Stage.EMBEDDING, Stage.STORING):
+        assert f'sluice_ingestion_stage_seconds_count{{kind="document",stage="{stage}"}}' in text

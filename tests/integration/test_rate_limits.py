@@ -1,0 +1,396 @@
+"""Limits that are exact across processes, say where the caller stands, and vanish with Redis."""
+
+import asyncio
+import itertools
+import re
+import socket
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+
+import httpx
+import pytest
+import redis
+from prometheus_client import REGISTRY
+from pydantic import SecretStr
+
+from api.ratelimit import CHECKS_AT_ONCE, KEY_PREFIX, Policy, RateLimiter, Standing
+from pipeline.breaker import Breaker
+from pipeline.errors import TooManyRequests
+from pipeline.settings import Settings
+from pipeline.types import new_id
+from tests.integration.conftest import Api, Person
+
+pytestmark = pytest.mark.anyio
+
+LIMIT = 5
+RATE = f"{LIMIT}/minute"
+RATE_LIMIT = re.compile(r'"(\w+)";r=(\d+);t=(\d+)')
+
+
+@pytest.fixture
+def valkey(redis_url: str) -> Iterator[redis.Redis]:
+    """The real server, without what earlier tests counted."""
+    with redis.Redis.from_url(redis_url, decode_responses=True) as client:
+        for key in client.scan_iter(f"{KEY_PREFIX}:*"):
+            client.delete(key)
+        yield client
+
+
+@pytest.fixture
+def settings(settings: Settings, valkey: redis.Redis) -> Settings:
+    assert valkey.ping()
+    limits = dict.fromkeys(["rate_limit_login", "rate_limit_upload", "rate_limit_query"], RATE)
+    return settings.model_copy(update=limits)
+
+
+@asynccontextmanager
+async def limiter(settings: Settings, breaker: Breaker | None = None) -> AsyncIterator[RateLimiter]:
+    made = RateLimiter(settings, breaker or Breaker())
+    yield made
+    await made.close()
+
+
+async def search(api: Api, person: Person, **body: object) -> httpx.Response:
+    return await api.client.post("/v1/search", headers=person.headers, json={"query": "text", **body})
+
+
+async def log_in(api: Api, email: str, password: str, address: str = "127.0.0.1") -> httpx.Response:
+    transport = httpx.ASGITransport(api.client._transport.app, client=(address, 1))  # type: ignore[attr-defined]
+    async with httpx.AsyncClient(transport=transport, base_url="http://test", timeout=60) as client:
+        return await client.post("/v1/auth/login", json={"email": email, "password": password})
+
+
+def read_standing(response: httpx.Response) -> tuple[str, int, int]:
+    """Policy, requests that remain, and seconds until there are more; checks the policy's header too."""
+    match = RATE_LIMIT.fullmatch(response.headers["ratelimit"])
+    assert match
+    assert response.headers["ratelimit-policy"] == f'"{match[1]}";q={LIMIT};w=60'
+    assert 1 <= int(match[3]) <= 60
+    return match[1], int(match[2]), int(match[3])
+
+
+def assert_refused(response: httpx.Response, policy: str) -> None:
+    problem = response.json()
+    assert (response.status_code, problem["status"], problem["code"]) == (429, 429, "rate_limited")
+    assert response.headers["content-type"] == "application/problem+json"
+    assert set(problem) == {"type", "title", "status", "detail", "code", "request_id"}
+    assert 1 <= int(response.headers["retry-after"]) <= 120
+    assert read_standing(response) == (policy, 0, int(response.headers["retry-after"]))
+
+
+def count_metric(name: str) -> float:
+    return REGISTRY.get_sample_value(name) or 0
+
+
+# --- counting -------------------------------------------------------------------------------------------------------
+
+
+async def test_count_is_exact_however_many_ask_at_once(settings: Settings) -> None:
+    settings = settings.model_copy(update={"rate_limit_query": "50/minute"})
+    caller = str(new_id())
+    async with limiter(settings) as one, limiter(settings) as other:
+        standings = await asyncio.gather(*((one, other)[n % 2].count(Policy.QUERY, caller) for n in range(200)))
+    assert all(standings), "none went uncounted"
+    assert sum(standing.is_within for standing in standings if standing) == 50
+
+
+async def test_window_moves(settings: Settings) -> None:
+    settings = settings.model_copy(update={"rate_limit_query": "2/second"})
+    caller = str(new_id())
+    async with limiter(settings) as one:
+        assert await is_within(one, caller)
+        await asyncio.sleep(0.6)
+        assert [await is_within(one, caller), await is_within(one, caller)] == [True, False]
+        await asyncio.sleep(0.5)
+        # The first has left the window, the second has not: no burst of twice the limit where windows meet.
+        assert [await is_within(one, caller), await is_within(one, caller)] == [True, False]
+
+
+async def is_within(limiter: RateLimiter, caller: str) -> bool:
+    standing = await limiter.count(Policy.QUERY, caller)
+    assert standing
+    return standing.is_within
+
+
+async def test_clock_of_another_machine_ahead_does_not_show(settings: Settings, valkey: redis.Redis) -> None:
+    async with limiter(settings) as one:
+        await one.count(Policy.QUERY, "anna")
+        (key,) = valkey.scan_iter(f"{KEY_PREFIX}:*")
+        valkey.lset(key, 0, str(time.time() + 3600))
+        standing = await one.count(Policy.QUERY, "anna")
+    assert standing
+    assert standing.reset_seconds == 60
+
+
+@pytest.mark.parametrize(("wait", "promised"), [(-3.0, 1), (0.2, 1), (59.1, 60), (86_400, 120)])
+def test_retry_after_is_a_number_of_seconds_up_to_two_minutes(wait: float, promised: int) -> None:
+    assert TooManyRequests("", retry_after_seconds=wait).retry_after_seconds == promised
+
+
+async def test_retry_after_of_a_long_window(settings: Settings) -> None:
+    settings = settings.model_copy(update={"rate_limit_query": "1/day"})
+    async with limiter(settings) as one:
+        first = await one.count(Policy.QUERY, str(new_id()))
+    assert first == Standing(Policy.QUERY, 1, 86_400, True, 0, 86_400)
+
+
+# --- answers --------------------------------------------------------------------------------------------------------
+
+
+async def test_uploads(api: Api) -> None:
+    person = await api.register()
+    answers = [
+        await api.upload(person, b"one text"),
+        await api.upload(person, b"one text"),
+        await api.upload(person, b"\0\1\2", "a.exe"),
+        await api.upload(person, b""),
+        await api.upload(person, b"another text"),
+    ]
+    assert [answer.status_code for answer in answers] == [202, 200, 415, 422, 202]
+    assert [read_standing(answer)[:2] for answer in answers] == [("upload", left) for left in (4, 3, 2, 1, 0)]
+    assert_refused(await api.upload(person, b"one text"), "upload")
+
+
+async def test_queries(api: Api) -> None:
+    person = await api.register()
+    answers = [await search(api, person), await search(api, person, top_k=0)]
+    assert [answer.status_code for answer in answers] == [200, 422]
+    assert [read_standing(answer)[:2] for answer in answers] == [("query", 4), ("query", 3)]
+    for _ in range(3):
+        assert (await search(api, person)).status_code == 200
+    assert_refused(await search(api, person), "query")
+
+
+async def test_logins_and_registrations(api: Api) -> None:
+    credentials = {"email": "anna@example.org", "password": "password of anna"}
+    shouted = {**credentials, "email": "ANNA@example.org"}
+    wrong = {**credentials, "password": "password of nobody"}
+    for policy, path, statuses in (
+        ("registration", "/v1/auth/register", [201, 409, 409, 409, 409]),
+        ("login", "/v1/auth/login", [200, 200, 401, 200, 200]),
+    ):
+        bodies = [credentials, shouted, wrong, shouted, credentials]
+        answers = [await api.client.post(path, json=body) for body in bodies]
+        assert [answer.status_code for answer in answers] == statuses
+        assert [read_standing(answer)[:2] for answer in answers] == [(policy, left) for left in (4, 3, 2, 1, 0)]
+        assert_refused(await api.client.post(path, json=credentials), policy)
+
+
+async def test_other_routes_say_nothing(api: Api) -> None:
+    person = await api.register()
+    for path in ("/v1/users/me", "/v1/documents", "/health/live", "/nowhere"):
+        assert "ratelimit" not in (await api.get(person, path)).headers
+    # Not counted, for nobody knows whose it would be.
+    refused = await api.client.post("/v1/search", json={"query": "text"})
+    assert (refused.status_code, "ratelimit" in refused.headers) == (401, False)
+
+
+async def test_refused_upload_is_not_read(api: Api) -> None:
+    person = await api.register()
+    for _ in range(LIMIT):
+        await api.upload(person, b"one text")
+    pieces_read = 0
+
+    async def body() -> AsyncIterator[bytes]:
+        nonlocal pieces_read
+        for _ in range(3):
+            pieces_read += 1
+            yield b"x" * 1000
+
+    headers = {**person.headers, "Content-Type": "multipart/form-data; boundary=b"}
+    assert_refused(await api.client.post("/v1/documents", headers=headers, content=body()), "upload")
+    assert pieces_read == 0
+
+
+# --- independence ---------------------------------------------------------------------------------------------------
+
+
+async def test_one_user_does_not_use_up_anothers_limit(api: Api) -> None:
+    anna, bert = await api.register("anna"), await api.register("bert")
+    for _ in range(LIMIT + 1):
+        await api.upload(anna, b"one text")
+        await search(api, anna)
+    assert (await search(api, anna)).status_code == (await api.upload(anna, b"one text")).status_code == 429
+    assert (await api.upload(bert, b"one text")).status_code == 202
+    assert (await search(api, bert)).status_code == 200
+
+
+async def test_uploads_and_queries_are_counted_apart(api: Api) -> None:
+    person = await api.register()
+    for _ in range(LIMIT + 1):
+        await search(api, person)
+    assert (await api.upload(person, b"one text")).status_code == 202
+
+
+async def test_another_account_or_address_may_log_in(api: Api) -> None:
+    anna, bert = await api.register("anna"), await api.register("bert")
+    for _ in range(LIMIT):
+        last = await log_in(api, anna.email, anna.password)
+    assert_refused(last, "login")  # api.register() has logged in once
+    assert_refused(await log_in(api, f" {anna.email.upper()} ", anna.password), "login")
+    assert (await log_in(api, bert.email, bert.password)).status_code == 200
+    assert (await log_in(api, anna.email, anna.password, address="10.9.8.7")).status_code == 200
+
+
+async def test_redis_holds_no_address_of_anybody(api: Api, valkey: redis.Redis) -> None:
+    person = await api.register("anna")
+    await search(api, person)
+    keys = sorted(valkey.scan_iter(f"{KEY_PREFIX}:*"))
+    assert len(keys) == 3
+    assert all(re.search(r"/(login|query|registration)/[0-9a-f]{64}/5/1/minute$", key) for key in keys)
+    assert all(0 < int(valkey.ttl(key)) <= 60 for key in keys)  # type: ignore[arg-type]
+
+
+# --- off and away ---------------------------------------------------------------------------------------------------
+
+
+class TestOff:
+    @pytest.fixture
+    def settings(self, settings: Settings) -> Settings:
+        return settings.model_copy(update={"rate_limit_login": "", "rate_limit_query": ""})
+
+    async def test_empty_means_no_limit(self, api: Api, valkey: redis.Redis) -> None:
+        person = await api.register()
+        uncounted = count_metric("sluice_rate_limit_fail_opens_total")
+        for _ in range(LIMIT + 1):
+            answers = [await search(api, person), await log_in(api, person.email, person.password)]
+            assert [answer.status_code for answer in answers] == [200, 200]
+            assert not any("ratelimit" in name for answer in answers for name in answer.headers)
+        assert not list(valkey.scan_iter(f"{KEY_PREFIX}:*"))
+        assert count_metric("sluice_rate_limit_fail_opens_total") == uncounted
+        assert read_standing(await api.upload(person, b"one text"))[0] == "upload"
+
+
+class Stalled:
+    """A port that accepts connections and never says a word."""
+
+    def __init__(self, server: socket.socket) -> None:
+        self._server = server
+        server.setblocking(False)
+        self.url = f"redis://127.0.0.1:{server.getsockname()[1]}/0"
+
+    def count_connections(self) -> int:
+        """How many there were since this was last asked."""
+        for number in itertools.count():
+            try:
+                self._server.accept()[0].close()
+            except BlockingIOError:
+                return number
+        raise AssertionError
+
+
+@contextmanager
+def run_stalled_server() -> Iterator[Stalled]:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield Stalled(server)
+
+
+@contextmanager
+def take_redis_away(kind: str, settings: Settings, valkey: redis.Redis) -> Iterator[Settings]:
+    match kind:
+        case "refused":
+            yield settings.model_copy(update={"redis_url": SecretStr("redis://127.0.0.1:1/0")})
+        case "stalled":
+            with run_stalled_server() as stalled:
+                yield settings.model_copy(update={"redis_url": SecretStr(stalled.url)})
+        case "read-only":
+            valkey.replicaof("127.0.0.1", "1")
+            yield settings
+            valkey.replicaof("NO", "ONE")
+
+
+@pytest.fixture(params=["refused", "stalled", "read-only"])
+def away(settings: Settings, valkey: redis.Redis, request: pytest.FixtureRequest) -> Iterator[Settings]:
+    """Settings whose Redis cannot be used."""
+    with take_redis_away(request.param, settings, valkey) as without:
+        yield without
+
+
+async def test_everybody_passes_at_the_cost_of_one_budget(away: Settings) -> None:
+    failures = count_metric("sluice_redis_failures_total")
+    uncounted = count_metric("sluice_rate_limit_fail_opens_total")
+    async with limiter(away) as one:
+        started = time.perf_counter()
+        assert await one.count(Policy.LOGIN, "anna") is None
+        first = time.perf_counter() - started
+        started = time.perf_counter()
+        for _ in range(100):
+            assert await one.count(Policy.QUERY, "anna") is None
+        others = time.perf_counter() - started
+    assert first < 0.3
+    assert others < 0.05
+    assert count_metric("sluice_redis_failures_total") == failures + 1
+    assert count_metric("sluice_rate_limit_fail_opens_total") == uncounted + 101
+
+
+async def test_burst_pays_at_the_same_time(away: Settings) -> None:
+    async with limiter(away) as one:
+        started = time.perf_counter()
+        standings = await asyncio.gather(*(one.count(Policy.QUERY, "anna") for _ in range(200)))
+        assert time.perf_counter() - started < 0.3
+    assert standings == [None] * 200
+
+
+async def test_foreign_data_under_a_key(settings: Settings, valkey: redis.Redis) -> None:
+    async with limiter(settings) as one:
+        await one.count(Policy.QUERY, "anna")
+        (key,) = valkey.scan_iter(f"{KEY_PREFIX}:*")
+        valkey.set(key, "no list")
+        assert await one.count(Policy.QUERY, "anna") is None
+
+
+class TestApiWithoutRedis:
+    @pytest.fixture
+    def settings(self, away: Settings) -> Settings:
+        return away
+
+    async def test_login_upload_and_search_work(self, api: Api) -> None:
+        failures = count_metric("sluice_redis_failures_total")
+        person = await api.register()
+        statuses = []
+        for _ in range(LIMIT + 1):
+            for answer in (
+                await log_in(api, person.email, person.password),
+                await api.upload(person, b"one text"),
+                await search(api, person),
+            ):
+                statuses.append(answer.status_code)
+                assert not any("ratelimit" in name for name in answer.headers)
+        assert statuses == [200, 202, 200] + [200, 200, 200] * LIMIT
+        # Limiter and doorbell share what they know of Redis: one wait in five seconds, not one for each.
+        assert count_metric("sluice_redis_failures_total") == failures + 1
+
+
+async def test_resting_redis_is_not_even_asked(settings: Settings) -> None:
+    with run_stalled_server() as stalled:
+        settings = settings.model_copy(update={"redis_url": SecretStr(stalled.url)})
+        async with limiter(settings) as one:
+            for _ in range(20):
+                assert await one.count(Policy.QUERY, "anna") is None
+        assert stalled.count_connections() == 1
+
+
+async def test_burst_on_open_connections_that_fall_silent(settings: Settings, valkey: redis.Redis) -> None:
+    async with limiter(settings) as one:
+        assert all(await asyncio.gather(*(one.count(Policy.QUERY, "anna") for _ in range(CHECKS_AT_ONCE))))
+        valkey.client_pause(1000)
+        started = time.perf_counter()
+        standings = await asyncio.gather(*(one.count(Policy.QUERY, "anna") for _ in range(200)))
+        assert time.perf_counter() - started < 0.3
+    assert standings == [None] * 200
+    valkey.ping()  # waits for the end of the pause
+
+
+async def test_limits_return_with_redis(settings: Settings, valkey: redis.Redis) -> None:
+    async with limiter(settings, Breaker(rest_seconds=0.2)) as one:
+        valkey.replicaof("127.0.0.1", "1")
+        try:
+            assert await one.count(Policy.QUERY, "anna") is None
+        finally:
+            valkey.replicaof("NO", "ONE")
+        assert await one.count(Policy.QUERY, "anna") is None
+        await asyncio.sleep(0.25)
+        standing = await one.count(Policy.QUERY, "anna")
+    assert standing
+    assert standing.remaining == LIMIT - 1
