@@ -1,10 +1,13 @@
+import asyncio
+import time
+
 import pytest
 import structlog
 from prometheus_client import REGISTRY
 from structlog.testing import LogCapture
 
 from pipeline import breaker as module
-from pipeline.breaker import Breaker
+from pipeline.breaker import Breaker, wait_within
 
 
 class Clock:
@@ -59,3 +62,37 @@ def test_each_trip_has_its_line(clock: Clock, logged: LogCapture) -> None:
         breaker.trip(OSError())
         clock.now += 6
     assert len(logged.entries) == 3
+
+
+@pytest.mark.anyio
+async def test_silence_ends_the_call() -> None:
+    silent = asyncio.ensure_future(asyncio.sleep(60))
+    started = time.perf_counter()
+    with pytest.raises(TimeoutError):
+        await wait_within(silent, 0.1)
+    assert 0.09 < time.perf_counter() - started < 1
+    await asyncio.wait([silent])
+    assert silent.cancelled()
+
+
+@pytest.mark.anyio
+async def test_busy_process_is_not_taken_for_silence() -> None:
+    async def answer() -> str:
+        await asyncio.sleep(0.05)
+        return "answer"
+
+    async def hog() -> None:
+        time.sleep(0.3)  # noqa: ASYNC251 - what must never happen, but does on a loaded machine
+
+    hogging = asyncio.ensure_future(hog())
+    assert await wait_within(answer(), 0.1) == "answer"
+    await hogging
+
+
+@pytest.mark.anyio
+async def test_error_of_the_call_comes_through() -> None:
+    async def fail() -> None:
+        raise OSError("gone")
+
+    with pytest.raises(OSError, match="gone"):
+        await wait_within(fail(), 0.1)
