@@ -22,8 +22,10 @@ from pipeline.types import Lease, OnStage, PageText, Stage, SubjectKind, TextChu
 
 EMBED_AT_ONCE = 32
 REPORT_SECONDS = 0.5
-RETURN_SECONDS = 60.0
+OUTAGE_SECONDS = 60.0
 """So long we try to give a job back while the database is away; then its lease runs out anyway."""
+STOP_SECONDS = 2.0
+"""The same for a worker that is stopping, and must be gone soon."""
 
 EXTRACTED, CHUNKED, EMBEDDED = 0.4, 0.45, 0.95
 """Progress at the end of each stage."""
@@ -77,10 +79,11 @@ async def ingest(runtime: Runtime, lease: Lease, on_stage: OnStage) -> None:
         log.info("ingestion.lease_lost", **_name(lease))
     except IngestionError as error:
         await _end_failed(runtime, lease, error)
-    except (DatabaseUnavailable, asyncio.CancelledError) as reason:
-        await asyncio.shield(_give_back(runtime, lease))
-        if isinstance(reason, asyncio.CancelledError):
-            raise
+    except DatabaseUnavailable:
+        await _give_back(runtime, lease, OUTAGE_SECONDS)
+    except asyncio.CancelledError:
+        await asyncio.shield(_give_back(runtime, lease, STOP_SECONDS))
+        raise
     except Exception:
         # The boundary of one ingestion: an error that nobody foresaw is this document's, never the worker's.
         log.exception("ingestion.crashed", **_name(lease))
@@ -216,7 +219,7 @@ async def _end_failed(runtime: Runtime, lease: Lease, error: IngestionError) -> 
     except LeaseLost:
         log.info("ingestion.lease_lost", **_name(lease))
     except DatabaseUnavailable:
-        await _give_back(runtime, lease)
+        await _give_back(runtime, lease, OUTAGE_SECONDS)
     else:
         metrics.INGESTIONS.labels(lease.subject.kind, error.code).inc()
         log.info("ingestion.failed", **_name(lease), code=error.code, tries_again=tries_again)
@@ -227,9 +230,9 @@ def _name(lease: Lease) -> dict[str, str]:
     return {"kind": lease.subject.kind, "subject_id": str(lease.subject.id)}
 
 
-async def _give_back(runtime: Runtime, lease: Lease) -> None:
-    """Return the job and its attempt, as soon as the database answers."""
-    deadline = monotonic() + RETURN_SECONDS
+async def _give_back(runtime: Runtime, lease: Lease, seconds: float) -> None:
+    """Return the job and its attempt, as soon as the database answers, if it does so in time."""
+    deadline = monotonic() + seconds
     while monotonic() < deadline:
         try:
             async with runtime.database.transaction(lease.subject.owner_id) as session:

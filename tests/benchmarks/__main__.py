@@ -56,7 +56,8 @@ def main() -> None:
     parser.add_argument("folder", nargs="?", type=Path, default=samples.FOLDER)
     files = sorted(file for file in parser.parse_args().folder.iterdir() if file.suffix in SUFFIXES)
     with tempfile.TemporaryDirectory(prefix="sluice-bench-") as folder:
-        up = Up(Path(folder), JWT_TTL_MINUTES="600", LEASE_SECONDS="15")
+        unlimited = {"RATE_LIMIT_UPLOAD": "", "RATE_LIMIT_QUERY": ""}
+        up = Up(Path(folder), JWT_TTL_MINUTES="600", LEASE_SECONDS="15", **unlimited)
         try:
             headers = up.login()
             ingest(up, headers, files)

@@ -63,6 +63,10 @@ def _samples_are_found(up: Up, headers: dict[str, str]) -> None:
     for question in samples.list_questions():
         best = up.search(headers, question.question)[0]
         assert (best["title"], best["page"]) == (question.document, question.page)
+    # The worker's figures stand beside the API's: the processes of a stack share them.
+    metrics = up.client.get("/metrics").text
+    assert 'sluice_ingestions_total{kind="document",outcome="ready"} 4.0' in metrics
+    assert 'sluice_ingestion_stage_seconds_count{kind="document",stage="embedding"} 4.0' in metrics
 
 
 def _killed_worker_is_replaced(up: Up, headers: dict[str, str]) -> None:
