@@ -85,7 +85,7 @@ async def test_every_route_says_503(unreachable: tuple[Settings, float]) -> None
             assert took < seconds, (method, path)
         started = time.perf_counter()
         assert (await client.get("/health/ready")).status_code == 503
-        assert time.perf_counter() - started < 1.1
+        assert time.perf_counter() - started < 1.5
         assert (await client.get("/health/live")).status_code == 200
         metrics = await client.get("/metrics")
         assert metrics.status_code == 200

