@@ -105,17 +105,8 @@ async def delete_document(session: AsyncSession, owner_id: UUID, document_id: UU
 
     Raises NotFound.
     """
-    subject = Subject(owner_id, SubjectKind.DOCUMENT, document_id)
-    await queue.discard(session, subject)
-    gone = await session.execute(
-        delete(models.Document)
-        .where(models.Document.owner_id == owner_id, models.Document.id == document_id)
-        .returning(models.Document.id)
-    )
-    if gone.one_or_none() is None:
+    if not await _delete(session, Subject(owner_id, SubjectKind.DOCUMENT, document_id)):
         raise no_such_document()
-    # A retry may have queued it again between the two statements above.
-    await queue.discard(session, subject)
 
 
 async def add_note(session: AsyncSession, owner_id: UUID, note_id: UUID, title: str, body: str) -> None:
@@ -169,11 +160,7 @@ async def delete_note(session: AsyncSession, owner_id: UUID, note_id: UUID) -> N
 
     Raises NotFound.
     """
-    await queue.discard(session, Subject(owner_id, SubjectKind.NOTE, note_id))
-    gone = await session.execute(
-        delete(models.Note).where(models.Note.owner_id == owner_id, models.Note.id == note_id).returning(models.Note.id)
-    )
-    if gone.one_or_none() is None:
+    if not await _delete(session, Subject(owner_id, SubjectKind.NOTE, note_id)):
         raise no_such_note()
 
 
@@ -186,6 +173,20 @@ async def list_audit(session: AsyncSession, user_id: UUID, *, limit: int, cursor
     rows, next_cursor = await _read_page(session, query, models.AuditLog.id, limit, cursor)
     entries = [AuditEntry(row.id, row.actor_user_id, row.event_type, row.details, row.created_at) for row in rows]
     return AuditList(entries, next_cursor)
+
+
+async def _delete(session: AsyncSession, subject: Subject) -> bool:
+    """Delete a document or note and its job; False where there is none."""
+    model = queue.MODELS[subject.kind]
+    await queue.discard(session, subject)
+    gone = await session.execute(
+        delete(model).where(model.owner_id == subject.owner_id, model.id == subject.id).returning(model.id)
+    )
+    if gone.one_or_none() is None:
+        return False
+    # A retry or an edit may have queued it again between the two statements above.
+    await queue.discard(session, subject)
+    return True
 
 
 async def _read_page(

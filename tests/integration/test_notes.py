@@ -134,3 +134,17 @@ async def test_empty_change_changes_nothing(api: Api) -> None:
     before = (await api.get(person, path)).json()
     assert (await api.client.patch(path, headers=person.headers, json={})).json() == before
     assert await api.work() == 0
+
+
+async def test_delete_and_edit_at_once_leave_no_job(api: Api, database_url: str) -> None:
+    person = await api.register()
+    for _ in range(20):
+        path = f"/v1/notes/{(await write(api, person))['id']}"
+        await fetch_value(database_url, "WITH gone AS (DELETE FROM jobs RETURNING 1) SELECT count(*) FROM gone")
+        edited, deleted = await asyncio.gather(
+            api.client.patch(path, headers=person.headers, json={"body": "changed"}),
+            api.client.delete(path, headers=person.headers),
+        )
+        assert (edited.status_code in (200, 404), deleted.status_code) == (True, 204)
+        for table in ("notes", "jobs"):
+            assert await fetch_value(database_url, f"SELECT count(*) FROM {table}") == 0, table
