@@ -3,32 +3,44 @@
 import asyncio
 import os
 import signal
+import time
 
 from pipeline.settings import SettingsError
 from pipeline.types import Lease, OnStage, Stage
 
-ACTIONS = ("pause", "crash", "raise", "hang")
+ACTIONS = ("pause", "crash", "raise", "hang", "block")
+BLOCK_SECONDS = 6.0
 
 
 def make_fault(spec: str | None) -> OnStage | None:
-    """Return a hook for `stage:action`, None for nothing.
+    """Return a hook for `stage:action`, or `stage:action:id` for one document or note alone; None for nothing.
 
     Actions: `pause` stops the process (SIGSTOP), `crash` kills it, `raise` is an unforeseen error, `hang` waits
-    for ever. Raises SettingsError for anything else.
+    for ever, `block` holds the event loop for 6 s. Raises SettingsError for anything else.
     """
     if not spec:
         return None
-    stage_name, _, action = spec.partition(":")
+    stage_name, _, rest = spec.partition(":")
+    action, _, subject_id = rest.partition(":")
     if stage_name not in list(Stage) or action not in ACTIONS:
         raise SettingsError(f"FAULT_HOOK must be one of {', '.join(Stage)}, a colon, and one of {', '.join(ACTIONS)}")
 
-    async def fault(_lease: Lease, stage: Stage, _progress: float) -> None:
-        if stage != stage_name:
-            return
-        if action == "raise":
-            raise RuntimeError("fault on demand")
-        if action == "hang":
-            await asyncio.Event().wait()
-        os.kill(os.getpid(), signal.SIGSTOP if action == "pause" else signal.SIGKILL)
+    async def fault(lease: Lease, stage: Stage, _progress: float) -> None:
+        if stage == stage_name and subject_id in ("", str(lease.subject.id)):
+            await _act(action)
 
     return fault
+
+
+async def _act(action: str) -> None:
+    match action:
+        case "raise":
+            raise RuntimeError("fault on demand")
+        case "hang":
+            await asyncio.Event().wait()
+        case "block":
+            time.sleep(BLOCK_SECONDS)  # noqa: ASYNC251 - blocking the loop is the point
+        case "pause":
+            os.kill(os.getpid(), signal.SIGSTOP)
+        case "crash":
+            os.kill(os.getpid(), signal.SIGKILL)

@@ -1,0 +1,165 @@
+"""Rows 13 to 20 of the fault matrix: workers that die, stop, hang or race, each as a real process."""
+
+import asyncio
+import signal
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+from sqlalchemy import text
+
+from pipeline.db import queue
+from pipeline.db.session import Database
+from pipeline.types import Stage
+from tests.databases import run_sql
+from tests.faults.cluster import LEASE_SECONDS, Cluster, Process, wait_until
+from tests.faults.history import Client
+
+RECOVERY_SECONDS = LEASE_SECONDS + 5
+
+
+def unique(name: str, lines: int = 1) -> bytes:
+    return "\n".join(f"{name} {time.time_ns()} says sentence number {line}." for line in range(lines)).encode()
+
+
+def find_children(process: Process) -> list[psutil.Process]:
+    return psutil.Process(process.pid).children(recursive=True)
+
+
+@pytest.mark.parametrize("stage", list(Stage))
+def test_row_13_worker_killed_at_each_stage(cluster: Cluster, client: Client, stage: Stage) -> None:
+    victim = cluster.start_worker(FAULT_HOOK=f"{stage}:crash")
+    document_id = client.accept(unique("crash"))
+    wait_until(lambda: not victim.is_running, 20, f"the crash at {stage}")
+    killed = time.monotonic()
+    cluster.start_worker()
+    document = client.wait(document_id)
+    recovered = time.monotonic() - killed
+    print(f"killed at {stage}: ready after {recovered:.1f} s")
+    assert document["status"] == "ready"
+    # After its commit there is nothing to run again.
+    assert document["attempts"] == (1 if stage == Stage.STORED else 2)
+    assert recovered < RECOVERY_SECONDS
+
+
+def test_row_15_sigterm_finishes_or_gives_back(cluster: Cluster, client: Client) -> None:
+    short = client.accept(unique("short"))
+    worker = cluster.start_worker(WORKER_CONCURRENCY="1")
+    client.wait(short)
+    long = client.accept(unique("long", 20_000))
+    waiting = client.accept(unique("waits"))
+    wait_until(lambda: client.show(long)["progress"] > 0.45, 30, "the long document is being embedded")
+    seconds, code = worker.stop()
+    print(f"stopped after {seconds:.1f} s")
+    assert (code, seconds < 10) == (0, True)
+    document = client.show(long)
+    assert (document["status"], document["attempts"]) in {("pending", 0), ("ready", 1)}
+    assert client.show(waiting)["attempts"] == 0
+    client.http.delete(f"/v1/documents/{long}")
+    cluster.start_worker()
+    assert client.wait(waiting)["status"] == "ready"
+
+
+def test_row_15_sigterm_while_the_database_is_silent(cluster: Cluster, client: Client) -> None:
+    worker = cluster.start_worker()
+    document_id = client.accept(unique("silent", 20_000))
+    wait_until(lambda: client.show(document_id)["progress"] > 0.45, 30, "the document is being embedded")
+    cluster.to_postgres.blackhole()
+    seconds, _code = worker.stop(20)
+    cluster.heal()
+    print(f"stopped after {seconds:.1f} s")
+    assert seconds < 10
+    client.http.delete(f"/v1/documents/{document_id}")
+
+
+@pytest.mark.parametrize("stage", [Stage.EMBEDDING, Stage.STORING])
+def test_row_16_paused_past_its_lease(cluster: Cluster, client: Client, stage: Stage) -> None:
+    paused = cluster.start_worker(FAULT_HOOK=f"{stage}:pause")
+    document_id = client.accept(unique("paused"))
+    wait_until(lambda: paused.is_stopped, 20, "the pause")
+    cluster.start_worker()
+    finished = client.wait(document_id, RECOVERY_SECONDS)
+    paused.signal(signal.SIGCONT)
+    wait_until(lambda: "ingestion.lease_lost" in paused.log.read_text(), 10, "the paused worker notices")
+    assert client.show(document_id) == finished
+    assert (finished["status"], finished["attempts"]) == ("ready", 2)
+
+
+def test_row_17_eight_workers_race_for_one_document(cluster: Cluster, client: Client) -> None:
+    async def race(rounds: int) -> list[int]:
+        database = Database(
+            cluster.environment["DATABASE_URL"].replace("postgresql", "postgresql+asyncpg", 1),
+            pool_size=8,
+            timeout_seconds=10,
+        )
+
+        async def claim() -> bool:
+            async with database.transaction() as session:
+                return await queue.claim(session, 60, alone=True) is not None
+
+        winners = []
+        for _ in range(rounds):
+            winners.append(sum(await asyncio.gather(*(claim() for _ in range(8)))))
+            async with database.transaction() as session:
+                await session.execute(text("UPDATE jobs SET lease_token = NULL, lease_until = NULL"))
+        await database.close()
+        return winners
+
+    document_id = client.accept(unique("race"))
+    assert asyncio.run(race(200)) == [1] * 200
+    cluster.start_worker()
+    assert client.wait(document_id)["status"] == "ready"
+
+
+def test_row_18_event_loop_blocked_for_three_leases(cluster: Cluster, client: Client) -> None:
+    blocked = cluster.start_worker(FAULT_HOOK="embedding:block")
+    document_id = client.accept(unique("blocked"))
+    wait_until(lambda: client.show(document_id)["status"] == "processing", 20, "the claim")
+    cluster.start_worker()
+    document = client.wait(document_id)
+    assert (document["status"], document["attempts"]) == ("ready", 1)
+    assert blocked.is_running
+
+
+def test_row_19_document_that_kills_its_worker_every_time(cluster: Cluster, client: Client) -> None:
+    poison = client.accept(unique("poison"))
+    others = [client.accept(unique(f"other {number}", 200)) for number in range(60)]
+    hook = {"FAULT_HOOK": f"embedding:crash:{poison}"}
+    workers = [cluster.start_worker(**hook) for _ in range(2)]
+    started = time.monotonic()
+    crashes = 0
+    while client.show(poison)["status"] not in ("ready", "failed"):
+        assert time.monotonic() < started + 120
+        for number, worker in enumerate(workers):
+            if not worker.is_running:
+                crashes += 1
+                workers[number] = cluster.start_worker(**hook)
+        time.sleep(0.05)
+    document = client.show(poison)
+    assert (document["status"], document["error"]["code"], crashes) == ("failed", "worker_lost", 3)
+    finished = [client.wait(other) for other in others]
+    assert {other["status"] for other in finished} == {"ready"}
+    # At most what the crashed worker had in hand beside the poison was begun again.
+    assert sum(other["attempts"] - 1 for other in finished) <= crashes
+
+
+def test_row_20_document_longer_than_its_lease(cluster: Cluster, client: Client) -> None:
+    cluster.start_worker(LEASE_SECONDS="1")
+    cluster.start_worker(LEASE_SECONDS="1")
+    document_id = client.accept(unique("long", 6_000))
+    started = time.monotonic()
+    document = client.wait(document_id, 60)
+    print(f"took {time.monotonic() - started:.1f} s")
+    assert time.monotonic() - started > 2
+    assert (document["status"], document["attempts"]) == ("ready", 1)
+
+
+def test_no_child_or_temporary_file_is_left(cluster: Cluster, client: Client) -> None:
+    worker = cluster.start_worker()
+    assert client.wait(client.accept(unique("clean")))["status"] == "ready"
+    assert find_children(worker) == []
+    assert [
+        file.path for file in psutil.Process(worker.pid).open_files() if Path(file.path).parent == Path("/tmp")
+    ] == []
+    assert run_sql(cluster.database_url, "SELECT 1 FROM jobs") == []
