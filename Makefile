@@ -4,7 +4,7 @@ BIN := .venv/bin
 UV_ENV := $(if $(PIP_FIND_LINKS),UV_FIND_LINKS=$(PIP_FIND_LINKS),UV_TORCH_BACKEND=$(or $(TORCH_BACKEND),cpu))
 UV := $(UV_ENV) VIRTUAL_ENV=$(CURDIR)/.venv $(BIN)/uv pip install --quiet --constraint constraints.txt --requirements pyproject.toml
 
-.PHONY: demo up test lint bench
+.PHONY: demo up test lint bench chaos
 
 demo: .venv/.installed
 	@exec $(BIN)/python -m pipeline demo
@@ -23,6 +23,11 @@ lint: .venv/.installed-dev
 
 bench: .venv/.installed-dev
 	$(BIN)/python -m tests.benchmarks
+
+SECONDS ?= 180
+SEED ?= 1
+chaos: .venv/.installed-dev
+	$(BIN)/python -m tests.faults.chaos --seconds $(SECONDS) --seed $(SEED)
 
 .venv/.installed: pyproject.toml constraints.txt
 	test -x $(BIN)/uv || { $(PYTHON) -m venv .venv && $(BIN)/python -m pip install --quiet uv; }

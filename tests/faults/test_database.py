@@ -149,7 +149,7 @@ def test_row_10_lock_held(cluster: Cluster, client: Client) -> None:
             ("GET", "/v1/documents", {}),
             ("POST", "/v1/documents", {"files": {"file": ("a.txt", unique("refused"))}}),
         ]:
-            response, took = ask(client, method, path, **options)  # type: ignore[arg-type]
+            response, took = ask(client, method, path, **options)
             assert (response.status_code, response.json()["code"]) == (503, "database_unavailable")
             assert took < 4.5
         assert ask(client, "GET", "/health/live")[0].status_code == 200

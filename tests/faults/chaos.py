@@ -1,0 +1,280 @@
+"""Row 32: everything at once, seeded. `make chaos SECONDS=180 SEED=1` prints what was seen and exits with 1 on a loss.
+
+python -m tests.faults.chaos [--seconds N] [--seed N]
+"""
+
+import argparse
+import random
+import signal
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pipeline.logs import configure_logging
+from tests.databases import run_sql
+from tests.faults.cluster import LEASE_SECONDS, Cluster, Process, wait_until
+from tests.faults.history import Client, History, find_losses
+from tests.faults.proxy import find_port
+
+CLIENTS = 3
+WORKERS = 2
+DRAIN_SECONDS = 120
+READS = ("list", "search", "me")
+
+
+@dataclass
+class Report:
+    """What a run saw."""
+
+    seed: int
+    faults: Counter[str]
+    statuses: dict[str, Counter[int]]
+    availability: float
+    """Share of reads that were answered, outside outages of the database and of the API process itself."""
+    recoveries: list[float]
+    """Seconds from each SIGKILL of a worker until the last of its jobs was claimed again or done."""
+    documents: Counter[str]
+    losses: list[str]
+
+    def __str__(self) -> str:
+        worst = f"{max(self.recoveries):.1f} s" if self.recoveries else "none"
+        return "\n".join(
+            [
+                f"seed {self.seed}: {dict(self.faults)}",
+                *(f"  {operation}: {dict(counts)}" for operation, counts in sorted(self.statuses.items())),
+                f"  documents: {dict(self.documents)}",
+                f"  reads answered outside outages: {100 * self.availability:.2f} %",
+                f"  recoveries after SIGKILL: {len(self.recoveries)}, worst {worst}",
+                f"  losses: {self.losses or 'none'}",
+            ]
+        )
+
+
+class User:
+    """Does what users do, by the dice, again and again."""
+
+    def __init__(self, url: str, history: History, dice: random.Random) -> None:
+        self.client = Client(url, history)
+        self.deleted: set[str] = set()
+        self._dice = dice
+        self._documents: list[str] = []
+        uploads = [self.upload, self.upload, self.upload_broken, self.upload_again, self.write_note]
+        self._actions = [*uploads, self.search, self.list_documents, self.see_account, self.delete]
+
+    def use(self, done: threading.Event) -> None:
+        """Go on until the end."""
+        while not done.is_set():
+            self._dice.choice(self._actions)()
+            time.sleep(0.1)
+        self.client.http.close()
+
+    def upload(self) -> None:
+        lines = self._dice.choice([1, 5, 50, 400])
+        text = "\n".join(f"Sentence {self._dice.random()} about nothing." for _ in range(lines))
+        response = self.client.upload(text.encode())
+        if response is not None and response.status_code == 202:
+            self._documents.append(response.json()["id"])
+
+    def upload_broken(self) -> None:
+        self.client.upload(b"%PDF-1.7 " + self._dice.randbytes(200), "broken.pdf")
+
+    def upload_again(self) -> None:
+        self.client.upload(b"the same file of " + self.client.id.encode())
+
+    def search(self) -> None:
+        self.client.search()
+
+    def list_documents(self) -> None:
+        self.client.call("list", "GET", "/v1/documents")
+
+    def see_account(self) -> None:
+        self.client.call("me", "GET", "/v1/users/me")
+
+    def write_note(self) -> None:
+        self.client.call("note", "POST", "/v1/notes", json={"title": "x", "body": f"note {self._dice.random()}"})
+
+    def delete(self) -> None:
+        if not self._documents:
+            return
+        document_id = self._documents.pop(self._dice.randrange(len(self._documents)))
+        response = self.client.call("delete", "DELETE", f"/v1/documents/{document_id}")
+        # Of a delete without an answer nobody knows whether it happened.
+        if response is None or response.status_code in (204, 503):
+            self.deleted.add(document_id)
+
+
+@dataclass
+class Chaos:
+    """A running service, and what befalls it."""
+
+    cluster: Cluster
+    dice: random.Random
+    history: History = field(default_factory=History)
+    outages: list[tuple[float, float]] = field(default_factory=list)
+    recoveries: list[float] = field(default_factory=list)
+    faults: Counter[str] = field(default_factory=Counter)
+    workers: list[Process] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._port = find_port()
+        self._api, self.url = self.cluster.start_api(port=self._port)
+        self.workers = [self.cluster.start_worker() for _ in range(WORKERS)]
+
+    def break_something(self) -> None:
+        """One fault, by the dice."""
+        faults: list[Callable[[], None]] = [
+            self.kill_worker,
+            self.kill_worker,
+            self.pause_worker,
+            self.stop_worker,
+            self.kill_database,
+            self.silence_database,
+            self.reset_database,
+            self.kill_redis,
+            self.silence_redis,
+            self.empty_redis,
+            self.kill_api,
+        ]
+        fault = self.dice.choice(faults)
+        self.faults[fault.__name__] += 1
+        fault()
+
+    def kill_worker(self) -> None:
+        number = self.dice.randrange(WORKERS)
+        before = {row["lease_token"] for row in self._find_leases()}
+        self.workers[number].kill()
+        self.workers[number] = self.cluster.start_worker()
+        self.recoveries.append(self._measure_recovery(before))
+
+    def _find_leases(self) -> list[dict[str, object]]:
+        rows = run_sql(self.cluster.database_url, "SELECT lease_token FROM jobs WHERE lease_token IS NOT NULL")
+        return [dict(row) for row in rows]
+
+    def _measure_recovery(self, tokens: set[object]) -> float:
+        """Seconds until none of these leases is held any more: each job is done, or another worker's."""
+        return wait_until(
+            lambda: not tokens & {row["lease_token"] for row in self._find_leases()}, 60, "recovery after SIGKILL"
+        )
+
+    def pause_worker(self) -> None:
+        worker = self.dice.choice(self.workers)
+        worker.signal(signal.SIGSTOP)
+        time.sleep(1.5 * LEASE_SECONDS)
+        worker.signal(signal.SIGCONT)
+
+    def stop_worker(self) -> None:
+        number = self.dice.randrange(WORKERS)
+        _seconds, code = self.workers[number].stop()
+        assert code == 0, "SIGTERM"
+        self.workers[number] = self.cluster.start_worker()
+
+    def kill_database(self) -> None:
+        with self._outage():
+            self.cluster.postgres.kill()
+            time.sleep(1)
+            self.cluster.postgres.start()
+
+    def silence_database(self) -> None:
+        with self._outage():
+            self.cluster.to_postgres.blackhole()
+            time.sleep(3)
+            self.cluster.to_postgres.heal()
+
+    def reset_database(self) -> None:
+        with self._outage():
+            self.cluster.to_postgres.reset()
+
+    def kill_redis(self) -> None:
+        self.cluster.valkey.kill()
+        time.sleep(1)
+        self.cluster.valkey.start()
+
+    def silence_redis(self) -> None:
+        self.cluster.to_valkey.blackhole()
+        time.sleep(2)
+        self.cluster.to_valkey.heal()
+
+    def empty_redis(self) -> None:
+        self.cluster.valkey.empty()
+
+    def kill_api(self) -> None:
+        with self._outage():
+            self._api.kill()
+            self._api, _url = self.cluster.start_api(port=self._port)
+
+    @contextmanager
+    def _outage(self) -> Iterator[None]:
+        """While this lasts, and until the service says that it is ready, reads may fail."""
+        began = time.time()
+        yield
+        wait_until(lambda: self.cluster.is_ready(self.url), 30, "readiness")
+        self.outages.append((began, time.time()))
+
+    def measure_availability(self) -> float:
+        reads = [
+            answer
+            for answer in self.history.answers
+            if answer.operation in READS
+            and not any(began < answer.at + answer.seconds and answer.at < ended for began, ended in self.outages)
+        ]
+        return sum(answer.status == 200 for answer in reads) / len(reads) if reads else 0.0
+
+
+def run(cluster: Cluster, *, seconds: float, seed: int) -> Report:
+    """Break things for so long, heal them, wait for the queue to drain, and compare."""
+    dice = random.Random(seed)
+    chaos = Chaos(cluster, dice)
+    users = [User(chaos.url, chaos.history, random.Random(seed + number)) for number in range(1, CLIENTS + 1)]
+    done = threading.Event()
+    threads = [threading.Thread(target=user.use, args=(done,)) for user in users]
+    for thread in threads:
+        thread.start()
+    try:
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            time.sleep(dice.uniform(0.2, 2))
+            chaos.break_something()
+    finally:
+        done.set()
+        for thread in threads:
+            thread.join()
+    cluster.heal()
+    wait_until(lambda: run_sql(cluster.database_url, "SELECT 1 FROM jobs") == [], DRAIN_SECONDS, "the queue is empty")
+    statuses = run_sql(cluster.database_url, "SELECT status, count(*) FROM documents GROUP BY 1")
+    return Report(
+        seed=seed,
+        faults=chaos.faults,
+        statuses=chaos.history.count(),
+        availability=chaos.measure_availability(),
+        recoveries=chaos.recoveries,
+        documents=Counter({row[0]: row[1] for row in statuses}),
+        losses=find_losses(
+            chaos.history, cluster.database_url, frozenset[str]().union(*(user.deleted for user in users))
+        ),
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.faults.chaos")
+    parser.add_argument("--seconds", type=float, default=180)
+    parser.add_argument("--seed", type=int, default=1)
+    arguments = parser.parse_args()
+    configure_logging("ERROR")
+    with tempfile.TemporaryDirectory(prefix="sluice-chaos-") as folder:
+        cluster = Cluster(Path(folder))
+        try:
+            report = run(cluster, seconds=arguments.seconds, seed=arguments.seed)
+        finally:
+            cluster.close()
+    print(report)
+    sys.exit(bool(report.losses))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,17 @@
+"""Row 32 of the fault matrix, for half a minute; `make chaos` runs it for longer and with other seeds."""
+
+from tests.databases import run_sql
+from tests.faults import chaos
+from tests.faults.cluster import LEASE_SECONDS, Cluster
+
+SECONDS = 30
+SEED = 4
+
+
+def test_row_32_everything_at_once(cluster: Cluster) -> None:
+    report = chaos.run(cluster, seconds=SECONDS, seed=SEED)
+    print(report)
+    run_sql(cluster.database_url, "DELETE FROM users")
+    assert report.losses == []
+    assert report.availability >= 0.99
+    assert max(report.recoveries, default=0) < LEASE_SECONDS + 5
