@@ -76,7 +76,7 @@ def write_secret(folder: Path) -> None:
     (folder / ".env").write_text(f"JWT_SECRET={secret}\n")
 
 
-def test_new_secret_signs_everybody_out(tmp_path: Path, database_url: str, redis_url: str) -> None:
+def test_row_27_new_secret_signs_everybody_out(tmp_path: Path, database_url: str, redis_url: str) -> None:
     environment = {
         **os.environ,
         "PYTHONPATH": str(PROJECT),

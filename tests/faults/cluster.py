@@ -199,9 +199,9 @@ class Cluster:
             "JWT_TTL_MINUTES": "600",
             "LEASE_SECONDS": f"{LEASE_SECONDS:g}",
             "POLL_SECONDS": "0.2",
-            "RATE_LIMIT_LOGIN": "",
-            "RATE_LIMIT_UPLOAD": "",
-            "RATE_LIMIT_QUERY": "",
+            "RATE_LIMIT_LOGIN": "1000000/minute",
+            "RATE_LIMIT_UPLOAD": "1000000/minute",
+            "RATE_LIMIT_QUERY": "1000000/minute",
         }
         self._processes: list[Process] = []
 
@@ -210,12 +210,14 @@ class Cluster:
         """Past the proxy, as its administrator."""
         return self.postgres.url
 
-    def start_api(self, program: str = "serve", port: int = 0, **settings: str) -> tuple[Process, str]:
-        """An API process that is ready, and its URL."""
+    def start_api(
+        self, program: str = "serve", port: int = 0, until: str = "ready", **settings: str
+    ) -> tuple[Process, str]:
+        """An API process that is ready, or at least live, and its URL."""
         port = port or find_port()
         process = self._start(program, port, settings=settings)
         url = f"http://127.0.0.1:{port}"
-        wait_until(lambda: self.is_ready(url), START_SECONDS, f"the API, see {process.log}")
+        wait_until(lambda: self.is_ready(url, until), START_SECONDS, f"the API, see {process.log}")
         return process, url
 
     def start_worker(self, program: str = "work", **settings: str) -> Process:
@@ -228,10 +230,10 @@ class Cluster:
         self._processes.append(process)
         return process
 
-    def is_ready(self, url: str) -> bool:
+    def is_ready(self, url: str, check: str = "ready") -> bool:
         """Whether the API at this address says so."""
         try:
-            return httpx.get(f"{url}/health/ready", timeout=5).status_code == 200
+            return httpx.get(f"{url}/health/{check}", timeout=5).status_code == 200
         except httpx.TransportError:
             return False
 

@@ -6,10 +6,12 @@ Importing torch takes seconds, and these tests start processes by the dozen.
 import multiprocessing
 import os
 import sys
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import sentence_transformers  # noqa: F401 - imported once, before the fork
+import time_machine
 import uvicorn
 
 import api.app  # noqa: F401 - the same
@@ -29,23 +31,17 @@ def work() -> None:
 
 def serve_an_hour_ahead(port: int) -> None:
     """The API with a clock that is wrong."""
-    import time_machine
-
     with time_machine.travel(_in_an_hour(), tick=True):
         serve(port)
 
 
 def work_an_hour_ahead() -> None:
     """A worker with a clock that is wrong."""
-    import time_machine
-
     with time_machine.travel(_in_an_hour(), tick=True):
         work()
 
 
 def _in_an_hour() -> float:
-    import time
-
     return time.time() + 3600
 
 

