@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 
 from litestar.exceptions import InternalServerException
 from multipart import MultipartError, MultipartSegment, PushMultipartParser, parse_options_header
@@ -35,6 +35,16 @@ async def receive_file(request: UserRequest, max_bytes: int) -> ReceivedFile:
                     raise
         except TimeoutError:
             raise TooSlow("The upload took too long. Try again on a better connection.") from None
+
+
+async def discard_body(request: UserRequest, max_bytes: int) -> None:
+    """Receive and forget a body that was refused unread, so that a client that is sending sees the answer."""
+    if request.headers.get("expect", "").lower() == "100-continue":
+        # This client waits for a word before it sends: the refusal is that word.
+        return
+    with suppress(InvalidInput, TooSlow, TimeoutError):
+        async with aclosing(_read_pieces(request)) as pieces, asyncio.timeout(UPLOAD_SECONDS):
+            await _drain(pieces, max_bytes)
 
 
 async def _receive(request: UserRequest, pieces: AsyncIterator[bytes], max_bytes: int) -> ReceivedFile:

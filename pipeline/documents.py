@@ -6,17 +6,27 @@ from uuid import UUID
 
 from sqlalchemy.exc import IntegrityError
 
+from pipeline import backpressure
 from pipeline.db import access, audit, contents, queue
 from pipeline.errors import AccountGone, Conflict
 from pipeline.runtime import Runtime
 from pipeline.types import Document, DocumentList, DocumentText, ReceivedFile, Status, Subject, SubjectKind, new_id
 
 
+async def require_room(runtime: Runtime, owner_id: UUID) -> None:
+    """Ask before the body of an upload is received whether any file could be accepted.
+
+    Raises TooManyRequests where too much of the owner waits.
+    """
+    async with runtime.database.transaction(owner_id) as session:
+        await backpressure.require_room(session, runtime.settings, owner_id, size_bytes=1)
+
+
 async def upload(runtime: Runtime, owner_id: UUID, received: ReceivedFile) -> tuple[Document, bool]:
     """Accept a file for ingestion: document, bytes, job and audit row in one transaction, then ring.
 
     Returns the document and whether it was there already: the same bytes of the same owner are one document.
-    Raises NotAuthenticated where the owner has no account any more.
+    Raises NotAuthenticated where the owner has no account any more, TooManyRequests where too much of theirs waits.
     """
     try:
         async with runtime.database.transaction(owner_id) as session:
@@ -24,8 +34,9 @@ async def upload(runtime: Runtime, owner_id: UUID, received: ReceivedFile) -> tu
             if document_id is None:
                 existing = await access.find_by_hash(session, owner_id, received.sha256)
                 return existing, True
+            await backpressure.require_room(session, runtime.settings, owner_id, received.size_bytes)
             await contents.write_original(session, owner_id, document_id, received.file)
-            await queue.enqueue(session, Subject(owner_id, SubjectKind.DOCUMENT, document_id))
+            await queue.enqueue(session, Subject(owner_id, SubjectKind.DOCUMENT, document_id), received.size_bytes)
             details = {
                 "document_id": str(document_id),
                 "filename": received.filename,

@@ -4,6 +4,7 @@ from uuid import UUID
 
 from sqlalchemy.exc import IntegrityError
 
+from pipeline import backpressure
 from pipeline.db import access, queue
 from pipeline.errors import AccountGone
 from pipeline.runtime import Runtime
@@ -13,13 +14,14 @@ from pipeline.types import Note, NoteList, Subject, SubjectKind, new_id
 async def create(runtime: Runtime, owner_id: UUID, title: str, body: str) -> Note:
     """Keep a note, and queue it to be made searchable.
 
-    Raises NotAuthenticated where the owner has no account any more.
+    Raises NotAuthenticated where the owner has no account any more, TooManyRequests where too much of theirs waits.
     """
     note_id = new_id()
     try:
         async with runtime.database.transaction(owner_id) as session:
+            await backpressure.require_room(session, runtime.settings, owner_id, size_bytes=0)
             await access.add_note(session, owner_id, note_id, title, body)
-            await queue.enqueue(session, Subject(owner_id, SubjectKind.NOTE, note_id))
+            await queue.enqueue(session, Subject(owner_id, SubjectKind.NOTE, note_id), size_bytes=0)
             note = await access.get_note(session, owner_id, note_id)
     except IntegrityError:
         raise AccountGone from None

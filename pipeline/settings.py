@@ -4,12 +4,13 @@ from pathlib import Path
 from typing import Annotated
 
 from limits import parse_many
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 EXAMPLE_SECRET = "replace-me-with-openssl-rand-base64-48"  # noqa: S105 - refused as a secret
 MINIMUM_SECRET_BYTES = 32
 MIB = 1024 * 1024
+GIB = 1024 * MIB
 RATE_LIMITS = ("rate_limit_login", "rate_limit_upload", "rate_limit_query")
 
 
@@ -43,6 +44,11 @@ class Settings(BaseSettings):
     """Time limit of the extraction of one document, in seconds."""
     extract_memory_bytes: Annotated[int, Field(ge=128 * MIB)] = 1024 * MIB
     """Memory limit (address space) of the extraction of one document, in bytes."""
+
+    max_pending_per_user: Annotated[int, Field(ge=1)] = 10_000
+    """Most documents and notes of one user that wait or are in work; over it new ones are refused with 429."""
+    max_bytes_per_user: Annotated[int, Field(ge=1)] = 8 * GIB
+    """Most bytes of one user's documents that wait or are in work; at least MAX_UPLOAD_BYTES."""
 
     rate_limit_login: str = "10/minute"
     """Most logins, and counted apart registrations, for one account from one address; empty: no limit."""
@@ -83,7 +89,7 @@ class Settings(BaseSettings):
     log_level: str = "INFO"
     """Least severe level that is logged: DEBUG, INFO, WARNING or ERROR."""
     fault_hook: str | None = None
-    """For fault tests only, `stage:action` with action `pause`, `crash` or `raise`; empty in production."""
+    """For fault tests only, `stage:action`; empty in production."""
 
     @field_validator("jwt_secret")
     @classmethod
@@ -109,6 +115,14 @@ class Settings(BaseSettings):
         if limit is None or limit.amount == 0:
             raise ValueError("is no rate such as 10/minute; leave it empty for no limit")
         return rate
+
+    @field_validator("max_bytes_per_user")
+    @classmethod
+    def _require_room_for_one_file(cls, limit: int, info: ValidationInfo) -> int:
+        # Else a file that is not too large would be told to wait for ever.
+        if limit < info.data.get("max_upload_bytes", 0):
+            raise ValueError("is less than MAX_UPLOAD_BYTES")
+        return limit
 
     @field_validator("log_level")
     @classmethod

@@ -12,12 +12,13 @@ from litestar.response import Stream
 
 from api.auth import UserRequest
 from api.deps import RuntimeDependency
-from api.multipart import receive_file
+from api.multipart import discard_body, receive_file
 from api.openapi import UploadOperation, problems
 from api.pages import DEFAULT_LIMIT, PageCursor, PageLimit
 from api.preferences import parse_wait
 from api.ratelimit import limit_uploads
 from pipeline import documents
+from pipeline.errors import TooManyRequests
 from pipeline.types import Document, DocumentList, DocumentText, Status
 
 POLL_AFTER_SECONDS = "1"
@@ -40,6 +41,11 @@ class DocumentController(Controller):
     )
     async def upload(self, request: UserRequest, runtime: RuntimeDependency) -> Response[Document]:
         """Accept a file for ingestion; the same bytes again are the same document."""
+        try:
+            await documents.require_room(runtime, request.user)
+        except TooManyRequests:
+            await discard_body(request, runtime.settings.max_upload_bytes)
+            raise
         received = await receive_file(request, runtime.settings.max_upload_bytes)
         with received.file:
             document, is_duplicate = await documents.upload(runtime, request.user, received)

@@ -20,7 +20,7 @@ class NoteController(Controller):
     path = "/v1/notes"
     tags = ("Notes",)
 
-    @post("/", summary="Write a note", responses=problems(401, 422))
+    @post("/", summary="Write a note", responses=problems(401, 422, 429))
     async def create(self, request: UserRequest, data: JSONBody[NoteDraft], runtime: RuntimeDependency) -> Note:
         """Keep a note; it becomes searchable like a document."""
         return await notes.create(runtime, request.user, data.title, data.body)

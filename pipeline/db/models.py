@@ -234,6 +234,8 @@ class Job(Base):
     """Attempts whose worker went silent."""
     request_id: Mapped[str | None]
     """Of the request that queued it, for the logs."""
+    size_bytes: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    """Of the document; 0 of a note. Stands here so that one look at this table says how much of an owner waits."""
 
 
 Index("ix_jobs_waiting", Job.turn, Job.queued_at, postgresql_where=Job.lease_token.is_(None))

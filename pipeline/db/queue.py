@@ -5,6 +5,7 @@ clocks of the workers do not matter. Every write of a worker is guarded by its l
 """
 
 from collections.abc import Collection
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -31,11 +32,20 @@ RETRY_DELAYS = (timedelta(seconds=2), timedelta(seconds=10))
 
 MODELS: dict[SubjectKind, type[Document] | type[Note]] = {SubjectKind.DOCUMENT: Document, SubjectKind.NOTE: Note}
 
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """How much of an owner waits or is in work: documents and notes, and the bytes of the documents."""
+
+    count: int
+    bytes: int
+
+
 _NEW = {"status": Status.PENDING, "error_code": None, "error_message": None, "progress": 0.0, "attempts": 0}
 
 
-async def enqueue(session: AsyncSession, subject: Subject) -> None:
-    """Put a document or note into the queue, in the transaction that creates or resets it.
+async def enqueue(session: AsyncSession, subject: Subject, size_bytes: int) -> None:
+    """Put a document or note into the queue, in the transaction that creates or resets it; a note has size 0.
 
     Turns are start-time fair queueing (Goyal, Vin and Cheng 1996): a job starts behind its owner's jobs, and
     no earlier than what is being served now. So an owner's n-th waiting job goes before anybody's n+1-th.
@@ -47,7 +57,12 @@ async def enqueue(session: AsyncSession, subject: Subject) -> None:
     request_id = structlog.contextvars.get_contextvars().get("request_id")
     await session.execute(
         insert(Job).values(
-            owner_id=subject.owner_id, kind=subject.kind, subject_id=subject.id, turn=turn, request_id=request_id
+            owner_id=subject.owner_id,
+            kind=subject.kind,
+            subject_id=subject.id,
+            turn=turn,
+            request_id=request_id,
+            size_bytes=size_bytes,
         )
     )
     await _announce(session, subject)
@@ -58,7 +73,7 @@ async def requeue(session: AsyncSession, subject: Subject) -> bool:
     model = MODELS[subject.kind]
     reset = await _set(session, subject, model.status == Status.FAILED, **_NEW)
     if reset:
-        await enqueue(session, subject)
+        await enqueue(session, subject, await _find_size(session, subject))
     return reset
 
 
@@ -66,13 +81,20 @@ async def renew(session: AsyncSession, subject: Subject) -> None:
     """Ingest something again because it changed; a worker that has the old version loses its lease."""
     await discard(session, subject)
     await _set(session, subject, **_NEW)
-    await enqueue(session, subject)
+    await enqueue(session, subject, await _find_size(session, subject))
 
 
 async def discard(session: AsyncSession, subject: Subject) -> None:
     """Take the job of something that is being deleted or changed away, from its worker too."""
     await session.execute(delete(Job).where(_is_about(subject)))
     await _announce(session, subject)
+
+
+async def measure_waiting(session: AsyncSession, owner_id: UUID) -> Waiting:
+    """Tell how much of the owner waits or is in work."""
+    query = select(func.count(), func.coalesce(func.sum(Job.size_bytes), 0)).where(Job.owner_id == owner_id)
+    count, size_bytes = (await session.execute(query)).one()
+    return Waiting(count, int(size_bytes))
 
 
 async def claim(session: AsyncSession, lease_seconds: float, *, alone: bool) -> Lease | None:
@@ -236,6 +258,13 @@ async def find_positions(session: AsyncSession, subject_ids: Collection[UUID]) -
         select(waiting.c.subject_id, waiting.c.place).where(waiting.c.subject_id.in_(subject_ids))
     )
     return {row.subject_id: row.place for row in rows}
+
+
+async def _find_size(session: AsyncSession, subject: Subject) -> int:
+    if subject.kind != SubjectKind.DOCUMENT:
+        return 0
+    query = select(Document.size_bytes).where(Document.owner_id == subject.owner_id, Document.id == subject.id)
+    return await session.scalar(query) or 0
 
 
 def _lease_end(seconds: float) -> ColumnElement[Any]:
