@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -18,21 +18,28 @@ from pipeline.stages.extract.frames import LENGTH_BYTES, Done, Failed, Frame, Li
 
 PROJECT_FOLDER = Path(__file__).resolve().parent.parent
 BYTES_A_CHARACTER = 4
+DRAIN_BYTES = 64 * 1024
 
 log = get_logger()
 
 
-async def extract(file: BinaryIO, media_type: str, limits: Limits) -> AsyncGenerator[Page]:
+def extract(file: BinaryIO, media_type: str, limits: Limits) -> AsyncGenerator[Page]:
     """Yield the pages of a file as a child process reads them.
 
     Raises IngestionError where the file cannot be read, or not within the limits. The child is gone at the end,
     whatever the end is; close the iterator (`contextlib.aclosing`) when leaving early.
     """
+    reader = ("-m", "pipeline.stages.extract", media_type, msgspec.json.encode(limits).decode())
+    return run_reader(reader, file, limits)
+
+
+async def run_reader(reader: Sequence[str], file: BinaryIO, limits: Limits) -> AsyncGenerator[Page]:
+    """Yield the pages that a Python program writes; what it says is believed no further than the limits."""
     file.seek(0)
     # A session of its own, so that the child goes with whatever it may have started.
     child = await asyncio.create_subprocess_exec(
         sys.executable,
-        *("-m", "pipeline.stages.extract", media_type, msgspec.json.encode(limits).decode()),
+        *reader,
         stdin=file,
         stdout=PIPE,
         stderr=DEVNULL,
@@ -41,6 +48,7 @@ async def extract(file: BinaryIO, media_type: str, limits: Limits) -> AsyncGener
         start_new_session=True,
     )
     deadline = asyncio.get_running_loop().time() + limits.seconds
+    pages = characters = 0
     try:
         while True:
             try:
@@ -50,6 +58,9 @@ async def extract(file: BinaryIO, media_type: str, limits: Limits) -> AsyncGener
                 raise _timeout(limits) from None
             match frame:
                 case Page():
+                    pages, characters = pages + 1, characters + len(frame.text)
+                    if pages > limits.pages or characters > limits.characters:
+                        raise IngestionError(FailureCode.TOO_LARGE, "The file has more text than is read. Split it.")
                     yield frame
                 case Done():
                     return
@@ -102,4 +113,7 @@ async def _kill(child: Process, after_seconds: float = 0.0) -> None:
                 await child.wait()
     with contextlib.suppress(ProcessLookupError):
         os.killpg(child.pid, signal.SIGKILL)
+    # asyncio says that a child has ended when its pipe is read to the end, and not before.
+    while child.stdout and await child.stdout.read(DRAIN_BYTES):
+        pass
     await child.wait()

@@ -33,7 +33,7 @@ def main() -> None:
 
 
 def _apply(limits: Limits) -> None:
-    """Die with the parent, and keep to memory, processor time and no files."""
+    """Die with the parent, and keep to memory, processor time, no files and no processes."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     seconds = int(limits.seconds) + 1
@@ -42,6 +42,8 @@ def _apply(limits: Limits) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
     resource.setrlimit(resource.RLIMIT_NOFILE, (OPEN_FILES, OPEN_FILES))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    # The kernel holds everybody but root to it; the image runs as an ordinary user.
+    resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))
 
 
 def _read(media_type: str, limits: Limits) -> Iterator[Frame]:

@@ -1,0 +1,123 @@
+"""Rows 14 and 29 of the fault matrix: files that kill, hang or flood their reader, and the hostile corpus in one batch."""
+
+import json
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from tests.faults.cluster import Cluster, Process, wait_until
+from tests.faults.history import Client
+from tests.faults.test_workers import find_children, unique
+
+MIB = 1024 * 1024
+LIMITS = {"EXTRACT_TIMEOUT_SECONDS": "8", "EXTRACT_MEMORY_BYTES": str(512 * MIB), "MAX_PAGES": "5000"}
+
+FAILURES: dict[str, set[int | str]] = {
+    "text": {"ready"},
+    "empty-needs-ocr": {"no_text"},
+    "encrypted": {"encrypted"},
+    "malformed": {"malformed", 415, 422},
+    # A reader that stops at its own limit calls the file malformed.
+    "resource-limit": {"timeout", "out_of_memory", "too_large", "too_many_pages", "malformed", 415},
+}
+
+
+def find_outcome(client: Client, name: str, content: bytes) -> int | str:
+    """The status that refused it, or the id of the accepted document."""
+    response = client.upload(content, name)
+    assert response is not None, name
+    assert response.status_code < 500, (name, response.text)
+    return str(response.json()["id"]) if response.status_code in (200, 202) else response.status_code
+
+
+def find_end(client: Client, outcome: int | str, seconds: float) -> int | str:
+    if isinstance(outcome, int):
+        return outcome
+    document = client.wait(outcome, seconds)
+    end: str = document["error"]["code"] if document["error"] else document["status"]
+    return end
+
+
+def accepts(file: dict[str, Any], end: int | str) -> bool:
+    classes = {file["expect"], *(name for name in FAILURES if any(f"{name} also" in tag for tag in file["tags"]))}
+    return any(end in FAILURES[name] for name in classes)
+
+
+def test_row_29_hostile_corpus_in_one_batch(
+    cluster: Cluster, client: Client, shared_data: Callable[[str], Path]
+) -> None:
+    folder = shared_data("hostile")
+    files = json.loads((folder / "MANIFEST.json").read_text())["files"]
+    worker = cluster.start_worker(**LIMITS)
+    assert client.wait(client.accept(unique("a normal file", 500)))["status"] == "ready"
+    base = psutil.Process(worker.pid).memory_info().rss
+    outcomes = {
+        file["file"]: find_outcome(client, file["file"], (folder / file["file"]).read_bytes()) for file in files
+    }
+    ends = {name: find_end(client, outcome, 150) for name, outcome in outcomes.items()}
+    wrong = {
+        file["file"]: (file["expect"], ends[file["file"]]) for file in files if not accepts(file, ends[file["file"]])
+    }
+    assert wrong == {}
+    _is_as_before(worker, base)
+
+
+def _is_as_before(worker: Process, base: int) -> None:
+    assert worker.is_running
+    wait_until(lambda: find_children(worker) == [], 5, "no extraction child is left")
+    rss = psutil.Process(worker.pid).memory_info().rss
+    print(f"worker memory {base / MIB:.0f} MiB before, {rss / MIB:.0f} MiB after")
+    assert rss < 1.15 * base
+
+
+def test_row_29_bombs_of_our_own(cluster: Cluster, client: Client) -> None:
+    worker = cluster.start_worker(**LIMITS)
+    assert client.wait(client.accept(unique("a normal file", 500)))["status"] == "ready"
+    bombs: list[tuple[str, bytes, str]] = [
+        ("one line of 50 MB.txt", b"word " * (10 * MIB), "too_large"),
+        ("a token of 50 MB.txt", b"x" * (50 * MIB), "too_large"),
+        ("utf-16.txt", "\ufeffUTF-16, ä".encode("utf-16"), "ready"),
+        ("cp1252.txt", "\u201cquoted\u201d costs 5 \u20ac, no more, in a café".encode("cp1252"), "ready"),
+        ("nul.txt", b"be\0fore and af\0ter", "ready"),
+        ("surrogate.txt", b"lone \xed\xa0\x80 surrogate", "ready"),
+        (
+            "xref loop.pdf",
+            b"%PDF-1.7\nxref\n0 1\n0000000000 65535 f \ntrailer\n<</Prev 9>>\nstartxref\n9\n%%EOF",
+            "malformed",
+        ),
+        ("deep.html", b"<div>" * 20_000 + b"deep", "ready"),
+    ]
+    outcomes = [find_outcome(client, name, content) for name, content, _expected in bombs]
+    ends = {name: find_end(client, outcome, 60) for (name, _, _), outcome in zip(bombs, outcomes, strict=True)}
+    assert ends == {name: expected for name, _, expected in bombs}
+    assert worker.is_running
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGKILL, "out_of_memory"), (signal.SIGSTOP, "timeout")])
+def test_row_14_extraction_child_killed_or_hung(
+    cluster: Cluster, client: Client, number: signal.Signals, code: str
+) -> None:
+    worker = cluster.start_worker(EXTRACT_TIMEOUT_SECONDS="3")
+    client.wait(client.accept(unique("warm")))
+    document_id = client.accept(b"%PDF-1.7\n" + b"1 0 obj <<>> endobj\n" * 100_000, "slow.pdf")
+    deadline = time.monotonic() + 20
+    while not (children := find_children(worker)):
+        assert time.monotonic() < deadline
+    children[0].send_signal(number)
+    document = client.wait(document_id)
+    assert (document["status"], document["error"]["code"]) == ("failed", code)
+    wait_until(lambda: find_children(worker) == [], 5, "no extraction child is left")
+    assert worker.is_running
+
+
+def test_row_14_extraction_child_out_of_memory(cluster: Cluster, client: Client) -> None:
+    worker = cluster.start_worker(EXTRACT_MEMORY_BYTES=str(160 * MIB))
+    document_id = client.accept(b"<p>" + b"x" * (60 * MIB), "large.html")
+    document = client.wait(document_id)
+    assert (document["status"], document["error"]["code"]) == ("failed", "out_of_memory")
+    assert worker.is_running
