@@ -7,7 +7,7 @@ COPY pyproject.toml constraints.txt ./
 RUN uv pip install -c constraints.txt -r pyproject.toml
 
 FROM python:3.11-slim-trixie
-ENV PATH=/opt/venv/bin:$PATH PYTHONUNBUFFERED=1 HF_HUB_OFFLINE=1
+ENV PATH=/opt/venv/bin:$PATH PYTHONUNBUFFERED=1 HF_HUB_OFFLINE=1 HOST=0.0.0.0
 WORKDIR /app
 COPY --from=builder /opt/venv /opt/venv
 COPY alembic.ini ./
@@ -17,4 +17,4 @@ COPY workers workers
 COPY api api
 USER 10001:10001
 EXPOSE 8000
-CMD ["uvicorn", "api.main:app", "--host", "0.0.0.0", "--port", "8000", "--timeout-graceful-shutdown", "5"]
+CMD ["python", "-m", "api"]

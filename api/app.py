@@ -11,6 +11,7 @@ from litestar.middleware import DefineMiddleware
 
 from api import openapi
 from api.auth import BearerAuthentication
+from api.bodies import BodyDeadlines
 from api.controllers.audit import AuditController
 from api.controllers.auth import AuthController
 from api.controllers.documents import DocumentController
@@ -64,7 +65,11 @@ def create_app(settings: Settings) -> Litestar:
         ],
         lifespan=[run_runtime],
         dependencies={"runtime": Provide(provide_runtime)},
-        middleware=[Observation(), DefineMiddleware(BearerAuthentication, exclude_from_auth_key="public")],
+        middleware=[
+            Observation(),
+            BodyDeadlines(),
+            DefineMiddleware(BearerAuthentication, exclude_from_auth_key="public"),
+        ],
         exception_handlers={
             SluiceError: answer_known_error,
             HTTPException: answer_framework_error,

@@ -1,10 +1,8 @@
 """Reading the one file of a multipart body as it arrives: memory stays flat, and everything is counted."""
 
-import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing, suppress
+from collections.abc import AsyncIterator
+from contextlib import suppress
 
-from litestar.exceptions import InternalServerException
 from multipart import MultipartError, MultipartSegment, PushMultipartParser, parse_options_header
 
 from api.auth import UserRequest
@@ -13,10 +11,6 @@ from pipeline.types import ReceivedFile
 from pipeline.uploads import Receiver
 
 FIELD = "file"
-PIECE_SECONDS = 30.0
-"""Longest silence within an upload."""
-UPLOAD_SECONDS = 600.0
-"""Longest upload."""
 
 
 async def receive_file(request: UserRequest, max_bytes: int) -> ReceivedFile:
@@ -25,16 +19,12 @@ async def receive_file(request: UserRequest, max_bytes: int) -> ReceivedFile:
     Raises InvalidInput for a body that is not one file with a name, TooLarge over `max_bytes`, UnsupportedMedia
     for a format that is not ours, TooSlow for a client that stalls.
     """
-    async with aclosing(_read_pieces(request)) as pieces:
-        try:
-            async with asyncio.timeout(UPLOAD_SECONDS):
-                try:
-                    return await _receive(request, pieces, max_bytes)
-                except InvalidInput:
-                    await _drain(pieces, max_bytes)
-                    raise
-        except TimeoutError:
-            raise TooSlow("The upload took too long. Try again on a better connection.") from None
+    pieces = request.stream()
+    try:
+        return await _receive(request, pieces, max_bytes)
+    except InvalidInput:
+        await _drain(pieces, max_bytes)
+        raise
 
 
 async def discard_body(request: UserRequest, max_bytes: int) -> None:
@@ -42,9 +32,8 @@ async def discard_body(request: UserRequest, max_bytes: int) -> None:
     if request.headers.get("expect", "").lower() == "100-continue":
         # This client waits for a word before it sends: the refusal is that word.
         return
-    with suppress(InvalidInput, TooSlow, TimeoutError):
-        async with aclosing(_read_pieces(request)) as pieces, asyncio.timeout(UPLOAD_SECONDS):
-            await _drain(pieces, max_bytes)
+    with suppress(InvalidInput, TooSlow):
+        await _drain(request.stream(), max_bytes)
 
 
 async def _receive(request: UserRequest, pieces: AsyncIterator[bytes], max_bytes: int) -> ReceivedFile:
@@ -80,23 +69,6 @@ async def _parse(request: UserRequest, pieces: AsyncIterator[bytes]) -> AsyncIte
                     yield event
     except (MultipartError, ValueError) as error:
         raise InvalidInput("The multipart body is broken.", errors=(FieldError("body", str(error)),)) from error
-
-
-async def _read_pieces(request: UserRequest) -> AsyncGenerator[bytes]:
-    """Yield the body as it arrives; each piece must come within its time."""
-    stream = request.stream()
-    while True:
-        try:
-            async with asyncio.timeout(PIECE_SECONDS):
-                piece = await anext(stream, b"")
-        except TimeoutError:
-            raise TooSlow(f"Nothing arrived for {PIECE_SECONDS:g} seconds. Try again.") from None
-        except InternalServerException:
-            # Litestar's word for a client that hung up: nobody reads the answer, and nothing of ours is wrong.
-            raise InvalidInput("The upload was broken off.", code="aborted") from None
-        if not piece:
-            return
-        yield piece
 
 
 async def _drain(pieces: AsyncIterator[bytes], max_bytes: int) -> None:

@@ -76,13 +76,13 @@ class Settings(BaseSettings):
     """How long the API waits for a connection or an answer of PostgreSQL before it says 503."""
 
     host: str = "127.0.0.1"
-    """Address on which `make up` serves."""
+    """Address on which the API serves."""
     port: Annotated[int, Field(ge=0, le=65535)] = 8000
-    """Port on which `make up` serves; 0 takes a free one."""
+    """Port on which the API serves; for `make up` 0 is a free one."""
     data_dir: Path = Path(".data")
     """Where `make up` keeps the data of its own PostgreSQL and Valkey."""
     api_processes: Annotated[int, Field(ge=1, le=64)] = 1
-    """API processes that `make up` starts."""
+    """Processes of one API."""
     worker_processes: Annotated[int, Field(ge=0, le=64)] = 1
     """Worker processes that `make up` starts."""
 

@@ -10,6 +10,7 @@ from litestar import Controller, Response, delete, get, post
 from litestar.params import FromPath, HeaderParameter, QueryParameter
 from litestar.response import Stream
 
+from api import bodies
 from api.auth import UserRequest
 from api.deps import RuntimeDependency
 from api.multipart import discard_body, receive_file
@@ -37,6 +38,7 @@ class DocumentController(Controller):
         responses=problems(401, 408, 413, 415, 422, 429),
         request_max_body_size=None,
         operation_class=UploadOperation,
+        opt={bodies.PATIENCE: bodies.UPLOAD},
         guards=[limit_uploads],
     )
     async def upload(self, request: UserRequest, runtime: RuntimeDependency) -> Response[Document]:
@@ -85,7 +87,8 @@ class DocumentController(Controller):
         if wait is None:
             document = await documents.get(runtime, request.user, document_id)
         else:
-            document = await documents.wait_for_change(runtime, request.user, document_id, wait)
+            waiting = documents.wait_for_change(runtime, request.user, document_id, wait)
+            document = await bodies.work_while_connected(request, waiting)
         etag = f'"{hashlib.sha256(msgspec.json.encode(document)).hexdigest()[:32]}"'
         headers = {"ETag": etag, "Cache-Control": "private, no-cache", **_polling_headers(document)}
         if wait is not None:

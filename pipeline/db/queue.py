@@ -218,19 +218,29 @@ async def sweep(session: AsyncSession, lease_seconds: float) -> int:
     """Free the jobs whose worker went silent, or fail those that were lost too often; returns how many.
 
     Looks at leases, never at age. After a start of PostgreSQL it waits for one lease: nobody could send
-    heartbeats while it was down.
+    heartbeats while it was down. Who lost a job over that start is not to blame for it.
     """
-    server_is_settled = func.pg_postmaster_start_time() < func.clock_timestamp() - timedelta(seconds=lease_seconds)
-    expired = await session.scalars(
-        select(Job)
-        .where(Job.lease_until < func.clock_timestamp(), server_is_settled)
+    started, lease = func.pg_postmaster_start_time(), timedelta(seconds=lease_seconds)
+    expired = await session.execute(
+        select(Job, (Job.lease_until < started + lease).label("lost_over_start"))
+        .where(Job.lease_until < func.clock_timestamp(), started < func.clock_timestamp() - lease)
         .with_for_update(skip_locked=True)
         .limit(100)
     )
-    jobs = expired.all()
-    for job in jobs:
-        await _take_from_silent_worker(session, job)
-    return len(jobs)
+    rows = expired.all()
+    for job, lost_over_start in rows:
+        if lost_over_start:
+            await _take_without_blame(session, job)
+        else:
+            await _take_from_silent_worker(session, job)
+    return len(rows)
+
+
+async def _take_without_blame(session: AsyncSession, job: Job) -> None:
+    subject = Subject(job.owner_id, SubjectKind(job.kind), job.subject_id)
+    await act_for(session, subject.owner_id)
+    await session.execute(update(Job).where(_is_about(subject)).values(lease_token=None, lease_until=None))
+    await _mark_pending(session, subject, attempts=MODELS[subject.kind].attempts - 1)
 
 
 async def _take_from_silent_worker(session: AsyncSession, job: Job) -> None:

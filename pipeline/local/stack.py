@@ -27,7 +27,6 @@ from pipeline.settings import Settings
 PROJECT_FOLDER = Path(__file__).resolve().parents[2]
 START_SECONDS = 120.0
 STOP_SECONDS = 8.0
-GRACEFUL_SECONDS = 5
 WATCH_SECONDS = 0.25
 RESTART_PAUSE_SECONDS = 1.0
 
@@ -163,14 +162,12 @@ def _clear_metrics(folder: Path) -> Path:
 
 @contextmanager
 def _run_children(settings: Settings, port: int, env: dict[str, str], log: IO[bytes] | None) -> Iterator[list[Child]]:
-    api = [
-        *(sys.executable, "-m", "uvicorn", "api.main:app", "--host", settings.host, "--port", str(port)),
-        *("--workers", str(settings.api_processes), "--timeout-graceful-shutdown", str(GRACEFUL_SECONDS)),
-        *("--no-access-log", "--log-level", "warning"),
-    ]
+    api_env = {**env, "HOST": settings.host, "PORT": str(port), "API_PROCESSES": str(settings.api_processes)}
     children: list[Child] = []
     try:
-        children.append(Child("api", api, env=env, cwd=PROJECT_FOLDER, log=log))
+        children.append(
+            Child("api", [sys.executable, "-m", "api"], env=api_env, cwd=PROJECT_FOLDER, log=log)
+        )
         for number in range(settings.worker_processes):
             worker = [sys.executable, "-m", "workers"]
             children.append(Child(f"worker {number + 1}", worker, env=env, cwd=PROJECT_FOLDER, log=log))

@@ -62,7 +62,7 @@ def main() -> None:
             headers = up.login()
             ingest(up, headers, files)
             ask(up, headers)
-            for name in ("uvicorn", "-m workers"):
+            for name in ("-m api", "-m workers"):
                 memory = sum(process.memory_info().rss for process in up.find_processes(name))
                 print(f"memory      {name}: {memory / MIB:.0f} MiB at the end")
         finally:

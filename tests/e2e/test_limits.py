@@ -26,7 +26,7 @@ def up(data_dir: Path) -> Iterator[Up]:
 
 
 def find_api(up: Up) -> psutil.Process:
-    return up.find_processes("uvicorn api.main:app")[0]
+    return up.find_processes("-m api")[0]
 
 
 def test_upload_of_60_mib_leaves_memory_flat(up: Up, data_dir: Path) -> None:

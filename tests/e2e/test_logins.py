@@ -27,7 +27,7 @@ def test_two_hundred_logins_at_once(redis: str, database_url: str, redis_url: st
     ports = [find_port(), find_port()]
     with ExitStack() as stack:
         for port in ports:
-            stack.enter_context(running(["-m", "uvicorn", "api.main:app", "--port", str(port)], environment))
+            stack.enter_context(running(["-m", "api"], {**environment, "PORT": str(port)}))
         urls = [f"http://127.0.0.1:{port}" for port in ports]
         for url in urls:
             wait_for(url)

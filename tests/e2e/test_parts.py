@@ -65,8 +65,8 @@ def wait_for(url: str) -> None:
 def test_two_apis_and_two_kinds_of_worker_share_the_work(environment: dict[str, str], database_url: str) -> None:
     ports = [find_port(), find_port()]
     with ExitStack() as stack:
-        for port in ports:
-            stack.enter_context(running(["-m", "uvicorn", "api.main:app", "--port", str(port)], environment))
+        stack.enter_context(running(["-m", "api"], {**environment, "PORT": str(ports[0])}))
+        stack.enter_context(running(["-m", "uvicorn", "api.main:app", "--port", str(ports[1])], environment))
         supervised = stack.enter_context(running(["-m", "workers"], environment))
         by_arq = stack.enter_context(running(["-m", "arq", "workers.main.WorkerSettings"], environment))
         urls = [f"http://127.0.0.1:{port}" for port in ports]
@@ -102,7 +102,7 @@ def test_supervised_worker_outlives_redis(environment: dict[str, str], database_
     environment["REDIS_URL"] = "redis://127.0.0.1:1/0"
     port = find_port()
     with (
-        running(["-m", "uvicorn", "api.main:app", "--port", str(port)], environment),
+        running(["-m", "api"], {**environment, "PORT": str(port)}),
         running(["-m", "workers"], environment) as worker,
     ):
         url = f"http://127.0.0.1:{port}"

@@ -60,8 +60,7 @@ def two_apis(ports: list[int], environment: dict[str, str], folder: Path) -> Ite
     urls = [f"http://127.0.0.1:{port}" for port in ports]
     with ExitStack() as stack:
         for port in ports:
-            command = ["-m", "uvicorn", "api.main:app", "--port", str(port)]
-            stack.enter_context(running(command, environment, folder))
+            stack.enter_context(running(["-m", "api"], {**environment, "PORT": str(port)}, folder))
         for url in urls:
             wait_for(url)
         yield urls
@@ -112,7 +111,7 @@ def test_row_27_new_secret_signs_everybody_out(tmp_path: Path, database_url: str
 
 def test_no_secret_no_api(tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "uvicorn", "api.main:app"],
+        [sys.executable, "-m", "api"],
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(PROJECT), "DATABASE_URL": "postgresql://h/d"},
         capture_output=True,

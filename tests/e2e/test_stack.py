@@ -112,7 +112,8 @@ def test_first_run_writes_a_secret_that_only_the_owner_reads(tmp_path: Path, mon
     ("command", "settings", "message"),
     [
         (["-m", "uvicorn", "api.main:app"], {"JWT_SECRET": "short"}, "JWT_SECRET is shorter than 32 bytes"),
-        (["-m", "uvicorn", "api.main:app"], {"DATABASE_URL": "postgresql://h/d"}, "JWT_SECRET is not set"),
+        (["-m", "api"], {"DATABASE_URL": "postgresql://h/d"}, "JWT_SECRET is not set"),
+        (["-m", "api"], {"JWT_SECRET": SECRET, "PORT": "many"}, "PORT"),
         (["-m", "uvicorn", "api.main:app"], {"JWT_SECRET": SECRET}, "DATABASE_URL is not set"),
         (["-m", "workers"], {}, "DATABASE_URL is not set"),
         (["-m", "workers"], {"DATABASE_URL": "mysql://h/d"}, "DATABASE_URL must begin with postgresql://"),

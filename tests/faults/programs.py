@@ -12,16 +12,17 @@ from pathlib import Path
 
 import sentence_transformers  # noqa: F401 - imported once, before the fork
 import time_machine
-import uvicorn
 
-import api.app  # noqa: F401 - the same
+import api.__main__
+import api.app
 import workers.__main__
 from pipeline.settings import Settings
 
 
 def serve(port: int) -> None:
-    """The API, as the runbook starts it."""
-    uvicorn.run("api.main:app", port=port, access_log=False, log_level="warning", timeout_graceful_shutdown=5)
+    """`python -m api`."""
+    os.environ["PORT"] = str(port)
+    api.__main__.main()
 
 
 def work() -> None:

@@ -85,7 +85,7 @@ def test_row_21_deleted_while_it_is_being_committed(cluster: Cluster, client: Cl
 
 def test_row_22_api_killed_in_the_middle_of_an_upload(cluster: Cluster, client: Client) -> None:
     api, url = cluster.start_api()
-    content = unique("half", 40_000)
+    content = unique("half", 2_000)
     connection = begin_upload(url, client, content, send=len(content) // 2)
     time.sleep(0.2)
     api.kill()
@@ -99,7 +99,7 @@ def test_row_22_api_killed_when_an_upload_has_arrived(cluster: Cluster, client: 
     """Killed at any moment after the last byte: the row is there with everything, or not at all."""
     for pause in (0.05, 0.3, 1.0):
         api, url = cluster.start_api()
-        content = unique(f"whole {pause}", 40_000)
+        content = unique(f"whole {pause}", 2_000)
         connection = begin_upload(url, client, content, send=len(multipart(content)))
         time.sleep(pause)
         api.kill()

@@ -179,6 +179,17 @@ async def test_sweep_waits_after_a_start_of_the_server(runtime: Runtime, databas
         assert await queue.sweep(session, TINY) == 1
 
 
+async def test_jobs_lost_over_a_start_of_the_server_are_nobodys_fault(runtime: Runtime, database_url: str) -> None:
+    owner = await add_owner(database_url)
+    document = await add_document(runtime, owner)
+    await claim(runtime, 60)
+    await fetch(database_url, "UPDATE jobs SET lease_until = pg_postmaster_start_time() - interval '1 second'")
+    assert await sweep(runtime) == 1
+    assert await fetch_value(database_url, "SELECT crashes FROM jobs") == 0
+    pending = await show(runtime, owner, document)
+    assert (pending.status, pending.attempts) == ("pending", 0)
+
+
 async def test_heartbeat_keeps_a_lease_while_the_event_loop_is_blocked(runtime: Runtime, database_url: str) -> None:
     import time
 

@@ -222,7 +222,7 @@ def test_app_runs_confined(service: str, services: dict[str, dict[str, Any]]) ->
     ("service", "command", "module"),
     [
         ("migrate", "python -m pipeline migrate", "pipeline.__main__"),
-        ("api", "uvicorn api.main:app --host 0.0.0.0 --port 8000 --timeout-graceful-shutdown 5", "api.main"),
+        ("api", "python -m api", "api.__main__"),
         ("worker", "python -m workers", "workers.__main__"),
     ],
 )
@@ -273,7 +273,7 @@ def test_image_runs_as_a_numeric_user() -> None:
 
 def test_image_serves_the_api_offline(services: dict[str, dict[str, Any]]) -> None:
     *_, final = read_stages()
-    environment = {"PATH": "/opt/venv/bin:$PATH", "PYTHONUNBUFFERED": "1", "HF_HUB_OFFLINE": "1"}
+    environment = {"PATH": "/opt/venv/bin:$PATH", "PYTHONUNBUFFERED": "1", "HF_HUB_OFFLINE": "1", "HOST": "0.0.0.0"}
     assert read_environment(final) == environment
     assert find_arguments(final, "EXPOSE") == ["8000"]
     assert json.loads(find_arguments(final, "CMD")[0]) == services["api"]["command"]

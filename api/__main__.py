@@ -1,0 +1,33 @@
+"""`python -m api`: the API as it is to be run, with an end to every wait for a client."""
+
+import sys
+
+import uvicorn
+
+from pipeline.settings import SettingsError, load_settings
+
+GRACEFUL_SECONDS = 5
+"""How long a stopping API lets requests finish."""
+
+
+def main() -> None:
+    """Serve on HOST and PORT with API_PROCESSES processes."""
+    try:
+        settings = load_settings()
+    except SettingsError as error:
+        sys.exit(f"sluice api: {error}")
+    uvicorn.run(
+        "api.main:app",
+        host=settings.host,
+        port=settings.port,
+        workers=settings.api_processes,
+        loop="uvloop",
+        http="api.protocol:PatientProtocol",
+        timeout_graceful_shutdown=GRACEFUL_SECONDS,
+        access_log=False,
+        log_level="warning",
+    )
+
+
+if __name__ == "__main__":
+    main()
