@@ -17,6 +17,7 @@ from pipeline.errors import (
     NotAuthenticated,
     NotFound,
     SluiceError,
+    StorageFull,
     TooLarge,
     TooManyRequests,
     TooSlow,
@@ -34,6 +35,7 @@ STATUS_OF_ERROR: dict[type[SluiceError], int] = {
     NotAuthenticated: 401,
     NotFound: 404,
     Conflict: 409,
+    StorageFull: 507,
     Unavailable: 503,
     IngestionError: 422,
 }

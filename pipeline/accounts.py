@@ -12,7 +12,16 @@ from sqlalchemy.exc import IntegrityError
 
 from pipeline.db import audit, logins, users
 from pipeline.db.session import act_for_email
-from pipeline.errors import AccountGone, Conflict, FieldError, InvalidInput, NotAuthenticated, TooManyRequests
+from pipeline.errors import (
+    AccountGone,
+    Conflict,
+    FieldError,
+    InvalidInput,
+    NotAuthenticated,
+    StorageFull,
+    TooManyRequests,
+)
+from pipeline.logs import get_logger
 from pipeline.runtime import Runtime
 from pipeline.types import Account, new_id
 
@@ -26,6 +35,8 @@ UNKNOWN_HASH = "$argon2id$v=19$m=19456,t=2,p=1$eofCFnXSzF+nD3fZrpgvRg$hlUbzORjlg
 
 EMAIL_PATTERN = r"^[^@\s\x00-\x1f\x7f]+@[^@\s\x00-\x1f\x7f]+$"
 MAX_EMAIL_CHARACTERS = 254
+
+log = get_logger()
 
 
 async def register(runtime: Runtime, email: str, password: str) -> Account:
@@ -71,16 +82,19 @@ async def authenticate(runtime: Runtime, email: str, password: str, address: str
                 code="login_paused",
             )
         matches = await asyncio.to_thread(_verify, password, user.password_hash if user else UNKNOWN_HASH)
-    async with runtime.database.transaction(user.id if user else None) as session:
-        if user is None or not matches:
+    if user is None or not matches:
+        async with runtime.database.transaction(user.id if user else None) as session:
             actor = user.id if user else None
             await audit.record(session, audit.Event.LOGIN_FAILED, actor, {"email": email, "address": address})
             await logins.record_failure(session, email, address)
-        else:
+        raise NotAuthenticated("E-mail address or password is wrong.", code="invalid_credentials")
+    try:
+        async with runtime.database.transaction(user.id) as session:
             await audit.record(session, audit.Event.LOGIN, user.id, {"address": address})
             await logins.clear_failures(session, email, address)
-    if user is None or not matches:
-        raise NotAuthenticated("E-mail address or password is wrong.", code="invalid_credentials")
+    except StorageFull:
+        # A full disk shall not keep people from their documents. Wrong passwords, which cannot be counted, get 507.
+        log.warning("audit.not_written", event_type=audit.Event.LOGIN, user_id=str(user.id))
     return Account(user.id, user.email, user.created_at)
 
 

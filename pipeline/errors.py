@@ -12,6 +12,7 @@
     ├── Conflict                not possible in the present state
     ├── Unavailable             a part we need is away; try again later
     │   ├── DatabaseUnavailable
+    │   │   └── StorageFull     no room for what is to be written; reading goes on
     │   └── ModelUnavailable
     ├── IngestionError          why a document ends `failed`
     └── LeaseLost               another worker owns the job, or its document is gone
@@ -19,6 +20,9 @@
 `code` is for programs, the message for people. What belongs in the log only is chained as `__cause__`.
 """
 
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from math import ceil
@@ -121,6 +125,27 @@ class DatabaseUnavailable(Unavailable):
     """PostgreSQL cannot be reached, is full, or took too long."""
 
     code = "database_unavailable"
+
+
+class StorageFull(DatabaseUnavailable):
+    """There is no room on a disk, of PostgreSQL or of this process, for what is to be written."""
+
+    code = "storage_full"
+    retry_after_seconds = 60
+
+    def __init__(self) -> None:
+        super().__init__("There is no room left to store this. Try again later; reading still works.")
+
+
+@contextmanager
+def translate_full_disk() -> Iterator[None]:
+    """Turn the errors of a full disk of our own, as under temporary files, into StorageFull."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
+            raise
+        raise StorageFull from error
 
 
 class ModelUnavailable(Unavailable):

@@ -4,6 +4,8 @@ import asyncio
 import tempfile
 from contextlib import aclosing
 from dataclasses import dataclass
+from datetime import timedelta
+from math import inf
 from time import monotonic
 from typing import BinaryIO
 
@@ -11,7 +13,16 @@ import numpy as np
 
 from pipeline import metrics
 from pipeline.db import access, chunks, contents, queue
-from pipeline.errors import DatabaseUnavailable, FailureCode, IngestionError, LeaseLost, NotFound, SluiceError
+from pipeline.errors import (
+    DatabaseUnavailable,
+    FailureCode,
+    IngestionError,
+    LeaseLost,
+    NotFound,
+    SluiceError,
+    StorageFull,
+    translate_full_disk,
+)
 from pipeline.lease import HeldLease
 from pipeline.logs import get_logger
 from pipeline.runtime import Runtime
@@ -24,8 +35,10 @@ EMBED_AT_ONCE = 32
 REPORT_SECONDS = 0.5
 OUTAGE_SECONDS = 60.0
 """So long we try to give a job back while the database is away; then its lease runs out anyway."""
+FULL_DISK_PAUSE = timedelta(seconds=15)
+"""Before a job that found no room is tried again."""
 STOP_SECONDS = 2.0
-"""The same for a worker that is stopping, and must be gone soon."""
+"""How long a worker that is stopping tries to give a job back: it must be gone soon."""
 
 EXTRACTED, CHUNKED, EMBEDDED = 0.4, 0.45, 0.95
 """Progress at the end of each stage."""
@@ -79,8 +92,8 @@ async def ingest(runtime: Runtime, lease: Lease, on_stage: OnStage) -> None:
         log.info("ingestion.lease_lost", **_name(lease))
     except IngestionError as error:
         await _end_failed(runtime, lease, error)
-    except DatabaseUnavailable:
-        await _give_back(runtime, lease, OUTAGE_SECONDS)
+    except DatabaseUnavailable as error:
+        await _give_back_after(runtime, lease, error)
     except asyncio.CancelledError:
         await asyncio.shield(_give_back(runtime, lease, STOP_SECONDS))
         raise
@@ -125,7 +138,7 @@ async def _read_document(runtime: Runtime, lease: Lease, on_stage: OnStage) -> C
     subject = lease.subject
     async with runtime.database.transaction(subject.owner_id) as session:
         document = await access.get_document(session, subject.owner_id, subject.id)
-    with tempfile.TemporaryFile() as file:
+    with translate_full_disk(), tempfile.TemporaryFile() as file:
         await _fetch_original(runtime, lease, file)
         pages = await _extract_pages(runtime, lease, file, document.media_type, on_stage)
     await on_stage(lease, Stage.CHUNKING, EXTRACTED)
@@ -218,8 +231,8 @@ async def _end_failed(runtime: Runtime, lease: Lease, error: IngestionError) -> 
                 await queue.fail(session, lease, error)
     except LeaseLost:
         log.info("ingestion.lease_lost", **_name(lease))
-    except DatabaseUnavailable:
-        await _give_back(runtime, lease, OUTAGE_SECONDS)
+    except DatabaseUnavailable as absence:
+        await _give_back_after(runtime, lease, absence)
     else:
         metrics.INGESTIONS.labels(lease.subject.kind, error.code).inc()
         log.info("ingestion.failed", **_name(lease), code=error.code, tries_again=tries_again)
@@ -230,13 +243,22 @@ def _name(lease: Lease) -> dict[str, str]:
     return {"kind": lease.subject.kind, "subject_id": str(lease.subject.id)}
 
 
-async def _give_back(runtime: Runtime, lease: Lease, seconds: float) -> None:
+async def _give_back_after(runtime: Runtime, lease: Lease, error: DatabaseUnavailable) -> None:
+    log.warning("ingestion.interrupted", **_name(lease), code=error.code, cause=repr(error.__cause__))
+    if isinstance(error, StorageFull):
+        # Even this little may find no room: then there is nothing better to do than to wait until there is some.
+        await _give_back(runtime, lease, inf, FULL_DISK_PAUSE)
+    else:
+        await _give_back(runtime, lease, OUTAGE_SECONDS)
+
+
+async def _give_back(runtime: Runtime, lease: Lease, seconds: float, pause: timedelta = timedelta()) -> None:
     """Return the job and its attempt, as soon as the database answers, if it does so in time."""
     deadline = monotonic() + seconds
     while monotonic() < deadline:
         try:
             async with runtime.database.transaction(lease.subject.owner_id) as session:
-                await queue.give_back(session, lease)
+                await queue.give_back(session, lease, pause)
         except DatabaseUnavailable:
             await asyncio.sleep(1.0)
         except SluiceError:

@@ -6,9 +6,10 @@ import re
 import tempfile
 import unicodedata
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import PurePosixPath
 
-from pipeline.errors import FieldError, InvalidInput, TooLarge, UnsupportedMedia
+from pipeline.errors import FieldError, InvalidInput, TooLarge, UnsupportedMedia, translate_full_disk
 from pipeline.stages.extract import find_formats
 from pipeline.stages.extract.format import Format
 from pipeline.types import ReceivedFile
@@ -108,7 +109,7 @@ class Receiver:
     def __init__(self, raw_filename: str, declared_type: str, *, max_bytes: int) -> None:
         """Begin a file.
 
-        Raises InvalidInput where the name cannot be used.
+        Raises InvalidInput where the name cannot be used, StorageFull where the disk is full.
         """
         self._filename = clean_filename(raw_filename)
         self._declared_type = declared_type
@@ -118,12 +119,13 @@ class Receiver:
         self._head = b""
         self._buffer = bytearray()
         # Unnamed from the start: nothing is left of it, however this process ends.
-        self._file = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the request
+        with translate_full_disk():
+            self._file = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the request
 
     async def write(self, data: bytes) -> None:
         """Add the next piece.
 
-        Raises TooLarge where the file is over the limit.
+        Raises TooLarge where the file is over the limit, StorageFull where the disk is full.
         """
         self._size += len(data)
         if self._size > self._max_bytes:
@@ -147,7 +149,8 @@ class Receiver:
 
     def close(self) -> None:
         """Let the file go."""
-        self._file.close()
+        with suppress(OSError):  # what a full disk did not take
+            self._file.close()
 
     async def _flush(self) -> None:
         data, self._buffer = bytes(self._buffer), bytearray()
@@ -155,4 +158,6 @@ class Receiver:
 
     def _store(self, data: bytes) -> None:
         self._hash.update(data)
-        self._file.write(data)
+        with translate_full_disk():
+            self._file.write(data)
+            self._file.flush()

@@ -35,7 +35,7 @@ class DocumentController(Controller):
         "/",
         status_code=202,
         summary="Upload a file",
-        responses=problems(401, 408, 413, 415, 422, 429),
+        responses=problems(401, 408, 413, 415, 422, 429, 507),
         request_max_body_size=None,
         operation_class=UploadOperation,
         opt={bodies.PATIENCE: bodies.UPLOAD},

@@ -205,12 +205,12 @@ async def retry_or_fail(session: AsyncSession, lease: Lease, error: IngestionErr
     return True
 
 
-async def give_back(session: AsyncSession, lease: Lease) -> None:
-    """Release a job without blame, as when the worker stops; the attempt does not count.
+async def give_back(session: AsyncSession, lease: Lease, pause: timedelta = timedelta()) -> None:
+    """Release a job without blame, as when the worker stops; the attempt does not count. It waits for `pause`.
 
     Raises LeaseLost.
     """
-    await _release(session, lease)
+    await _release(session, lease, available_at=func.clock_timestamp() + pause)
     await _mark_pending(session, lease.subject, attempts=MODELS[lease.subject.kind].attempts - 1)
 
 

@@ -11,12 +11,14 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 
 from pipeline.db.models import EMAIL_SETTING, SERVICE_ROLE, USER_SETTING
-from pipeline.errors import DatabaseUnavailable
+from pipeline.errors import DatabaseUnavailable, StorageFull
 
 AWAY_CLASSES = ("08", "53", "57P")
 """SQLSTATE prefixes: connection exceptions, insufficient resources, operator intervention."""
 AWAY_STATES = ("22023", "55000", "25006", "55P03", "57014", "25P03", "25P04")
 """No service role yet, no connections accepted, read-only, timeouts of locks, statements and transactions."""
+
+DISK_FULL = "53100"
 
 IDLE_IN_TRANSACTION_SECONDS = 10
 
@@ -33,7 +35,7 @@ class Database:
         """Session in a transaction: committed at the end, rolled back on any error.
 
         Row-level security shows it the rows of `user_id` and nobody else's; without one, no owned row at all.
-        Raises DatabaseUnavailable where PostgreSQL is away, full or too slow.
+        Raises DatabaseUnavailable where PostgreSQL is away or too slow, StorageFull where its disk is full.
         """
         with translate_absence():
             async with self._sessions.begin() as session:
@@ -89,6 +91,8 @@ def translate_absence() -> Iterator[None]:
     except (PoolTimeoutError, InterfaceError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
         raise DatabaseUnavailable("The database does not answer. Try again in a moment.") from error
     except (DBAPIError, asyncpg.PostgresError) as error:
+        if _get_state(error) == DISK_FULL:
+            raise StorageFull from error
         if not _is_absence(error):
             raise
         raise DatabaseUnavailable("The database cannot serve this now. Try again in a moment.") from error
@@ -97,6 +101,10 @@ def translate_absence() -> Iterator[None]:
 def _is_absence(error: DBAPIError | asyncpg.PostgresError) -> bool:
     if isinstance(error, DBAPIError) and error.connection_invalidated:
         return True
-    cause = error.orig if isinstance(error, DBAPIError) else error
-    state = getattr(cause, "sqlstate", None) or ""
+    state = _get_state(error)
     return state.startswith(AWAY_CLASSES) or state in AWAY_STATES
+
+
+def _get_state(error: DBAPIError | asyncpg.PostgresError) -> str:
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    return getattr(cause, "sqlstate", None) or ""

@@ -165,9 +165,7 @@ def _run_children(settings: Settings, port: int, env: dict[str, str], log: IO[by
     api_env = {**env, "HOST": settings.host, "PORT": str(port), "API_PROCESSES": str(settings.api_processes)}
     children: list[Child] = []
     try:
-        children.append(
-            Child("api", [sys.executable, "-m", "api"], env=api_env, cwd=PROJECT_FOLDER, log=log)
-        )
+        children.append(Child("api", [sys.executable, "-m", "api"], env=api_env, cwd=PROJECT_FOLDER, log=log))
         for number in range(settings.worker_processes):
             worker = [sys.executable, "-m", "workers"]
             children.append(Child(f"worker {number + 1}", worker, env=env, cwd=PROJECT_FOLDER, log=log))

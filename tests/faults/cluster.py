@@ -145,6 +145,7 @@ class Process:
 
     def __init__(self, program: str, *arguments: object, environment: dict[str, str], log: Path) -> None:
         self.log = log
+        log.touch()
         self._process: ForkServerProcess = context.Process(
             target=become, args=(program, arguments, environment, log), daemon=True
         )
