@@ -200,5 +200,6 @@ def test_row_25_a_client_that_answers_late_sees_why(client: Client, api_process:
         assert read_status(connection) == 401
         connection.sendall(request[-500:-400])
         started = time.monotonic()
-        assert connection.recv(1) == b""
+        while connection.recv(4096):
+            pass  # the rest of the answer
         assert time.monotonic() - started < 12

@@ -80,7 +80,7 @@ def test_every_setting_is_documented() -> None:
 
 def test_every_setting_and_command_that_the_runbook_names_exists() -> None:
     named = set(re.findall(r"`([A-Z][A-Z_]{3,})`", RUNBOOK))
-    of_others = {"POSTGRES_PASSWORD", "SERVICE_PASSWORD", "PROMETHEUS_MULTIPROC_DIR"}
+    of_others = {"POSTGRES_PASSWORD", "SERVICE_PASSWORD", "PROMETHEUS_MULTIPROC_DIR", "FORWARDED_ALLOW_IPS", "TMPDIR"}
     assert named - of_others - {name.upper() for name in Settings.model_fields} == set()
     commands = set(re.findall(r"python -m pipeline (\w+)", RUNBOOK + README))
     assert commands <= {"up", "demo", "migrate"}
