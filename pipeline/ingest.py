@@ -142,7 +142,7 @@ async def _read_document(runtime: Runtime, lease: Lease, on_stage: OnStage) -> C
         await _fetch_original(runtime, lease, file)
         pages = await _extract_pages(runtime, lease, file, document.media_type, on_stage)
     await on_stage(lease, Stage.CHUNKING, EXTRACTED)
-    passages = await asyncio.to_thread(_split, pages, document.media_type)
+    passages = await asyncio.to_thread(_split, pages)
     return Content(passages, pages, heading="")
 
 
@@ -152,7 +152,7 @@ async def _read_note(runtime: Runtime, lease: Lease, on_stage: OnStage) -> Conte
         note = await access.get_note(session, subject.owner_id, subject.id)
     await on_stage(lease, Stage.CHUNKING, EXTRACTED)
     body = PageText(number=1, start=0, text=note.body)
-    passages = await asyncio.to_thread(_split, [body], "text/markdown")
+    passages = await asyncio.to_thread(_split, [body])
     return Content(passages, pages=[], heading=f"{note.title}\n\n")
 
 
@@ -189,8 +189,8 @@ async def _extract_pages(
     return pages
 
 
-def _split(pages: list[PageText], media_type: str) -> list[TextChunk]:
-    passages = [passage for page in pages for passage in split_page(page, media_type)]
+def _split(pages: list[PageText]) -> list[TextChunk]:
+    passages = [passage for page in pages for passage in split_page(page)]
     if not passages:
         message = "The file contains no text; perhaps it is a scan. Run text recognition (OCR) and upload the result."
         raise IngestionError(FailureCode.NO_TEXT, message)

@@ -77,11 +77,13 @@ def test_row_02_redis_dies_between_commit_and_ring(cluster: Cluster, client: Cli
 
 
 def test_row_03_redis_killed_while_workers_run(cluster: Cluster, client: Client) -> None:
-    worker = cluster.start_worker()
+    worker = cluster.start_worker(POLL_SECONDS="60")  # only a ring wakes it
     documents = [client.accept(unique(f"waits {number}", 100)) for number in range(10)]
     cluster.valkey.kill()
     documents += [client.accept(unique(f"comes {number}", 100)) for number in range(5)]
     cluster.valkey.start()
+    time.sleep(REST_SECONDS)
+    documents.append(client.accept(unique("is heard")))
     finished = [client.wait(document) for document in documents]
     assert {(document["status"], document["attempts"]) for document in finished} == {("ready", 1)}
     assert worker.is_running

@@ -21,9 +21,26 @@ QUEUE_CROWD = """
     WITH numbered AS (SELECT number, gen_random_uuid() AS id FROM generate_series(1, $2) AS number),
     notes AS (
         INSERT INTO notes (owner_id, id, title, body)
-        SELECT $1, id, 'note', 'Note number ' || number || ' of many.' FROM numbered RETURNING id
+        SELECT $1, id, 'note', 'Note number ' || number || ' of many.' FROM numbered WHERE number % 2 = 0
+    ),
+    files AS (
+        SELECT number, id, convert_to('Document number ' || number || ' of many.', 'UTF8') AS data
+        FROM numbered WHERE number % 2 = 1
+    ),
+    documents AS (
+        INSERT INTO documents (owner_id, id, filename, media_type, size_bytes, sha256)
+        SELECT $1, id, number || '.txt', 'text/plain', length(data), sha256(data) FROM files
+        RETURNING id
+    ),
+    slices AS (
+        INSERT INTO document_slices (owner_id, document_id, position, data) SELECT $1, id, 0, data FROM files
+    ),
+    audited AS (
+        INSERT INTO audit_logs (id, actor_user_id, event_type, details)
+        SELECT gen_random_uuid(), $1, 'document.upload', jsonb_build_object('document_id', id) FROM documents
     )
-    INSERT INTO jobs (owner_id, kind, subject_id, turn) SELECT $1, 'note', id, number FROM numbered"""
+    INSERT INTO jobs (owner_id, kind, subject_id, turn)
+    SELECT $1, CASE number % 2 WHEN 0 THEN 'note' ELSE 'document' END, id, number FROM numbered"""
 
 
 def measure_search(client: Client, times: int) -> float:
@@ -45,7 +62,9 @@ def test_row_28_one_owner_queues_ten_thousand(cluster: Cluster, client: Client, 
     run_sql(cluster.database_url, QUEUE_CROWD, arguments=(crowd.id, CROWD))
     worker = cluster.start_worker()
     wait_until(
-        lambda: run_sql(cluster.database_url, "SELECT 1 FROM notes WHERE status = 'ready' LIMIT 1"), 20, "the worker"
+        lambda: run_sql(cluster.database_url, "SELECT 1 FROM documents WHERE status = 'ready' LIMIT 1"),
+        20,
+        "the worker",
     )
     busy = measure_search(client, 100)
     started = time.monotonic()
@@ -57,7 +76,7 @@ def test_row_28_one_owner_queues_ten_thousand(cluster: Cluster, client: Client, 
     [waiting] = run_sql(cluster.database_url, "SELECT count(*) FROM jobs")[0]
     assert waiting > CROWD / 2, "the crowd was done too soon to prove anything"
     worker.kill()
-    run_sql(cluster.database_url, "DELETE FROM jobs", "DELETE FROM notes")
+    run_sql(cluster.database_url, "DELETE FROM jobs", "DELETE FROM notes", "DELETE FROM documents")
     crowd.http.close()
 
 
