@@ -36,7 +36,8 @@ def extract(file: BinaryIO, media_type: str, limits: Limits) -> AsyncGenerator[P
 async def run_reader(reader: Sequence[str], file: BinaryIO, limits: Limits) -> AsyncGenerator[Page]:
     """Yield the pages that a Python program writes; what it says is believed no further than the limits."""
     file.seek(0)
-    # A session of its own, so that the child goes with whatever it may have started.
+    # A group of its own, so that the child goes with whatever it may have started. Not a session: on Linux each
+    # session has the same right to the processor, however nice its processes are.
     child = await asyncio.create_subprocess_exec(
         sys.executable,
         *reader,
@@ -45,7 +46,7 @@ async def run_reader(reader: Sequence[str], file: BinaryIO, limits: Limits) -> A
         stderr=DEVNULL,
         env={"PATH": os.defpath, "LANG": "C.UTF-8", "PYTHONDONTWRITEBYTECODE": "1"},
         cwd=PROJECT_FOLDER,
-        start_new_session=True,
+        process_group=0,
     )
     deadline = asyncio.get_running_loop().time() + limits.seconds
     pages = characters = 0
@@ -111,6 +112,8 @@ async def _kill(child: Process, after_seconds: float = 0.0) -> None:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(after_seconds):
                 await child.wait()
+    with contextlib.suppress(ProcessLookupError):
+        child.kill()  # it may have left its group
     with contextlib.suppress(ProcessLookupError):
         os.killpg(child.pid, signal.SIGKILL)
     # asyncio says that a child has ended when its pipe is read to the end, and not before.

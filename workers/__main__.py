@@ -15,6 +15,8 @@ from workers.consumer import open_consumer
 
 STOP_SECONDS = 9.0
 """Longest stop: whoever waits for it kills after 10 s. The leases of what is left run out by themselves."""
+NICENESS = 10
+"""Whoever waits for an answer of the API goes first, where both run on one machine."""
 
 
 def make_stopper(stop: Callable[[], None]) -> Callable[[], None]:
@@ -53,6 +55,7 @@ def main() -> None:
     try:
         settings = load_settings()
         configure_logging(settings.log_level)
+        os.nice(NICENESS)
         asyncio.run(work(settings))
     except SettingsError as error:
         sys.exit(f"sluice worker: {error}")

@@ -211,6 +211,11 @@ class Cluster:
         """Past the proxy, as its administrator."""
         return self.postgres.url
 
+    @property
+    def direct_url(self) -> str:
+        """Past the proxy, as the service: for what is measured, since the proxies run in this process."""
+        return f"postgresql://{SERVICE_ROLE}:@127.0.0.1:{self.postgres.port}/{DATABASE}"
+
     def start_api(
         self, program: str = "serve", port: int = 0, until: str = "ready", **settings: str
     ) -> tuple[Process, str]:
