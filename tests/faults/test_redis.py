@@ -141,6 +141,22 @@ def test_row_06_redis_refuses(
     assert worker.is_running
 
 
+def test_row_06_redis_refuses_the_ring_itself(cluster: Cluster) -> None:
+    """Without rate limits nobody finds out before the ring does."""
+    cluster.start_worker(REDIS_URL="redis://127.0.0.1:1/0")
+    api, url = cluster.start_api(RATE_LIMIT_LOGIN="", RATE_LIMIT_UPLOAD="", RATE_LIMIT_QUERY="")
+    client = Client(url)
+    with redis.Redis(port=cluster.valkey.port, single_connection_client=True) as admin:
+        admin.execute_command("DEL", "sluice:rings")
+        admin.execute_command("SET", "sluice:rings", "no queue")
+        document = client.accept(unique("rings a wrong bell"))
+        admin.execute_command("DEL", "sluice:rings")
+    assert client.wait(document)["status"] == "ready"
+    assert count_failures(client) == 1
+    client.http.close()
+    api.stop()
+
+
 def test_redis_stopped_as_a_process(cluster: Cluster, client: Client) -> None:
     cluster.start_worker()
     cluster.valkey.signal(signal.SIGSTOP)
