@@ -84,7 +84,7 @@ def test_row_11_disk_of_the_database_full(cluster: Cluster) -> None:
         ready = client.accept(unique("before", 20))
         assert client.wait(ready)["status"] == "ready"
         first.stop()
-        waiting = [client.accept(unique(f"waiting {number}", 1000)) for number in range(3)]
+        waiting = [client.accept(unique(f"waiting {number}", 300)) for number in range(3)]
         fill(disk)
         worker = cluster.start_worker(DATABASE_URL=url)
 
@@ -108,11 +108,10 @@ def test_row_11_disk_of_the_database_full(cluster: Cluster) -> None:
         client.login()
         for path in ("/v1/documents", f"/v1/documents/{ready}", f"/v1/documents/{ready}/text", "/health/ready"):
             assert client.http.get(path).status_code == 200, path
-        busy = time.monotonic()
         claims = worker.log.read_text().count("ingestion.interrupted")
-        time.sleep(4)
+        time.sleep(8)
         tries = worker.log.read_text().count("ingestion.interrupted") - claims
-        assert tries <= 2 + len(waiting), f"{tries} tries in {time.monotonic() - busy:.0f} s are a busy loop"
+        assert tries <= len(waiting), f"{tries} tries in 8 s: a document that found no room waits for 15"
         assert {client.show(document)["status"] for document in waiting} <= {"pending", "processing"}
         make_room(disk)
         took = wait_until(lambda: run_sql(admin_url, "SELECT 1 FROM jobs") == [], 60, "the queue is empty")

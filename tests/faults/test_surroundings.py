@@ -97,7 +97,8 @@ def test_row_30_model_missing_at_first(cluster: Cluster, client: Client, tmp_pat
     time.sleep(1)
     assert client.show(upload.json()["id"])["status"] == "pending"
     shutil.copytree(find_model(), model)
-    assert client.wait(upload.json()["id"])["status"] == "ready"
+    document = client.wait(upload.json()["id"])
+    assert (document["status"], document["attempts"]) == ("ready", 1)
     wait_until(lambda: cluster.is_ready(url), 15, "readiness")
     assert worker.is_running
 
