@@ -97,9 +97,9 @@ async def test_large_owner_is_searched_by_index_and_still_gets_k(
     await fetch(database_url, "ANALYZE chunks")  # without statistics the planner takes no index
     query = np.eye(1, 384, dtype=np.float32)[0] + 0.05
 
-    async def search() -> list[str]:
+    async def search(limit: int = 10) -> list[str]:
         async with api.runtime.database.transaction(owner) as session:
-            passages = await chunks.find_nearest(session, owner, query, model="m", limit=10, document_ids=None)
+            passages = await chunks.find_nearest(session, owner, query, model="m", limit=limit, document_ids=None)
         return [passage.text for passage in passages]
 
     exact = await search()
@@ -111,7 +111,7 @@ async def test_large_owner_is_searched_by_index_and_still_gets_k(
     )
     monkeypatch.setattr(chunks, "EF_SEARCH", 1)
     monkeypatch.setattr(chunks, "MAX_SCAN_TUPLES", 1)
-    assert await search() == exact, "an index that gives too few is not believed"
+    assert len(set(await search(300))) == 300, "an index that gives too few is not believed"
 
 
 async def fill(database_url: str, owner: str, count: int) -> None:
