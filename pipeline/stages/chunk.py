@@ -10,7 +10,7 @@ from pipeline.types import PageText, TextChunk
 CHUNK_CHARACTERS = 1500
 OVERLAP_CHARACTERS = 100
 PIECE_CHARACTERS = 25_000
-"""The splitter looks through the rest of its text for each chunk, which takes hours for the longest texts."""
+"""The splitter looks through the rest of its text for each chunk: its time grows with the square of the length."""
 PIECE_ENDS = ("\n\n", "\n", " ")
 
 

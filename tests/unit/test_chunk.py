@@ -53,7 +53,7 @@ UNITS = {
 @pytest.mark.timeout(30)
 @pytest.mark.parametrize("name", UNITS)
 def test_long_texts_without_a_place_to_cut(name: str) -> None:
-    """Hours for the splitter alone; in pieces a second or two."""
+    """The splitter alone needs the square of their length; in pieces it is a second or two."""
     check(UNITS[name] * (2_000_000 // len(UNITS[name])), 0)
 
 
