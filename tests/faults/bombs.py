@@ -7,6 +7,7 @@ MIB = 1024 * 1024
 PAGE = b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 612 792]/Contents 4 0 R/Resources<</Font<</F 5 0 R>>>>>>"
 FONT = b"<</Type/Font/Subtype/Type1/BaseFont/Helvetica>>"
 CATALOG = b"<</Type/Catalog/Pages 2 0 R>>"
+XREF_LOOP = b"%PDF-1.7\nxref\n0 1\n0000000000 65535 f \ntrailer\n<</Prev 9>>\nstartxref\n9\n%%EOF"
 
 
 def build(objects: list[bytes], trailer: bytes = b"") -> bytes:

