@@ -1,73 +1,176 @@
-"""The embedding model of this process: loaded in the background, called from one thread of its own."""
+"""The embedding model of this process: one thread loads it, and embeds together what all callers ask for."""
 
 import asyncio
+import threading
+from collections import deque
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, InvalidStateError
+from contextlib import suppress
+from queue import SimpleQueue
 
 import numpy as np
 
 from pipeline.errors import FailureCode, IngestionError, ModelUnavailable
 from pipeline.logs import get_logger
-from pipeline.stages.embed import EmbeddingModel
+from pipeline.stages.embed import BATCH_TOKENS, EmbeddingModel, cut_batches
 
 RELOAD_SECONDS = 5.0
 
 log = get_logger()
 
 
+class Request:
+    """The texts of one caller, and their vectors as far as they are made."""
+
+    def __init__(self, texts: Sequence[str]) -> None:
+        self.answer: Future[np.ndarray] = Future()
+        self.texts = texts
+
+    def open(self, model: EmbeddingModel) -> None:
+        """Tokenize the texts, once."""
+        self.tokens = model.tokenize(self.texts)
+        self.waiting = sorted(range(len(self.texts)), key=lambda index: len(self.tokens[index]))
+        self.vectors = np.empty((len(self.texts), model.dimension), np.float32)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether texts wait that somebody still wants."""
+        return bool(self.waiting) and not self.answer.done()
+
+    def finish(self) -> None:
+        """Answer, if the caller still listens."""
+        with suppress(InvalidStateError):
+            self.answer.set_result(self.vectors)
+
+    def fail(self, error: Exception) -> None:
+        """Tell the caller that his texts cannot be embedded."""
+        with suppress(InvalidStateError):
+            self.answer.set_exception(error)
+
+
 class Encoder:
-    """Texts to vectors without blocking the event loop."""
+    """Texts to vectors without blocking the event loop.
+
+    Whatever waits shares the next pass: chunks of several documents, or the questions of several users. Nobody waits
+    for company, and callers take turns, so that a note does not wait for a book.
+    """
 
     def __init__(self, model_name: str) -> None:
         self.model_name = model_name
-        self._threads = ThreadPoolExecutor(max_workers=1, thread_name_prefix="encoder")
-        self._model: asyncio.Future[EmbeddingModel] | None = None
-        self._loading: asyncio.Task[None] | None = None
+        self._loaded: Future[EmbeddingModel] = Future()
+        self._requests: SimpleQueue[Request | None] = SimpleQueue()
+        self._closing = threading.Event()
 
     def start(self) -> None:
         """Begin to load the model; a model that cannot be loaded is tried again for ever."""
-        self._model = asyncio.get_running_loop().create_future()
-        self._loading = asyncio.create_task(self._load(self._model))
-
-    async def _load(self, model: asyncio.Future[EmbeddingModel]) -> None:
-        loop = asyncio.get_running_loop()
-        while True:
-            try:
-                loaded = await loop.run_in_executor(self._threads, EmbeddingModel, self.model_name)
-            except (OSError, ValueError, RuntimeError, ImportError, KeyError) as error:
-                log.error("model.unavailable", model=self.model_name, cause=repr(error))  # noqa: TRY400
-                await asyncio.sleep(RELOAD_SECONDS)
-            else:
-                log.info("model.loaded", model=self.model_name, dimension=loaded.dimension)
-                model.set_result(loaded)
-                return
+        threading.Thread(target=self._run, name="encoder").start()
 
     @property
     def is_ready(self) -> bool:
         """Whether the model is loaded."""
-        return self._model is not None and self._model.done()
+        return self._loaded.done()
 
     async def wait(self) -> None:
         """Return when the model is loaded."""
-        if self._model is not None:
-            await asyncio.shield(self._model)
+        await asyncio.shield(asyncio.wrap_future(self._loaded))
 
     async def encode(self, texts: Sequence[str]) -> np.ndarray:
         """Return float32 unit vectors of shape (texts, dimension).
 
         Raises ModelUnavailable where the model is not loaded yet, IngestionError where it fails on these texts.
         """
-        if self._model is None or not self._model.done():
+        if not self.is_ready:
             raise ModelUnavailable("The embedding model is not loaded yet. Try again in a moment.")
-        model = self._model.result()
+        request = Request(texts)
+        self._requests.put(request)
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._threads, model.encode, texts)
+            return await asyncio.wrap_future(request.answer)
         except (RuntimeError, ValueError, IndexError) as error:
             message = "The text could not be embedded. Retry; if it fails again, report it."
             raise IngestionError(FailureCode.EMBEDDING_FAILED, message) from error
 
     async def close(self) -> None:
-        """Stop loading and let the thread end after its present batch."""
-        if self._loading:
-            self._loading.cancel()
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        """Stop loading, and let the thread end after its present pass."""
+        self._closing.set()
+        self._requests.put(None)
+
+    def _run(self) -> None:
+        while not self._closing.is_set():
+            try:
+                model = EmbeddingModel(self.model_name)
+            except (OSError, ValueError, RuntimeError, ImportError, KeyError) as error:
+                log.error("model.unavailable", model=self.model_name, cause=repr(error))  # noqa: TRY400
+                self._closing.wait(RELOAD_SECONDS)
+            else:
+                log.info("model.loaded", model=model.name, dimension=model.dimension, precision=model.precision)
+                self._loaded.set_result(model)
+                self._serve(model)
+
+    def _serve(self, model: EmbeddingModel) -> None:
+        open_requests: list[Request] = []
+        while True:
+            open_requests += self._receive(model, wait=not open_requests)
+            if self._closing.is_set():
+                return
+            embed_round(model, open_requests)
+            open_requests = [request for request in open_requests if request.is_open]
+
+    def _receive(self, model: EmbeddingModel, *, wait: bool) -> list[Request]:
+        """Whatever was asked for by now; waits for something where there is nothing else to do."""
+        received = []
+        while wait or not self._requests.empty():
+            wait = False
+            request = self._requests.get()
+            if request is None:
+                break
+            try:
+                request.open(model)
+            except Exception as error:  # noqa: BLE001 - the caller's, as an executor would do it
+                request.fail(error)
+            else:
+                received.append(request)
+        return received
+
+
+def embed_round(model: EmbeddingModel, requests: Sequence[Request]) -> None:
+    """Embed about one pass full of texts, taken from the requests in turn, and answer those that are complete."""
+    taken = take_texts(requests)
+    for batch in cut_batches([len(request.tokens[index]) for request, index in taken]):
+        texts = [taken[number] for number in batch]
+        try:
+            _embed(model, texts)
+        except Exception:  # noqa: BLE001 - told to whose text it was, see below
+            _embed_apart(model, texts)
+    for request in requests:
+        if not request.waiting:
+            request.finish()
+
+
+def take_texts(requests: Sequence[Request]) -> list[tuple[Request, int]]:
+    """The longest texts of each request, in turn, until they are enough for a pass; as (request, index) pairs."""
+    taken: list[tuple[Request, int]] = []
+    tokens = 0
+    queue = deque(request for request in requests if request.is_open)
+    while queue and tokens < BATCH_TOKENS:
+        request = queue.popleft()
+        index = request.waiting.pop()
+        taken.append((request, index))
+        tokens += len(request.tokens[index])
+        if request.waiting:
+            queue.append(request)
+    return taken
+
+
+def _embed(model: EmbeddingModel, texts: Sequence[tuple[Request, int]]) -> None:
+    vectors = model.embed([request.tokens[index] for request, index in texts])
+    for (request, index), vector in zip(texts, vectors, strict=True):
+        request.vectors[index] = vector
+
+
+def _embed_apart(model: EmbeddingModel, texts: Sequence[tuple[Request, int]]) -> None:
+    """After a failed pass: each text by itself, so that one caller's failure is no other's."""
+    for text in texts:
+        try:
+            _embed(model, [text])
+        except Exception as error:  # noqa: BLE001 - the caller's, as an executor would do it
+            text[0].fail(error)
