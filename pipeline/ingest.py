@@ -3,7 +3,7 @@
 import asyncio
 import tempfile
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from math import inf
 from time import monotonic
@@ -26,7 +26,6 @@ from pipeline.errors import (
 from pipeline.lease import HeldLease
 from pipeline.logs import get_logger
 from pipeline.runtime import Runtime
-from pipeline.sandbox import extract
 from pipeline.stages.chunk import split_page
 from pipeline.stages.extract.frames import Limits
 from pipeline.types import Lease, OnStage, PageText, Stage, SubjectKind, TextChunk
@@ -40,8 +39,8 @@ FULL_DISK_PAUSE = timedelta(seconds=15)
 STOP_SECONDS = 2.0
 """How long a worker that is stopping tries to give a job back: it must be gone soon."""
 
-EXTRACTED, CHUNKED, EMBEDDED = 0.4, 0.45, 0.95
-"""Progress at the end of each stage."""
+EXTRACTED, EMBEDDED = 0.4, 0.95
+"""Progress when all pages are read, and when all passages are embedded."""
 
 log = get_logger()
 
@@ -53,9 +52,10 @@ class StageReporter:
         self._runtime = runtime
         self._held = held
         self._fault = fault
-        self._reported_at = 0.0
+        self._reported_at = self._progress = 0.0
         self._stage = Stage.CLAIMED
         self._entered_at = monotonic()
+        self._seconds: dict[Stage, float] = {}
 
     async def __call__(self, lease: Lease, stage: Stage, progress: float) -> None:
         """Note that `stage` is reached.
@@ -70,15 +70,18 @@ class StageReporter:
         if inside_transaction or monotonic() < self._reported_at + REPORT_SECONDS:
             return
         self._reported_at = monotonic()
+        self._progress = max(self._progress, progress)  # pages are read and embedded at the same time
         async with self._runtime.database.transaction(lease.subject.owner_id) as session:
-            await queue.report_progress(session, lease, progress)
+            await queue.report_progress(session, lease, self._progress)
 
     def _time(self, lease: Lease, stage: Stage) -> None:
-        if stage == self._stage:
-            return
+        """Add up the time of each stage; stages overlap, and time counts for the one that began last."""
         now = monotonic()
-        metrics.STAGE_SECONDS.labels(lease.subject.kind, self._stage).observe(now - self._entered_at)
+        self._seconds[self._stage] = self._seconds.get(self._stage, 0.0) + now - self._entered_at
         self._stage, self._entered_at = stage, now
+        if stage == Stage.STORED:
+            for done, seconds in self._seconds.items():
+                metrics.STAGE_SECONDS.labels(lease.subject.kind, done).observe(seconds)
 
 
 async def ingest(runtime: Runtime, lease: Lease, on_stage: OnStage) -> None:
@@ -104,14 +107,25 @@ async def ingest(runtime: Runtime, lease: Lease, on_stage: OnStage) -> None:
         await _end_failed(runtime, lease, IngestionError(FailureCode.WORKER_LOST, message))
 
 
-@dataclass(frozen=True)
+@dataclass
 class Content:
-    """What there is to embed and store: passages, and of a document the text of its pages."""
+    """What there is to store: passages with their vectors, and of a document the text of its pages."""
 
-    passages: list[TextChunk]
-    pages: list[PageText]
-    heading: str
-    """Embedded with every passage: the title of a note."""
+    pages: list[PageText] = field(default_factory=list)
+    passages: list[TextChunk] = field(default_factory=list)
+    vectors: list[np.ndarray] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class ReadPage:
+    """A page, and the share of the file (0 to 1) that is read with it."""
+
+    page: PageText
+    share: float
+
+
+PageQueue = asyncio.Queue[ReadPage | None]
+"""Pages on their way from the reader to the model, None behind the last."""
 
 
 async def _ingest(runtime: Runtime, lease: Lease, on_stage: OnStage) -> None:
@@ -122,8 +136,10 @@ async def _ingest(runtime: Runtime, lease: Lease, on_stage: OnStage) -> None:
             content = await _read_document(runtime, lease, on_stage)
         case SubjectKind.NOTE:
             content = await _read_note(runtime, lease, on_stage)
-    vectors = await _embed(runtime, lease, content, on_stage)
-    await _store(runtime, lease, content, vectors, on_stage)
+    if not content.passages:
+        message = "The file contains no text; perhaps it is a scan. Run text recognition (OCR) and upload the result."
+        raise IngestionError(FailureCode.NO_TEXT, message)
+    await _store(runtime, lease, content, on_stage)
     metrics.INGESTIONS.labels(lease.subject.kind, "ready").inc()
     log.info(
         "ingestion.ready",
@@ -138,22 +154,29 @@ async def _read_document(runtime: Runtime, lease: Lease, on_stage: OnStage) -> C
     subject = lease.subject
     async with runtime.database.transaction(subject.owner_id) as session:
         document = await access.get_document(session, subject.owner_id, subject.id)
+    pages = PageQueue()
     with translate_full_disk(), tempfile.TemporaryFile() as file:
         await _fetch_original(runtime, lease, file)
-        pages = await _extract_pages(runtime, lease, file, document.media_type, on_stage)
-    await on_stage(lease, Stage.CHUNKING, EXTRACTED)
-    passages = await asyncio.to_thread(_split, pages)
-    return Content(passages, pages, heading="")
+        # The first passages are embedded while the last pages are still being read.
+        reading = asyncio.create_task(_extract_pages(runtime, lease, file, document.media_type, pages, on_stage))
+        try:
+            content = await _embed(runtime, lease, pages, on_stage)
+            await reading
+        finally:
+            reading.cancel()
+            await asyncio.gather(reading, return_exceptions=True)
+    return content
 
 
 async def _read_note(runtime: Runtime, lease: Lease, on_stage: OnStage) -> Content:
     subject = lease.subject
     async with runtime.database.transaction(subject.owner_id) as session:
         note = await access.get_note(session, subject.owner_id, subject.id)
-    await on_stage(lease, Stage.CHUNKING, EXTRACTED)
-    body = PageText(number=1, start=0, text=note.body)
-    passages = await asyncio.to_thread(_split, [body])
-    return Content(passages, pages=[], heading=f"{note.title}\n\n")
+    pages = PageQueue()
+    pages.put_nowait(ReadPage(PageText(number=1, start=0, text=note.body), share=1.0))
+    pages.put_nowait(None)
+    # The title is embedded with every passage.
+    return await _embed(runtime, lease, pages, on_stage, heading=f"{note.title}\n\n")
 
 
 async def _fetch_original(runtime: Runtime, lease: Lease, file: BinaryIO) -> None:
@@ -169,8 +192,8 @@ async def _fetch_original(runtime: Runtime, lease: Lease, file: BinaryIO) -> Non
 
 
 async def _extract_pages(
-    runtime: Runtime, lease: Lease, file: BinaryIO, media_type: str, on_stage: OnStage
-) -> list[PageText]:
+    runtime: Runtime, lease: Lease, file: BinaryIO, media_type: str, pages: PageQueue, on_stage: OnStage
+) -> None:
     settings = runtime.settings
     limits = Limits(
         seconds=settings.extract_timeout_seconds,
@@ -178,35 +201,55 @@ async def _extract_pages(
         pages=settings.max_pages,
         characters=settings.max_text_characters,
     )
-    await on_stage(lease, Stage.EXTRACTING, 0.0)
-    pages: list[PageText] = []
-    start = 0
-    async with aclosing(extract(file, media_type, limits)) as extracted:
-        async for page in extracted:
-            pages.append(PageText(number=len(pages) + 1, start=start, text=page.text))
-            start += len(page.text)
-            await on_stage(lease, Stage.EXTRACTING, EXTRACTED * len(pages) / page.pages)
-    return pages
+    number = start = 0
+    try:
+        await on_stage(lease, Stage.EXTRACTING, 0.0)
+        async with aclosing(runtime.sandbox.extract(file, media_type, limits)) as extracted:
+            async for page in extracted:
+                number += 1
+                share = number / page.pages
+                pages.put_nowait(ReadPage(PageText(number=number, start=start, text=page.text), share))
+                start += len(page.text)
+                await on_stage(lease, Stage.EXTRACTING, EXTRACTED * share)
+    finally:
+        pages.put_nowait(None)
+
+
+async def _embed(runtime: Runtime, lease: Lease, pages: PageQueue, on_stage: OnStage, *, heading: str = "") -> Content:
+    """Cut pages into passages and embed these, 32 at once; `heading` is embedded with every passage."""
+    content = Content()
+    embedded, share = 0, 0.0
+    is_complete = False
+    while not is_complete:
+        while not is_complete and len(content.passages) < embedded + EMBED_AT_ONCE:
+            arrived, is_complete = await _take(pages)
+            share = arrived[-1].share if arrived else share
+            await on_stage(lease, Stage.CHUNKING, EXTRACTED * share)
+            content.pages += [read.page for read in arrived]
+            content.passages += await asyncio.to_thread(_split, [read.page for read in arrived])
+        while len(content.passages) >= embedded + (1 if is_complete else EMBED_AT_ONCE):
+            done = EXTRACTED + (EMBEDDED - EXTRACTED) * embedded / len(content.passages)
+            await on_stage(lease, Stage.EMBEDDING, done * share)
+            texts = [heading + passage.text for passage in content.passages[embedded : embedded + EMBED_AT_ONCE]]
+            content.vectors.append(await runtime.encoder.encode(texts))
+            embedded += len(texts)
+    return content
+
+
+async def _take(pages: PageQueue) -> tuple[list[ReadPage], bool]:
+    """The pages that are there, after a wait for the first, and whether they are the last."""
+    taken = [await pages.get()]
+    while not pages.empty():
+        taken.append(pages.get_nowait())
+    arrived = [page for page in taken if page is not None]
+    return arrived, len(arrived) < len(taken)
 
 
 def _split(pages: list[PageText]) -> list[TextChunk]:
-    passages = [passage for page in pages for passage in split_page(page)]
-    if not passages:
-        message = "The file contains no text; perhaps it is a scan. Run text recognition (OCR) and upload the result."
-        raise IngestionError(FailureCode.NO_TEXT, message)
-    return passages
+    return [passage for page in pages for passage in split_page(page)]
 
 
-async def _embed(runtime: Runtime, lease: Lease, content: Content, on_stage: OnStage) -> np.ndarray:
-    texts = [content.heading + passage.text for passage in content.passages]
-    vectors: list[np.ndarray] = []
-    for first in range(0, len(texts), EMBED_AT_ONCE):
-        await on_stage(lease, Stage.EMBEDDING, CHUNKED + (EMBEDDED - CHUNKED) * first / len(texts))
-        vectors.append(await runtime.encoder.encode(texts[first : first + EMBED_AT_ONCE]))
-    return np.concatenate(vectors)
-
-
-async def _store(runtime: Runtime, lease: Lease, content: Content, vectors: np.ndarray, on_stage: OnStage) -> None:
+async def _store(runtime: Runtime, lease: Lease, content: Content, on_stage: OnStage) -> None:
     subject = lease.subject
     await on_stage(lease, Stage.STORING, EMBEDDED)
     found = {"chunks": len(content.passages)}
@@ -216,7 +259,9 @@ async def _store(runtime: Runtime, lease: Lease, content: Content, vectors: np.n
             await contents.replace_text(session, subject.owner_id, subject.id, content.pages)
             found["pages"] = len(content.pages)
             found["pages_with_text"] = sum(bool(page.text.strip()) for page in content.pages)
-        await chunks.replace(session, subject, content.passages, vectors, runtime.encoder.model_name)
+        await chunks.replace(
+            session, subject, content.passages, np.concatenate(content.vectors), runtime.encoder.model_name
+        )
         await queue.mark_ready(session, lease, **found)
         await on_stage(lease, Stage.FINISHING, EMBEDDED)
     await on_stage(lease, Stage.STORED, 1.0)

@@ -10,6 +10,7 @@ from pipeline.db.queue import CHANGES_CHANNEL
 from pipeline.db.session import Database
 from pipeline.doorbell import Doorbell
 from pipeline.encoder import Encoder
+from pipeline.sandbox import Sandbox
 from pipeline.settings import Settings
 
 WORKER_DATABASE_TIMEOUT_SECONDS = 30.0
@@ -25,6 +26,7 @@ class Runtime:
     redis_breaker: Breaker
     doorbell: Doorbell
     encoder: Encoder
+    sandbox: Sandbox
     changes: ChangeFeed
 
 
@@ -42,6 +44,7 @@ async def open_runtime(settings: Settings, *, database_timeout_seconds: float) -
         redis_breaker=redis_breaker,
         doorbell=Doorbell(settings.redis_dsn, redis_breaker),
         encoder=Encoder(settings.embedding_model),
+        sandbox=Sandbox(),
         changes=ChangeFeed(url, CHANGES_CHANNEL, timeout_seconds=database_timeout_seconds),
     )
     runtime.encoder.start()
@@ -50,5 +53,6 @@ async def open_runtime(settings: Settings, *, database_timeout_seconds: float) -
     finally:
         await runtime.changes.close()
         await runtime.encoder.close()
+        await runtime.sandbox.close()
         await runtime.doorbell.close()
         await runtime.database.close()

@@ -50,6 +50,7 @@ class Consumer:
 
     async def run(self) -> None:
         """Claim and do jobs until `stop`."""
+        await self._runtime.sandbox.start()
         await self._wait_for_model()
         while not self._is_stopping:
             self._changed.clear()

@@ -1,68 +1,139 @@
 """What the parent of an extraction believes of its child, and what the child may do."""
 
+import asyncio
 import os
+import signal
 import subprocess
 import sys
 import tempfile
+import textwrap
+from collections.abc import AsyncIterator
 from contextlib import aclosing
 from pathlib import Path
 
+import psutil
 import pytest
 
+from pipeline import samples
 from pipeline.errors import IngestionError
-from pipeline.sandbox import run_reader
+from pipeline.sandbox import Sandbox
 from pipeline.stages.extract.frames import Limits
 
 pytestmark = pytest.mark.anyio
 
-LIMITS = Limits(seconds=5, memory_bytes=512 * 1024 * 1024, pages=10, characters=1000)
+LIMITS = Limits(seconds=5, memory_bytes=512 * 1024 * 1024, pages=10, characters=10_000)
+PDF = (samples.FOLDER / "alder-lock-handbook.pdf").read_bytes()
 
 
-async def read(program: str) -> list[str]:
+async def read(sandbox: Sandbox, data: bytes = b"text", media_type: str = "text/plain") -> list[str]:
     with tempfile.TemporaryFile() as file:
-        async with aclosing(run_reader(("-c", program), file, LIMITS)) as extracted:
+        file.write(data)
+        async with aclosing(sandbox.extract(file, media_type, LIMITS)) as extracted:
             return [page.text async for page in extracted]
+
+
+def make_server(child: str) -> tuple[str, str]:
+    """A fork server as the real one, whose children do something else: what a file might make them do."""
+    program = """
+        import os, signal, sys
+        from pipeline.stages.extract import __main__ as server
+        from pipeline.stages.extract.frames import Done, Page, encode
+
+        def say(*frames):
+            os.write(1, b"".join(map(encode, frames)))
+
+        def run(order):
+        {child}
+
+        server.run = run
+        server.main()
+        """
+    return "-c", textwrap.dedent(program).replace("{child}", textwrap.indent(textwrap.dedent(child), "    "))
+
+
+@pytest.fixture
+async def sandbox() -> AsyncIterator[Sandbox]:
+    sandbox = Sandbox()
+    yield sandbox
+    await sandbox.close()
+
+
+async def read_with(child: str, media_type: str = "text/plain") -> list[str]:
+    sandbox = Sandbox(make_server(child))
+    try:
+        return await read(sandbox, media_type=media_type)
+    finally:
+        await sandbox.close()
+
+
+def find_server() -> psutil.Process:
+    [server] = [child for child in psutil.Process().children() if "pipeline.stages.extract" in child.cmdline()]
+    return server
 
 
 @pytest.mark.parametrize("text", ["", "x" * 500], ids=["endless pages", "endless text"])
 async def test_child_that_never_ends_is_cut(text: str) -> None:
-    program = f"""
-import sys
-from pipeline.stages.extract.frames import Page, encode
-while True:
-    sys.stdout.buffer.write(encode(Page(text={text!r}, pages=1)))
-"""
     with pytest.raises(IngestionError) as error:
-        await read(program)
+        await read_with(f"while True: say(Page(text={text!r}, pages=1))")
     assert error.value.code == "too_large"
 
 
 @pytest.mark.parametrize("said", [b"rubbish of some length", b"\xff" * 100, b"\0\0\0\5rubbi", b""])
 async def test_child_that_talks_rubbish_is_a_broken_file(said: bytes) -> None:
     with pytest.raises(IngestionError) as error:
-        await read(f"import sys; sys.stdout.buffer.write({said!r})")
+        await read_with(f"os.write(1, {said!r})")
     assert error.value.code == "malformed"
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGSEGV, "malformed"), (signal.SIGKILL, "out_of_memory"), (signal.SIGXCPU, "timeout")]
+)
+async def test_child_that_is_killed_says_why(number: signal.Signals, code: str) -> None:
+    with pytest.raises(IngestionError) as error:
+        await read_with(f"os.kill(os.getpid(), {number})")
+    assert error.value.code == code
+
+
+async def test_child_that_hangs_is_killed_at_its_deadline() -> None:
+    with pytest.raises(IngestionError) as error:
+        await read_with("os.kill(os.getpid(), signal.SIGSTOP)")
+    assert error.value.code == "timeout"
 
 
 async def test_child_gets_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("JWT_SECRET", "a secret")
-    program = """
-import os, sys
-from pipeline.stages.extract.frames import Done, Page, encode
-sys.stdout.buffer.write(encode(Page(text=" ".join(os.environ), pages=1)) + encode(Done()))
-"""
-    [names] = await read(program)
+    [names] = await read_with('say(Page(text=" ".join(os.environ), pages=1), Done())')
     assert set(names.split()) <= {"LANG", "LC_CTYPE", "PATH", "PYTHONDONTWRITEBYTECODE"}
+
+
+async def test_child_has_its_file_and_its_output_and_nothing_else() -> None:
+    [files] = await read_with('say(Page(text=" ".join(sorted(os.listdir("/proc/self/fd"))), pages=1), Done())')
+    assert files == "0 1 2 3"  # the last is the listing itself
+
+
+async def test_what_a_child_starts_goes_with_it() -> None:
+    child = """
+        started = os.fork()
+        if not started:
+            while True: signal.pause()
+        say(Page(text=str(started), pages=1), Done())
+        """
+    [started] = await read_with(child)
+    for _ in range(100):
+        if not psutil.pid_exists(int(started)):
+            return
+        await asyncio.sleep(0.05)
+    raise AssertionError("the grandchild lives")
 
 
 def test_child_starts_no_process() -> None:
     program = """
 import os, sys
-from pipeline.stages.extract.__main__ import _apply
+from pipeline.stages.extract.child import limit_process
 from pipeline.stages.extract.frames import Limits
 if os.geteuid() == 0:
     os.setgid(65534), os.setuid(65534)
-_apply(Limits(seconds=5, memory_bytes=2**30, pages=1, characters=1))
+limit_process(Limits(seconds=5, memory_bytes=2**30, pages=1, characters=1))
 try:
     os.fork()
 except BlockingIOError:
@@ -72,3 +143,65 @@ except BlockingIOError:
         [sys.executable, "-c", program], check=False, env={**os.environ, "PYTHONPATH": str(Path.cwd())}
     )
     assert done.returncode == 42
+
+
+async def test_next_reader_goes_on_where_one_broke_down() -> None:
+    child = """
+        if order.attempt == 0:
+            say(Page(text="one", pages=2))
+            os.kill(os.getpid(), signal.SIGSEGV)
+        say(*[Page(text="two", pages=2)][: 2 - order.pages_read], Done())
+        """
+    assert await read_with(child, "application/pdf") == ["one", "two"]
+
+
+async def test_every_reader_has_its_turn() -> None:
+    child = """
+        if order.attempt < 2:
+            os.kill(os.getpid(), signal.SIGKILL)
+        say(Page(text="three", pages=1), Done())
+        """
+    assert await read_with(child, "application/pdf") == ["three"]
+
+
+async def test_many_files_at_once(sandbox: Sandbox) -> None:
+    texts = [f"file {number}" for number in range(20)]
+    assert await asyncio.gather(*(read(sandbox, text.encode()) for text in texts)) == [[text] for text in texts]
+
+
+async def test_children_are_forked_not_started(sandbox: Sandbox) -> None:
+    await read(sandbox)
+    server = find_server()
+    await read(sandbox, PDF, "application/pdf")
+    assert find_server() == server
+    assert server.children() == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+async def test_lost_fork_server_is_replaced(sandbox: Sandbox, number: signal.Signals) -> None:
+    await read(sandbox)
+    server = find_server()
+    server.send_signal(number)
+    if number == signal.SIGSTOP:
+        # Nothing comes until the deadline, nor can the child be killed: then the server goes.
+        with pytest.raises(IngestionError) as error:
+            await read(sandbox)
+        assert error.value.code == "timeout"
+    else:
+        server.wait(5)
+        await asyncio.sleep(0.1)
+    assert not server.is_running()
+    assert await read(sandbox) == ["text"]
+
+
+async def test_children_die_with_their_server_and_may_be_tried_again() -> None:
+    sandbox = Sandbox(make_server("say(Page(text=str(os.getpid()), pages=2)); signal.pause()"))
+    with tempfile.TemporaryFile() as file:
+        async with aclosing(sandbox.extract(file, "text/plain", LIMITS)) as extracted:
+            child = psutil.Process(int((await anext(extracted)).text))
+            child.parent().kill()  # type: ignore[union-attr]
+            with pytest.raises(IngestionError) as error:
+                await anext(extracted)
+    assert error.value.code == "worker_lost"
+    child.wait(5)
+    await sandbox.close()

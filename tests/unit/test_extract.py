@@ -10,7 +10,7 @@ from pipeline.stages.extract.text import decode
 
 
 def read(media_type: str, data: bytes) -> list[str]:
-    return list(get_format(media_type).read(io.BytesIO(data)).texts)
+    return list(get_format(media_type).readers[0](io.BytesIO(data)).texts)
 
 
 def test_formats_are_found() -> None:

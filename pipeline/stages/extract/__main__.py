@@ -1,81 +1,117 @@
-"""The child process that reads one file: limits first, then the format, then pages as frames on standard output.
+"""The fork server of the extractions: a small process that has the readers loaded, and forks a child for each file.
 
-Started by `pipeline.sandbox` with the file as standard input. Whatever happens in here is one document's fate.
+Started by `pipeline.sandbox` with a socket as standard input, over which orders come and reports go. It has no
+thread, no secret and no model. It ends with its worker, and its children end with it.
 """
 
-import ctypes
-import gc
-import resource
+import os
+import selectors
 import signal
-import sys
-from collections.abc import Iterator
+import socket
+from contextlib import suppress
+from typing import NoReturn
 
-import msgspec
+from pipeline.stages.extract import find_formats
+from pipeline.stages.extract.child import die_with_parent, run
+from pipeline.stages.extract.frames import LENGTH_BYTES, Ended, Kill, Start, decode_order, encode
 
-from pipeline.errors import FailureCode, IngestionError
-from pipeline.stages.extract import get_format
-from pipeline.stages.extract.format import clean
-from pipeline.stages.extract.frames import Done, Failed, Frame, Limits, Page, encode
 
-PR_SET_PDEATHSIG = 1
-OPEN_FILES = 32
-PAGE_SEPARATOR = "\f"
+class ForkServer:
+    """Forks, kills and buries the children of one worker."""
+
+    def __init__(self, orders: socket.socket) -> None:
+        self._orders = orders
+        self._children: dict[int, int] = {}
+        """Process id to number."""
+
+    def serve(self) -> None:
+        """Follow orders until the worker closes the socket."""
+        woken, waker = socket.socketpair()
+        waker.setblocking(False)
+        signal.set_wakeup_fd(waker.fileno())
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._orders, selectors.EVENT_READ)
+            selector.register(woken, selectors.EVENT_READ)
+            while True:
+                ready = [key.fileobj for key, _ in selector.select()]
+                if woken in ready:
+                    woken.recv(4096)
+                    self._bury()
+                if self._orders in ready and not self._follow():
+                    return
+
+    def _follow(self) -> bool:
+        header, files, _, _ = socket.recv_fds(self._orders, LENGTH_BYTES, 2)
+        if not header:
+            return False
+        body = self._orders.recv(int.from_bytes(header), socket.MSG_WAITALL)
+        match decode_order(body):
+            case Start() as order:
+                self._start(order, *files)
+            case Kill(number=number):
+                self._kill(number)
+        return True
+
+    def _start(self, order: Start, file: int, output: int) -> None:
+        server_id = os.getpid()
+        process_id = os.fork()
+        if process_id == 0:
+            _become_child(order, file, output, server_id)
+        os.close(file)
+        os.close(output)
+        self._children[process_id] = order.number
+
+    def _kill(self, number: int) -> None:
+        for process_id, child in self._children.items():
+            if child == number:
+                os.kill(process_id, signal.SIGKILL)  # it may not have its group yet, or have left it
+                _kill_group(process_id)
+
+    def _bury(self) -> None:
+        for process_id in list(self._children):
+            if os.waitid(os.P_PID, process_id, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+                continue
+            # Whatever it has started goes with it, as long as its id is not given to another.
+            _kill_group(process_id)
+            _, status = os.waitpid(process_id, 0)
+            number = self._children.pop(process_id)
+            self._orders.sendall(encode(Ended(number, os.waitstatus_to_exitcode(status))))
+
+
+def _kill_group(process_id: int) -> None:
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(process_id, signal.SIGKILL)
+
+
+def _become_child(order: Start, file: int, output: int, server_id: int) -> NoReturn:
+    """Be the child from here on."""
+    code = 1
+    try:
+        die_with_parent()
+        if os.getppid() != server_id:  # it went before we could say so
+            os._exit(code)
+        # A group of its own, so that it goes with whatever it may have started. Not a session: on Linux each
+        # session has the same right to the processor, however nice its processes are.
+        os.setpgid(0, 0)
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        os.dup2(file, 0)
+        os.dup2(output, 1)
+        os.closerange(3, 256)
+        run(order)
+        code = 0
+    finally:
+        # No clean-up that belongs to the server, and no traceback of a file that ran into its limits.
+        os._exit(code)
 
 
 def main() -> None:
-    """Read standard input as `argv[1]` (media type) within `argv[2]` (limits as JSON)."""
-    limits = msgspec.json.decode(sys.argv[2], type=Limits)
-    _apply(limits)
-    gc.freeze()  # what is imported stays: not looking through it again saves a third of the time
-    for frame in _read(sys.argv[1], limits):
-        sys.stdout.buffer.write(encode(frame))
-        sys.stdout.buffer.flush()
-
-
-def _apply(limits: Limits) -> None:
-    """Die with the parent, and keep to memory, processor time, no files and no processes."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    seconds = int(limits.seconds) + 1
-    resource.setrlimit(resource.RLIMIT_AS, (limits.memory_bytes, limits.memory_bytes))
-    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_NOFILE, (OPEN_FILES, OPEN_FILES))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    # The kernel holds everybody but root to it; the image runs as an ordinary user.
-    resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))
-
-
-def _read(media_type: str, limits: Limits) -> Iterator[Frame]:
-    try:
-        with open(0, "rb", closefd=False) as file:
-            extraction = get_format(media_type).read(file)
-            if extraction.pages > limits.pages:
-                message = f"The document has {extraction.pages} pages; at most {limits.pages} are read. Split it."
-                raise IngestionError(FailureCode.TOO_MANY_PAGES, message)
-            characters = 0
-            for number, raw in enumerate(extraction.texts, start=1):
-                text = clean(raw) + (PAGE_SEPARATOR if number < extraction.pages else "")
-                characters += len(text)
-                if characters > limits.characters:
-                    message = f"The document has over {limits.characters} characters of text. Split it."
-                    raise IngestionError(FailureCode.TOO_LARGE, message)
-                yield Page(text=text, pages=extraction.pages)
-            yield Done()
-    except IngestionError as error:
-        yield Failed(code=error.failure, message=error.message, cause="")
-    except MemoryError:
-        yield Failed(
-            code=FailureCode.OUT_OF_MEMORY,
-            message="Reading the file needs more memory than is allowed. Split it or save it anew.",
-            cause="MemoryError",
-        )
-    except Exception as error:  # noqa: BLE001 - the boundary of one extraction: readers raise anything at all
-        yield Failed(
-            code=FailureCode.MALFORMED,
-            message="The file is damaged and cannot be read. Open it, save it anew and upload that.",
-            cause=f"{type(error).__name__}: {error}"[:500],
-        )
+    """Load the readers, then serve."""
+    die_with_parent()
+    orders = socket.socket(fileno=os.dup(0))
+    find_formats()
+    ForkServer(orders).serve()
 
 
 if __name__ == "__main__":

@@ -21,10 +21,10 @@ class Format:
     """Canonical; stored with the document."""
     extensions: tuple[str, ...]
     """Lower case, with the dot."""
-    read: Callable[[BinaryIO], Extraction]
-    """Opens a seekable file.
+    readers: tuple[Callable[[BinaryIO], Extraction], ...]
+    """The reader of a seekable file, and those to be tried after it where it breaks down.
 
-    Raises IngestionError for what can be told apart, and anything at all for broken input."""
+    They raise IngestionError for what can be told apart, and anything at all for broken input."""
     aliases: tuple[str, ...] = field(default=())
     """Other media types that clients declare for it."""
     signature: Callable[[bytes], bool] | None = None

@@ -1,4 +1,4 @@
-"""What the extraction child and its parent say to each other: msgpack, with its length before it."""
+"""What worker, fork server and extraction child say to each other: msgpack, with its length before it."""
 
 import msgspec
 
@@ -14,6 +14,31 @@ class Limits(msgspec.Struct, frozen=True):
     memory_bytes: int
     pages: int
     characters: int
+
+
+class Start(msgspec.Struct, tag=True, frozen=True):
+    """Order to the fork server: fork child `number`; two file descriptors come with it, its file and its output."""
+
+    number: int
+    media_type: str
+    limits: Limits
+    attempt: int
+    """Which of the format's readers to use."""
+    pages_read: int
+    """So many pages are there from an attempt before, and need not be sent again."""
+
+
+class Kill(msgspec.Struct, tag=True, frozen=True):
+    """Order to the fork server: kill child `number`, if it is still there."""
+
+    number: int
+
+
+class Ended(msgspec.Struct, tag=True, frozen=True):
+    """Report of the fork server: child `number` is gone; the exit code is negative where a signal ended it."""
+
+    number: int
+    exit_code: int
 
 
 class Page(msgspec.Struct, tag=True):
@@ -35,20 +60,33 @@ class Failed(msgspec.Struct, tag=True):
     cause: str
 
 
+Order = Start | Kill
 Frame = Page | Done | Failed
 
-_decoder: msgspec.msgpack.Decoder[Frame] = msgspec.msgpack.Decoder(Frame)
+_frames: msgspec.msgpack.Decoder[Frame] = msgspec.msgpack.Decoder(Frame)
+_orders: msgspec.msgpack.Decoder[Order] = msgspec.msgpack.Decoder(Order)
+_reports: msgspec.msgpack.Decoder[Ended] = msgspec.msgpack.Decoder(Ended)
 
 
-def encode(frame: Frame) -> bytes:
-    """Return the frame as bytes, its length before it."""
-    body = msgspec.msgpack.encode(frame)
+def encode(message: Order | Ended | Frame) -> bytes:
+    """Return the message as bytes, its length before it."""
+    body = msgspec.msgpack.encode(message)
     return len(body).to_bytes(LENGTH_BYTES) + body
 
 
-def decode(body: bytes) -> Frame:
+def decode_frame(body: bytes) -> Frame:
     """Return the frame of these bytes, without the length.
 
     Raises msgspec.MsgspecError where they are none.
     """
-    return _decoder.decode(body)
+    return _frames.decode(body)
+
+
+def decode_order(body: bytes) -> Order:
+    """Return the order of these bytes, without the length."""
+    return _orders.decode(body)
+
+
+def decode_report(body: bytes) -> Ended:
+    """Return the report of these bytes, without the length."""
+    return _reports.decode(body)

@@ -67,5 +67,5 @@ FORMAT = Format(
     extensions=(".html", ".htm", ".xhtml"),
     aliases=("application/xhtml+xml",),
     signature=looks_like_html,
-    read=read,
+    readers=(read,),
 )

@@ -7,5 +7,5 @@ FORMAT = Format(
     media_type="text/markdown",
     extensions=(".md", ".markdown"),
     aliases=("text/x-markdown", "text/plain"),
-    read=read,
+    readers=(read,),
 )

@@ -1,15 +1,21 @@
-"""PDF, read by pypdf."""
+"""PDF: judged by pypdf, its text read by PDFium, and each the second reader where the other breaks down."""
 
+import logging
 from collections.abc import Iterator
 from typing import BinaryIO
 
+import pypdfium2
+import pypdfium2.raw
 from pypdf import PasswordType, PdfReader
+from pypdfium2 import PdfDocument, PdfiumError
 
 from pipeline.errors import FailureCode, IngestionError
 from pipeline.stages.extract.format import Extraction, Format
 
 HEADER_WINDOW = 1024
 """Readers accept rubbish before the header, within the first kilobyte."""
+HYPHEN_AT_LINE_END = "\x02"
+"""So PDFium writes a hyphen, when it joins the line with the next."""
 
 
 def has_header(head: bytes) -> bool:
@@ -18,18 +24,93 @@ def has_header(head: bytes) -> bool:
 
 
 def read(file: BinaryIO) -> Extraction:
-    """Open a PDF; encrypted ones only where the empty password opens them."""
+    """Open a PDF with both readers; encrypted ones only where the empty password opens them.
+
+    pypdf says what the file is and how many pages it has. PDFium reads their text, 15 times faster; where it finds
+    none, or takes the lines of a page for columns, pypdf reads the page as well.
+    """
+    try:
+        judge = _open_judge(file)
+        pages = len(judge.pages)
+    except IngestionError:
+        raise
+    except Exception:  # noqa: BLE001 - it raises anything at all on broken files, and need not have the last word
+        return read_by_pdfium(file)
+    try:
+        document = PdfDocument(file)
+    except PdfiumError:
+        return _extract_by_pypdf(judge)
+    return Extraction(pages=pages, texts=_read_by_both(judge, document))
+
+
+def read_by_pypdf(file: BinaryIO) -> Extraction:
+    """Open a PDF with pypdf alone."""
+    return _extract_by_pypdf(_open_judge(file))
+
+
+def read_by_pdfium(file: BinaryIO) -> Extraction:
+    """Open a PDF with PDFium alone."""
+    try:
+        document = PdfDocument(file)
+    except PdfiumError as error:
+        if error.err_code == pypdfium2.raw.FPDF_ERR_PASSWORD:
+            raise _encrypted() from error
+        raise
+    texts = (_read_by_pdfium(document, index)[0] for index in range(len(document)))
+    return Extraction(pages=len(document), texts=texts)
+
+
+def _open_judge(file: BinaryIO) -> PdfReader:
     reader = PdfReader(file, strict=False)
     if reader.is_encrypted and reader.decrypt("") == PasswordType.NOT_DECRYPTED:
-        raise IngestionError(
-            FailureCode.ENCRYPTED, "The PDF is protected by a password. Upload it without the password."
-        )
-    return Extraction(pages=len(reader.pages), texts=_read_pages(reader))
+        raise _encrypted()
+    return reader
 
 
-def _read_pages(reader: PdfReader) -> Iterator[str]:
-    for page in reader.pages:
-        yield page.extract_text()
+def _encrypted() -> IngestionError:
+    message = "The PDF is protected by a password. Upload it without the password."
+    return IngestionError(FailureCode.ENCRYPTED, message)
+
+
+def _extract_by_pypdf(reader: PdfReader) -> Extraction:
+    return Extraction(pages=len(reader.pages), texts=(page.extract_text() for page in reader.pages))
+
+
+def _read_by_both(reader: PdfReader, document: PdfDocument) -> Iterator[str]:
+    for index in range(len(reader.pages)):
+        try:
+            text, is_sure = _read_by_pdfium(document, index)
+        except PdfiumError:
+            yield reader.pages[index].extract_text()
+            continue
+        yield text if is_sure else _read_by_pypdf(reader, index) or text
+
+
+def _read_by_pypdf(reader: PdfReader, index: int) -> str:
+    try:
+        return reader.pages[index].extract_text()
+    except Exception:  # noqa: BLE001 - as above; PDFium has read the page
+        logging.getLogger(__name__).debug("page %d: pypdf cannot read it", index + 1)
+        return ""
+
+
+def _read_by_pdfium(document: PdfDocument, index: int) -> tuple[str, bool]:
+    """Text of a page, and whether that is likely to be right.
+
+    Raises PdfiumError where the page cannot be loaded.
+    """
+    page = document[index]
+    try:
+        content = page.get_textpage()
+        try:
+            text, by_line = content.get_text_bounded(), content.get_text_range()
+        finally:
+            content.close()
+    finally:
+        page.close()
+    # Where it takes lines for columns there is a line end after each letter, and in `text` no space between words.
+    is_sure = bool(text.strip()) and len(by_line) - len(text) <= len(text) // 50
+    return text.replace("\r\n", "\n").replace(HYPHEN_AT_LINE_END, "-\n"), is_sure
 
 
 FORMAT = Format(
@@ -37,5 +118,5 @@ FORMAT = Format(
     extensions=(".pdf",),
     aliases=("application/x-pdf",),
     signature=has_header,
-    read=read,
+    readers=(read, read_by_pypdf, read_by_pdfium),
 )

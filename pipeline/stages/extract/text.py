@@ -42,4 +42,4 @@ def read(file: BinaryIO) -> Extraction:
     return Extraction(pages=1, texts=iter([text]))
 
 
-FORMAT = Format(media_type="text/plain", extensions=(".txt", ".text", ".log"), read=read)
+FORMAT = Format(media_type="text/plain", extensions=(".txt", ".text", ".log"), readers=(read,))
