@@ -223,7 +223,9 @@ async def _embed(runtime: Runtime, lease: Lease, pages: PageQueue, on_stage: OnS
     while not is_complete:
         while not is_complete and len(content.passages) < embedded + EMBED_AT_ONCE:
             arrived, is_complete = await _take(pages)
-            share = arrived[-1].share if arrived else share
+            if not arrived:
+                break
+            share = arrived[-1].share
             await on_stage(lease, Stage.CHUNKING, EXTRACTED * share)
             content.pages += [read.page for read in arrived]
             content.passages += await asyncio.to_thread(_split, [read.page for read in arrived])

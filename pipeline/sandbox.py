@@ -38,9 +38,6 @@ END_SECONDS = 0.5
 KILL_SECONDS = 5.0
 """So long the fork server may take to kill a child; after that it is killed itself, and all its children with it."""
 
-BREAKDOWNS = (FailureCode.MALFORMED, FailureCode.OUT_OF_MEMORY)
-"""Failures of a reader, after which another may have more luck."""
-
 log = get_logger()
 
 
@@ -63,7 +60,8 @@ class Sandbox:
     async def extract(self, file: BinaryIO, media_type: str, limits: Limits) -> AsyncGenerator[Page]:
         """Yield the pages of a file as a child process reads them.
 
-        Where a reader of the format breaks down, the next one goes on behind the pages that are there.
+        Where a reader of the format breaks down, the next one goes on behind the pages that are there; a file that
+        is stopped at a limit has had its chance.
         Raises IngestionError where the file cannot be read, or not within the limits. The child is gone at the end,
         whatever the end is; close the iterator (`contextlib.aclosing`) when leaving early.
         """
@@ -81,7 +79,7 @@ class Sandbox:
                             raise IngestionError(FailureCode.TOO_LARGE, message)
                         yield page
             except IngestionError as error:
-                if error.failure not in BREAKDOWNS or attempt + 1 == attempts:
+                if error.failure != FailureCode.MALFORMED or attempt + 1 == attempts:
                     raise
             else:
                 return

@@ -1,72 +1,136 @@
-"""`make bench`: how fast documents are ingested and questions answered, on a stack of its own. Asserts nothing.
+"""`make bench`: how fast documents are ingested and questions answered, beside what people write themselves.
 
-python -m tests.benchmarks [FOLDER]    FOLDER holds the files to ingest; by default the samples of the project
+Everything runs on servers of its own, side by side, and is printed as a table; JSON and a plot go to `--output`.
+Nothing is asserted: these are figures of one machine at one time, and only their ratios travel.
 """
 
 import argparse
-import statistics
 import tempfile
-import time
+from contextlib import ExitStack
 from pathlib import Path
 
-import httpx
-import psutil
-
 from pipeline import samples
+from pipeline.local.servers import run_postgres
+from pipeline.stages.embed import PACKAGED_MODEL, EmbeddingModel
+from tests.benchmarks.baseline import run_baseline
+from tests.benchmarks.measure import Service
+from tests.benchmarks.report import Report
+from tests.benchmarks.service import (
+    Client,
+    baseline_ingest,
+    ingest_folder,
+    ingest_small,
+    ingest_small_beside_large,
+    measure_floor,
+    search,
+)
+from tests.benchmarks.stages import measure_stages
+from tests.databases import run_sql
 from tests.e2e.conftest import Up
 
-QUESTIONS = 50
-SUFFIXES = {".pdf", ".txt", ".md", ".html"}
-MIB = 1024 * 1024
+SHARED = Path("../shared/data/finance/documents")
+QUESTIONS = 600
+SUBJECTS = ("revenue", "operating income", "number of employees", "dividend", "risk of litigation", "long-term debt")
 
 
-def measure_cpu(up: Up) -> float:
-    """Processor seconds of the service so far, PostgreSQL excepted."""
-    total = 0.0
-    for process in [psutil.Process(up.process.pid), *psutil.Process(up.process.pid).children(recursive=True)]:
-        times = process.cpu_times()
-        total += times.user + times.system + times.children_user + times.children_system
-    return total
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
+    default = SHARED if SHARED.is_dir() else samples.FOLDER
+    parser.add_argument("folder", nargs="?", type=Path, default=default, help="PDF files to ingest")
+    parser.add_argument("--rounds", type=int, default=3, help="measure everything so often")
+    parser.add_argument("--baseline", type=Path, help="Python of the venv of the baseline; without it there is none")
+    parser.add_argument("--baseline-pages", type=int, default=400, help="about so many pages go into the baseline")
+    parser.add_argument("--output", type=Path, default=Path(".bench"), help="folder for report.json and report.png")
+    return parser.parse_args()
 
 
-def ingest(up: Up, headers: dict[str, str], files: list[Path]) -> None:
-    started, cpu = time.perf_counter(), measure_cpu(up)
-    documents = [up.upload(headers, file.name, file.read_bytes()).raise_for_status().json() for file in files]
-    finished = [up.wait(headers, document["id"]) for document in documents]
-    seconds, cpu = time.perf_counter() - started, measure_cpu(up) - cpu
-    ready = [document for document in finished if document["status"] == "ready"]
-    pages = sum(document["pages"] for document in ready)
-    chunks = sum(document["chunks"] for document in ready)
-    print(f"ingestion   {len(ready)}/{len(files)} ready, {pages} pages, {chunks} chunks in {seconds:.1f} s")
-    print(f"            {pages / seconds:.1f} pages/s, {chunks / seconds:.1f} chunks/s, {cpu / pages:.3f} CPU s/page")
+def make_questions(number: int) -> list[str]:
+    return [
+        f"What was the {SUBJECTS[index % len(SUBJECTS)]} of segment {number}-{index} in {1990 + index % 33}?"
+        for index in range(QUESTIONS)
+    ]
 
 
-def ask(up: Up, headers: dict[str, str]) -> None:
-    seconds = []
-    with httpx.Client(base_url=up.url, headers=headers) as client:
-        for number in range(QUESTIONS):
-            started = time.perf_counter()
-            client.post("/v1/search", json={"query": f"What is said about point {number}?"}).raise_for_status()
-            seconds.append(time.perf_counter() - started)
-    print(f"search      1 client, {QUESTIONS} questions: p50 {1000 * statistics.median(seconds):.1f} ms")
+def choose_some(files: list[Path], pages: int, pages_of: dict[Path, int]) -> list[Path]:
+    """Files of middling size with about so many pages together."""
+    chosen: list[Path] = []
+    middle = len(files) // 2
+    for file in sorted(files, key=lambda file: abs(sorted(pages_of.values())[middle] - pages_of[file])):
+        if sum(pages_of[one] for one in chosen) < pages:
+            chosen.append(file)
+    return chosen
+
+
+def count_pages(file: Path) -> int:
+    from pypdf import PdfReader
+
+    return len(PdfReader(file).pages)
+
+
+def run_round(report: Report, number: int, options: argparse.Namespace, files: list[Path], server_url: str) -> None:
+    """One round: every part once, the service and the baseline one after the other on the same PostgreSQL."""
+    pages_of = {file: count_pages(file) for file in files}
+    some = choose_some(files, options.baseline_pages, pages_of)
+    questions = make_questions(number)
+    with ExitStack() as resources:
+        folder = Path(resources.enter_context(tempfile.TemporaryDirectory(prefix="sluice-bench-")))
+        database_url = make_database(server_url, f"sluice_{number}")
+        unlimited = {"RATE_LIMIT_UPLOAD": "", "RATE_LIMIT_QUERY": "", "JWT_TTL_MINUTES": "600", "LEASE_SECONDS": "15"}
+        up = Up(folder, DATABASE_URL=database_url, **unlimited)
+        resources.callback(up.stop)
+        service = Service(up.url, up.process.pid)
+        client = Client(service, "warm")
+        ingest_small(report, client, 3, "warm_up")
+        ingest_small(report, client, 30, "note_ready_after")
+        ingest_small_beside_large(report, client, max(files, key=lambda file: pages_of[file]))
+        ingest_folder(report, service, Client(service, "some"), some, "some")
+        client = Client(service, "all")
+        ingest_folder(report, service, client, files, "ingest")
+        measure_stages(report, some, database_url)
+        headers = {"Authorization": client.http.headers["Authorization"]}
+        measure_floor(report, EmbeddingModel(PACKAGED_MODEL), database_url, client.user_id, questions[:100])
+        search(report, service, "/v1/search", headers, questions, "search")
+        up.stop()
+        if options.baseline:
+            baseline_url = make_database(server_url, f"baseline_{number}").replace("://", "+psycopg://", 1)
+            baseline = resources.enter_context(run_baseline(options.baseline, baseline_url))
+            baseline_ingest(report, baseline, some)
+            search(report, baseline, "/search", {}, questions, "baseline_search")
+
+
+def make_database(server_url: str, name: str) -> str:
+    run_sql(server_url, f"CREATE DATABASE {name}")
+    return server_url.replace("/postgres?", f"/{name}?")
+
+
+def compare(report: Report) -> None:
+    """Note the ratios that the README promises."""
+    for name, above, below in (
+        ("ingestion_over_baseline", "some_pages_a_second", "baseline_pages_a_second"),
+        ("encoding_over_default", "encode_chunks_a_cpu_second", "encode_default_chunks_a_cpu_second"),
+        ("encoding_float32_over_default", "encode_float32_chunks_a_cpu_second", "encode_default_chunks_a_cpu_second"),
+        ("encoding_share_of_matrix_limit", "encode_chunks_a_cpu_second", "matrix_limit_chunks_a_cpu_second"),
+        ("search_1_over_floor", "search_1_p50_ms", "floor_ms"),
+        ("search_32_over_baseline", "search_32_requests_a_second", "baseline_search_32_requests_a_second"),
+    ):
+        report.compute_ratio(name, above, below)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks")
-    parser.add_argument("folder", nargs="?", type=Path, default=samples.FOLDER)
-    files = sorted(file for file in parser.parse_args().folder.iterdir() if file.suffix in SUFFIXES)
-    with tempfile.TemporaryDirectory(prefix="sluice-bench-") as folder:
-        unlimited = {"RATE_LIMIT_UPLOAD": "", "RATE_LIMIT_QUERY": ""}
-        up = Up(Path(folder), JWT_TTL_MINUTES="600", LEASE_SECONDS="15", **unlimited)
-        try:
-            headers = up.login()
-            ingest(up, headers, files)
-            ask(up, headers)
-            for name in ("-m api", "-m workers"):
-                memory = sum(process.memory_info().rss for process in up.find_processes(name))
-                print(f"memory      {name}: {memory / MIB:.0f} MiB at the end")
-        finally:
-            up.stop()
+    options = parse()
+    files = sorted(file for file in options.folder.iterdir() if file.suffix == ".pdf")
+    options.output.mkdir(exist_ok=True)
+    report = Report()
+    with (
+        tempfile.TemporaryDirectory(prefix="sluice-bench-") as folder,
+        run_postgres(Path(folder) / "postgres") as server_url,
+    ):
+        for number in range(options.rounds):
+            run_round(report, number, options, files, server_url)
+    compare(report)
+    report.print()
+    report.write_json(options.output / "report.json")
+    report.plot(options.output / "report.png")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,5 @@
 """PDF: judged by pypdf, its text read by PDFium, and each the second reader where the other breaks down."""
 
-import logging
 from collections.abc import Iterator
 from typing import BinaryIO
 
@@ -16,6 +15,8 @@ HEADER_WINDOW = 1024
 """Readers accept rubbish before the header, within the first kilobyte."""
 HYPHEN_AT_LINE_END = "\x02"
 """So PDFium writes a hyphen, when it joins the line with the next."""
+LONGEST_STRING = 32_767
+"""PDFium drops without a word what a string holds behind so many bytes."""
 
 
 def has_header(head: bytes) -> bool:
@@ -56,8 +57,7 @@ def read_by_pdfium(file: BinaryIO) -> Extraction:
         if error.err_code == pypdfium2.raw.FPDF_ERR_PASSWORD:
             raise _encrypted() from error
         raise
-    texts = (_read_by_pdfium(document, index)[0] for index in range(len(document)))
-    return Extraction(pages=len(document), texts=texts)
+    return Extraction(pages=len(document), texts=_read_damaged(document))
 
 
 def _open_judge(file: BinaryIO) -> PdfReader:
@@ -77,21 +77,35 @@ def _extract_by_pypdf(reader: PdfReader) -> Extraction:
 
 
 def _read_by_both(reader: PdfReader, document: PdfDocument) -> Iterator[str]:
+    has_text = False
+    failure: Exception | None = None
     for index in range(len(reader.pages)):
         try:
             text, is_sure = _read_by_pdfium(document, index)
         except PdfiumError:
-            yield reader.pages[index].extract_text()
-            continue
-        yield text if is_sure else _read_by_pypdf(reader, index) or text
+            text, is_sure = reader.pages[index].extract_text(), True
+        if not is_sure:
+            try:
+                text = reader.pages[index].extract_text() or text
+            except MemoryError:
+                raise
+            except Exception as error:  # noqa: BLE001 - as above; what PDFium has found may be all there is
+                failure = error
+        has_text = has_text or bool(text.strip())
+        yield text
+    if failure and not has_text:
+        raise failure
 
 
-def _read_by_pypdf(reader: PdfReader, index: int) -> str:
-    try:
-        return reader.pages[index].extract_text()
-    except Exception:  # noqa: BLE001 - as above; PDFium has read the page
-        logging.getLogger(__name__).debug("page %d: pypdf cannot read it", index + 1)
-        return ""
+def _read_damaged(document: PdfDocument) -> Iterator[str]:
+    """Pages of a file that pypdf refuses: without any text, that is what it is."""
+    has_text = False
+    for index in range(len(document)):
+        text, _ = _read_by_pdfium(document, index)
+        has_text = has_text or bool(text.strip())
+        yield text
+    if not has_text:
+        raise PdfiumError("a damaged file without text")
 
 
 def _read_by_pdfium(document: PdfDocument, index: int) -> tuple[str, bool]:
@@ -109,7 +123,8 @@ def _read_by_pdfium(document: PdfDocument, index: int) -> tuple[str, bool]:
     finally:
         page.close()
     # Where it takes lines for columns there is a line end after each letter, and in `text` no space between words.
-    is_sure = bool(text.strip()) and len(by_line) - len(text) <= len(text) // 50
+    is_orderly = len(by_line) - len(text) <= len(text) // 50
+    is_sure = bool(text.strip()) and is_orderly and len(by_line) < LONGEST_STRING
     return text.replace("\r\n", "\n").replace(HYPHEN_AT_LINE_END, "-\n"), is_sure
 
 

