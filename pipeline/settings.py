@@ -64,8 +64,8 @@ class Settings(BaseSettings):
     """How long a worker that went silent keeps its document."""
     poll_seconds: Annotated[float, Field(gt=0, le=60)] = 1.0
     """How often an idle worker looks into PostgreSQL by itself, as it must when Redis is away."""
-    worker_concurrency: Annotated[int, Field(ge=1, le=64)] = 2
-    """Documents that one worker process ingests at the same time."""
+    worker_concurrency: Annotated[int, Field(ge=1, le=64)] = 3
+    """Documents that one worker process ingests at the same time; above 1, the last place is for short ones."""
 
     worker_metrics_port: Annotated[int, Field(ge=0, le=65535)] = 0
     """Port on which a worker serves its own metrics; 0 is none."""

@@ -88,8 +88,12 @@ class Consumer:
         runs_suspect = any(lease.is_suspect for lease in self._running.values())
         if self._is_stopping or runs_suspect or len(self._running) >= self._settings.worker_concurrency:
             return False
+        # The last place is kept free for short documents: long ones must not make everybody wait.
+        is_last = 0 < len(self._running) == self._settings.worker_concurrency - 1
         async with self._runtime.database.transaction() as session:
-            lease = await queue.claim(session, self._settings.lease_seconds, alone=not self._running)
+            lease = await queue.claim(
+                session, self._settings.lease_seconds, alone=not self._running, only_short=is_last
+            )
         if lease is None:
             return False
         task = asyncio.create_task(self._work(lease))

@@ -25,6 +25,8 @@ CHANGES_CHANNEL = "sluice_changes"
 SUSPECT_CRASHES = 2
 """After so many crashes a job runs alone, before it is blamed for the next one."""
 MAX_CRASHES = 3
+SHORT_BYTES = 256 * 1024
+"""Up to this size a document counts as short; every note does."""
 MAX_FAILURES = 3
 RETRY_DELAYS = (timedelta(seconds=2), timedelta(seconds=10))
 """Pause after the first and the second failure; the third one is final."""
@@ -97,10 +99,11 @@ async def measure_waiting(session: AsyncSession, owner_id: UUID) -> Waiting:
     return Waiting(count, int(size_bytes))
 
 
-async def claim(session: AsyncSession, lease_seconds: float, *, alone: bool) -> Lease | None:
+async def claim(session: AsyncSession, lease_seconds: float, *, alone: bool, only_short: bool = False) -> Lease | None:
     """Take the next job under a fresh lease; None where nothing waits.
 
     `alone` says that this worker does nothing else: only then it takes jobs that brought workers down before.
+    `only_short` passes over the long documents, which keep their place.
     """
     candidate = (
         select(Job.owner_id, Job.kind, Job.subject_id)
@@ -108,6 +111,7 @@ async def claim(session: AsyncSession, lease_seconds: float, *, alone: bool) -> 
             Job.lease_token.is_(None),
             Job.available_at <= func.clock_timestamp(),
             literal(alone) | (Job.crashes < SUSPECT_CRASHES),
+            literal(not only_short) | (Job.size_bytes <= SHORT_BYTES),
         )
         .order_by(Job.turn, Job.queued_at)
         .limit(1)

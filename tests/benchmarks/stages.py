@@ -17,7 +17,7 @@ from pipeline.stages.embed import PACKAGED_MODEL, EmbeddingModel, Precision
 from pipeline.stages.extract import get_format
 from pipeline.types import PageText, Subject, SubjectKind, TextChunk, new_id
 from tests.benchmarks.report import Report
-from tests.databases import run_sql
+from tests.databases import fetch
 
 PDF = "application/pdf"
 CHUNKS = 512
@@ -97,8 +97,10 @@ def measure_matrix_limit(precision: Precision) -> float:
 async def measure_storing(passages: list[TextChunk], vectors: np.ndarray, database_url: str) -> float:
     """Processor seconds of a chunk, of this process and of PostgreSQL's, indexes included."""
     owner_id = new_id()
-    run_sql(database_url, f"INSERT INTO users (id, email, password_hash) VALUES ('{owner_id}', '{owner_id}@bench', '')")
-    database = Database(database_url, pool_size=1, timeout_seconds=60)
+    await fetch(
+        database_url, f"INSERT INTO users (id, email, password_hash) VALUES ('{owner_id}', '{owner_id}@bench', '')"
+    )
+    database = Database(database_url.replace("://", "+asyncpg://", 1), pool_size=1, timeout_seconds=60)
     seconds = 0.0
     for first in range(0, len(passages), DOCUMENT_CHUNKS):
         subject = Subject(owner_id, SubjectKind.DOCUMENT, new_id())

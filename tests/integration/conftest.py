@@ -58,9 +58,9 @@ async def ignore_stage(_lease: Lease, _stage: Stage, _progress: float) -> None:
     """The hook of a worker that nobody watches."""
 
 
-async def claim(runtime: Runtime, seconds: float = 60, *, alone: bool = True) -> Lease | None:
+async def claim(runtime: Runtime, seconds: float = 60, *, alone: bool = True, only_short: bool = False) -> Lease | None:
     async with runtime.database.transaction() as session:
-        return await queue.claim(session, seconds, alone=alone)
+        return await queue.claim(session, seconds, alone=alone, only_short=only_short)
 
 
 async def work(runtime: Runtime, on_stage: OnStage | None = None) -> int:

@@ -142,6 +142,14 @@ async def test_every_end_is_guarded_by_the_token(runtime: Runtime, database_url:
     assert await show(runtime, owner, document) == before
 
 
+async def test_short_documents_overtake_long_ones_that_keep_their_place(runtime: Runtime, database_url: str) -> None:
+    owner = await add_owner(database_url)
+    long = [await add_document(runtime, owner, f"{number} " * 150_000) for number in range(2)]
+    short = await add_document(runtime, owner)
+    claimed = [await claim(runtime, 60, only_short=only_short) for only_short in (True, True, False, False)]
+    assert [lease and lease.subject.id for lease in claimed] == [short, None, *long]
+
+
 async def test_lost_worker_is_replaced_and_blamed_only_after_a_run_alone(runtime: Runtime, database_url: str) -> None:
     owner = await add_owner(database_url)
     document = await add_document(runtime, owner)

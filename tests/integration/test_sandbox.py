@@ -158,10 +158,22 @@ async def test_next_reader_goes_on_where_one_broke_down() -> None:
 async def test_every_reader_has_its_turn() -> None:
     child = """
         if order.attempt < 2:
-            os.kill(os.getpid(), signal.SIGKILL)
+            os.kill(os.getpid(), signal.SIGABRT)
         say(Page(text="three", pages=1), Done())
         """
     assert await read_with(child, "application/pdf") == ["three"]
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGKILL, "out_of_memory"), (signal.SIGXCPU, "timeout")])
+async def test_file_that_is_stopped_at_a_limit_has_had_its_chance(number: signal.Signals, code: str) -> None:
+    child = f"""
+        if order.attempt == 0:
+            os.kill(os.getpid(), {number})
+        say(Page(text="one", pages=1), Done())
+        """
+    with pytest.raises(IngestionError) as error:
+        await read_with(child, "application/pdf")
+    assert error.value.code == code
 
 
 async def test_many_files_at_once(sandbox: Sandbox) -> None:
