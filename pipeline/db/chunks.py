@@ -5,7 +5,7 @@ from typing import Any
 from uuid import UUID
 
 import numpy as np
-from pgvector.sqlalchemy import VECTOR
+from pgvector.sqlalchemy import HALFVEC
 from sqlalchemy import ColumnElement, cast, delete, func, insert, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -67,7 +67,7 @@ async def find_nearest(
         filters.append(Chunk.document_id.in_(document_ids))
     elif vector.size in INDEXED_DIMENSIONS and await _count(session, owner_id) > EXACT_SEARCH_ROWS:
         await _tune_index_scan(session)
-        indexed = cast(Chunk.embedding, VECTOR(vector.size)).cosine_distance(vector)
+        indexed = cast(Chunk.embedding, HALFVEC(vector.size)).cosine_distance(vector)
         is_indexed = func.vector_dims(Chunk.embedding) == vector.size
         passages = await _rank(session, [*filters, is_indexed], indexed, limit)
         if len(passages) == limit:

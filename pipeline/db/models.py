@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from pgvector.sqlalchemy import VECTOR
+from pgvector.sqlalchemy import HALFVEC
 from sqlalchemy import (
     BigInteger,
     CheckConstraint,
@@ -187,19 +187,19 @@ class Chunk(Base):
     text: Mapped[str]
     model: Mapped[str]
     """Embedding model that made the vector."""
-    embedding: Mapped[Any] = mapped_column(VECTOR())
-    """Unit length; of any dimension, so that models can change."""
+    embedding: Mapped[Any] = mapped_column(HALFVEC())
+    """Unit length; of any dimension, so that models can change. Half precision: that costs no place in an answer."""
 
 
 def _embedding_index(dimension: int) -> Index:
     """HNSW index over the vectors of one length; a vector column without a length cannot have one."""
-    expression = cast(Chunk.embedding, VECTOR(dimension)).label("vector")
+    expression = cast(Chunk.embedding, HALFVEC(dimension)).label("vector")
     return Index(
         f"ix_chunks_embedding_{dimension}",
         expression,
         postgresql_using="hnsw",
         postgresql_with=HNSW_OPTIONS,
-        postgresql_ops={"vector": "vector_cosine_ops"},
+        postgresql_ops={"vector": "halfvec_cosine_ops"},
         postgresql_where=func.vector_dims(Chunk.embedding) == dimension,
     )
 

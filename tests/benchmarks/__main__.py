@@ -5,6 +5,7 @@ Nothing is asserted: these are figures of one machine at one time, and only thei
 """
 
 import argparse
+import os
 import tempfile
 from contextlib import ExitStack
 from pathlib import Path
@@ -76,7 +77,7 @@ def run_round(report: Report, number: int, options: argparse.Namespace, files: l
         folder = Path(resources.enter_context(tempfile.TemporaryDirectory(prefix="sluice-bench-")))
         database_url = make_database(server_url, f"sluice_{number}")
         unlimited = {"RATE_LIMIT_UPLOAD": "", "RATE_LIMIT_QUERY": "", "JWT_TTL_MINUTES": "600", "LEASE_SECONDS": "15"}
-        up = Up(folder, DATABASE_URL=database_url, **unlimited)
+        up = Up(folder, DATABASE_URL=database_url, WORKER_PROCESSES=str(os.cpu_count()), **unlimited)
         resources.callback(up.stop)
         service = Service(up.url, up.process.pid)
         client = Client(service, "warm")

@@ -33,8 +33,8 @@ class Usage:
 
     seconds: float = 0.0
     cpu_seconds: float = 0.0
-    peak_bytes: int = 0
-    """Resident memory of the whole tree, less what its processes share."""
+    peak_bytes: dict[str, int] = field(default_factory=dict)
+    """Most memory of the API, of one worker with its children, and of the rest, without what processes share."""
 
 
 @contextmanager
@@ -63,12 +63,25 @@ def _get_cpu(service: Service) -> float:
 
 
 def _sample(service: Service, usage: Usage, done: threading.Event) -> None:
+    root = psutil.Process(service.process_id)
+    programs = {_name(child): [child] for child in root.children()}  # of several workers one
+    programs["supervisor" if programs else "server"] = [root]
     while not done.wait(SAMPLE_SECONDS):
-        total = 0
-        for process in service.find_processes():
-            with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
-                total += process.memory_full_info().uss
-        usage.peak_bytes = max(usage.peak_bytes, total)
+        for name, processes in programs.items():
+            children = [] if root in processes else processes[0].children(recursive=True)
+            size = sum(map(_get_size, processes + children))
+            usage.peak_bytes[name] = max(usage.peak_bytes.get(name, 0), size)
+
+
+def _name(process: psutil.Process) -> str:
+    command = process.cmdline()
+    return next((part for part in ("api", "workers") if part in command), process.name())
+
+
+def _get_size(process: psutil.Process) -> int:
+    with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+        return int(process.memory_full_info().uss)
+    return 0
 
 
 @dataclass

@@ -47,7 +47,7 @@ def test_owner_leads_the_key_of_every_owned_table(template_url: str) -> None:
 
 def test_vectors_have_an_index(template_url: str) -> None:
     rows = run_sql(template_url, "SELECT indexdef FROM pg_indexes WHERE tablename = 'chunks'")
-    assert sum("hnsw" in row["indexdef"] and "vector_cosine_ops" in row["indexdef"] for row in rows) == 3
+    assert sum("hnsw" in row["indexdef"] and "halfvec_cosine_ops" in row["indexdef"] for row in rows) == 3
 
 
 def test_commands_of_the_runbook(postgres_url: str) -> None:
@@ -84,12 +84,12 @@ def test_autogenerate_is_empty_until_a_model_changes(template_url: str, tmp_path
     models = tmp_path / "pipeline" / "db" / "models.py"
     models.write_text(
         models.read_text().replace(
-            "    model: Mapped[str]\n", "    model: Mapped[str]\n    second: Mapped[Any] = mapped_column(VECTOR(7))\n"
+            "    model: Mapped[str]\n", "    model: Mapped[str]\n    second: Mapped[Any] = mapped_column(HALFVEC(7))\n"
         )
     )
     migration = _autogenerate(template_url, tmp_path, "a second vector")
     assert "import pgvector.sqlalchemy" in migration
-    assert "op.add_column('chunks', sa.Column('second', pgvector.sqlalchemy.vector.VECTOR(dim=7)" in migration
+    assert "op.add_column('chunks', sa.Column('second', pgvector.sqlalchemy.halfvec.HALFVEC(dim=7)" in migration
     assert "op.drop_column('chunks', 'second')" in migration
     compile(migration, "migration", "exec")
 

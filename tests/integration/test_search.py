@@ -128,7 +128,7 @@ async def fill(database_url: str, owner: str, count: int) -> None:
         database_url,
         """INSERT INTO chunks (owner_id, id, document_id, ordinal, page, page_end, start, "end", text, model, embedding)
            SELECT $1, gen_random_uuid(), $2, n, 1, 1, n, n + 1, n::text, 'm',
-               (SELECT array_agg(random() - 0.5)::vector FROM generate_series(1, 384 + n - n))
+               (SELECT array_agg(random() - 0.5)::vector::halfvec FROM generate_series(1, 384 + n - n))
            FROM generate_series(0, $3 - 1) AS n""",
         owner, document, count,
     )  # fmt: skip
