@@ -3,7 +3,8 @@
 from collections.abc import Collection
 from uuid import UUID
 
-from pipeline.db import audit, chunks
+from pipeline.db.audit import Event
+from pipeline.db.retrieval import NearestQuery, find_nearest
 from pipeline.errors import StorageFull
 from pipeline.logs import get_logger
 from pipeline.runtime import Runtime
@@ -22,22 +23,14 @@ async def search(
     Raises ModelUnavailable while the embedding model is not loaded.
     """
     vector = (await runtime.encoder.encode([query]))[0]
-    passages: list[Passage] | None = None
+    wanted = NearestQuery(owner_id, vector, runtime.encoder.model_name, top_k, document_ids)
+    audited = {"query": query[:AUDITED_CHARACTERS], "top_k": top_k}
     try:
-        async with runtime.database.transaction(owner_id) as session:
-            passages = await chunks.find_nearest(
-                session,
-                owner_id,
-                vector,
-                model=runtime.encoder.model_name,
-                limit=top_k,
-                document_ids=document_ids,
-            )
-            details = {"query": query[:AUDITED_CHARACTERS], "top_k": top_k, "passages": len(passages)}
-            await audit.record(session, audit.Event.QUERY, owner_id, details)
+        async with runtime.database.statement() as connection:
+            return await find_nearest(connection, wanted, audited)
     except StorageFull:
         # A full disk shall not keep people from their documents.
-        if passages is None:
-            raise
-        log.warning("audit.not_written", event_type=audit.Event.QUERY, user_id=str(owner_id))
-    return passages
+        async with runtime.database.statement() as connection:
+            passages = await find_nearest(connection, wanted)
+        log.warning("audit.not_written", event_type=Event.QUERY, user_id=str(owner_id))
+        return passages

@@ -8,7 +8,7 @@ import asyncpg
 from sqlalchemy import func, select
 from sqlalchemy.exc import DBAPIError, InterfaceError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
-from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 
 from pipeline.db.models import EMAIL_SETTING, SERVICE_ROLE, USER_SETTING
 from pipeline.errors import DatabaseUnavailable, StorageFull
@@ -28,6 +28,7 @@ class Database:
 
     def __init__(self, url: str, *, pool_size: int, timeout_seconds: float) -> None:
         self._engine = _create_engine(url, pool_size=pool_size, timeout_seconds=timeout_seconds)
+        self._autocommitting = self._engine.execution_options(isolation_level="AUTOCOMMIT")
         self._sessions = async_sessionmaker(self._engine, expire_on_commit=False)
 
     @asynccontextmanager
@@ -42,6 +43,16 @@ class Database:
                 if user_id is not None:
                     await act_for(session, user_id)
                 yield session
+
+    @asynccontextmanager
+    async def statement(self) -> AsyncIterator[AsyncConnection]:
+        """Connection of which every statement is a transaction by itself, and sees the rows of whom it acts for.
+
+        Raises what `transaction` raises.
+        """
+        with translate_absence():
+            async with self._autocommitting.connect() as connection:
+                yield connection
 
     async def close(self) -> None:
         """Close every connection."""

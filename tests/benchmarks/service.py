@@ -161,7 +161,7 @@ async def _measure_floor(model: EmbeddingModel, url: str, owner_id: UUID, questi
     connection = await asyncpg.connect(url, server_settings={"jit": "off"})
     try:
         query = await connection.prepare(
-            f"SELECT id, text, embedding <=> $2::text::halfvec AS distance FROM chunks"
+            f"SELECT id, text, embedding <=> $2::halfvec AS distance FROM chunks"
             f" WHERE owner_id = $1 AND model = '{PACKAGED_MODEL}' ORDER BY distance LIMIT {TOP_K}"
         )
         for question in questions:

@@ -1,13 +1,13 @@
 """Nobody sees another's data: by the API, by queries that forget their filter, and by the rights of the role."""
 
-from typing import Any
-
 import asyncpg
+import numpy as np
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import select, text, update
 
 from pipeline.db import models
 from pipeline.db.models import SERVICE_ROLE
+from pipeline.db.retrieval import NearestQuery, find_nearest
 from tests.databases import fetch
 from tests.integration.conftest import Api, Person
 
@@ -90,19 +90,31 @@ async def test_nobody_writes_the_rows_of_others(api: Api) -> None:
 
 async def test_search_without_its_filter_leaks_nothing(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     """The owner's filter is taken out of the query itself: row-level security still holds."""
-    from pipeline.db import chunks
+    from pipeline.db import retrieval
 
     await fill(api, "anna")
     bert, _ = await fill(api, "bert")
-    rank = chunks._rank
+    build = retrieval._search
 
-    async def rank_everything(session: Any, filters: list[Any], distance: Any, limit: int) -> Any:
-        return await rank(session, filters[1:], distance, limit)
+    def search_everything(distance: str, condition: str) -> str:
+        owner = "owner_id = CAST(acting.user_id AS uuid)"
+        assert owner in build(distance, condition)
+        return build(distance, condition).replace(owner, "acting.user_id IS NOT NULL")
 
-    monkeypatch.setattr(chunks, "_rank", rank_everything)
+    retrieval._build.cache_clear()
+    monkeypatch.setattr(retrieval, "_search", search_everything)
     response = await api.client.post("/v1/search", headers=bert.headers, json={"query": "secret of anna", "top_k": 50})
     texts = [passage["text"] for passage in response.json()["passages"]]
+    retrieval._build.cache_clear()
     assert sorted(texts) == ["A note of bert.", "The secret of bert."]
+
+
+async def test_connection_forgets_for_whom_it_searched(api: Api) -> None:
+    anna = (await api.get(await api.register(), "/v1/users/me")).json()["id"]
+    async with api.runtime.database.statement() as connection:
+        await find_nearest(connection, NearestQuery(anna, np.eye(1, 384)[0], "m", 10))
+        setting = await connection.scalar(text("SELECT current_setting('sluice.user_id')"))
+    assert setting == ""
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pipeline import samples
-from pipeline.db import chunks
+from pipeline.db import retrieval
 from pipeline.types import new_id
 from tests.databases import fetch, fetch_value
 from tests.integration.conftest import Api
@@ -98,19 +98,20 @@ async def test_large_owner_is_searched_by_index_and_still_gets_k(
     query = np.eye(1, 384, dtype=np.float32)[0] + 0.05
 
     async def search(limit: int = 10) -> list[str]:
-        async with api.runtime.database.transaction(owner) as session:
-            passages = await chunks.find_nearest(session, owner, query, model="m", limit=limit, document_ids=None)
+        async with api.runtime.database.statement() as connection:
+            wanted = retrieval.NearestQuery(owner, query, model="m", limit=limit)
+            passages = await retrieval.find_nearest(connection, wanted)
         return [passage.text for passage in passages]
 
     exact = await search()
-    monkeypatch.setattr(chunks, "EXACT_SEARCH_ROWS", 0)
+    monkeypatch.setattr(retrieval, "EXACT_SEARCH_ROWS", 0)
     indexed = await search()
     assert len(exact) == len(indexed) == 10
     assert len(set(exact) & set(indexed)) >= 5, (
         "random vectors are the hardest case for the index, but this is not its answer"
     )
-    monkeypatch.setattr(chunks, "EF_SEARCH", 1)
-    monkeypatch.setattr(chunks, "MAX_SCAN_TUPLES", 1)
+    monkeypatch.setattr(retrieval, "EF_SEARCH", 1)
+    monkeypatch.setattr(retrieval, "MAX_SCAN_TUPLES", 1)
     everything = await search(300)
     assert everything[:10] == exact, "an index that gives too few is not believed"
     assert len(set(everything)) == 300
