@@ -113,19 +113,19 @@ def _build(*, dimension: int | None, of_documents: bool, is_audited: bool) -> Te
             UNION ALL SELECT * FROM ({indexed}) AS indexed WHERE {size} > :exact_rows"""  # noqa: S608 - see below
     audit = """, audit AS (
         INSERT INTO audit_logs (id, actor_user_id, event_type, details)
-        SELECT :audit_id, CAST(user_id AS uuid), :event,
+        SELECT :audit_id, user_id, :event,
             CAST(:details AS jsonb) || jsonb_build_object('passages', (SELECT count(*) FROM best))
         FROM acting
     )"""
     return text(f"""
         WITH acting AS MATERIALIZED (
-            SELECT set_config('{USER_SETTING}', CAST(CAST(:owner AS uuid) AS text), true) AS user_id,
+            SELECT CAST(set_config('{USER_SETTING}', CAST(CAST(:owner AS uuid) AS text), true) AS uuid) AS user_id,
                 set_config('hnsw.ef_search', :ef_search, true),
                 set_config('hnsw.iterative_scan', 'strict_order', true),
                 set_config('hnsw.max_scan_tuples', :max_scan_tuples, true)
         ), size AS MATERIALIZED (
-            SELECT (SELECT coalesce(sum(chunks), 0) FROM documents WHERE owner_id = CAST(user_id AS uuid))
-                + (SELECT coalesce(sum(chunks), 0) FROM notes WHERE owner_id = CAST(user_id AS uuid)) AS chunks
+            SELECT (SELECT coalesce(sum(chunks), 0) FROM documents WHERE owner_id = user_id)
+                + (SELECT coalesce(sum(chunks), 0) FROM notes WHERE owner_id = user_id) AS chunks
             FROM acting
         ), best AS MATERIALIZED ({best}){audit if is_audited else ""}
         SELECT best.*, coalesce(filename, title) AS title FROM best
@@ -139,5 +139,5 @@ def _search(distance: str, condition: str) -> str:
     return f"""
         SELECT nearest.* FROM acting CROSS JOIN LATERAL (
             SELECT id, document_id, note_id, page, page_end, start, "end", text, {distance} AS distance FROM chunks
-            WHERE owner_id = CAST(acting.user_id AS uuid) AND {condition} ORDER BY distance LIMIT :limit
+            WHERE owner_id = acting.user_id AND {condition} ORDER BY distance LIMIT :limit
         ) AS nearest"""  # noqa: S608 - as above

@@ -97,7 +97,7 @@ async def test_search_without_its_filter_leaks_nothing(api: Api, monkeypatch: py
     build = retrieval._search
 
     def search_everything(distance: str, condition: str) -> str:
-        owner = "owner_id = CAST(acting.user_id AS uuid)"
+        owner = "owner_id = acting.user_id"
         assert owner in build(distance, condition)
         return build(distance, condition).replace(owner, "acting.user_id IS NOT NULL")
 
