@@ -21,8 +21,9 @@ lint: .venv/.installed-dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: .venv/.installed-dev
-	$(BIN)/python -m tests.benchmarks
+# OPTIONS="FOLDER --rounds 1": see python -m tests.benchmarks --help
+bench: .venv/.installed-bench .bench/.installed-baseline
+	$(BIN)/python -m tests.benchmarks --baseline .bench/baseline/bin/python $(OPTIONS)
 
 SECONDS ?= 180
 SEED ?= 1
@@ -36,4 +37,13 @@ chaos: .venv/.installed-dev
 
 .venv/.installed-dev: .venv/.installed
 	$(UV) --extra embedded --extra dev
+	@touch $@
+
+.venv/.installed-bench: .venv/.installed-dev
+	$(UV) --extra bench
+	@touch $@
+
+.bench/.installed-baseline: tests/benchmarks/baseline/requirements.txt .venv/.installed
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python .bench/baseline
+	$(UV_ENV) VIRTUAL_ENV=$(CURDIR)/.bench/baseline $(BIN)/uv pip install --quiet --requirements $<
 	@touch $@

@@ -6,14 +6,30 @@ from functools import cache
 from typing import Any
 from uuid import UUID
 
-import msgspec
 import numpy as np
-from pgvector import HalfVector
-from sqlalchemy import TextClause, text
+from pgvector.sqlalchemy import HALFVEC
+from sqlalchemy import (
+    CTE,
+    ColumnElement,
+    Integer,
+    Select,
+    String,
+    Uuid,
+    and_,
+    bindparam,
+    cast,
+    func,
+    insert,
+    literal,
+    select,
+    true,
+    union_all,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from pipeline.db.audit import Event
-from pipeline.db.models import INDEXED_DIMENSIONS, USER_SETTING
+from pipeline.db.models import INDEXED_DIMENSIONS, USER_SETTING, AuditLog, Chunk, Document, Note
 from pipeline.types import Passage, SubjectKind, new_id
 
 EXACT_SEARCH_ROWS = 20_000
@@ -21,6 +37,8 @@ EXACT_SEARCH_ROWS = 20_000
 EF_SEARCH = 200
 MAX_SCAN_TUPLES = 200_000
 ALWAYS_EXACT = 2**31 - 1
+
+OWNER = bindparam("owner", type_=Uuid)
 
 
 @dataclass(frozen=True)
@@ -56,9 +74,9 @@ async def find_nearest(
 async def _run(
     connection: AsyncConnection, query: NearestQuery, exact_rows: int, audited: dict[str, Any] | None
 ) -> list[Passage]:
-    values = {
+    values: dict[str, Any] = {
         "owner": query.owner_id,
-        "vector": HalfVector(query.vector).to_text(),
+        "vector": query.vector,
         "model": query.model,
         "limit": query.limit,
         "ef_search": str(EF_SEARCH),
@@ -69,7 +87,7 @@ async def _run(
     if query.document_ids is not None:
         values["document_ids"] = list(query.document_ids)
     if audited is not None:
-        values |= {"audit_id": new_id(), "event": Event.QUERY, "details": msgspec.json.encode(audited).decode()}
+        values |= {"audit_id": new_id(), "event": Event.QUERY, "details": audited}
     statement = _build(
         dimension=query.vector.size if exact_rows < ALWAYS_EXACT else None,
         of_documents=query.document_ids is not None,
@@ -94,50 +112,95 @@ async def _run(
 
 
 @cache
-def _build(*, dimension: int | None, of_documents: bool, is_audited: bool) -> TextClause:
+def _build(*, dimension: int | None, of_documents: bool, is_audited: bool) -> Select[Any]:
     """Put the statement together: with a search by the index of a dimension or without, and so on.
 
     Row-level security looks at the setting that `acting` makes. The searches take the owner from `acting`, so they
     cannot begin before it; if they could, they would see nothing.
     """
-    condition = "model = :model" + (" AND document_id = ANY(CAST(:document_ids AS uuid[]))" if of_documents else "")
-    exact = _search("embedding <=> CAST(:vector AS halfvec)", condition)
-    if dimension is None:
-        best = exact
-    else:
-        cast = f"CAST(embedding AS halfvec({dimension})) <=> CAST(:vector AS halfvec({dimension}))"
-        indexed = _search(cast, f"{condition} AND vector_dims(embedding) = {dimension}")
-        size = "(SELECT chunks FROM size)"
-        best = f"""
-            SELECT * FROM ({exact}) AS compared WHERE {size} <= :exact_rows
-            UNION ALL SELECT * FROM ({indexed}) AS indexed WHERE {size} > :exact_rows"""  # noqa: S608 - see below
-    audit = """, audit AS (
-        INSERT INTO audit_logs (id, actor_user_id, event_type, details)
-        SELECT :audit_id, user_id, :event,
-            CAST(:details AS jsonb) || jsonb_build_object('passages', (SELECT count(*) FROM best))
-        FROM acting
-    )"""
-    return text(f"""
-        WITH acting AS MATERIALIZED (
-            SELECT CAST(set_config('{USER_SETTING}', CAST(CAST(:owner AS uuid) AS text), true) AS uuid) AS user_id,
-                set_config('hnsw.ef_search', :ef_search, true),
-                set_config('hnsw.iterative_scan', 'strict_order', true),
-                set_config('hnsw.max_scan_tuples', :max_scan_tuples, true)
-        ), size AS MATERIALIZED (
-            SELECT (SELECT coalesce(sum(chunks), 0) FROM documents WHERE owner_id = user_id)
-                + (SELECT coalesce(sum(chunks), 0) FROM notes WHERE owner_id = user_id) AS chunks
-            FROM acting
-        ), best AS MATERIALIZED ({best}){audit if is_audited else ""}
-        SELECT best.*, coalesce(filename, title) AS title FROM best
-        LEFT JOIN documents ON documents.owner_id = :owner AND documents.id = best.document_id
-        LEFT JOIN notes ON notes.owner_id = :owner AND notes.id = best.note_id
-        ORDER BY distance, best.id
-    """)  # noqa: S608 - put together from the constants above
+    acting = _act()
+    conditions = [Chunk.model == bindparam("model")]
+    if of_documents:
+        conditions.append(Chunk.document_id == func.any(bindparam("document_ids", type_=ARRAY(Uuid))))
+    found = _search(acting, _distance(None), and_(*conditions))
+    if dimension is not None:
+        # A literal, no parameter: else PostgreSQL could not tell that the partial index fits.
+        conditions.append(func.vector_dims(Chunk.embedding) == literal(dimension, literal_execute=True))
+        found = _choose(acting, found, _search(acting, _distance(dimension), and_(*conditions)))
+    best = found.cte("best").prefix_with("MATERIALIZED")
+    title = func.coalesce(Document.filename, Note.title).label("title")
+    statement = (
+        select(best, title)
+        .outerjoin(Document, and_(Document.owner_id == OWNER, Document.id == best.c.document_id))
+        .outerjoin(Note, and_(Note.owner_id == OWNER, Note.id == best.c.note_id))
+        .order_by(best.c.distance, best.c.id)
+    )
+    return statement.add_cte(_audit(acting, best)) if is_audited else statement
 
 
-def _search(distance: str, condition: str) -> str:
-    return f"""
-        SELECT nearest.* FROM acting CROSS JOIN LATERAL (
-            SELECT id, document_id, note_id, page, page_end, start, "end", text, {distance} AS distance FROM chunks
-            WHERE owner_id = acting.user_id AND {condition} ORDER BY distance LIMIT :limit
-        ) AS nearest"""  # noqa: S608 - as above
+def _act() -> CTE:
+    settings = {
+        "hnsw.ef_search": bindparam("ef_search"),
+        "hnsw.iterative_scan": "strict_order",
+        "hnsw.max_scan_tuples": bindparam("max_scan_tuples"),
+    }
+    return (
+        select(
+            cast(func.set_config(USER_SETTING, cast(OWNER, String), true()), Uuid).label("user_id"),
+            *(func.set_config(name, value, true()).label(name.split(".")[1]) for name, value in settings.items()),
+        )
+        .cte("acting")
+        .prefix_with("MATERIALIZED")
+    )
+
+
+def _distance(dimension: int | None) -> ColumnElement[float]:
+    """Cosine distance; with a dimension, as the index of that dimension knows it."""
+    of = HALFVEC(dimension)
+    embedding = Chunk.embedding if dimension is None else cast(Chunk.embedding, of)
+    distance: ColumnElement[float] = embedding.cosine_distance(cast(bindparam("vector", type_=of), of))
+    return distance.label("distance")
+
+
+def _search(acting: CTE, distance: ColumnElement[float], condition: ColumnElement[bool]) -> Select[Any]:
+    columns = (Chunk.id, Chunk.document_id, Chunk.note_id, Chunk.page, Chunk.page_end, Chunk.start, Chunk.end)
+    nearest = (
+        select(*columns, Chunk.text, distance)
+        .where(_belongs_to_owner(acting), condition)
+        .order_by(distance)
+        .limit(bindparam("limit", type_=Integer))
+        .lateral("nearest")
+    )
+    return select(nearest).select_from(acting.join(nearest, true()))
+
+
+def _belongs_to_owner(acting: CTE) -> ColumnElement[bool]:
+    return Chunk.owner_id == acting.c.user_id
+
+
+def _choose(acting: CTE, exact: Select[Any], indexed: Select[Any]) -> Select[Any]:
+    """Small owners are compared row by row, large ones by the index: PostgreSQL runs one of the two."""
+    size = select((_count(Document, acting) + _count(Note, acting)).label("chunks")).select_from(acting).cte("size")
+    chunks = select(size.prefix_with("MATERIALIZED").c.chunks).scalar_subquery()
+    limit = bindparam("exact_rows", type_=Integer)
+    compared, by_index = exact.subquery("compared"), indexed.subquery("by_index")
+    chosen = union_all(select(compared).where(chunks <= limit), select(by_index).where(chunks > limit))
+    return select(chosen.subquery("chosen"))
+
+
+def _count(source: type[Document | Note], acting: CTE) -> ColumnElement[int]:
+    count = select(func.coalesce(func.sum(source.chunks), 0)).where(source.owner_id == acting.c.user_id)
+    return count.scalar_subquery()
+
+
+def _audit(acting: CTE, best: CTE) -> CTE:
+    passages = select(func.count()).select_from(best).scalar_subquery()
+    details = cast(bindparam("details", type_=JSONB), JSONB) + func.jsonb_build_object("passages", passages)
+    return (
+        insert(AuditLog)
+        .from_select(
+            ["id", "actor_user_id", "event_type", "details"],
+            select(bindparam("audit_id", type_=Uuid), acting.c.user_id, bindparam("event", type_=String), details),
+        )
+        .cte("audit")
+    )
