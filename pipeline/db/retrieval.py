@@ -21,6 +21,7 @@ from sqlalchemy import (
     func,
     insert,
     literal,
+    not_,
     select,
     true,
     union_all,
@@ -36,9 +37,10 @@ EXACT_SEARCH_ROWS = 20_000
 """Up to so many chunks of an owner, every one is compared: exact, and as fast as the index."""
 EF_SEARCH = 200
 MAX_SCAN_TUPLES = 200_000
-ALWAYS_EXACT = 2**31 - 1
 
 OWNER = bindparam("owner", type_=Uuid)
+# A literal: PostgreSQL would think of a tenth of the rows, and so of plans that it does not keep, where it is not told.
+LIMIT = bindparam("limit", type_=Integer, literal_execute=True)
 
 
 @dataclass(frozen=True)
@@ -61,19 +63,8 @@ async def find_nearest(
 
     With `audited` an audit row with these details, and the number of passages, is written by the same statement.
     The HNSW index filters after it has searched, and so returns too few of a small share of the table. It is
-    used for large owners only, and its answer is taken only when it is complete.
+    used for large owners only, and its answer is taken only when it is complete; else every vector is compared.
     """
-    may_use_index = query.document_ids is None and query.vector.size in INDEXED_DIMENSIONS
-    exact_rows = EXACT_SEARCH_ROWS if may_use_index else ALWAYS_EXACT
-    passages = await _run(connection, query, exact_rows, audited)
-    if may_use_index and len(passages) < query.limit:
-        return await _run(connection, query, ALWAYS_EXACT, None)
-    return passages
-
-
-async def _run(
-    connection: AsyncConnection, query: NearestQuery, exact_rows: int, audited: dict[str, Any] | None
-) -> list[Passage]:
     values: dict[str, Any] = {
         "owner": query.owner_id,
         "vector": query.vector,
@@ -82,14 +73,15 @@ async def _run(
         "ef_search": str(EF_SEARCH),
         "max_scan_tuples": str(MAX_SCAN_TUPLES),
     }
-    if exact_rows < ALWAYS_EXACT:
-        values["exact_rows"] = exact_rows
+    may_use_index = query.document_ids is None and query.vector.size in INDEXED_DIMENSIONS
+    if may_use_index:
+        values["exact_rows"] = EXACT_SEARCH_ROWS
     if query.document_ids is not None:
         values["document_ids"] = list(query.document_ids)
     if audited is not None:
         values |= {"audit_id": new_id(), "event": Event.QUERY, "details": audited}
     statement = _build(
-        dimension=query.vector.size if exact_rows < ALWAYS_EXACT else None,
+        dimension=query.vector.size if may_use_index else None,
         of_documents=query.document_ids is not None,
         is_audited=audited is not None,
     )
@@ -168,7 +160,7 @@ def _search(acting: CTE, distance: ColumnElement[float], condition: ColumnElemen
         select(*columns, Chunk.text, distance)
         .where(_belongs_to_owner(acting), condition)
         .order_by(distance)
-        .limit(bindparam("limit", type_=Integer))
+        .limit(LIMIT)
         .lateral("nearest")
     )
     return select(nearest).select_from(acting.join(nearest, true()))
@@ -179,12 +171,17 @@ def _belongs_to_owner(acting: CTE) -> ColumnElement[bool]:
 
 
 def _choose(acting: CTE, exact: Select[Any], indexed: Select[Any]) -> Select[Any]:
-    """Small owners are compared row by row, large ones by the index: PostgreSQL runs one of the two."""
+    """The answer of the index where the owner is large and it is complete, else of the comparison with every vector.
+
+    PostgreSQL runs only what is needed of them.
+    """
     size = select((_count(Document, acting) + _count(Note, acting)).label("chunks")).select_from(acting).cte("size")
     chunks = select(size.prefix_with("MATERIALIZED").c.chunks).scalar_subquery()
-    limit = bindparam("exact_rows", type_=Integer)
-    compared, by_index = exact.subquery("compared"), indexed.subquery("by_index")
-    chosen = union_all(select(compared).where(chunks <= limit), select(by_index).where(chunks > limit))
+    is_large = chunks > bindparam("exact_rows", type_=Integer)
+    by_index = select(indexed.subquery("found")).where(is_large).cte("by_index").prefix_with("MATERIALIZED")
+    is_complete = select(func.count()).select_from(by_index).scalar_subquery() >= LIMIT
+    compared = exact.subquery("compared")
+    chosen = union_all(select(by_index).where(is_complete), select(compared).where(not_(is_complete)))
     return select(chosen.subquery("chosen"))
 
 

@@ -5,8 +5,9 @@ from contextlib import asynccontextmanager, contextmanager
 from uuid import UUID
 
 import asyncpg
-from sqlalchemy import func, select
-from sqlalchemy.exc import DBAPIError, InterfaceError
+from sqlalchemy import event, func, select
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import DBAPIError, DisconnectionError, InterfaceError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 
@@ -71,12 +72,11 @@ async def act_for_email(session: AsyncSession, email: str) -> None:
 
 def _create_engine(url: str, *, pool_size: int, timeout_seconds: float) -> AsyncEngine:
     milliseconds = str(int(timeout_seconds * 1000))
-    return create_async_engine(
+    engine = create_async_engine(
         url,
         pool_size=pool_size,
         max_overflow=0,
         pool_timeout=timeout_seconds,
-        pool_pre_ping=True,
         connect_args={
             # asyncpg's own limits are the only ones that return when the server is black-holed.
             "timeout": timeout_seconds,
@@ -92,6 +92,14 @@ def _create_engine(url: str, *, pool_size: int, timeout_seconds: float) -> Async
             },
         },
     )
+    event.listen(engine.sync_engine, "checkout", _refuse_closed)
+    return engine
+
+
+def _refuse_closed(connection: DBAPIConnection, _record: object, _proxy: object) -> None:
+    """Let the pool replace a connection that its server has left: known without asking, as a ping would have to."""
+    if connection.driver_connection.is_closed():
+        raise DisconnectionError
 
 
 @contextmanager

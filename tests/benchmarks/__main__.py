@@ -7,13 +7,15 @@ Nothing is asserted: these are figures of one machine at one time, and only thei
 import argparse
 import os
 import tempfile
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from pipeline import samples
 from pipeline.local.servers import run_postgres
 from pipeline.stages.embed import PACKAGED_MODEL, EmbeddingModel
 from tests.benchmarks.baseline import run_baseline
+from tests.benchmarks.growth import measure_growth
 from tests.benchmarks.measure import Service
 from tests.benchmarks.report import Report
 from tests.benchmarks.service import (
@@ -26,11 +28,13 @@ from tests.benchmarks.service import (
     search,
 )
 from tests.benchmarks.stages import measure_stages
-from tests.databases import run_sql
+from tests.databases import migrate, run_sql
 from tests.e2e.conftest import Up
 
 SHARED = Path("../shared/data/finance/documents")
 QUESTIONS = 600
+WORKERS = (1, 2, 4)
+WORKER_PAGES = 150
 SUBJECTS = ("revenue", "operating income", "number of employees", "dividend", "risk of litigation", "long-term debt")
 
 
@@ -39,10 +43,20 @@ def parse() -> argparse.Namespace:
     default = SHARED if SHARED.is_dir() else samples.FOLDER
     parser.add_argument("folder", nargs="?", type=Path, default=default, help="PDF files to ingest")
     parser.add_argument("--rounds", type=int, default=3, help="measure everything so often")
-    parser.add_argument("--baseline", type=Path, help="Python of the venv of the baseline; without it there is none")
+    parser.add_argument("--passes", type=int, default=1, help="ingest the folder so often in a round")
+    parser.add_argument(
+        "--baseline", type=Path.absolute, help="Python of the venv of the baseline; without it there is none"
+    )
     parser.add_argument("--baseline-pages", type=int, default=400, help="about so many pages go into the baseline")
+    parser.add_argument(
+        "--sizes", type=parse_sizes, default=(1_000, 10_000, 100_000), help="chunks of owners to search"
+    )
     parser.add_argument("--output", type=Path, default=Path(".bench"), help="folder for report.json and report.png")
     return parser.parse_args()
+
+
+def parse_sizes(text: str) -> tuple[int, ...]:
+    return tuple(int(size) for size in text.split(",") if size)
 
 
 def make_questions(number: int) -> list[str]:
@@ -50,6 +64,15 @@ def make_questions(number: int) -> list[str]:
         f"What was the {SUBJECTS[index % len(SUBJECTS)]} of segment {number}-{index} in {1990 + index % 33}?"
         for index in range(QUESTIONS)
     ]
+
+
+def choose_short(files: list[Path], pages: int, pages_of: dict[Path, int]) -> list[Path]:
+    """The shortest files, with at most so many pages together: several documents, so that workers can share them."""
+    chosen: list[Path] = []
+    for file in sorted(files, key=pages_of.__getitem__):
+        if sum(pages_of[one] for one in (*chosen, file)) <= pages:
+            chosen.append(file)
+    return chosen
 
 
 def choose_some(files: list[Path], pages: int, pages_of: dict[Path, int]) -> list[Path]:
@@ -73,30 +96,43 @@ def run_round(report: Report, number: int, options: argparse.Namespace, files: l
     pages_of = {file: count_pages(file) for file in files}
     some = choose_some(files, options.baseline_pages, pages_of)
     questions = make_questions(number)
-    with ExitStack() as resources:
-        folder = Path(resources.enter_context(tempfile.TemporaryDirectory(prefix="sluice-bench-")))
-        database_url = make_database(server_url, f"sluice_{number}")
-        unlimited = {"RATE_LIMIT_UPLOAD": "", "RATE_LIMIT_QUERY": "", "JWT_TTL_MINUTES": "600", "LEASE_SECONDS": "15"}
-        up = Up(folder, DATABASE_URL=database_url, WORKER_PROCESSES=str(os.cpu_count()), **unlimited)
-        resources.callback(up.stop)
-        service = Service(up.url, up.process.pid)
+    database_url = make_database(server_url, f"sluice_{number}")
+    with run_service(database_url, workers=os.cpu_count() or 1) as service:
         client = Client(service, "warm")
         ingest_small(report, client, 3, "warm_up")
         ingest_small(report, client, 30, "note_ready_after")
         ingest_small_beside_large(report, client, max(files, key=lambda file: pages_of[file]))
-        ingest_folder(report, service, Client(service, "some"), some, "some")
-        client = Client(service, "all")
-        ingest_folder(report, service, client, files, "ingest")
+        client = Client(service, "some")
+        ingest_folder(report, service, client, some, "some")
         measure_stages(report, some, database_url)
         headers = {"Authorization": client.http.headers["Authorization"]}
         measure_floor(report, EmbeddingModel(PACKAGED_MODEL), database_url, client.user_id, questions[:100])
-        search(report, service, "/v1/search", headers, questions, "search")
-        up.stop()
-        if options.baseline:
-            baseline_url = make_database(server_url, f"baseline_{number}").replace("://", "+psycopg://", 1)
-            baseline = resources.enter_context(run_baseline(options.baseline, baseline_url))
+        search(report, service, "/v1/search", headers, questions, "search")  # in what the baseline has, too
+        for number_of_pass in range(options.passes):
+            ingest_folder(report, service, Client(service, f"all-{number_of_pass}"), files, "ingest")
+    if options.baseline:
+        baseline_url = make_database(server_url, f"baseline_{number}").replace("://", "+psycopg://", 1)
+        with run_baseline(options.baseline, baseline_url) as baseline:
             baseline_ingest(report, baseline, some)
             search(report, baseline, "/search", {}, questions, "baseline_search")
+    short = choose_short(files, WORKER_PAGES, pages_of)
+    for workers in WORKERS:
+        with run_service(make_database(server_url, f"workers_{number}_{workers}"), workers=workers) as service:
+            client = Client(service, "few")
+            ingest_small(report, client, 3, "warm_up")
+            ingest_folder(report, service, client, short, f"workers_{workers}")
+
+
+@contextmanager
+def run_service(database_url: str, *, workers: int) -> Iterator[Service]:
+    """`make up` without limits on requests, with so many workers."""
+    unlimited = {"RATE_LIMIT_UPLOAD": "", "RATE_LIMIT_QUERY": "", "JWT_TTL_MINUTES": "600", "LEASE_SECONDS": "15"}
+    with tempfile.TemporaryDirectory(prefix="sluice-bench-") as folder:
+        up = Up(Path(folder), DATABASE_URL=database_url, WORKER_PROCESSES=str(workers), **unlimited)
+        try:
+            yield Service(up.url, up.process.pid)
+        finally:
+            up.stop()
 
 
 def make_database(server_url: str, name: str) -> str:
@@ -111,6 +147,8 @@ def compare(report: Report) -> None:
         ("encoding_over_default", "encode_chunks_a_cpu_second", "encode_default_chunks_a_cpu_second"),
         ("encoding_float32_over_default", "encode_float32_chunks_a_cpu_second", "encode_default_chunks_a_cpu_second"),
         ("encoding_share_of_matrix_limit", "encode_chunks_a_cpu_second", "matrix_limit_chunks_a_cpu_second"),
+        ("two_workers_over_one", "workers_2_pages_a_second", "workers_1_pages_a_second"),
+        ("four_workers_over_one", "workers_4_pages_a_second", "workers_1_pages_a_second"),
         ("search_1_over_floor", "search_1_p50_ms", "floor_ms"),
         ("search_32_over_baseline", "search_32_requests_a_second", "baseline_search_32_requests_a_second"),
     ):
@@ -128,6 +166,10 @@ def main() -> None:
     ):
         for number in range(options.rounds):
             run_round(report, number, options, files, server_url)
+        if options.sizes:
+            growth_url = make_database(server_url, "growth")
+            migrate(growth_url, "head")
+            measure_growth(report, growth_url, options.sizes)
     compare(report)
     report.print()
     report.write_json(options.output / "report.json")

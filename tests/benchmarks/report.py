@@ -3,6 +3,7 @@
 import json
 import statistics
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -47,9 +48,17 @@ class Report:
         path.write_text(json.dumps({**self._facts, **self._values}, indent=2) + "\n")
 
     def plot(self, path: Path) -> None:
-        """Draw where the processor's time goes, a page."""
+        """Draw where the processor's time goes, a page, and how a search grows with what there is to search."""
         from matplotlib import pyplot
 
+        pyplot.switch_backend("Agg")
+        figure, (stages, growth) = pyplot.subplots(1, 2, figsize=(12, 4))
+        self._plot_stages(stages)
+        self._plot_growth(growth)
+        figure.tight_layout()
+        figure.savefig(path, dpi=120)
+
+    def _plot_stages(self, axes: Any) -> None:
         a_page = self.get("chunks_a_page") or 0.0
         costs = {
             "extract (pypdf)": self.get("extract_pypdf_cpu_seconds_a_page"),
@@ -60,13 +69,21 @@ class Report:
             "store": a_page * (self.get("store_cpu_seconds_a_chunk") or 0.0),
         }
         known = {name: 1000 * cost for name, cost in costs.items() if cost}
-        pyplot.switch_backend("Agg")
-        figure, axes = pyplot.subplots(figsize=(7, 4))
         axes.barh(list(known), list(known.values()))
         axes.invert_yaxis()
         axes.set(title="Processor time by stage", xlabel="ms a page")
-        figure.tight_layout()
-        figure.savefig(path, dpi=120)
+
+    def _plot_growth(self, axes: Any) -> None:
+        for label, ending in (
+            ("alone", "_chunks_p50_ms"),
+            ("beside the largest owner", "_chunks_beside_others_p50_ms"),
+        ):
+            names = [name for name in self._values if name.startswith("growth_") and name.endswith(ending)]
+            points = sorted((int(name.split("_")[1]), self.get(name)) for name in names)
+            if points:
+                axes.semilogx(*zip(*points, strict=True), marker="o", label=label)
+                axes.legend()
+        axes.set(title="One search in PostgreSQL", xlabel="chunks of the owner", ylabel="ms, p50", ylim=0)
 
 
 def _divide(above: float, below: float | None) -> float | None:

@@ -111,3 +111,16 @@ async def ask(client: httpx.AsyncClient, token: str, method: str, path: str) -> 
         assert 1 <= int(response.headers["retry-after"]) <= 120
         assert response.json()["code"] == "database_unavailable"
     return response.status_code, time.perf_counter() - started
+
+
+async def test_connections_that_the_server_closed_are_replaced_unseen(api: Api, database_url: str) -> None:
+    person = await api.register()
+    await api.upload(person, b"The horse sleeps in the barn.")
+    await fetch(
+        database_url,
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+        " WHERE datname = current_database() AND pid <> pg_backend_pid()",
+    )
+    await asyncio.sleep(0.1)  # the news of it must arrive
+    for _ in range(3):
+        assert (await api.client.post("/v1/search", headers=person.headers, json={"query": "x"})).status_code == 200
