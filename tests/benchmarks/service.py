@@ -3,6 +3,7 @@
 import asyncio
 import http.client
 import json
+import os
 import statistics
 import time
 from collections.abc import Sequence
@@ -68,6 +69,7 @@ def ingest_folder(report: Report, service: Service, client: Client, files: Seque
     report.note(f"{name}_pages_a_second", pages / usage.seconds)
     report.note(f"{name}_chunks_a_second", sum(document["chunks"] for document in documents) / usage.seconds)
     report.note(f"{name}_seconds", usage.seconds)
+    report.note(f"{name}_core_seconds_a_page", usage.seconds * (os.cpu_count() or 1) / pages)
     report.note(f"{name}_cpu_seconds_a_page", usage.cpu_seconds / pages)
     for program, size in usage.peak_bytes.items():
         report.note(f"{name}_peak_mib_{program}", size / MIB)
