@@ -37,4 +37,5 @@ async def replace(
             }
             for ordinal, chunk in enumerate(chunks[first : first + ROWS_AT_ONCE], start=first)
         ]
+        # Not COPY: PostgreSQL refuses it where row-level security holds.
         await session.execute(insert(Chunk), rows)
