@@ -163,6 +163,17 @@ def main() -> None:
     files = sorted(file for file in options.folder.iterdir() if file.suffix == ".pdf")
     options.output.mkdir(exist_ok=True)
     report = Report()
+    try:
+        run(report, options, files)
+    finally:  # what was measured before a failure is worth something, too
+        compare(report)
+        report.print()
+        report.write_json(options.output / "report.json")
+        report.plot(options.output / "report.png")
+
+
+def run(report: Report, options: argparse.Namespace, files: list[Path]) -> None:
+    """All rounds, then the growth, on one PostgreSQL."""
     with (
         tempfile.TemporaryDirectory(prefix="sluice-bench-") as folder,
         run_postgres(Path(folder) / "postgres") as server_url,
@@ -173,10 +184,6 @@ def main() -> None:
             growth_url = make_database(server_url, "growth")
             migrate(growth_url, "head")
             measure_growth(report, growth_url, options.sizes)
-    compare(report)
-    report.print()
-    report.write_json(options.output / "report.json")
-    report.plot(options.output / "report.png")
 
 
 if __name__ == "__main__":

@@ -28,6 +28,8 @@ def upload(file: UploadFile) -> dict[str, int]:
         shutil.copyfileobj(file.file, copy)
         copy.flush()
         pages = PyPDFLoader(copy.name).load()
+    for page in pages:
+        page.page_content = page.page_content.replace("\0", "")  # PostgreSQL stores no NUL, and pypdf finds some
     chunks = splitter.split_documents(pages)
     store.add_documents(chunks)
     return {"pages": len(pages), "chunks": len(chunks)}
