@@ -1,4 +1,4 @@
-"""Part d: what a search costs when there is more to search, of the owner and of others; and what workers add."""
+"""Part d: what a search costs when there is more to search, of the owner and of others."""
 
 import asyncio
 import io

@@ -3,7 +3,7 @@
 import asyncpg
 import numpy as np
 import pytest
-from sqlalchemy import select, text, update
+from sqlalchemy import CTE, ColumnElement, select, text, update
 
 from pipeline.db import models
 from pipeline.db.models import SERVICE_ROLE
@@ -94,11 +94,19 @@ async def test_search_without_its_filter_leaks_nothing(api: Api, monkeypatch: py
 
     await fill(api, "anna")
     bert, _ = await fill(api, "bert")
+    removed: list[str] = []
+
+    def belong_to_anybody(acting: CTE) -> ColumnElement[bool]:
+        removed.append(str(belongs_to_owner(acting)))
+        return acting.c.user_id.is_not(None)
+
+    belongs_to_owner = retrieval._belongs_to_owner
     retrieval._build.cache_clear()
-    monkeypatch.setattr(retrieval, "_belongs_to_owner", lambda acting: acting.c.user_id.is_not(None))
+    monkeypatch.setattr(retrieval, "_belongs_to_owner", belong_to_anybody)
     response = await api.client.post("/v1/search", headers=bert.headers, json={"query": "secret of anna", "top_k": 50})
     texts = [passage["text"] for passage in response.json()["passages"]]
     retrieval._build.cache_clear()
+    assert set(removed) == {"chunks.owner_id = acting.user_id"}
     assert sorted(texts) == ["A note of bert.", "The secret of bert."]
 
 
