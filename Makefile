@@ -2,7 +2,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 UV_ENV := $(if $(PIP_FIND_LINKS),UV_FIND_LINKS=$(PIP_FIND_LINKS),UV_TORCH_BACKEND=$(or $(TORCH_BACKEND),cpu))
-UV := $(UV_ENV) VIRTUAL_ENV=$(CURDIR)/.venv $(BIN)/uv pip install --quiet --constraint constraints.txt --requirements pyproject.toml
+# Compiled once: a process with a model would else compile for 8 s where Python may not write its cache.
+UV := $(UV_ENV) UV_COMPILE_BYTECODE=1 VIRTUAL_ENV=$(CURDIR)/.venv $(BIN)/uv pip install --quiet --constraint constraints.txt --requirements pyproject.toml
 
 .PHONY: demo up test lint bench chaos
 

@@ -63,6 +63,7 @@ INVARIANTS = {
     "notes that did not end": "SELECT id FROM notes WHERE status NOT IN ('ready', 'failed')",
     "failed without reason": "SELECT id FROM documents WHERE status = 'failed' AND error_code IS NULL",
     "jobs left": "SELECT subject_id FROM jobs",
+    "chunks of nobody": "SELECT chunks.id FROM chunks LEFT JOIN users ON users.id = owner_id WHERE users.id IS NULL",
     "chunks of documents that are not ready": """
         SELECT chunks.id FROM chunks JOIN documents ON documents.id = document_id WHERE status <> 'ready'""",
     "ready without exactly the chunks 0 to n-1": """

@@ -31,6 +31,14 @@ ARQ_OPTIONS: dict[str, Any] = {
 log = get_logger()
 
 
+class Listener(Worker):
+    """arq's worker, but that it leaves rings to others while its consumer would take no job."""
+
+    async def _poll_iteration(self) -> None:
+        self.allow_pick_jobs = self.ctx["consumer"].has_place
+        await super()._poll_iteration()
+
+
 async def listen(dsn: str, consumer: Consumer) -> None:
     """Answer rings until cancelled; while Redis is away, try again with growing pauses."""
     pause = FIRST_PAUSE_SECONDS
@@ -38,7 +46,7 @@ async def listen(dsn: str, consumer: Consumer) -> None:
     while True:
         started = loop.time()
         redis = connect(dsn, timeout_seconds=REDIS_TIMEOUT_SECONDS)
-        worker = Worker(
+        worker = Listener(
             **ARQ_OPTIONS,
             redis_pool=redis,
             handle_signals=False,

@@ -36,8 +36,16 @@ class Consumer:
         self._fault = make_fault(self._settings.fault_hook)
         self._changed = asyncio.Event()
         self._running: dict[asyncio.Task[None], Lease] = {}
+        self._is_claiming = False
         self._is_stopping = False
         self._swept_at = 0.0
+
+    @property
+    def has_place(self) -> bool:
+        """Whether it would take another job: it has begun, and is not full, nor stopping, nor alone with a suspect."""
+        runs_suspect = any(lease.is_suspect for lease in self._running.values())
+        is_full = len(self._running) >= self._settings.worker_concurrency
+        return self._is_claiming and not (self._is_stopping or runs_suspect or is_full)
 
     def wake(self) -> None:
         """Look into the queue now."""
@@ -52,6 +60,7 @@ class Consumer:
         """Claim and do jobs until `stop`."""
         await self._runtime.sandbox.start()
         await self._wait_for_model()
+        self._is_claiming = True
         while not self._is_stopping:
             self._changed.clear()
             try:
@@ -85,8 +94,7 @@ class Consumer:
             log.warning("queue.swept", jobs=swept)
 
     async def _claim_one(self) -> bool:
-        runs_suspect = any(lease.is_suspect for lease in self._running.values())
-        if self._is_stopping or runs_suspect or len(self._running) >= self._settings.worker_concurrency:
+        if not self.has_place:
             return False
         # The last place is kept free for short documents: long ones must not make everybody wait.
         is_last = 0 < len(self._running) == self._settings.worker_concurrency - 1

@@ -6,7 +6,6 @@ import secrets
 import signal
 import subprocess
 import time
-from collections.abc import Callable
 from importlib.util import find_spec
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
@@ -22,6 +21,7 @@ from pipeline.local.servers import run_postgres
 from tests.databases import migrate, run_sql
 from tests.faults.programs import become, context
 from tests.faults.proxy import Proxy, find_port
+from tests.waiting import wait_until
 
 LEASE_SECONDS = 2.0
 START_SECONDS = 30
@@ -34,15 +34,6 @@ def find_postgres_program() -> Path:
     assert package
     assert package.origin
     return Path(package.origin).parent / "pginstall" / "bin" / "postgres"
-
-
-def wait_until(condition: Callable[[], object], seconds: float, what: str) -> float:
-    """Wait for something to become true; returns how long it took."""
-    started = time.monotonic()
-    while not condition():
-        assert time.monotonic() < started + seconds, f"{what}: not within {seconds:g} s"
-        time.sleep(0.02)
-    return time.monotonic() - started
 
 
 class Postgres:

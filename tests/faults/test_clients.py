@@ -12,10 +12,11 @@ import psutil
 import pytest
 
 from tests.databases import run_sql
-from tests.faults.cluster import Cluster, Process, wait_until
+from tests.faults.cluster import Cluster, Process
 from tests.faults.history import Client
 from tests.faults.test_requests import ApiProcess, count_rows, multipart
 from tests.faults.test_workers import unique
+from tests.waiting import wait_until
 
 HALF_HEADERS = 300
 HALF_BODIES = 300

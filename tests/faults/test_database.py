@@ -10,9 +10,10 @@ import asyncpg
 import httpx
 
 from tests.databases import run_sql
-from tests.faults.cluster import Cluster, Process, wait_until
+from tests.faults.cluster import Cluster, Process
 from tests.faults.history import Client, History, find_losses
 from tests.faults.test_workers import unique
+from tests.waiting import wait_until
 
 ApiProcess = tuple[Process, str]
 

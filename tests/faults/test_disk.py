@@ -11,10 +11,11 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.databases import find_violations, migrate, run_sql
-from tests.faults.cluster import Cluster, wait_until
+from tests.faults.cluster import Cluster
 from tests.faults.history import Client
 from tests.faults.test_requests import ApiProcess
 from tests.faults.test_workers import unique
+from tests.waiting import wait_until
 
 DISK_MIB = 64
 FILLING = "filling"

@@ -12,9 +12,10 @@ import psutil
 import pytest
 
 from tests.faults import bombs
-from tests.faults.cluster import Cluster, Process, wait_until
+from tests.faults.cluster import Cluster, Process
 from tests.faults.history import Client
 from tests.faults.test_workers import find_readers, unique
+from tests.waiting import wait_until
 
 MIB = 1024 * 1024
 LIMITS = {"EXTRACT_TIMEOUT_SECONDS": "8", "EXTRACT_MEMORY_BYTES": str(512 * MIB), "MAX_PAGES": "5000"}

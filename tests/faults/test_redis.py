@@ -8,9 +8,10 @@ import pytest
 import redis
 
 from tests.databases import run_sql
-from tests.faults.cluster import Cluster, wait_until
+from tests.faults.cluster import Cluster
 from tests.faults.history import Client
 from tests.faults.test_workers import unique
+from tests.waiting import wait_until
 
 SEARCHES = 100
 REST_SECONDS = 5.5

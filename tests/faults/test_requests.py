@@ -13,9 +13,10 @@ import pytest
 
 from pipeline.types import Stage
 from tests.databases import run_sql
-from tests.faults.cluster import Cluster, Process, wait_until
+from tests.faults.cluster import Cluster, Process
 from tests.faults.history import Client
 from tests.faults.test_workers import unique
+from tests.waiting import wait_until
 
 ApiProcess = tuple[Process, str]
 BOUNDARY = "limit-of-parts"
@@ -64,7 +65,8 @@ def test_row_21_deleted_at_each_stage(cluster: Cluster, client: Client, stage: S
     response = client.search()
     assert response is not None
     assert response.json()["passages"] == []
-    assert run_sql(cluster.database_url, "SELECT text FROM chunks") == []
+    chunks = "SELECT text FROM chunks WHERE owner_id = $1"
+    assert run_sql(cluster.database_url, chunks, arguments=(client.id,)) == []
 
 
 def test_row_21_deleted_while_it_is_being_committed(cluster: Cluster, client: Client) -> None:
@@ -108,7 +110,7 @@ def test_row_22_api_killed_when_an_upload_has_arrived(cluster: Cluster, client: 
         print(f"killed {pause} s after the last byte: {documents} documents")
         assert (documents > 0, documents) == (slices > 0, audited)
     cluster.start_worker()
-    wait_until(lambda: run_sql(cluster.database_url, "SELECT 1 FROM jobs") == [], 30, "the queue is empty")
+    wait_until(lambda: run_sql(cluster.database_url, "SELECT 1 FROM jobs") == [], 90, "the queue is empty")
 
 
 def test_row_23_sigterm_with_requests_in_flight(cluster: Cluster, client: Client) -> None:
@@ -135,7 +137,7 @@ def test_row_23_sigterm_with_requests_in_flight(cluster: Cluster, client: Client
         connection.close()
     assert count_rows(cluster, client)[0] == 1
     cluster.start_worker()
-    wait_until(lambda: run_sql(cluster.database_url, "SELECT 1 FROM jobs") == [], 30, "the queue is empty")
+    wait_until(lambda: run_sql(cluster.database_url, "SELECT 1 FROM jobs") == [], 90, "the queue is empty")
 
 
 def test_row_26_the_same_file_twenty_times_at_once(cluster: Cluster, client: Client) -> None:

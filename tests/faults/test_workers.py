@@ -14,8 +14,9 @@ from pipeline.db.session import Database
 from pipeline.settings import Settings
 from pipeline.types import Stage
 from tests.databases import run_sql
-from tests.faults.cluster import LEASE_SECONDS, Cluster, Process, wait_until
+from tests.faults.cluster import LEASE_SECONDS, Cluster, Process
 from tests.faults.history import Client
+from tests.waiting import wait_until
 
 RECOVERY_SECONDS = LEASE_SECONDS + 5
 
@@ -126,7 +127,7 @@ def test_row_18_event_loop_blocked_for_three_leases(cluster: Cluster, client: Cl
 
 def test_row_19_document_that_kills_its_worker_every_time(cluster: Cluster, client: Client) -> None:
     poison = client.accept(unique("poison"))
-    others = [client.accept(unique(f"other {number}", 200)) for number in range(60)]
+    others = [client.accept(unique(f"other {number}", 60)) for number in range(60)]
     hook = {"FAULT_HOOK": f"embedding:crash:{poison}"}
     workers = [cluster.start_worker(**hook) for _ in range(2)]
     started = time.monotonic()
@@ -150,7 +151,7 @@ def test_row_19_document_that_kills_its_worker_every_time(cluster: Cluster, clie
 def test_row_20_document_longer_than_its_lease(cluster: Cluster, client: Client) -> None:
     cluster.start_worker(LEASE_SECONDS="1")
     cluster.start_worker(LEASE_SECONDS="1")
-    document_id = client.accept(unique("long", 6_000))
+    document_id = client.accept(unique("long", 2_500))
     started = time.monotonic()
     document = client.wait(document_id, 60)
     print(f"took {time.monotonic() - started:.1f} s")
@@ -166,3 +167,15 @@ def test_no_child_or_temporary_file_is_left(cluster: Cluster, client: Client) ->
         file.path for file in psutil.Process(worker.pid).open_files() if Path(file.path).parent == Path("/tmp")
     ] == []
     assert run_sql(cluster.database_url, "SELECT 1 FROM jobs") == []
+
+
+def test_rings_are_left_to_workers_that_have_a_place(cluster: Cluster, client: Client) -> None:
+    cluster.start_worker(WORKER_CONCURRENCY="1", POLL_SECONDS="30")
+    long = client.accept(unique("long", 20_000))
+    wait_until(lambda: client.show(long)["status"] == "processing", 30, "one worker is full")
+    idle = cluster.start_worker(WORKER_CONCURRENCY="1", POLL_SECONDS="30")
+    wait_until(lambda: "model.loaded" in idle.log.read_text(), 30, "another has nothing to do")
+    for number in range(8):
+        client.wait(client.accept(unique(f"short {number}")), 10)
+    assert client.show(long)["status"] == "processing"
+    client.http.delete(f"/v1/documents/{long}")
