@@ -94,10 +94,10 @@ def shared_data() -> Callable[[str], Path]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests of whole stacks measure time and memory, or share servers: one after the other, in one process."""
+    """Tests of whole stacks measure memory: one after the other, in one process."""
     for item in items:
-        for group in {"e2e", "faults"} & set(item.path.parts):
-            item.add_marker(pytest.mark.xdist_group(group))
+        if "e2e" in item.path.parts:
+            item.add_marker(pytest.mark.xdist_group("e2e"))
 
 
 def pytest_report_header() -> str:

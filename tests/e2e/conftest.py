@@ -33,6 +33,7 @@ class Up:
             "PORT": "0",
             "JWT_SECRET": SECRET,
             "LEASE_SECONDS": "3",
+            "DATABASE_TIMEOUT_SECONDS": "20",
             **settings,
         }
         self.log = (data_dir / "log.jsonl").open("ab")

@@ -47,7 +47,13 @@ def find_port() -> int:
 
 @pytest.fixture
 def environment(database_url: str, redis_url: str) -> dict[str, str]:
-    return {**os.environ, "DATABASE_URL": database_url, "REDIS_URL": redis_url, "JWT_SECRET": SECRET}
+    return {
+        **os.environ,
+        "DATABASE_URL": database_url,
+        "DATABASE_TIMEOUT_SECONDS": "20",
+        "REDIS_URL": redis_url,
+        "JWT_SECRET": SECRET,
+    }
 
 
 def wait_for(url: str) -> None:
