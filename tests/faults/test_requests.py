@@ -60,8 +60,12 @@ def test_row_21_deleted_at_each_stage(cluster: Cluster, client: Client, stage: S
     path = f"/v1/documents/{document_id}"
     assert client.http.delete(path).status_code == 204
     assert client.http.get(path).status_code == 404
-    paused.signal(signal.SIGCONT)
-    wait_until(lambda: "ingestion.lease_lost" in paused.log.read_text(), 10, "the worker notices")
+
+    def has_noticed() -> bool:
+        paused.signal(signal.SIGCONT)  # again and again: the hook pauses it at every page
+        return "ingestion.lease_lost" in paused.log.read_text()
+
+    wait_until(has_noticed, 10, "the worker notices")
     response = client.search()
     assert response is not None
     assert response.json()["passages"] == []
