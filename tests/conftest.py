@@ -93,6 +93,7 @@ def shared_data() -> Callable[[str], Path]:
     return find
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests of whole stacks measure memory: one after the other, in one process."""
     for item in items:

@@ -78,9 +78,9 @@ def test_two_apis_and_two_kinds_of_worker_share_the_work(environment: dict[str, 
         urls = [f"http://127.0.0.1:{port}" for port in ports]
         for url in urls:
             wait_for(url)
-        credentials = {"email": "a@example.org", "password": "password of a test"}
+        credentials = {"email": "parts@example.org", "password": "password of a test"}
         httpx.post(f"{urls[0]}/v1/auth/register", json=credentials).raise_for_status()
-        token = httpx.post(f"{urls[1]}/v1/auth/login", json=credentials).json()["access_token"]
+        token = httpx.post(f"{urls[1]}/v1/auth/login", json=credentials).raise_for_status().json()["access_token"]
         headers = {"Authorization": f"Bearer {token}"}
 
         def ingest(number: int) -> str:
@@ -114,9 +114,9 @@ def test_supervised_worker_outlives_redis(environment: dict[str, str], database_
         url = f"http://127.0.0.1:{port}"
         wait_for(url)
         assert httpx.get(f"{url}/health/ready").json()["checks"]["redis"] == "degraded"
-        credentials = {"email": "a@example.org", "password": "password of a test"}
+        credentials = {"email": "parts@example.org", "password": "password of a test"}
         httpx.post(f"{url}/v1/auth/register", json=credentials).raise_for_status()
-        token = httpx.post(f"{url}/v1/auth/login", json=credentials).json()["access_token"]
+        token = httpx.post(f"{url}/v1/auth/login", json=credentials).raise_for_status().json()["access_token"]
         with httpx.Client(base_url=url, headers={"Authorization": f"Bearer {token}"}, timeout=60) as client:
             location = client.post("/v1/documents", files={"file": ("a.txt", b"some text")}).headers["location"]
             deadline = time.monotonic() + 60
