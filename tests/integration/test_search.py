@@ -2,7 +2,7 @@ import asyncio
 
 import numpy as np
 import pytest
-from sqlalchemy import event
+from sqlalchemy import event, func, select
 
 from pipeline import samples
 from pipeline.db import retrieval
@@ -116,6 +116,22 @@ async def test_large_owner_is_searched_by_index_and_still_gets_k(
     everything = await search(300)
     assert everything[:10] == exact, "an index that gives too few is not believed"
     assert len(set(everything)) == 300
+
+
+async def test_small_owner_beside_a_huge_one_is_found_by_its_key(api: Api, database_url: str) -> None:
+    """Two owners: the planner takes each for half of the table, and would read all of it for the small one."""
+    person = await api.register()
+    owner = (await api.get(person, "/v1/users/me")).json()["id"]
+    other = (await api.get(await api.register("bert"), "/v1/users/me")).json()["id"]
+    await asyncio.gather(*(fill(database_url, who, count) for who, count in ((owner, 20), (other, 3000))))
+    await fetch(database_url, "ANALYZE chunks")
+    rows_read = "SELECT seq_tup_read FROM pg_stat_user_tables WHERE relname = 'chunks'"
+    before = await fetch_value(database_url, rows_read)
+    async with api.runtime.database.statement() as connection:
+        query = retrieval.NearestQuery(owner, np.eye(1, 384, dtype=np.float32)[0], model="m", limit=10)
+        assert len(await retrieval.find_nearest(connection, query)) == 10
+        await connection.execute(select(func.pg_stat_force_next_flush()))
+    assert await fetch_value(database_url, rows_read) == before
 
 
 async def fill(database_url: str, owner: str, count: int) -> None:
