@@ -1,11 +1,12 @@
 """What clients send. Unknown fields are refused, and no string holds a NUL."""
 
-from typing import Annotated, Literal
+from typing import Annotated
 from uuid import UUID
 
 import msgspec
 
 from pipeline.accounts import EMAIL_PATTERN
+from pipeline.types import SearchMode
 
 NO_NUL = r"^[^\x00]*$"
 
@@ -64,4 +65,4 @@ class SearchRequest(msgspec.Struct, forbid_unknown_fields=True):
     query: Annotated[str, msgspec.Meta(min_length=1, max_length=4000, pattern=NO_NUL)]
     top_k: Annotated[int, msgspec.Meta(ge=1, le=50)] = 8
     document_ids: Annotated[list[UUID], msgspec.Meta(max_length=1000)] | None = None
-    mode: Literal["hybrid", "vector"] = "hybrid"
+    mode: SearchMode = SearchMode.HYBRID

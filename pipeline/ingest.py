@@ -113,6 +113,8 @@ class Content:
 
     pages: list[PageText] = field(default_factory=list)
     passages: list[TextChunk] = field(default_factory=list)
+    texts: list[str] = field(default_factory=list)
+    """What is embedded and indexed of each."""
     vectors: list[np.ndarray] = field(default_factory=list)
 
 
@@ -228,11 +230,13 @@ async def _embed(runtime: Runtime, lease: Lease, pages: PageQueue, on_stage: OnS
             share = arrived[-1].share
             await on_stage(lease, Stage.CHUNKING, EXTRACTED * share)
             content.pages += [read.page for read in arrived]
-            content.passages += await asyncio.to_thread(_split, [read.page for read in arrived])
+            passages = await asyncio.to_thread(_split, [read.page for read in arrived])
+            content.passages += passages
+            content.texts += [heading + passage.text for passage in passages]
         while len(content.passages) >= embedded + (1 if is_complete else EMBED_AT_ONCE):
             done = EXTRACTED + (EMBEDDED - EXTRACTED) * embedded / len(content.passages)
             await on_stage(lease, Stage.EMBEDDING, done * share)
-            texts = [heading + passage.text for passage in content.passages[embedded : embedded + EMBED_AT_ONCE]]
+            texts = content.texts[embedded : embedded + EMBED_AT_ONCE]
             content.vectors.append(await runtime.encoder.encode(texts))
             embedded += len(texts)
     return content
@@ -262,7 +266,13 @@ async def _store(runtime: Runtime, lease: Lease, content: Content, on_stage: OnS
             found["pages"] = len(content.pages)
             found["pages_with_text"] = sum(bool(page.text.strip()) for page in content.pages)
         await chunks.replace(
-            session, subject, content.passages, np.concatenate(content.vectors), runtime.encoder.model_name
+            session,
+            subject,
+            content.passages,
+            content.texts,
+            np.concatenate(content.vectors),
+            model=runtime.encoder.model_name,
+            configuration=runtime.settings.text_search_config,
         )
         await queue.mark_ready(session, lease, **found)
         await on_stage(lease, Stage.FINISHING, EMBEDDED)

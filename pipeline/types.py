@@ -195,6 +195,17 @@ class Passage:
     score: float
 
 
+class SearchMode(StrEnum):
+    """What a query is compared by."""
+
+    HYBRID = "hybrid"
+    """By meaning, by words, and by whether it names the title."""
+    VECTOR = "vector"
+    """By meaning."""
+    KEYWORD = "keyword"
+    """By words; needs no model."""
+
+
 class Stage(StrEnum):
     """The steps of an ingestion, in their order. Fault tests stop, crash or pause at them."""
 

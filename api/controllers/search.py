@@ -41,6 +41,6 @@ class SearchController(Controller):
         """Search the caller's documents, or some of them."""
         started = perf_counter()
         passages = await search.search(
-            runtime, request.user, data.query, top_k=data.top_k, document_ids=data.document_ids
+            runtime, request.user, data.query, mode=data.mode, top_k=data.top_k, document_ids=data.document_ids
         )
         return SearchResult(passages, round(1000 * (perf_counter() - started), 2))

@@ -8,6 +8,7 @@ from pgvector.sqlalchemy import HALFVEC
 from sqlalchemy import (
     BigInteger,
     CheckConstraint,
+    Computed,
     DateTime,
     ForeignKey,
     ForeignKeyConstraint,
@@ -15,10 +16,11 @@ from sqlalchemy import (
     LargeBinary,
     MetaData,
     SmallInteger,
+    Text,
     cast,
     func,
 )
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB, TSVECTOR
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from pipeline.types import Status
@@ -107,6 +109,10 @@ class Document(Ingested, Base):
     pages_with_text: Mapped[int | None]
     chunks_reused: Mapped[int] = mapped_column(server_default="0")
     """Chunks of the present version whose embedding was taken from the version before."""
+    title_words: Mapped[list[str]] = mapped_column(
+        ARRAY(Text), Computed("sluice_split_title(filename)", persisted=True), deferred=True
+    )
+    """Words of the file name, by which a question may name the document."""
 
 
 class Note(Ingested, Base):
@@ -120,6 +126,9 @@ class Note(Ingested, Base):
     """UUIDv7."""
     title: Mapped[str]
     body: Mapped[str]
+    title_words: Mapped[list[str]] = mapped_column(
+        ARRAY(Text), Computed("sluice_split_title(title)", persisted=True), deferred=True
+    )
 
 
 def _to_document(*, name: str) -> ForeignKeyConstraint:
@@ -170,6 +179,7 @@ class Chunk(Base):
         ),
         Index(None, "owner_id", "document_id", "ordinal", unique=True),
         Index(None, "owner_id", "note_id", "ordinal", unique=True),
+        Index(None, "owner_id", "lexemes", postgresql_using="gin"),
         CheckConstraint("num_nonnulls(document_id, note_id) = 1", name="one_source"),
     )
 
@@ -185,6 +195,8 @@ class Chunk(Base):
     """Character offsets into the extracted text: `text` is exactly that slice."""
     end: Mapped[int]
     text: Mapped[str]
+    lexemes: Mapped[str] = mapped_column(TSVECTOR)
+    """The text's words, stemmed as `TEXT_SEARCH_CONFIG` says, and their places."""
     model: Mapped[str]
     """Embedding model that made the vector."""
     embedding: Mapped[Any] = mapped_column(HALFVEC())

@@ -1,4 +1,4 @@
-"""Finding the nearest passages: one statement, and so one round trip, that acts for the owner, searches and audits."""
+"""Finding passages: one statement, and so one round trip, that acts for the owner, searches and audits."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -7,11 +7,11 @@ from typing import Any
 from uuid import UUID
 
 import numpy as np
-from pgvector.sqlalchemy import HALFVEC
 from sqlalchemy import (
     CTE,
-    ColumnElement,
+    Double,
     Integer,
+    Label,
     Select,
     String,
     Uuid,
@@ -21,69 +21,78 @@ from sqlalchemy import (
     func,
     insert,
     literal,
-    not_,
     select,
     true,
-    union_all,
+    union,
 )
-from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from pipeline.db import candidates
 from pipeline.db.audit import Event
-from pipeline.db.models import INDEXED_DIMENSIONS, USER_SETTING, AuditLog, Chunk, Document, Note
-from pipeline.types import Passage, SubjectKind, new_id
+from pipeline.db.candidates import OWNER, Scope
+from pipeline.db.models import INDEXED_DIMENSIONS, AuditLog, Chunk, Document, Note
+from pipeline.types import Passage, SearchMode, SubjectKind, new_id
 
-EXACT_SEARCH_ROWS = 20_000
-"""Up to so many chunks of an owner, every one is compared: exact, and as fast as the index."""
-EF_SEARCH = 200
-MAX_SCAN_TUPLES = 200_000
+CANDIDATES = 100
+"""So many of each kind are compared with one another."""
+WORDS_WEIGHT = 0.5
+TITLE_WEIGHT = 0.5
+"""The cosine weighs 1; all three run from 0 to 1."""
 
-OWNER = bindparam("owner", type_=Uuid)
+AnySelect = Select[*tuple[Any, ...]]
+
 # A literal: PostgreSQL would think of a tenth of the rows, and so of plans that it does not keep, where it is not told.
 LIMIT = bindparam("limit", type_=Integer, literal_execute=True)
 
+PASSAGE = (
+    Chunk.id,
+    Chunk.document_id,
+    Chunk.note_id,
+    Chunk.page,
+    Chunk.page_end,
+    Chunk.start,
+    Chunk.end,
+    Chunk.text,
+)
+
 
 @dataclass(frozen=True)
-class NearestQuery:
-    """Whose passages, nearest to what, and how many."""
+class PassageQuery:
+    """Whose passages, that answer what, and how many."""
 
     owner_id: UUID
-    vector: np.ndarray
-    """Unit vector."""
+    mode: SearchMode
+    text: str
+    vector: np.ndarray | None
+    """Unit vector; None only where words alone are searched."""
     model: str
     limit: int
+    configuration: str = "english"
+    """How PostgreSQL cuts and stems the question's words."""
     document_ids: Collection[UUID] | None = None
     """Of these documents only; None: of all documents and notes."""
 
 
-async def find_nearest(
-    connection: AsyncConnection, query: NearestQuery, audited: dict[str, Any] | None = None
+async def find_passages(
+    connection: AsyncConnection, query: PassageQuery, audited: dict[str, Any] | None = None
 ) -> list[Passage]:
-    """The owner's passages nearest to a unit vector by cosine, best first; `limit` of them if there are as many.
+    """The owner's passages that answer best, best first; by vectors `limit` of them if there are as many.
 
     With `audited` an audit row with these details, and the number of passages, is written by the same statement.
-    The HNSW index filters after it has searched, and so returns too few of a small share of the table. It is
-    used for large owners only, and its answer is taken only when it is complete; else every vector is compared.
     """
-    values: dict[str, Any] = {
-        "owner": query.owner_id,
-        "vector": query.vector,
-        "model": query.model,
-        "limit": query.limit,
-        "ef_search": str(EF_SEARCH),
-        "max_scan_tuples": str(MAX_SCAN_TUPLES),
-    }
-    may_use_index = query.document_ids is None and query.vector.size in INDEXED_DIMENSIONS
-    if may_use_index:
-        values["exact_rows"] = EXACT_SEARCH_ROWS
+    values: dict[str, Any] = {"owner": query.owner_id, "model": query.model, "limit": query.limit}
+    if query.mode != SearchMode.KEYWORD:
+        values["vector"] = query.vector
+    if query.mode != SearchMode.VECTOR:
+        values |= {"question": query.text, "configuration": query.configuration}
     if query.document_ids is not None:
         values["document_ids"] = list(query.document_ids)
     if audited is not None:
         values |= {"audit_id": new_id(), "event": Event.QUERY, "details": audited}
+    dimension = query.vector.size if query.vector is not None and query.vector.size in INDEXED_DIMENSIONS else None
     statement = _build(
-        dimension=query.vector.size if may_use_index else None,
-        of_documents=query.document_ids is not None,
-        is_audited=audited is not None,
+        query.mode, dimension, of_documents=query.document_ids is not None, is_audited=audited is not None
     )
     rows = await connection.execute(statement, values)
     return [
@@ -97,97 +106,78 @@ async def find_nearest(
             start=row.start,
             end=row.end,
             text=row.text,
-            score=1.0 - row.distance,
+            score=row.score,
         )
         for row in rows
     ]
 
 
 @cache
-def _build(*, dimension: int | None, of_documents: bool, is_audited: bool) -> Select[Any]:
-    """Put the statement together: with a search by the index of a dimension or without, and so on.
-
-    Row-level security looks at the setting that `acting` makes. The searches take the owner from `acting`, so they
-    cannot begin before it; if they could, they would see nothing.
-    """
-    acting = _act()
-    conditions = [Chunk.model == bindparam("model")]
-    if of_documents:
-        conditions.append(Chunk.document_id == func.any(bindparam("document_ids", type_=ARRAY(Uuid))))
-    found = _search(acting, _distance(None), and_(*conditions))
-    if dimension is not None:
-        # A literal, no parameter: else PostgreSQL could not tell that the partial index fits.
-        conditions.append(func.vector_dims(Chunk.embedding) == literal(dimension, literal_execute=True))
-        found = _choose(acting, found, _search(acting, _distance(dimension), and_(*conditions)))
-    best = found.cte("best").prefix_with("MATERIALIZED")
-    title = func.coalesce(Document.filename, Note.title).label("title")
-    statement = (
-        select(best, title)
-        .outerjoin(Document, and_(Document.owner_id == OWNER, Document.id == best.c.document_id))
-        .outerjoin(Note, and_(Note.owner_id == OWNER, Note.id == best.c.note_id))
-        .order_by(best.c.distance, best.c.id)
+def _build(mode: SearchMode, dimension: int | None, *, of_documents: bool, is_audited: bool) -> AnySelect:
+    """Put the statement together: ids of candidates, their scores, the best of them, and these with their titles."""
+    scope = Scope(candidates.act(), of_documents)
+    match mode:
+        case SearchMode.VECTOR:
+            scored = _score_by_vector(scope, dimension)
+        case SearchMode.KEYWORD:
+            scored = _score_by_words(scope)
+        case SearchMode.HYBRID:
+            scored = _score_by_all(scope, dimension)
+    ranked = scored.subquery("scored")
+    best = (
+        select(ranked).order_by(ranked.c.score.desc(), ranked.c.id).limit(LIMIT).cte("best").prefix_with("MATERIALIZED")
     )
-    return statement.add_cte(_audit(acting, best)) if is_audited else statement
+    filename = select(Document.filename).where(Document.owner_id == OWNER, Document.id == best.c.document_id)
+    title = select(Note.title).where(Note.owner_id == OWNER, Note.id == best.c.note_id)
+    named = func.coalesce(filename.scalar_subquery(), title.scalar_subquery()).label("title")
+    statement = select(best, named).order_by(best.c.score.desc(), best.c.id)
+    return statement.add_cte(_audit(scope.acting, best)) if is_audited else statement
 
 
-def _act() -> CTE:
-    settings = {
-        "hnsw.ef_search": bindparam("ef_search"),
-        "hnsw.iterative_scan": "strict_order",
-        "hnsw.max_scan_tuples": bindparam("max_scan_tuples"),
-    }
-    return (
-        select(
-            cast(func.set_config(USER_SETTING, cast(OWNER, String), true()), Uuid).label("user_id"),
-            *(func.set_config(name, value, true()).label(name.split(".")[1]) for name, value in settings.items()),
-        )
-        .cte("acting")
-        .prefix_with("MATERIALIZED")
+def _score_by_vector(scope: Scope, dimension: int | None) -> AnySelect:
+    found = candidates.find_by_vector(scope, LIMIT, dimension).cte("candidates")
+    return _read(scope, found, (1.0 - candidates.measure_distance(None)).label("score"))
+
+
+def _score_by_words(scope: Scope) -> AnySelect:
+    asked = candidates.choose_words(scope)
+    found = candidates.find_by_words(scope, asked, LIMIT).cte("candidates")
+    return _read(scope, found, candidates.rank_by_words(asked).label("score"))
+
+
+def _score_by_all(scope: Scope, dimension: int | None) -> AnySelect:
+    """Sum of scores, each from 0 to 1. Ranks alone, as in reciprocal rank fusion, would not say how sure each is."""
+    number = literal(CANDIDATES, Integer)
+    asked, named = candidates.choose_words(scope), candidates.name_titles(scope)
+    found = union(
+        candidates.find_by_vector(scope, number, dimension),
+        candidates.find_by_words(scope, asked, number),
+        candidates.find_by_title(scope, named, number),
+    ).cte("candidates")
+    measured = _read(
+        scope,
+        found,
+        (1.0 - candidates.measure_distance(None)).label("similarity"),
+        candidates.rank_by_words(asked).label("words"),
+    ).subquery("measured")
+    source = func.coalesce(measured.c.document_id, measured.c.note_id)
+    similarity, words, cover = measured.c.similarity, measured.c.words, func.coalesce(named.c.cover, 0.0)
+    least, most = func.min(similarity).over(), func.max(similarity).over()
+    score = (
+        func.coalesce((similarity - least) / func.nullif(most - least, 0.0, type_=Double), 1.0)
+        + WORDS_WEIGHT * func.coalesce(words / func.nullif(func.max(words).over(), 0.0, type_=Double), 0.0)
+        + TITLE_WEIGHT * cover
+    )
+    return select(*(measured.c[column.name] for column in PASSAGE), score.label("score")).select_from(
+        measured.outerjoin(named, named.c.source_id == source)
     )
 
 
-def _distance(dimension: int | None) -> ColumnElement[float]:
-    """Cosine distance; with a dimension, as the index of that dimension knows it."""
-    of = HALFVEC(dimension)
-    embedding = Chunk.embedding if dimension is None else cast(Chunk.embedding, of)
-    distance: ColumnElement[float] = embedding.cosine_distance(cast(bindparam("vector", type_=of), of))
-    return distance.label("distance")
-
-
-def _search(acting: CTE, distance: ColumnElement[float], condition: ColumnElement[bool]) -> Select[Any]:
-    columns = (Chunk.id, Chunk.document_id, Chunk.note_id, Chunk.page, Chunk.page_end, Chunk.start, Chunk.end)
-    nearest = (
-        select(*columns, Chunk.text, distance)
-        .where(_belongs_to_owner(acting), condition)
-        .order_by(distance)
-        .limit(LIMIT)
-        .lateral("nearest")
-    )
-    return select(nearest).select_from(acting.join(nearest, true()))
-
-
-def _belongs_to_owner(acting: CTE) -> ColumnElement[bool]:
-    return Chunk.owner_id == acting.c.user_id
-
-
-def _choose(acting: CTE, exact: Select[Any], indexed: Select[Any]) -> Select[Any]:
-    """The answer of the index where the owner is large and it is complete, else of the comparison with every vector.
-
-    PostgreSQL runs only what is needed of them.
-    """
-    size = select((_count(Document, acting) + _count(Note, acting)).label("chunks")).select_from(acting).cte("size")
-    chunks = select(size.prefix_with("MATERIALIZED").c.chunks).scalar_subquery()
-    is_large = chunks > bindparam("exact_rows", type_=Integer)
-    by_index = select(indexed.subquery("found")).where(is_large).cte("by_index").prefix_with("MATERIALIZED")
-    is_complete = select(func.count()).select_from(by_index).scalar_subquery() >= LIMIT
-    compared = exact.subquery("compared")
-    chosen = union_all(select(by_index).where(is_complete), select(compared).where(not_(is_complete)))
-    return select(chosen.subquery("chosen"))
-
-
-def _count(source: type[Document | Note], acting: CTE) -> ColumnElement[int]:
-    count = select(func.coalesce(func.sum(source.chunks), 0)).where(source.owner_id == acting.c.user_id)
-    return count.scalar_subquery()
+def _read(scope: Scope, found: CTE, *scores: Label[float]) -> AnySelect:
+    """The candidates' rows and scores. Row by row: nothing may be read before `acting`, and a limit sees to that."""
+    condition = and_(candidates.belongs_to_owner(scope.acting), Chunk.id == found.c.id)
+    row = select(*PASSAGE, *scores).where(condition).limit(literal(1, Integer)).lateral("row")
+    return select(row).select_from(scope.acting.join(found, true()).join(row, true()))
 
 
 def _audit(acting: CTE, best: CTE) -> CTE:

@@ -11,9 +11,9 @@ from uuid import UUID
 import asyncpg
 import numpy as np
 
-from pipeline.db.retrieval import NearestQuery, find_nearest
+from pipeline.db.retrieval import PassageQuery, find_passages
 from pipeline.db.session import Database
-from pipeline.types import new_id
+from pipeline.types import SearchMode, new_id
 from tests.benchmarks.measure import Times
 from tests.benchmarks.report import Report
 
@@ -78,10 +78,10 @@ async def _measure_growth(report: Report, url: str, sizes: Sequence[int]) -> Non
 async def _note(report: Report, database: Database, owner: Owner, name: str) -> None:
     times = Times()
     for vector in Vectors(seed=1).draw(QUERIES + 5):
-        query = NearestQuery(owner.id, vector, MODEL, TOP_K)
+        query = PassageQuery(owner.id, SearchMode.VECTOR, TEXT, vector, MODEL, TOP_K)
         started = time.perf_counter()
         async with database.statement() as connection:
-            passages = await find_nearest(connection, query)
+            passages = await find_passages(connection, query)
         times.each.append(time.perf_counter() - started)
         assert len(passages) == TOP_K
     del times.each[:5]  # the first ones prepare the statement and warm the caches

@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 from sqlalchemy import CTE, ColumnElement, select, text, update
 
-from pipeline.db import models
+from pipeline.db import candidates, models, retrieval
 from pipeline.db.models import SERVICE_ROLE
-from pipeline.db.retrieval import NearestQuery, find_nearest
+from pipeline.db.retrieval import PassageQuery, find_passages
+from pipeline.types import SearchMode
 from tests.databases import fetch
 from tests.integration.conftest import Api, Person
 
@@ -90,7 +91,6 @@ async def test_nobody_writes_the_rows_of_others(api: Api) -> None:
 
 async def test_search_without_its_filter_leaks_nothing(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     """The owner's filter is taken out of the query itself: row-level security still holds."""
-    from pipeline.db import retrieval
 
     await fill(api, "anna")
     bert, _ = await fill(api, "bert")
@@ -100,9 +100,9 @@ async def test_search_without_its_filter_leaks_nothing(api: Api, monkeypatch: py
         removed.append(str(belongs_to_owner(acting)))
         return acting.c.user_id.is_not(None)
 
-    belongs_to_owner = retrieval._belongs_to_owner
+    belongs_to_owner = candidates.belongs_to_owner
     retrieval._build.cache_clear()
-    monkeypatch.setattr(retrieval, "_belongs_to_owner", belong_to_anybody)
+    monkeypatch.setattr(candidates, "belongs_to_owner", belong_to_anybody)
     response = await api.client.post("/v1/search", headers=bert.headers, json={"query": "secret of anna", "top_k": 50})
     texts = [passage["text"] for passage in response.json()["passages"]]
     retrieval._build.cache_clear()
@@ -113,7 +113,7 @@ async def test_search_without_its_filter_leaks_nothing(api: Api, monkeypatch: py
 async def test_connection_forgets_for_whom_it_searched(api: Api) -> None:
     anna = (await api.get(await api.register(), "/v1/users/me")).json()["id"]
     async with api.runtime.database.statement() as connection:
-        await find_nearest(connection, NearestQuery(anna, np.eye(1, 384)[0], "m", 10))
+        await find_passages(connection, PassageQuery(anna, SearchMode.HYBRID, "x", np.eye(1, 384)[0], "m", 10))
         setting = await connection.scalar(text("SELECT current_setting('sluice.user_id')"))
     assert setting == ""
 

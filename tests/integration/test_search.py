@@ -1,16 +1,33 @@
 import asyncio
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
 from sqlalchemy import event, func, select
 
 from pipeline import samples
-from pipeline.db import retrieval
-from pipeline.types import new_id
+from pipeline.db import candidates, retrieval
+from pipeline.db.retrieval import PassageQuery, find_passages
+from pipeline.types import SearchMode, new_id
 from tests.databases import fetch, fetch_value
 from tests.integration.conftest import Api
 
 pytestmark = pytest.mark.anyio
+
+Turn = Callable[..., None]
+
+
+@pytest.fixture
+def turn(monkeypatch: pytest.MonkeyPatch) -> Iterator[Turn]:
+    """Turns knobs of the search; statements that are built stay as they are."""
+
+    def turn(**knobs: int) -> None:
+        for name, value in knobs.items():
+            monkeypatch.setattr(candidates, name, value)
+        retrieval._build.cache_clear()
+
+    yield turn
+    retrieval._build.cache_clear()
 
 
 async def test_answers_stand_where_the_samples_say(api: Api, database_url: str) -> None:
@@ -87,9 +104,7 @@ async def test_chunks_name_their_model_and_others_are_not_compared(api: Api, dat
     assert (response.status_code, response.json()["passages"]) == (200, [])
 
 
-async def test_large_owner_is_searched_by_index_and_still_gets_k(
-    api: Api, database_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_large_owner_is_searched_by_index_and_still_gets_k(api: Api, database_url: str, turn: Turn) -> None:
     """Vectors of one owner among ten times as many of others: exact search and index must agree."""
     person = await api.register()
     owner = (await api.get(person, "/v1/users/me")).json()["id"]
@@ -100,19 +115,18 @@ async def test_large_owner_is_searched_by_index_and_still_gets_k(
 
     async def search(limit: int = 10) -> list[str]:
         async with api.runtime.database.statement() as connection:
-            wanted = retrieval.NearestQuery(owner, query, model="m", limit=limit)
-            passages = await retrieval.find_nearest(connection, wanted)
+            wanted = PassageQuery(owner, SearchMode.VECTOR, "", query, model="m", limit=limit)
+            passages = await find_passages(connection, wanted)
         return [passage.text for passage in passages]
 
     exact = await search()
-    monkeypatch.setattr(retrieval, "EXACT_SEARCH_ROWS", 0)
+    turn(EXACT_SEARCH_ROWS=0)
     indexed = await search()
     assert len(exact) == len(indexed) == 10
     assert len(set(exact) & set(indexed)) >= 5, (
         "random vectors are the hardest case for the index, but this is not its answer"
     )
-    monkeypatch.setattr(retrieval, "EF_SEARCH", 1)
-    monkeypatch.setattr(retrieval, "MAX_SCAN_TUPLES", 1)
+    turn(EF_SEARCH=1, MAX_SCAN_TUPLES=1)
     everything = await search(300)
     assert everything[:10] == exact, "an index that gives too few is not believed"
     assert len(set(everything)) == 300
@@ -128,8 +142,8 @@ async def test_small_owner_beside_a_huge_one_is_found_by_its_key(api: Api, datab
     rows_read = "SELECT seq_tup_read FROM pg_stat_user_tables WHERE relname = 'chunks'"
     before = await fetch_value(database_url, rows_read)
     async with api.runtime.database.statement() as connection:
-        query = retrieval.NearestQuery(owner, np.eye(1, 384, dtype=np.float32)[0], model="m", limit=10)
-        assert len(await retrieval.find_nearest(connection, query)) == 10
+        query = PassageQuery(owner, SearchMode.HYBRID, "x", np.eye(1, 384, dtype=np.float32)[0], model="m", limit=10)
+        assert len(await find_passages(connection, query)) == 10
         await connection.execute(select(func.pg_stat_force_next_flush()))
     assert await fetch_value(database_url, rows_read) == before
 
@@ -144,8 +158,9 @@ async def fill(database_url: str, owner: str, count: int) -> None:
     )  # fmt: skip
     await fetch(
         database_url,
-        """INSERT INTO chunks (owner_id, id, document_id, ordinal, page, page_end, start, "end", text, model, embedding)
-           SELECT $1, gen_random_uuid(), $2, n, 1, 1, n, n + 1, n::text, 'm',
+        """INSERT INTO chunks (owner_id, id, document_id, ordinal, page, page_end, start, "end", text, lexemes, model,
+               embedding)
+           SELECT $1, gen_random_uuid(), $2, n, 1, 1, n, n + 1, n::text, n::text::tsvector, 'm',
                (SELECT array_agg(random() - 0.5)::vector::halfvec FROM generate_series(1, 384 + n - n))
            FROM generate_series(0, $3 - 1) AS n""",
         owner, document, count,

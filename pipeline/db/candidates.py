@@ -1,0 +1,186 @@
+"""Which passages come into question: ids found by vector, by words and by titles, each bounded."""
+
+from dataclasses import dataclass
+
+from pgvector.sqlalchemy import HALFVEC
+from sqlalchemy import (
+    CTE,
+    ColumnElement,
+    Double,
+    Integer,
+    Select,
+    String,
+    Uuid,
+    and_,
+    bindparam,
+    cast,
+    column,
+    func,
+    literal,
+    not_,
+    or_,
+    select,
+    true,
+    union_all,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, REGCONFIG, TSQUERY
+
+from pipeline.db.models import USER_SETTING, Chunk, Document, Note
+
+EXACT_SEARCH_ROWS = 20_000
+"""Up to so many chunks of an owner, every one is compared: exact, and as fast as the index."""
+EF_SEARCH = 200
+MAX_SCAN_TUPLES = 200_000
+MAX_MATCHES = 5_000
+"""About so many chunks are ranked by their words; of a larger corpus the most frequent words do not count."""
+NAMED_TITLES = 10
+"""Of so many titles that a question names, passages are looked at whatever they say."""
+
+OWNER = bindparam("owner", type_=Uuid)
+MODEL = bindparam("model", type_=String)
+QUESTION = bindparam("question", type_=String)
+DOCUMENTS = bindparam("document_ids", type_=ARRAY(Uuid))
+
+
+def act() -> CTE:
+    """Act for the owner. Row-level security looks at the setting; what reads `acting` cannot begin before it."""
+    settings = {
+        "hnsw.ef_search": literal(str(EF_SEARCH)),
+        "hnsw.iterative_scan": literal("strict_order"),
+        "hnsw.max_scan_tuples": literal(str(MAX_SCAN_TUPLES)),
+    }
+    return (
+        select(
+            cast(func.set_config(USER_SETTING, cast(OWNER, String), true()), Uuid).label("user_id"),
+            *(func.set_config(name, value, true()).label(name.split(".")[1]) for name, value in settings.items()),
+        )
+        .cte("acting")
+        .prefix_with("MATERIALIZED")
+    )
+
+
+def measure_distance(dimension: int | None) -> ColumnElement[float]:
+    """Cosine distance to the question; with a dimension, as the index of that dimension knows it."""
+    of = HALFVEC(dimension)
+    embedding = Chunk.embedding if dimension is None else cast(Chunk.embedding, of)
+    distance: ColumnElement[float] = embedding.cosine_distance(cast(bindparam("vector", type_=of), of))
+    return distance.label("distance")
+
+
+def belongs_to_owner(acting: CTE) -> ColumnElement[bool]:
+    """Whether a chunk belongs to whom the statement acts for."""
+    return Chunk.owner_id == acting.c.user_id
+
+
+@dataclass(frozen=True)
+class Scope:
+    """Where to look: in what belongs to whom `acting` acts for, or in some of its documents."""
+
+    acting: CTE
+    of_documents: bool
+
+    @property
+    def condition(self) -> ColumnElement[bool]:
+        """What a chunk must be to be looked at."""
+        conditions = [belongs_to_owner(self.acting), Chunk.model == MODEL]
+        if self.of_documents:
+            conditions.append(Chunk.document_id == func.any(DOCUMENTS))
+        return and_(*conditions)
+
+
+def find_by_vector(scope: Scope, number: ColumnElement[int], dimension: int | None) -> Select[tuple[object]]:
+    """Ids of the `number` nearest chunks; with a dimension that has an index, by it where the owner is large.
+
+    The HNSW index filters after it has searched, and so returns too few of a small share of the table: its
+    answer is taken only when it is complete; else every vector is compared. PostgreSQL runs only what is needed.
+    """
+    exact = _find_nearest(scope, number, None, true())
+    if dimension is None or scope.of_documents:
+        return exact
+    # A literal, no parameter: else PostgreSQL could not tell that the partial index fits.
+    has_dimension = func.vector_dims(Chunk.embedding) == literal(dimension, literal_execute=True)
+    indexed = _find_nearest(scope, number, dimension, has_dimension)
+    is_large = _count_chunks(scope.acting) > literal(EXACT_SEARCH_ROWS, Integer)
+    by_index = select(indexed.subquery("found")).where(is_large).cte("by_index").prefix_with("MATERIALIZED")
+    is_complete = select(func.count()).select_from(by_index).scalar_subquery() >= number
+    compared = exact.subquery("compared")
+    return select(
+        union_all(select(by_index).where(is_complete), select(compared).where(not_(is_complete))).subquery("chosen")
+    )
+
+
+def _find_nearest(
+    scope: Scope, number: ColumnElement[int], dimension: int | None, condition: ColumnElement[bool]
+) -> Select[tuple[object]]:
+    distance = measure_distance(dimension)
+    nearest = select(Chunk.id).where(scope.condition, condition).order_by(distance).limit(number).lateral("nearest")
+    return select(nearest.c.id).select_from(scope.acting.join(nearest, true()))
+
+
+def _count_chunks(acting: CTE) -> ColumnElement[int]:
+    counts = [
+        select(func.coalesce(func.sum(source.chunks), 0)).where(source.owner_id == acting.c.user_id).scalar_subquery()
+        for source in (Document, Note)
+    ]
+    size = select((counts[0] + counts[1]).label("chunks")).select_from(acting).cte("size").prefix_with("MATERIALIZED")
+    return select(size.c.chunks).scalar_subquery()
+
+
+def choose_words(scope: Scope) -> CTE:
+    """The words of the question as a query for any of them, without those that nearly every chunk has."""
+    documents = cast(DOCUMENTS if scope.of_documents else None, ARRAY(Uuid))
+    configuration = cast(bindparam("configuration", type_=String), REGCONFIG)
+    words = func.sluice_choose_words(configuration, QUESTION, documents, literal(MAX_MATCHES, Integer), type_=TSQUERY)
+    return select(words.label("words")).select_from(scope.acting).cte("asked").prefix_with("MATERIALIZED")
+
+
+def rank_by_words(asked: CTE) -> ColumnElement[float]:
+    """How often a chunk has the words, for its length (flag 1)."""
+    words = select(asked.c.words).scalar_subquery()
+    return func.coalesce(func.ts_rank(Chunk.lexemes, words, literal(1, Integer)), 0.0, type_=Double)
+
+
+def find_by_words(scope: Scope, asked: CTE, number: ColumnElement[int]) -> Select[tuple[object]]:
+    """Ids of the `number` chunks that rank best by the words of the question."""
+    if not scope.of_documents:
+        found = (
+            func.sluice_find_worded(asked.c.words, MODEL, literal(MAX_MATCHES, Integer), number)
+            .table_valued(column("chunk_id", Uuid))
+            .lateral("worded")
+        )
+        return select(found.c.chunk_id.label("id")).select_from(asked.join(found, true()))
+    ranked = (
+        select(Chunk.id)
+        .where(scope.condition, Chunk.lexemes.bool_op("@@")(asked.c.words))
+        .order_by(rank_by_words(asked).desc(), Chunk.id)
+        .limit(number)
+        .lateral("worded")
+    )
+    return select(ranked.c.id).select_from(scope.acting.join(asked, true()).join(ranked, true()))
+
+
+def name_titles(scope: Scope) -> CTE:
+    """Documents and notes whose title the question names, and the share of the title that it covers."""
+    columns = (column("source_id", Uuid), column("cover", Double))
+    named = func.sluice_name_titles(QUESTION).table_valued(*columns).lateral("found")
+    return (
+        select(named.c.source_id, named.c.cover)
+        .select_from(scope.acting.join(named, true()))
+        .cte("named")
+        .prefix_with("MATERIALIZED")
+    )
+
+
+def find_by_title(scope: Scope, named: CTE, number: ColumnElement[int]) -> Select[tuple[object]]:
+    """Ids of the `number` nearest chunks of the documents and notes whose titles the question names best."""
+    best = (
+        select(named.c.source_id)
+        .order_by(named.c.cover.desc(), named.c.source_id)
+        .limit(literal(NAMED_TITLES, Integer))
+        .cte("best_named")
+        .prefix_with("MATERIALIZED")
+    )
+    sources = func.array(select(best.c.source_id).scalar_subquery(), type_=ARRAY(Uuid))
+    return _find_nearest(
+        scope, number, None, or_(Chunk.document_id == func.any(sources), Chunk.note_id == func.any(sources))
+    )
