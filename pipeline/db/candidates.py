@@ -31,7 +31,7 @@ EXACT_SEARCH_ROWS = 20_000
 """Up to so many chunks of an owner, every one is compared: exact, and as fast as the index."""
 EF_SEARCH = 200
 MAX_SCAN_TUPLES = 200_000
-MAX_MATCHES = 5_000
+MAX_MATCHES = 10_000
 """About so many chunks are ranked by their words; of a larger corpus the most frequent words do not count."""
 NAMED_TITLES = 10
 """Of so many titles that a question names, passages are looked at whatever they say."""

@@ -36,9 +36,6 @@ from pipeline.types import Passage, SearchMode, SubjectKind, new_id
 
 CANDIDATES = 100
 """So many of each kind are compared with one another."""
-WORDS_WEIGHT = 0.5
-TITLE_WEIGHT = 0.5
-"""The cosine weighs 1; all three run from 0 to 1."""
 
 AnySelect = Select[*tuple[Any, ...]]
 
@@ -146,7 +143,11 @@ def _score_by_words(scope: Scope) -> AnySelect:
 
 
 def _score_by_all(scope: Scope, dimension: int | None) -> AnySelect:
-    """Sum of scores, each from 0 to 1. Ranks alone, as in reciprocal rank fusion, would not say how sure each is."""
+    """Sum of three scores from 0 to 1: cosine and words within the candidates, and share of the title.
+
+    Words count by their square: to stand out is worth more than to be one of many. Positions alone, as in
+    reciprocal rank fusion, would not say how sure each side is.
+    """
     number = literal(CANDIDATES, Integer)
     asked, named = candidates.choose_words(scope), candidates.name_titles(scope)
     found = union(
@@ -163,11 +164,9 @@ def _score_by_all(scope: Scope, dimension: int | None) -> AnySelect:
     source = func.coalesce(measured.c.document_id, measured.c.note_id)
     similarity, words, cover = measured.c.similarity, measured.c.words, func.coalesce(named.c.cover, 0.0)
     least, most = func.min(similarity).over(), func.max(similarity).over()
-    score = (
-        func.coalesce((similarity - least) / func.nullif(most - least, 0.0, type_=Double), 1.0)
-        + WORDS_WEIGHT * func.coalesce(words / func.nullif(func.max(words).over(), 0.0, type_=Double), 0.0)
-        + TITLE_WEIGHT * cover
-    )
+    closeness = func.coalesce((similarity - least) / func.nullif(most - least, 0.0, type_=Double), 1.0)
+    wordiness = func.coalesce(words / func.nullif(func.max(words).over(), 0.0, type_=Double), 0.0)
+    score = closeness + func.power(wordiness, 2.0) + cover
     return select(*(measured.c[column.name] for column in PASSAGE), score.label("score")).select_from(
         measured.outerjoin(named, named.c.source_id == source)
     )

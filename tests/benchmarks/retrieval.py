@@ -35,7 +35,7 @@ PASSWORD = "password of a benchmark"
 UPLOADS_AT_ONCE = 8
 SAMPLES = 10_000
 BASELINE = "vector"
-MODES = (BASELINE,)
+MODES = ("hybrid", "keyword", BASELINE)
 SCOPES = ("all", "one document")
 WORD = re.compile(r"[a-z0-9]+")
 
