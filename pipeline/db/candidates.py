@@ -33,7 +33,7 @@ EF_SEARCH = 200
 MAX_SCAN_TUPLES = 200_000
 MAX_MATCHES = 10_000
 """About so many chunks are ranked by their words; of a larger corpus the most frequent words do not count."""
-NAMED_TITLES = 10
+NAMED_TITLES = 3
 """Of so many titles that a question names, passages are looked at whatever they say."""
 
 OWNER = bindparam("owner", type_=Uuid)

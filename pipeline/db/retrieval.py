@@ -36,6 +36,8 @@ from pipeline.types import Passage, SearchMode, SubjectKind, new_id
 
 CANDIDATES = 100
 """So many of each kind are compared with one another."""
+LEAST_SPREAD = 0.3
+"""Cosines of candidates that differ by less say little: they are not stretched to a full point."""
 
 AnySelect = Select[*tuple[Any, ...]]
 
@@ -164,7 +166,7 @@ def _score_by_all(scope: Scope, dimension: int | None) -> AnySelect:
     source = func.coalesce(measured.c.document_id, measured.c.note_id)
     similarity, words, cover = measured.c.similarity, measured.c.words, func.coalesce(named.c.cover, 0.0)
     least, most = func.min(similarity).over(), func.max(similarity).over()
-    closeness = func.coalesce((similarity - least) / func.nullif(most - least, 0.0, type_=Double), 1.0)
+    closeness = (similarity - least) / func.greatest(most - least, LEAST_SPREAD, type_=Double)
     wordiness = func.coalesce(words / func.nullif(func.max(words).over(), 0.0, type_=Double), 0.0)
     score = closeness + func.power(wordiness, 2.0) + cover
     return select(*(measured.c[column.name] for column in PASSAGE), score.label("score")).select_from(

