@@ -1,0 +1,144 @@
+"""`python -m tests.benchmarks.recall`: what the index misses of the nearest passages, and what it saves.
+
+Takes a file with a text a line, all different: the last 100 are the queries, the others belong to owners of the
+sizes asked for and, in parts of 10,000, to so many others. Vectors are kept beside the file.
+"""
+
+import argparse
+import asyncio
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from pipeline.db import candidates, retrieval
+from pipeline.db.retrieval import PassageQuery, find_passages
+from pipeline.db.session import Database
+from pipeline.local.servers import run_postgres
+from pipeline.stages.embed import PACKAGED_MODEL, EmbeddingModel
+from pipeline.types import SearchMode, new_id
+from tests.benchmarks.filling import DIMENSION, MODEL, Owner, fill
+from tests.benchmarks.measure import Times
+from tests.databases import migrate, run_sql
+
+QUERIES = 100
+TOP_K = 10
+MOST = 50
+NEIGHBOUR_CHUNKS = 10_000
+ENCODE_AT_ONCE = 2_000
+EVERYTHING = 1_000_000_000
+"""More chunks than anybody has: every search is exact."""
+
+
+@dataclass(frozen=True)
+class Lines:
+    """Some of the lines and their vectors."""
+
+    texts: Sequence[str]
+    vectors: np.ndarray
+
+    def read(self, first: int, count: int) -> tuple[Sequence[str], np.ndarray]:
+        part = slice(first, first + count)
+        return self.texts[part], self.vectors[part]
+
+    def cut(self, first: int, count: int) -> "Lines":
+        return Lines(*self.read(first, count))
+
+
+def load(file: Path) -> Lines:
+    """The lines with their vectors, which are computed once."""
+    texts = file.read_text(encoding="utf-8").splitlines()
+    kept = file.with_suffix(".npy")
+    if not kept.exists():
+        vectors = np.lib.format.open_memmap(kept, mode="w+", dtype=np.float16, shape=(len(texts), DIMENSION))
+        model = EmbeddingModel(PACKAGED_MODEL)
+        for first in range(0, len(texts), ENCODE_AT_ONCE):
+            vectors[first : first + ENCODE_AT_ONCE] = model.encode(texts[first : first + ENCODE_AT_ONCE])
+    return Lines(texts, np.load(kept, mmap_mode="r"))
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a way of searching found, and how fast."""
+
+    texts: list[list[str]]
+    times: Times
+
+
+async def ask(database: Database, owner: Owner, queries: Lines, mode: SearchMode, limit: int) -> Found:
+    found = Found([], Times())
+    for text, vector in zip(queries.texts, queries.vectors, strict=True):
+        query = PassageQuery(owner.id, mode, text, vector.astype(np.float32), MODEL, limit)
+        started = time.perf_counter()
+        async with database.statement() as connection:
+            passages = await find_passages(connection, query)
+        found.times.each.append(time.perf_counter() - started)
+        found.texts.append([passage.text for passage in passages])
+    return found
+
+
+def turn(exact_search_rows: int) -> None:
+    """From so many chunks on, owners are searched by the index."""
+    candidates.EXACT_SEARCH_ROWS = exact_search_rows
+    retrieval._build.cache_clear()
+
+
+async def compare(database: Database, owner: Owner, queries: Lines) -> list[str]:
+    """A row of the table: recall of the service's own choice, and times of both ways."""
+    own_choice = candidates.EXACT_SEARCH_ROWS
+    await ask(database, owner, queries, SearchMode.VECTOR, TOP_K)  # prepares the statement and warms the caches
+    chosen = await ask(database, owner, queries, SearchMode.VECTOR, TOP_K)
+    most = await ask(database, owner, queries, SearchMode.VECTOR, MOST)
+    hybrid = await ask(database, owner, queries, SearchMode.HYBRID, TOP_K)
+    turn(EVERYTHING)
+    await ask(database, owner, queries, SearchMode.VECTOR, TOP_K)
+    exact = await ask(database, owner, queries, SearchMode.VECTOR, TOP_K)
+    turn(own_choice)
+    recall = [len(set(one) & set(other)) / TOP_K for one, other in zip(chosen.texts, exact.texts, strict=True)]
+    short = sum(len(texts) < min(MOST, owner.chunks) for texts in most.texts)
+    cells = [f"{1000 * way.times.p50:.1f} / {1000 * way.times.p95:.1f}" for way in (chosen, exact, hybrid)]
+    return [f"{owner.chunks:,}", f"{np.mean(recall):.4f}", str(short), *cells]
+
+
+async def measure(url: str, lines: Lines, sizes: Sequence[int], others: int) -> Table:
+    """Fill a database and compare, owner by owner."""
+    queries = lines.cut(len(lines.texts) - QUERIES, QUERIES)
+    owners = [Owner(new_id(), size) for size in (*sizes, *[NEIGHBOUR_CHUNKS] * (others // NEIGHBOUR_CHUNKS))]
+    starts = np.cumsum([0, *(owner.chunks for owner in owners)])
+    await fill(
+        url, {owner: lines.cut(int(first), owner.chunks) for owner, first in zip(owners, starts[:-1], strict=True)}
+    )
+    table = Table("chunks", f"recall@{TOP_K}", f"short of {MOST}", "ms p50 / p95", "exact", "hybrid")
+    database = Database(url.replace("://", "+asyncpg://", 1), pool_size=1, timeout_seconds=600)
+    try:
+        for owner in owners[: len(sizes)]:
+            table.add_row(*await compare(database, owner, queries))
+    finally:
+        await database.close()
+    return table
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.recall", description=__doc__)
+    parser.add_argument("file", type=Path, help="texts, one a line")
+    parser.add_argument("--sizes", type=int, nargs="+", default=(200, 20_000, 200_000), help="chunks of owners")
+    parser.add_argument("--others", type=int, default=1_000_000, help="chunks of others")
+    options = parser.parse_args()
+    lines = load(options.file)
+    missing = sum(options.sizes) + options.others + QUERIES - len(lines.texts)
+    if missing > 0:
+        parser.error(f"{missing} lines are missing")
+    with tempfile.TemporaryDirectory(prefix="sluice-bench-") as folder, run_postgres(Path(folder) / "postgres") as url:
+        run_sql(url, "CREATE DATABASE recall")
+        database_url = url.replace("/postgres?", "/recall?")
+        migrate(database_url, "head")
+        Console(width=110).print(asyncio.run(measure(database_url, lines, options.sizes, options.others)))
+
+
+if __name__ == "__main__":
+    main()
