@@ -1,9 +1,11 @@
 """Chunks and their vectors."""
 
+import hashlib
 from collections.abc import Sequence
 
 import numpy as np
-from sqlalchemy import delete, insert
+from pgvector import HalfVector
+from sqlalchemy import ColumnElement, LargeBinary, and_, delete, func, insert, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from pipeline.db.models import Chunk
@@ -12,13 +14,31 @@ from pipeline.types import Subject, SubjectKind, TextChunk, new_id
 ROWS_AT_ONCE = 200
 
 
+def fingerprint(text: str) -> bytes:
+    """What a text that the model got is known by."""
+    return hashlib.sha256(text.encode()).digest()
+
+
+async def find_vectors(session: AsyncSession, subject: Subject, model: str) -> dict[bytes, np.ndarray]:
+    """Vectors that this model made of the present chunks, by the fingerprints of what it got."""
+    # The bytes of the vector: as text they are six times as many, and each number would have to be parsed.
+    packed = func.halfvec_send(Chunk.embedding, type_=LargeBinary)
+    query = select(Chunk.embedded_sha256, packed).where(_is_of(subject), Chunk.model == model)
+    rows = await session.execute(query)
+    return {known: HalfVector.from_binary(vector).to_numpy() for known, vector in rows if known is not None}
+
+
 async def replace(
-    session: AsyncSession, subject: Subject, chunks: Sequence[TextChunk], vectors: np.ndarray, model: str
+    session: AsyncSession,
+    subject: Subject,
+    chunks: Sequence[TextChunk],
+    vectors: Sequence[np.ndarray],
+    fingerprints: Sequence[bytes],
+    model: str,
 ) -> None:
-    """Store the chunks of a document or note, with vectors of shape (chunks, dimension), in place of the old."""
+    """Store the chunks of a document or note, with their vectors and the fingerprints of these, in place of the old."""
     is_document = subject.kind == SubjectKind.DOCUMENT
-    source = Chunk.document_id if is_document else Chunk.note_id
-    await session.execute(delete(Chunk).where(Chunk.owner_id == subject.owner_id, source == subject.id))
+    await session.execute(delete(Chunk).where(_is_of(subject)))
     for first in range(0, len(chunks), ROWS_AT_ONCE):
         rows = [
             {
@@ -33,9 +53,15 @@ async def replace(
                 "end": chunk.start + len(chunk.text),
                 "text": chunk.text,
                 "model": model,
+                "embedded_sha256": fingerprints[ordinal],
                 "embedding": vectors[ordinal],
             }
             for ordinal, chunk in enumerate(chunks[first : first + ROWS_AT_ONCE], start=first)
         ]
         # Not COPY: PostgreSQL refuses it where row-level security holds.
         await session.execute(insert(Chunk), rows)
+
+
+def _is_of(subject: Subject) -> ColumnElement[bool]:
+    source = Chunk.document_id if subject.kind == SubjectKind.DOCUMENT else Chunk.note_id
+    return and_(Chunk.owner_id == subject.owner_id, source == subject.id)

@@ -118,7 +118,8 @@ async def measure_storing(passages: list[TextChunk], vectors: np.ndarray, databa
             backend = psutil.Process(await session.scalar(text("SELECT pg_backend_pid()")))
             part = slice(first, first + DOCUMENT_CHUNKS)
             before, started = backend.cpu_times(), time.process_time()
-            await chunks.replace(session, subject, passages[part], vectors[part], PACKAGED_MODEL)
+            marks = [chunks.fingerprint(passage.text) for passage in passages[part]]
+            await chunks.replace(session, subject, passages[part], list(vectors[part]), marks, PACKAGED_MODEL)
             after = backend.cpu_times()
             seconds += time.process_time() - started + after.user + after.system - before.user - before.system
     await database.close()
