@@ -12,6 +12,7 @@ from pipeline.db.models import Chunk
 from pipeline.types import Subject, SubjectKind, TextChunk, new_id
 
 ROWS_AT_ONCE = 200
+ROWS_READ_AT_ONCE = 1000
 
 
 def fingerprint(text: str) -> bytes:
@@ -24,8 +25,8 @@ async def find_vectors(session: AsyncSession, subject: Subject, model: str) -> d
     # The bytes of the vector: as text they are six times as many, and each number would have to be parsed.
     packed = func.halfvec_send(Chunk.embedding, type_=LargeBinary)
     query = select(Chunk.embedded_sha256, packed).where(_is_of(subject), Chunk.model == model)
-    rows = await session.execute(query)
-    return {known: HalfVector.from_binary(vector).to_numpy() for known, vector in rows if known is not None}
+    rows = await session.stream(query.execution_options(yield_per=ROWS_READ_AT_ONCE))
+    return {known: HalfVector.from_binary(vector).to_numpy() async for known, vector in rows if known is not None}
 
 
 async def replace(

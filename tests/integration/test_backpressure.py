@@ -142,6 +142,8 @@ async def test_new_version_counts_but_not_beside_what_it_replaces(api: Api, data
         assert (await write_note(api, person)).status_code == 201
     stored = await fetch_value(database_url, STORED)
     assert_full(await api.replace(person, ready, b"c"), "3 of your documents and notes wait")
+    unread = await api.client.put(f"{ready}/content", headers=person.headers, content=b"no multipart")
+    assert_full(unread, "3 of your documents and notes wait")
     assert await fetch_value(database_url, STORED) == stored
     assert (await api.replace(person, waiting, b"d" * MAX_BYTES)).status_code == 202
     assert await measure(api, person) == Waiting(MAX_PENDING, MAX_BYTES)

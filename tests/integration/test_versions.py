@@ -12,8 +12,8 @@ from fpdf import FPDF
 from sqlalchemy import update
 
 from pipeline import documents
-from pipeline.db import contents, models
-from pipeline.errors import DatabaseUnavailable
+from pipeline.db import contents, models, queue
+from pipeline.errors import DatabaseUnavailable, FailureCode, IngestionError
 from pipeline.ingest import ingest
 from pipeline.runtime import Runtime
 from pipeline.types import Lease, Stage
@@ -71,7 +71,7 @@ async def assert_sound(database_url: str) -> None:
 async def test_edited_page_alone_is_embedded_again_and_one_version_answers(api: Api, database_url: str) -> None:
     person = await api.register()
     sentences = [f"In the year {1800 + page} nothing happened." for page in range(1, PAGES + 1)]
-    old, new = "The gauge reads three metres.", "The gauge reads nine metres."
+    old, new = "The gauge at the footbridge reads three metres.", "The gauge at the footbridge reads nine metres."
     sentences[EDITED_PAGE - 1] = old
     location = await upload(api, person, make_pdf(sentences), "chronicle.pdf")
     await api.work()
@@ -215,6 +215,24 @@ async def test_old_passages_answer_where_the_new_version_fails(api: Api, databas
     old = [hashlib.sha256(content).hexdigest() for content in (b"The ferry leaves at noon.", broken, broken)]
     assert [row["name"] for row in audited] == ["note.txt", "ferry.pdf", "ferry again.pdf", "note.txt"]
     assert [row["old"] for row in audited] == [None, *old]
+    await assert_sound(database_url)
+
+
+async def test_edited_note_that_fails_is_not_found_and_nothing_else_goes(api: Api, database_url: str) -> None:
+    """Its passages would be no slices of its body."""
+    person = await api.register()
+    await upload(api, person, b"The ferry leaves at noon.")
+    note = {"title": "Ferry", "body": "The ferry is late."}
+    path = f"/v1/notes/{(await api.client.post('/v1/notes', headers=person.headers, json=note)).json()['id']}"
+    await api.work()
+    assert len(await search(api, person, "ferry")) == 2
+    await api.client.patch(path, headers=person.headers, json={"body": "The ferry has sunk."})
+    lease = await claim(api.runtime)
+    assert lease
+    async with api.runtime.database.transaction(lease.subject.owner_id) as session:
+        await queue.fail(session, lease, IngestionError(FailureCode.EMBEDDING_FAILED, "Message."))
+    assert await search(api, person, "ferry") == ["The ferry leaves at noon."]
+    assert await fetch_value(database_url, "SELECT chunks FROM notes") == 0
     await assert_sound(database_url)
 
 
