@@ -11,12 +11,15 @@ from pipeline.settings import Settings
 RETRY_AFTER_SECONDS = 30
 
 
-async def require_room(session: AsyncSession, settings: Settings, owner_id: UUID, size_bytes: int) -> None:
+async def require_room(
+    session: AsyncSession, settings: Settings, owner_id: UUID, size_bytes: int, replaced: UUID | None = None
+) -> None:
     """Let one more document or note of this size pass where it fits; those sent at the same time may pass together.
 
+    `replaced` is the document of which it is a new version: that one does not count.
     Raises TooManyRequests where too many of the owner wait or are in work, or too many bytes.
     """
-    waiting = await queue.measure_waiting(session, owner_id)
+    waiting = await queue.measure_waiting(session, owner_id, besides=replaced)
     if waiting.count >= settings.max_pending_per_user:
         raise _full(f"{waiting.count} of your documents and notes wait or are in work, and no more may.")
     if waiting.bytes + size_bytes > settings.max_bytes_per_user:

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from time import monotonic
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy.exc import IntegrityError
@@ -22,6 +23,16 @@ async def require_room(runtime: Runtime, owner_id: UUID) -> None:
         await backpressure.require_room(session, runtime.settings, owner_id, size_bytes=1)
 
 
+async def require_replaceable(runtime: Runtime, owner_id: UUID, document_id: UUID) -> None:
+    """Ask before the body of a new version is received whether any file could be accepted.
+
+    Raises NotFound, or TooManyRequests where too much of the owner waits.
+    """
+    async with runtime.database.transaction(owner_id) as session:
+        await access.get_document(session, owner_id, document_id)
+        await backpressure.require_room(session, runtime.settings, owner_id, size_bytes=1, replaced=document_id)
+
+
 async def upload(runtime: Runtime, owner_id: UUID, received: ReceivedFile) -> tuple[Document, bool]:
     """Accept a file for ingestion: document, bytes, job and audit row in one transaction, then ring.
 
@@ -37,17 +48,39 @@ async def upload(runtime: Runtime, owner_id: UUID, received: ReceivedFile) -> tu
             await backpressure.require_room(session, runtime.settings, owner_id, received.size_bytes)
             await contents.write_original(session, owner_id, document_id, received.file)
             await queue.enqueue(session, Subject(owner_id, SubjectKind.DOCUMENT, document_id), received.size_bytes)
-            details = {
-                "document_id": str(document_id),
-                "filename": received.filename,
-                "size_bytes": received.size_bytes,
-            }
-            await audit.record(session, audit.Event.UPLOAD, owner_id, details)
+            await audit.record(session, audit.Event.UPLOAD, owner_id, _describe(document_id, received))
             document = await access.get_document(session, owner_id, document_id)
     except IntegrityError:
         raise AccountGone from None
     await runtime.doorbell.ring(document_id)
     return document, False
+
+
+async def replace(runtime: Runtime, owner_id: UUID, document_id: UUID, received: ReceivedFile) -> tuple[Document, bool]:
+    """Accept a new version of a document; the passages and the text of the old one answer until it is ready.
+
+    Returns the document and whether it has these bytes already; then nothing changes, but that a failed one is tried
+    again. Raises NotFound, Conflict where another document of the owner has these bytes, TooManyRequests where too
+    much of theirs waits.
+    """
+    async with runtime.database.transaction(owner_id) as session:
+        await queue.take_turn(session, Subject(owner_id, SubjectKind.DOCUMENT, document_id))
+        old = await access.get_document(session, owner_id, document_id)
+        if old.sha256 == received.sha256.hex() and old.status != Status.FAILED:
+            return old, True
+        await backpressure.require_room(session, runtime.settings, owner_id, received.size_bytes, replaced=document_id)
+        await access.change_document(session, owner_id, document_id, received)
+        await contents.replace_original(session, owner_id, document_id, received.file)
+        details = _describe(document_id, received) | {"replaced_sha256": old.sha256}
+        await audit.record(session, audit.Event.UPLOAD, owner_id, details)
+        document = await access.get_document(session, owner_id, document_id)
+    await runtime.doorbell.ring(document_id)
+    return document, False
+
+
+def _describe(document_id: UUID, received: ReceivedFile) -> dict[str, Any]:
+    """How the audit log tells of an upload."""
+    return {"document_id": str(document_id), "filename": received.filename, "size_bytes": received.size_bytes}
 
 
 async def get(runtime: Runtime, owner_id: UUID, document_id: UUID) -> Document:
@@ -113,12 +146,16 @@ async def retry(runtime: Runtime, owner_id: UUID, document_id: UUID) -> Document
     return document
 
 
-async def read_content(runtime: Runtime, owner_id: UUID, document_id: UUID) -> AsyncIterator[bytes]:
-    """Yield the original bytes, slice by slice, each in a transaction of its own."""
+async def read_content(runtime: Runtime, owner_id: UUID, document: Document) -> AsyncIterator[bytes]:
+    """Yield the original bytes of this version, slice by slice, each in a transaction of its own.
+
+    Ends early where the document is deleted or replaced meanwhile.
+    """
+    sha256 = bytes.fromhex(document.sha256)
     position = 0
     while True:
         async with runtime.database.transaction(owner_id) as session:
-            data = await contents.read_slice(session, owner_id, document_id, position)
+            data = await contents.read_slice(session, owner_id, document.id, position, sha256)
         if data is None:
             return
         yield data
@@ -126,7 +163,7 @@ async def read_content(runtime: Runtime, owner_id: UUID, document_id: UUID) -> A
 
 
 async def read_text(runtime: Runtime, owner_id: UUID, document_id: UUID, start: int, end: int | None) -> DocumentText:
-    """Return a slice of the extracted text; it is empty as long as the document is not `ready`.
+    """Return a slice of the text that the passages come from; it is empty until the document is first `ready`.
 
     Raises NotFound.
     """

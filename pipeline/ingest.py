@@ -2,6 +2,7 @@
 
 import asyncio
 import tempfile
+from collections.abc import Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -28,7 +29,7 @@ from pipeline.logs import get_logger
 from pipeline.runtime import Runtime
 from pipeline.stages.chunk import split_page
 from pipeline.stages.extract.frames import Limits
-from pipeline.types import Lease, OnStage, PageText, Stage, SubjectKind, TextChunk
+from pipeline.types import Document, Lease, OnStage, PageText, Stage, SubjectKind, TextChunk
 
 EMBED_AT_ONCE = 32
 REPORT_SECONDS = 0.5
@@ -116,6 +117,8 @@ class Content:
     texts: list[str] = field(default_factory=list)
     """What is embedded and indexed of each."""
     vectors: list[np.ndarray] = field(default_factory=list)
+    reused: int = 0
+    """How many of the vectors the version before had."""
 
 
 @dataclass(frozen=True)
@@ -148,6 +151,7 @@ async def _ingest(runtime: Runtime, lease: Lease, on_stage: OnStage) -> None:
         **_name(lease),
         pages=len(content.pages),
         chunks=len(content.passages),
+        reused=content.reused,
         seconds=round(monotonic() - started, 2),
     )
 
@@ -156,13 +160,14 @@ async def _read_document(runtime: Runtime, lease: Lease, on_stage: OnStage) -> C
     subject = lease.subject
     async with runtime.database.transaction(subject.owner_id) as session:
         document = await access.get_document(session, subject.owner_id, subject.id)
+        known = await chunks.find_vectors(session, subject, runtime.encoder.model_name)
     pages = PageQueue()
     with translate_full_disk(), tempfile.TemporaryFile() as file:
-        await _fetch_original(runtime, lease, file)
+        await _fetch_original(runtime, document, lease, file)
         # The first passages are embedded while the last pages are still being read.
         reading = asyncio.create_task(_extract_pages(runtime, lease, file, document.media_type, pages, on_stage))
         try:
-            content = await _embed(runtime, lease, pages, on_stage)
+            content = await _embed(runtime, lease, pages, known, on_stage)
             await reading
         finally:
             reading.cancel()
@@ -174,22 +179,24 @@ async def _read_note(runtime: Runtime, lease: Lease, on_stage: OnStage) -> Conte
     subject = lease.subject
     async with runtime.database.transaction(subject.owner_id) as session:
         note = await access.get_note(session, subject.owner_id, subject.id)
+        known = await chunks.find_vectors(session, subject, runtime.encoder.model_name)
     pages = PageQueue()
     pages.put_nowait(ReadPage(PageText(number=1, start=0, text=note.body), share=1.0))
     pages.put_nowait(None)
     # The title is embedded with every passage.
-    return await _embed(runtime, lease, pages, on_stage, heading=f"{note.title}\n\n")
+    return await _embed(runtime, lease, pages, known, on_stage, heading=f"{note.title}\n\n")
 
 
-async def _fetch_original(runtime: Runtime, lease: Lease, file: BinaryIO) -> None:
-    subject = lease.subject
-    position = 0
-    while True:
+async def _fetch_original(runtime: Runtime, document: Document, lease: Lease, file: BinaryIO) -> None:
+    subject, sha256 = lease.subject, bytes.fromhex(document.sha256)
+    fetched = position = 0
+    while fetched < document.size_bytes:
         async with runtime.database.transaction(subject.owner_id) as session:
-            data = await contents.read_slice(session, subject.owner_id, subject.id, position)
+            data = await contents.read_slice(session, subject.owner_id, subject.id, position, sha256)
         if data is None:
-            return
+            raise LeaseLost  # a new version or a delete took the job, and the rest of these bytes
         await asyncio.to_thread(file.write, data)
+        fetched += len(data)
         position += 1
 
 
@@ -217,8 +224,19 @@ async def _extract_pages(
         pages.put_nowait(None)
 
 
-async def _embed(runtime: Runtime, lease: Lease, pages: PageQueue, on_stage: OnStage, *, heading: str = "") -> Content:
-    """Cut pages into passages and embed these, 32 at once; `heading` is embedded with every passage."""
+async def _embed(
+    runtime: Runtime,
+    lease: Lease,
+    pages: PageQueue,
+    known: Mapping[bytes, np.ndarray],
+    on_stage: OnStage,
+    *,
+    heading: str = "",
+) -> Content:
+    """Cut pages into passages and embed these, 32 at once; `heading` is embedded with every passage.
+
+    `known` are vectors of the version before, by the fingerprints of their texts.
+    """
     content = Content()
     embedded, share = 0, 0.0
     is_complete = False
@@ -237,9 +255,20 @@ async def _embed(runtime: Runtime, lease: Lease, pages: PageQueue, on_stage: OnS
             done = EXTRACTED + (EMBEDDED - EXTRACTED) * embedded / len(content.passages)
             await on_stage(lease, Stage.EMBEDDING, done * share)
             texts = content.texts[embedded : embedded + EMBED_AT_ONCE]
-            content.vectors.append(await runtime.encoder.encode(texts))
+            await _add_vectors(runtime, content, texts, known)
             embedded += len(texts)
     return content
+
+
+async def _add_vectors(
+    runtime: Runtime, content: Content, texts: Sequence[str], known: Mapping[bytes, np.ndarray]
+) -> None:
+    """Add the vectors of the next texts; only what is not known goes to the model."""
+    fingerprints = [chunks.fingerprint(text) for text in texts]
+    unknown = [text for text, mark in zip(texts, fingerprints, strict=True) if mark not in known]
+    made = iter(await runtime.encoder.encode(unknown) if unknown else ())
+    content.vectors += [known[mark] if mark in known else next(made) for mark in fingerprints]
+    content.reused += len(texts) - len(unknown)
 
 
 async def _take(pages: PageQueue) -> tuple[list[ReadPage], bool]:
@@ -265,12 +294,13 @@ async def _store(runtime: Runtime, lease: Lease, content: Content, on_stage: OnS
             await contents.replace_text(session, subject.owner_id, subject.id, content.pages)
             found["pages"] = len(content.pages)
             found["pages_with_text"] = sum(bool(page.text.strip()) for page in content.pages)
+            found["chunks_reused"] = content.reused
         await chunks.replace(
             session,
             subject,
             content.passages,
             content.texts,
-            np.concatenate(content.vectors),
+            content.vectors,
             model=runtime.encoder.model_name,
             configuration=runtime.settings.text_search_config,
         )

@@ -64,11 +64,13 @@ INVARIANTS = {
     "failed without reason": "SELECT id FROM documents WHERE status = 'failed' AND error_code IS NULL",
     "jobs left": "SELECT subject_id FROM jobs",
     "chunks of nobody": "SELECT chunks.id FROM chunks LEFT JOIN users ON users.id = owner_id WHERE users.id IS NULL",
-    "chunks of documents that are not ready": """
-        SELECT chunks.id FROM chunks JOIN documents ON documents.id = document_id WHERE status <> 'ready'""",
-    "ready without exactly the chunks 0 to n-1": """
+    "chunks of documents that are neither ready nor a failed new version": """
+        SELECT chunks.id FROM chunks JOIN documents ON documents.id = document_id
+        WHERE status <> 'ready' AND (ingested_at IS NULL OR NOT EXISTS (SELECT FROM audit_logs
+            WHERE details ->> 'document_id' = documents.id::text AND details ->> 'replaced_sha256' IS NOT NULL))""",
+    "documents without exactly the chunks 0 to n-1": """
         SELECT documents.id FROM documents LEFT JOIN chunks ON chunks.document_id = documents.id
-        WHERE status = 'ready' GROUP BY documents.id, documents.chunks
+        GROUP BY documents.id, documents.chunks
         HAVING count(chunks.id) <> documents.chunks OR count(DISTINCT ordinal) <> documents.chunks
             OR min(ordinal) <> 0 OR max(ordinal) <> documents.chunks - 1""",
     "ready notes without exactly the chunks 0 to n-1": """
@@ -81,9 +83,10 @@ INVARIANTS = {
         JOIN (SELECT document_id, string_agg(text, '' ORDER BY page) AS text FROM document_pages GROUP BY document_id)
             AS whole USING (document_id)
         WHERE substr(whole.text, start + 1, "end" - start) <> chunks.text""",
-    "documents without exactly one upload in the audit log": """
+    "documents without exactly one first upload in the audit log": """
         SELECT documents.id FROM documents LEFT JOIN audit_logs
             ON event_type = 'document.upload' AND details ->> 'document_id' = documents.id::text
+            AND details ->> 'replaced_sha256' IS NULL
         GROUP BY documents.id HAVING count(audit_logs.id) <> 1""",
     "stored bytes that do not hash to sha256": """
         SELECT documents.id FROM documents JOIN document_slices ON document_id = documents.id

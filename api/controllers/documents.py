@@ -1,12 +1,13 @@
-"""Documents: upload, watch, read, retry, delete."""
+"""Documents: upload, watch, read, replace, retry, delete."""
 
 import hashlib
+from collections.abc import Awaitable
 from typing import Annotated
 from urllib.parse import quote
 from uuid import UUID
 
 import msgspec
-from litestar import Controller, Response, delete, get, post
+from litestar import Controller, Response, delete, get, post, put
 from litestar.params import FromPath, HeaderParameter, QueryParameter
 from litestar.response import Stream
 
@@ -19,8 +20,9 @@ from api.pages import DEFAULT_LIMIT, PageCursor, PageLimit
 from api.preferences import parse_wait
 from api.ratelimit import limit_uploads
 from pipeline import documents
-from pipeline.errors import TooManyRequests
-from pipeline.types import Document, DocumentList, DocumentText, Status
+from pipeline.errors import NotFound, TooManyRequests
+from pipeline.runtime import Runtime
+from pipeline.types import Document, DocumentList, DocumentText, ReceivedFile, Status
 
 POLL_AFTER_SECONDS = "1"
 
@@ -43,18 +45,10 @@ class DocumentController(Controller):
     )
     async def upload(self, request: UserRequest, runtime: RuntimeDependency) -> Response[Document]:
         """Accept a file for ingestion; the same bytes again are the same document."""
-        try:
-            await documents.require_room(runtime, request.user)
-        except TooManyRequests:
-            await discard_body(request, runtime.settings.max_upload_bytes)
-            raise
-        received = await receive_file(request, runtime.settings.max_upload_bytes)
+        received = await _receive(request, runtime, documents.require_room(runtime, request.user))
         with received.file:
             document, is_duplicate = await documents.upload(runtime, request.user, received)
-        headers = {"Location": f"/v1/documents/{document.id}", **_polling_headers(document)}
-        if is_duplicate:
-            return Response(document, status_code=200, headers={**headers, "Deduplicated": "true"})
-        return Response(document, status_code=202, headers=headers)
+        return _answer_upload(document, is_duplicate=is_duplicate)
 
     @get("/", summary="List documents, newest first", responses=problems(401, 422))
     async def list_page(
@@ -107,7 +101,7 @@ class DocumentController(Controller):
         """Return the original bytes, as they were uploaded."""
         document = await documents.get(runtime, request.user, document_id)
         return Stream(
-            documents.read_content(runtime, request.user, document_id),
+            documents.read_content(runtime, request.user, document),
             media_type=document.media_type,
             headers={
                 "Content-Disposition": _attachment(document.filename),
@@ -117,6 +111,26 @@ class DocumentController(Controller):
                 "X-Content-Type-Options": "nosniff",
             },
         )
+
+    @put(
+        "/{document_id:uuid}/content",
+        status_code=202,
+        summary="Upload a new version",
+        responses=problems(401, 404, 408, 409, 413, 415, 422, 429, 507),
+        request_max_body_size=None,
+        operation_class=UploadOperation,
+        opt={bodies.PATIENCE: bodies.UPLOAD},
+        guards=[limit_uploads],
+    )
+    async def replace(
+        self, request: UserRequest, runtime: RuntimeDependency, document_id: FromPath[UUID]
+    ) -> Response[Document]:
+        """Accept a new version; the old passages answer until it is ready. The same bytes again change nothing."""
+        permission = documents.require_replaceable(runtime, request.user, document_id)
+        received = await _receive(request, runtime, permission)
+        with received.file:
+            document, is_duplicate = await documents.replace(runtime, request.user, document_id, received)
+        return _answer_upload(document, is_duplicate=is_duplicate)
 
     @get("/{document_id:uuid}/text", summary="Read a slice of the extracted text", responses=problems(401, 404, 422))
     async def text(
@@ -147,6 +161,23 @@ class DocumentController(Controller):
     async def remove(self, request: UserRequest, runtime: RuntimeDependency, document_id: FromPath[UUID]) -> None:
         """Delete a document at any status; it is gone from every answer at once."""
         await documents.delete(runtime, request.user, document_id)
+
+
+async def _receive(request: UserRequest, runtime: Runtime, permission: Awaitable[None]) -> ReceivedFile:
+    """Read the file of an upload; one that is not permitted is refused unread."""
+    try:
+        await permission
+    except (NotFound, TooManyRequests):
+        await discard_body(request, runtime.settings.max_upload_bytes)
+        raise
+    return await receive_file(request, runtime.settings.max_upload_bytes)
+
+
+def _answer_upload(document: Document, *, is_duplicate: bool) -> Response[Document]:
+    headers = {"Location": f"/v1/documents/{document.id}", **_polling_headers(document)}
+    if is_duplicate:
+        return Response(document, status_code=200, headers={**headers, "Deduplicated": "true"})
+    return Response(document, status_code=202, headers=headers)
 
 
 def _polling_headers(document: Document) -> dict[str, str]:

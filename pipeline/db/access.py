@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from typing import TypeVar
 from uuid import UUID
 
-from sqlalchemy import Select, delete, select, update
+from sqlalchemy import Select, delete, select
 from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import InstrumentedAttribute
 
 from pipeline.db import models, queue
-from pipeline.errors import FieldError, InvalidInput, NotFound
+from pipeline.errors import Conflict, FieldError, InvalidInput, NotFound
 from pipeline.types import (
     AuditEntry,
     AuditList,
@@ -71,6 +72,30 @@ async def add_document(session: AsyncSession, owner_id: UUID, document_id: UUID,
         .returning(models.Document.id)
     )
     return added
+
+
+async def change_document(session: AsyncSession, owner_id: UUID, document_id: UUID, received: ReceivedFile) -> None:
+    """Let the owner's document be this file, which is then ingested; its bytes are the caller's to store.
+
+    Raises NotFound, or Conflict where another document of the owner has these bytes.
+    """
+    subject = Subject(owner_id, SubjectKind.DOCUMENT, document_id)
+    try:
+        async with session.begin_nested():
+            is_there = await queue.renew(
+                session,
+                subject,
+                filename=received.filename,
+                media_type=received.media_type,
+                size_bytes=received.size_bytes,
+                sha256=received.sha256,
+            )
+    except IntegrityError:
+        other = await find_by_hash(session, owner_id, received.sha256)
+        message = f"Your document {other.id} has exactly these bytes. Delete that one first, or leave both as they are."
+        raise Conflict(message, code="duplicate_content") from None
+    if not is_there:
+        raise no_such_document()
 
 
 async def find_by_hash(session: AsyncSession, owner_id: UUID, sha256: bytes) -> Document:
@@ -144,14 +169,7 @@ async def change_note(session: AsyncSession, owner_id: UUID, note_id: UUID, **te
 
     Raises NotFound.
     """
-    await queue.renew(session, Subject(owner_id, SubjectKind.NOTE, note_id))
-    changed = await session.execute(
-        update(models.Note)
-        .where(models.Note.owner_id == owner_id, models.Note.id == note_id)
-        .values(**texts)
-        .returning(models.Note.id)
-    )
-    if changed.one_or_none() is None:
+    if not await queue.renew(session, Subject(owner_id, SubjectKind.NOTE, note_id), **texts):
         raise no_such_note()
 
 
@@ -182,11 +200,7 @@ async def _delete(session: AsyncSession, subject: Subject) -> bool:
     gone = await session.execute(
         delete(model).where(model.owner_id == subject.owner_id, model.id == subject.id).returning(model.id)
     )
-    if gone.one_or_none() is None:
-        return False
-    # A retry or an edit may have queued it again between the two statements above.
-    await queue.discard(session, subject)
-    return True
+    return gone.one_or_none() is not None
 
 
 async def _read_page(

@@ -4,10 +4,10 @@ from collections.abc import Iterable
 from typing import BinaryIO
 from uuid import UUID
 
-from sqlalchemy import delete, func, insert, select
+from sqlalchemy import and_, delete, func, insert, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from pipeline.db.models import DocumentPage, DocumentSlice
+from pipeline.db.models import Document, DocumentPage, DocumentSlice
 from pipeline.types import DocumentText, PageText
 
 SLICE_BYTES = 1024 * 1024
@@ -25,13 +25,29 @@ async def write_original(session: AsyncSession, owner_id: UUID, document_id: UUI
         position += 1
 
 
-async def read_slice(session: AsyncSession, owner_id: UUID, document_id: UUID, position: int) -> bytes | None:
-    """Slice number `position` (from 0) of the original bytes; None behind the last."""
+async def replace_original(session: AsyncSession, owner_id: UUID, document_id: UUID, file: BinaryIO) -> None:
+    """Store a file from its beginning in place of what was there."""
+    await session.execute(
+        delete(DocumentSlice).where(DocumentSlice.owner_id == owner_id, DocumentSlice.document_id == document_id)
+    )
+    await write_original(session, owner_id, document_id, file)
+
+
+async def read_slice(
+    session: AsyncSession, owner_id: UUID, document_id: UUID, position: int, sha256: bytes
+) -> bytes | None:
+    """Slice number `position` (from 0) of the original bytes with this hash.
+
+    None behind the last, and where the document has gone or has other bytes by now: versions never mix.
+    """
     return await session.scalar(
-        select(DocumentSlice.data).where(
+        select(DocumentSlice.data)
+        .join(Document, and_(Document.owner_id == DocumentSlice.owner_id, Document.id == DocumentSlice.document_id))
+        .where(
             DocumentSlice.owner_id == owner_id,
             DocumentSlice.document_id == document_id,
             DocumentSlice.position == position,
+            Document.sha256 == sha256,
         )
     )
 

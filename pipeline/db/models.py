@@ -199,6 +199,8 @@ class Chunk(Base):
     """The text's words, stemmed as `TEXT_SEARCH_CONFIG` says, and their places."""
     model: Mapped[str]
     """Embedding model that made the vector."""
+    embedded_sha256: Mapped[bytes | None]
+    """Of exactly the text that the model got. Null in rows that are older than this column."""
     embedding: Mapped[Any] = mapped_column(HALFVEC())
     """Unit length; of any dimension, so that models can change. Half precision: that costs no place in an answer."""
 

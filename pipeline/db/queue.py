@@ -72,6 +72,7 @@ async def enqueue(session: AsyncSession, subject: Subject, size_bytes: int) -> N
 
 async def requeue(session: AsyncSession, subject: Subject) -> bool:
     """Put a failed document into the queue again; False where it is not failed."""
+    await take_turn(session, subject)
     model = MODELS[subject.kind]
     reset = await _set(session, subject, model.status == Status.FAILED, **_NEW)
     if reset:
@@ -79,22 +80,39 @@ async def requeue(session: AsyncSession, subject: Subject) -> bool:
     return reset
 
 
-async def renew(session: AsyncSession, subject: Subject) -> None:
-    """Ingest something again because it changed; a worker that has the old version loses its lease."""
+async def renew(session: AsyncSession, subject: Subject, **content: Any) -> bool:
+    """Ingest something again with new content, given as columns; False where there is no such thing.
+
+    A worker that has the old version loses its lease. What the old version left stays until the new one is ready.
+    """
     await discard(session, subject)
-    await _set(session, subject, **_NEW)
+    if not await _set(session, subject, **_NEW, **content):
+        return False
     await enqueue(session, subject, await _find_size(session, subject))
+    return True
 
 
 async def discard(session: AsyncSession, subject: Subject) -> None:
     """Take the job of something that is being deleted or changed away, from its worker too."""
+    await take_turn(session, subject)
     await session.execute(delete(Job).where(_is_about(subject)))
     await _announce(session, subject)
 
 
-async def measure_waiting(session: AsyncSession, owner_id: UUID) -> Waiting:
-    """Tell how much of the owner waits or is in work."""
-    query = select(func.count(), func.coalesce(func.sum(Job.size_bytes), 0)).where(Job.owner_id == owner_id)
+async def take_turn(session: AsyncSession, subject: Subject) -> None:
+    """What users do to a document or note happens one after the other: wait for the transaction before this one.
+
+    No row could be the lock: the one of the job comes first in the order of locks, and may not be there.
+    """
+    key = int.from_bytes(subject.id.bytes[-8:], signed=True)  # of a UUIDv7 the last 62 bits are random
+    await session.execute(select(func.pg_advisory_xact_lock(key)))
+
+
+async def measure_waiting(session: AsyncSession, owner_id: UUID, besides: UUID | None = None) -> Waiting:
+    """Tell how much of the owner waits or is in work, `besides` a document that is about to be replaced."""
+    query = select(func.count(), func.coalesce(func.sum(Job.size_bytes), 0)).where(
+        Job.owner_id == owner_id, Job.subject_id.is_distinct_from(besides)
+    )
     count, size_bytes = (await session.execute(query)).one()
     return Waiting(count, int(size_bytes))
 
@@ -176,13 +194,14 @@ async def complete(session: AsyncSession, lease: Lease) -> None:
 async def mark_ready(session: AsyncSession, lease: Lease, **found: int) -> None:
     """It is searchable; stands in the transaction that stores its chunks, after `complete`.
 
-    `found` are columns with what the ingestion found: `chunks`, and of a document `pages` and `pages_with_text`.
+    `found` are columns with what the ingestion found: `chunks`, and of a document `chunks_reused`, `pages` and
+    `pages_with_text`.
     """
     await _set(session, lease.subject, status=Status.READY, progress=1.0, ingested_at=func.clock_timestamp(), **found)
 
 
 async def fail(session: AsyncSession, lease: Lease, error: IngestionError) -> None:
-    """It cannot be ingested; passages of an older version go.
+    """It cannot be ingested; the passages of an older version of a document stay, those of a note go.
 
     Raises LeaseLost.
     """
@@ -309,9 +328,12 @@ async def _mark_pending(session: AsyncSession, subject: Subject, **values: Any) 
 
 
 async def _mark_failed(session: AsyncSession, subject: Subject, error: IngestionError) -> None:
-    source = Chunk.document_id if subject.kind == SubjectKind.DOCUMENT else Chunk.note_id
-    await session.execute(delete(Chunk).where(Chunk.owner_id == subject.owner_id, source == subject.id))
-    await _set(session, subject, status=Status.FAILED, chunks=0, error_code=error.code, error_message=error.message)
+    left: dict[str, int] = {}
+    if subject.kind == SubjectKind.NOTE:
+        # They would be no slices of its body any more; a document keeps the text that its passages come from.
+        await session.execute(delete(Chunk).where(Chunk.owner_id == subject.owner_id, Chunk.note_id == subject.id))
+        left["chunks"] = 0
+    await _set(session, subject, status=Status.FAILED, error_code=error.code, error_message=error.message, **left)
 
 
 async def _set(session: AsyncSession, subject: Subject, *conditions: ColumnElement[bool], **values: Any) -> bool:

@@ -16,8 +16,8 @@ from pipeline.errors import DatabaseUnavailable, StorageFull
 
 AWAY_CLASSES = ("08", "53", "57P")
 """SQLSTATE prefixes: connection exceptions, insufficient resources, operator intervention."""
-AWAY_STATES = ("22023", "55000", "25006", "55P03", "57014", "25P03", "25P04")
-"""No service role yet, no connections accepted, read-only, timeouts of locks, statements and transactions."""
+AWAY_STATES = ("22023", "55000", "25006", "40P01", "55P03", "57014", "25P03", "25P04")
+"""No service role yet, no connections accepted, read-only, deadlock, timeouts of locks, statements and transactions."""
 
 DISK_FULL = "53100"
 

@@ -123,7 +123,7 @@ async def measure_storing(passages: list[TextChunk], vectors: np.ndarray, databa
                 subject,
                 passages[part],
                 [passage.text for passage in passages[part]],
-                vectors[part],
+                list(vectors[part]),
                 model=PACKAGED_MODEL,
                 configuration="english",
             )

@@ -116,6 +116,10 @@ def test_curl_commands_of_the_readme_do_what_it_says(up: Up) -> None:
     )
     answers = done.stdout.replace("}{", "}\n{").splitlines()
     assert json.loads(answers[0])["email"] == "me@example.org"
-    assert json.loads(answers[-2])["status"] in ("processing", "ready")
-    (passage,) = json.loads(answers[-1])["passages"]
+    assert json.loads(answers[-3])["status"] in ("processing", "ready")
+    (passage,) = json.loads(answers[-2])["passages"]
     assert (passage["title"], passage["page"]) == ("alder-lock-handbook.pdf", 4)
+    assert (json.loads(answers[-1])["filename"], json.loads(answers[-1])["status"]) == (
+        "greenhouse-report.pdf",
+        "pending",
+    )

@@ -70,7 +70,7 @@ class User:
         self._dice = dice
         self._documents: list[str] = []
         uploads = [self.upload, self.upload, self.upload_broken, self.upload_again, self.write_note]
-        self._actions = [*uploads, self.search, self.list_documents, self.see_account, self.delete]
+        self._actions = [*uploads, self.replace, self.search, self.list_documents, self.see_account, self.delete]
 
     def use(self, done: threading.Event) -> None:
         """Go on until the end."""
@@ -85,6 +85,14 @@ class User:
         response = self.client.upload(text.encode())
         if response is not None and response.status_code == 202:
             self._documents.append(response.json()["id"])
+
+    def replace(self) -> None:
+        if self._documents:
+            document_id = self._dice.choice(self._documents)
+            content = self._dice.choice([f"Version {self._dice.random()}.".encode() * 50, b"%PDF-1.7 broken"])
+            name = "broken.pdf" if content.startswith(b"%PDF") else "a.txt"
+            path = f"/v1/documents/{document_id}/content"
+            self.client.call("replace", "PUT", path, files={"file": (name, content)})
 
     def upload_broken(self) -> None:
         self.client.upload(b"%PDF-1.7 " + self._dice.randbytes(200), "broken.pdf")

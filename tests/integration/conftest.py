@@ -46,6 +46,9 @@ class Api:
             "/v1/documents", headers=person.headers, files={"file": (name, content, media_type)}
         )
 
+    async def replace(self, person: Person, location: str, content: bytes, name: str = "note.txt") -> httpx.Response:
+        return await self.client.put(f"{location}/content", headers=person.headers, files={"file": (name, content)})
+
     async def get(self, person: Person, path: str, **headers: str) -> httpx.Response:
         return await self.client.get(path, headers={**person.headers, **headers})
 

@@ -133,6 +133,23 @@ async def test_retried_document_counts_its_bytes_again(api: Api) -> None:
     assert_full(await upload_bytes(api, person, 1, "c"))
 
 
+async def test_new_version_counts_but_not_beside_what_it_replaces(api: Api, database_url: str) -> None:
+    person = await api.register()
+    ready = (await upload_bytes(api, person, 10, "a")).headers["location"]
+    await api.work()
+    waiting = (await upload_bytes(api, person, MAX_BYTES - 100, "b")).headers["location"]
+    for _ in range(MAX_PENDING - 1):
+        assert (await write_note(api, person)).status_code == 201
+    stored = await fetch_value(database_url, STORED)
+    assert_full(await api.replace(person, ready, b"c"), "3 of your documents and notes wait")
+    unread = await api.client.put(f"{ready}/content", headers=person.headers, content=b"no multipart")
+    assert_full(unread, "3 of your documents and notes wait")
+    assert await fetch_value(database_url, STORED) == stored
+    assert (await api.replace(person, waiting, b"d" * MAX_BYTES)).status_code == 202
+    assert await measure(api, person) == Waiting(MAX_PENDING, MAX_BYTES)
+    assert_full(await api.replace(person, waiting, b"e" * (MAX_BYTES + 1)), "have 0 bytes", "more than the 1000")
+
+
 async def test_edits_of_notes_are_not_limited(api: Api) -> None:
     person = await api.register()
     note = (await write_note(api, person)).json()["id"]

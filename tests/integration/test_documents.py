@@ -295,6 +295,7 @@ async def test_nobody_reaches_the_documents_of_others(api: Api) -> None:
         ("GET", ""),
         ("GET", "/content"),
         ("GET", "/text"),
+        ("PUT", "/content"),
         ("POST", "/retry"),
         ("DELETE", ""),
     ]:

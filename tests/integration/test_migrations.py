@@ -50,6 +50,15 @@ def test_vectors_have_an_index(template_url: str) -> None:
     assert sum("hnsw" in row["indexdef"] and "halfvec_cosine_ops" in row["indexdef"] for row in rows) == 3
 
 
+def test_vectors_and_their_fingerprints_stay_in_the_row(template_url: str) -> None:
+    rows = run_sql(
+        template_url,
+        """SELECT attname FROM pg_attribute
+           WHERE attrelid = 'chunks'::regclass AND attlen = -1 AND attstorage = 'p'""",
+    )
+    assert {row["attname"] for row in rows} == {"embedding", "embedded_sha256"}
+
+
 def test_commands_of_the_runbook(postgres_url: str) -> None:
     url = clone_database(postgres_url, "runbook_commands", template="template1")
     for arguments in (

@@ -150,6 +150,7 @@ async def test_uploads(api: Api) -> None:
     assert [answer.status_code for answer in answers] == [202, 200, 415, 422, 202]
     assert [read_standing(answer)[:2] for answer in answers] == [("upload", left) for left in (4, 3, 2, 1, 0)]
     assert_refused(await api.upload(person, b"one text"), "upload")
+    assert_refused(await api.replace(person, answers[0].headers["location"], b"a new version"), "upload")
 
 
 async def test_queries(api: Api) -> None:
