@@ -28,6 +28,7 @@ from pipeline.logs import get_logger
 from pipeline.runtime import Runtime
 from pipeline.stages.chunk import split_page
 from pipeline.stages.extract.frames import Limits
+from pipeline.stages.repair import repair
 from pipeline.types import Lease, OnStage, PageText, Stage, SubjectKind, TextChunk
 
 EMBED_AT_ONCE = 32
@@ -173,7 +174,7 @@ async def _read_note(runtime: Runtime, lease: Lease, on_stage: OnStage) -> Conte
     async with runtime.database.transaction(subject.owner_id) as session:
         note = await access.get_note(session, subject.owner_id, subject.id)
     pages = PageQueue()
-    pages.put_nowait(ReadPage(PageText(number=1, start=0, text=note.body), share=1.0))
+    pages.put_nowait(ReadPage(PageText(number=1, start=0, sections=[note.body]), share=1.0))
     pages.put_nowait(None)
     # The title is embedded with every passage.
     return await _embed(runtime, lease, pages, on_stage, heading=f"{note.title}\n\n")
@@ -208,7 +209,7 @@ async def _extract_pages(
             async for page in extracted:
                 number += 1
                 share = number / page.pages
-                pages.put_nowait(ReadPage(PageText(number=number, start=start, text=page.text), share))
+                pages.put_nowait(ReadPage(PageText(number=number, start=start, sections=page.sections), share))
                 start += len(page.text)
                 await on_stage(lease, Stage.EXTRACTING, EXTRACTED * share)
     finally:
@@ -232,7 +233,9 @@ async def _embed(runtime: Runtime, lease: Lease, pages: PageQueue, on_stage: OnS
         while len(content.passages) >= embedded + (1 if is_complete else EMBED_AT_ONCE):
             done = EXTRACTED + (EMBEDDED - EXTRACTED) * embedded / len(content.passages)
             await on_stage(lease, Stage.EMBEDDING, done * share)
-            texts = [heading + passage.text for passage in content.passages[embedded : embedded + EMBED_AT_ONCE]]
+            texts = [
+                heading + repair(passage.text) for passage in content.passages[embedded : embedded + EMBED_AT_ONCE]
+            ]
             content.vectors.append(await runtime.encoder.encode(texts))
             embedded += len(texts)
     return content
