@@ -1,3 +1,4 @@
+import io
 from random import Random
 
 import pytest
@@ -5,10 +6,12 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pipeline.stages.chunk import CHUNK_CHARACTERS, LEAST_CHARACTERS, OVERLAP_CHARACTERS, split_page
+from pipeline.stages.extract import get_format
 from pipeline.types import PageText, TextChunk
 
 PIECES = [
-    *"ab.!?)\n\t#-| ",
+    *"ab.!?)\n\t#-|<> ",
+    *("\n# Title\n", "<h1>Title</h1>", "\n===\n", "\n```\n"),
     *("word ", "End. ", "\n\n", "\r\n", "日本。", "\u05e9\u05dc\u05d5\u05dd ", "\U0001f469\u200d\U0001f680", "e\u0301"),
     *("\u00a0", "\u2028", "\x1c", "\u200b", "\ufffd"),
 ]
@@ -47,6 +50,14 @@ def check(sections: list[str], start: int = 0) -> None:
 
 def split(sections: list[str], start: int = 0) -> list[TextChunk]:
     return list(split_page(PageText(number=3, start=start, sections=sections)))
+
+
+@pytest.mark.parametrize("media_type", ["text/plain", "text/markdown", "text/html"])
+@settings(max_examples=20, deadline=None)
+@given(texts)
+def test_every_format_is_cut_without_loss(media_type: str, text: str) -> None:
+    [sections] = get_format(media_type).readers[0](io.BytesIO(text.encode())).texts
+    check(sections)
 
 
 @given(st.lists(texts, max_size=4))
