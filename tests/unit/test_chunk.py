@@ -100,8 +100,8 @@ def test_overlap_begins_with_a_sentence() -> None:
 @pytest.mark.parametrize("name", ["combining", "joined"])
 def test_what_is_one_character_to_the_eye_is_not_parted(name: str) -> None:
     unit = {"combining": "e\u0301\u0323", "joined": "\U0001f469\u200d\U0001f680"}[name]
-    for chunk in split([unit * 2000]):
-        assert chunk.text == unit * (len(chunk.text) // len(unit))
+    chunks = [chunk.text.removeprefix("x") for chunk in split(["x" + unit * 2000])]
+    assert all(chunk == unit * (len(chunk) // len(unit)) for chunk in chunks)
 
 
 UNITS = {

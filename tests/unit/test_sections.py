@@ -45,6 +45,7 @@ def divide(media_type: str, text: str) -> list[str]:
         ["1. one\n\n    ```\n    # a comment\n    ```\n\n", "# Two\n"],
         ["- item\n---\ntext\n***\n\n", "Heading\n-\ntext\n#hashtag\n    # code\n"],
         ["# One\n> quote\nlazy\n===\n", "# Two\n```\n# never closed\n"],
+        ["10. ```\n    # a comment\n    ```\n- ```\n  # not closed\n\n", "# One\n> ~~~\n> # a comment\n\n", "# Two\n"],
         ["\n \n# One\n# Two\n# Three\n"],
     ],
 )
