@@ -29,6 +29,7 @@ from pipeline.logs import get_logger
 from pipeline.runtime import Runtime
 from pipeline.stages.chunk import split_page
 from pipeline.stages.extract.frames import Limits
+from pipeline.stages.repair import repair
 from pipeline.types import Document, Lease, OnStage, PageText, Stage, SubjectKind, TextChunk
 
 EMBED_AT_ONCE = 32
@@ -181,7 +182,7 @@ async def _read_note(runtime: Runtime, lease: Lease, on_stage: OnStage) -> Conte
         note = await access.get_note(session, subject.owner_id, subject.id)
         known = await chunks.find_vectors(session, subject, runtime.encoder.model_name)
     pages = PageQueue()
-    pages.put_nowait(ReadPage(PageText(number=1, start=0, text=note.body), share=1.0))
+    pages.put_nowait(ReadPage(PageText(number=1, start=0, sections=[note.body]), share=1.0))
     pages.put_nowait(None)
     # The title is embedded with every passage.
     return await _embed(runtime, lease, pages, known, on_stage, heading=f"{note.title}\n\n")
@@ -217,7 +218,7 @@ async def _extract_pages(
             async for page in extracted:
                 number += 1
                 share = number / page.pages
-                pages.put_nowait(ReadPage(PageText(number=number, start=start, text=page.text), share))
+                pages.put_nowait(ReadPage(PageText(number=number, start=start, sections=page.sections), share))
                 start += len(page.text)
                 await on_stage(lease, Stage.EXTRACTING, EXTRACTED * share)
     finally:
@@ -248,9 +249,9 @@ async def _embed(
             share = arrived[-1].share
             await on_stage(lease, Stage.CHUNKING, EXTRACTED * share)
             content.pages += [read.page for read in arrived]
-            passages = await asyncio.to_thread(_split, [read.page for read in arrived])
+            passages, texts = await asyncio.to_thread(_split, [read.page for read in arrived], heading)
             content.passages += passages
-            content.texts += [heading + passage.text for passage in passages]
+            content.texts += texts
         while len(content.passages) >= embedded + (1 if is_complete else EMBED_AT_ONCE):
             done = EXTRACTED + (EMBEDDED - EXTRACTED) * embedded / len(content.passages)
             await on_stage(lease, Stage.EMBEDDING, done * share)
@@ -280,8 +281,10 @@ async def _take(pages: PageQueue) -> tuple[list[ReadPage], bool]:
     return arrived, len(arrived) < len(taken)
 
 
-def _split(pages: list[PageText]) -> list[TextChunk]:
-    return [passage for page in pages for passage in split_page(page)]
+def _split(pages: list[PageText], heading: str) -> tuple[list[TextChunk], list[str]]:
+    """Passages, and what is embedded and indexed of each."""
+    passages = [passage for page in pages for passage in split_page(page)]
+    return passages, [heading + repair(passage.text) for passage in passages]
 
 
 async def _store(runtime: Runtime, lease: Lease, content: Content, on_stage: OnStage) -> None:

@@ -17,6 +17,7 @@ import msgspec
 from pipeline.errors import FailureCode, IngestionError
 from pipeline.logs import get_logger
 from pipeline.stages.extract import get_format
+from pipeline.stages.extract.format import MAX_SECTIONS
 from pipeline.stages.extract.frames import (
     LENGTH_BYTES,
     Failed,
@@ -67,14 +68,16 @@ class Sandbox:
         """
         deadline = asyncio.get_running_loop().time() + limits.seconds
         attempts = len(get_format(media_type).readers)
-        pages = characters = 0
+        pages = sections = characters = 0
         for attempt in range(attempts):
             order = Start(0, media_type, limits, attempt, pages)
             try:
                 async with contextlib.aclosing(self._read(file, order, deadline)) as extracted:
                     async for page in extracted:
                         pages, characters = pages + 1, characters + len(page.text)
-                        if pages > limits.pages or characters > limits.characters:
+                        sections += len(page.sections)
+                        is_too_many = pages > limits.pages or sections > limits.pages + MAX_SECTIONS
+                        if is_too_many or characters > limits.characters:
                             message = "The file has more text than is read. Split it."
                             raise IngestionError(FailureCode.TOO_LARGE, message)
                         yield page

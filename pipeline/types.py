@@ -1,6 +1,6 @@
 """What passes between the parts, and what clients see of documents, accounts and passages."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -164,7 +164,13 @@ class PageText:
 
     number: int
     start: int
-    text: str
+    sections: Sequence[str]
+    """The text, in parts that passages do not cross."""
+
+    @property
+    def text(self) -> str:
+        """All of it."""
+        return "".join(self.sections)
 
 
 @dataclass(frozen=True, slots=True)

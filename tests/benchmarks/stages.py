@@ -37,7 +37,7 @@ def measure_stages(report: Report, files: list[Path], database_url: str) -> None
             for path in files:
                 with path.open("rb") as file:
                     texts = get_format(PDF).readers[reader](file).texts
-                    pages.extend(PageText(number, 0, page) for number, page in enumerate(texts, start=1))
+                    pages.extend(PageText(number, 0, sections) for number, sections in enumerate(texts, start=1))
 
         return run
 

@@ -17,6 +17,7 @@ import pytest
 from pipeline import samples
 from pipeline.errors import IngestionError
 from pipeline.sandbox import Sandbox
+from pipeline.stages.extract.format import MAX_SECTIONS
 from pipeline.stages.extract.frames import Limits
 
 pytestmark = pytest.mark.anyio
@@ -74,8 +75,17 @@ def find_server() -> psutil.Process:
 @pytest.mark.parametrize("text", ["", "x" * 500], ids=["endless pages", "endless text"])
 async def test_child_that_never_ends_is_cut(text: str) -> None:
     with pytest.raises(IngestionError) as error:
-        await read_with(f"while True: say(Page(text={text!r}, pages=1))")
+        await read_with(f"while True: say(Page(sections=[{text!r}], pages=1))")
     assert error.value.code == "too_large"
+
+
+@pytest.mark.parametrize(
+    ("pages", "sections", "code"), [(1, MAX_SECTIONS + 1, "malformed"), (3, MAX_SECTIONS // 2, "too_large")]
+)
+async def test_child_that_tells_of_too_many_sections_is_cut(pages: int, sections: int, code: str) -> None:
+    with pytest.raises(IngestionError) as error:
+        await read_with(f"say(*[Page(sections=[''] * {sections}, pages={pages})] * {pages}, Done())")
+    assert error.value.code == code
 
 
 @pytest.mark.parametrize("said", [b"rubbish of some length", b"\xff" * 100, b"\0\0\0\5rubbi", b""])
@@ -102,12 +112,12 @@ async def test_child_that_hangs_is_killed_at_its_deadline() -> None:
 
 async def test_child_gets_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("JWT_SECRET", "a secret")
-    [names] = await read_with('say(Page(text=" ".join(os.environ), pages=1), Done())')
+    [names] = await read_with('say(Page(sections=[" ".join(os.environ)], pages=1), Done())')
     assert set(names.split()) <= {"LANG", "LC_CTYPE", "PATH", "PYTHONDONTWRITEBYTECODE"}
 
 
 async def test_child_has_its_file_and_its_output_and_nothing_else() -> None:
-    [files] = await read_with('say(Page(text=" ".join(sorted(os.listdir("/proc/self/fd"))), pages=1), Done())')
+    [files] = await read_with('say(Page(sections=[" ".join(sorted(os.listdir("/proc/self/fd")))], pages=1), Done())')
     assert files == "0 1 2 3"  # the last is the listing itself
 
 
@@ -116,7 +126,7 @@ async def test_what_a_child_starts_goes_with_it() -> None:
         started = os.fork()
         if not started:
             while True: signal.pause()
-        say(Page(text=str(started), pages=1), Done())
+        say(Page(sections=[str(started)], pages=1), Done())
         """
     [started] = await read_with(child)
     for _ in range(100):
@@ -130,6 +140,7 @@ def test_child_starts_no_process() -> None:
     program = """
 import os, sys
 from pipeline.stages.extract.child import limit_process
+from pipeline.stages.extract.format import MAX_SECTIONS
 from pipeline.stages.extract.frames import Limits
 if os.geteuid() == 0:
     os.setgid(65534), os.setuid(65534)
@@ -148,9 +159,9 @@ except BlockingIOError:
 async def test_next_reader_goes_on_where_one_broke_down() -> None:
     child = """
         if order.attempt == 0:
-            say(Page(text="one", pages=2))
+            say(Page(sections=["one"], pages=2))
             os.kill(os.getpid(), signal.SIGSEGV)
-        say(*[Page(text="two", pages=2)][: 2 - order.pages_read], Done())
+        say(*[Page(sections=["two"], pages=2)][: 2 - order.pages_read], Done())
         """
     assert await read_with(child, "application/pdf") == ["one", "two"]
 
@@ -159,7 +170,7 @@ async def test_every_reader_has_its_turn() -> None:
     child = """
         if order.attempt < 2:
             os.kill(os.getpid(), signal.SIGABRT)
-        say(Page(text="three", pages=1), Done())
+        say(Page(sections=["three"], pages=1), Done())
         """
     assert await read_with(child, "application/pdf") == ["three"]
 
@@ -169,7 +180,7 @@ async def test_file_that_is_stopped_at_a_limit_has_had_its_chance(number: signal
     child = f"""
         if order.attempt == 0:
             os.kill(os.getpid(), {number})
-        say(Page(text="one", pages=1), Done())
+        say(Page(sections=["one"], pages=1), Done())
         """
     with pytest.raises(IngestionError) as error:
         await read_with(child, "application/pdf")
@@ -207,7 +218,7 @@ async def test_lost_fork_server_is_replaced(sandbox: Sandbox, number: signal.Sig
 
 
 async def test_children_die_with_their_server_and_may_be_tried_again() -> None:
-    sandbox = Sandbox(make_server("say(Page(text=str(os.getpid()), pages=2)); signal.pause()"))
+    sandbox = Sandbox(make_server("say(Page(sections=[str(os.getpid())], pages=2)); signal.pause()"))
     with tempfile.TemporaryFile() as file:
         async with aclosing(sandbox.extract(file, "text/plain", LIMITS)) as extracted:
             child = psutil.Process(int((await anext(extracted)).text))

@@ -1,51 +1,117 @@
+import io
+from random import Random
+
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from pipeline.stages.chunk import CHUNK_CHARACTERS, split_page
-from pipeline.types import PageText
+from pipeline.stages.chunk import CHUNK_CHARACTERS, LEAST_CHARACTERS, OVERLAP_CHARACTERS, split_page
+from pipeline.stages.extract import get_format
+from pipeline.types import PageText, TextChunk
 
-words = st.text(alphabet="abcdé日\u0301 .\n\t#-|", max_size=6000)
+PIECES = [
+    *"ab.!?)\n\t#-|<> ",
+    *("\n# Title\n", "<h1>Title</h1>", "\n===\n", "\n```\n"),
+    *("word ", "End. ", "\n\n", "\r\n", "日本。", "\u05e9\u05dc\u05d5\u05dd ", "\U0001f469\u200d\U0001f680", "e\u0301"),
+    *("\u00a0", "\u2028", "\x1c", "\u200b", "\ufffd"),
+]
+
+
+def mix(pieces: list[str], count: int, seed: int) -> str:
+    """A long text of a few kinds of pieces; Hypothesis by itself would make short ones."""
+    return "".join(Random(seed).choices(pieces, k=count))
+
+
+texts = st.builds(mix, st.lists(st.sampled_from(PIECES), min_size=1, max_size=8), st.integers(0, 4000), st.integers())
 
 
 @settings(max_examples=60, deadline=None)
-@given(words, st.integers(0, 10_000))
-def test_chunks_are_slices_and_nothing_is_lost(text: str, start: int) -> None:
-    check(text, start)
+@given(st.lists(texts, max_size=3), st.integers(0, 10_000))
+@example(["x" * 1499 + "。y" * 20], 0)
+@example(["x" * 1490 + "\u0301" * 20], 0)
+def test_chunks_are_slices_and_nothing_is_lost(sections: list[str], start: int) -> None:
+    check(sections, start)
 
 
-def check(text: str, start: int) -> None:
-    chunks = list(split_page(PageText(number=3, start=start, text=text)))
-    covered: set[int] = set()
-    for chunk in chunks:
+def check(sections: list[str], start: int = 0) -> None:
+    """Every chunk is a slice of one section, within the limits; together they hold all that is not white space."""
+    text = "".join(sections)
+    covered = start
+    for chunk in split(sections, start):
         offset = chunk.start - start
         assert chunk.page == 3
-        assert text[offset : offset + len(chunk.text)] == chunk.text
-        assert 0 < len(chunk.text) <= CHUNK_CHARACTERS
-        covered.update(range(offset, offset + len(chunk.text)))
-    assert all(index in covered for index, char in enumerate(text) if not char.isspace())
+        assert text[offset : offset + len(chunk.text)] == chunk.text == chunk.text.strip() != ""
+        assert len(chunk.text) <= CHUNK_CHARACTERS
+        assert covered - OVERLAP_CHARACTERS <= chunk.start
+        assert not text[covered - start : offset].strip()
+        covered = chunk.start + len(chunk.text)
+    assert not text[covered - start :].strip()
+
+
+def split(sections: list[str], start: int = 0) -> list[TextChunk]:
+    return list(split_page(PageText(number=3, start=start, sections=sections)))
+
+
+@pytest.mark.parametrize("media_type", ["text/plain", "text/markdown", "text/html"])
+@settings(max_examples=20, deadline=None)
+@given(texts)
+def test_every_format_is_cut_without_loss(media_type: str, text: str) -> None:
+    [sections] = get_format(media_type).readers[0](io.BytesIO(text.encode())).texts
+    check(sections)
+
+
+@given(st.lists(texts, max_size=4))
+@settings(max_examples=30, deadline=None)
+def test_chunks_do_not_cross_sections(sections: list[str]) -> None:
+    alone = [chunk.text for section in sections for chunk in split([section])]
+    assert [chunk.text for chunk in split(sections)] == alone
 
 
 def test_page_without_text_has_no_chunks() -> None:
-    assert list(split_page(PageText(number=1, start=0, text=" \n\f"))) == []
+    assert split([" \n\f"]) == split([]) == split(["", ""]) == []
 
 
-def test_cuts_fall_between_sentences() -> None:
-    text = " ".join(f"Sentence number {number} ends here." for number in range(200))
-    chunks = list(split_page(PageText(number=1, start=0, text=text)))
+SENTENCE = "Sentence number 1 has an e.g. in it,\nand ends here."
+CUTS = {
+    "paragraphs": (f"{SENTENCE} {SENTENCE}\n\n", f"{SENTENCE} {SENTENCE}"),
+    "sentences": (f"{SENTENCE} ", SENTENCE),
+    "sentences that end lines": (f"{SENTENCE}\n", SENTENCE),
+    "questions in quotation marks": ("So “Why is that\nso?” ", "So “Why is that\nso?”"),
+    "Chinese": ("この文は短い。", "この文は短い。"),
+    "lines": ("Rye, one kilogram 9\n", "Rye, one kilogram 9"),
+    "words": ("wordword ", "wordword"),
+}
+
+
+@pytest.mark.parametrize("name", CUTS)
+def test_cuts_fall_at_the_best_place(name: str) -> None:
+    unit, whole = CUTS[name]
+    chunks = split([unit * 300])
     assert len(chunks) > 1
-    assert all(chunk.text.endswith("here.") and chunk.text.startswith("Sentence") for chunk in chunks)
+    assert all(chunk.text.startswith(whole) and chunk.text.endswith(whole) for chunk in chunks)
+    assert all(len(chunk.text) >= LEAST_CHARACTERS for chunk in chunks[:-1])
+
+
+def test_overlap_begins_with_a_sentence() -> None:
+    first, second = split(["A short one. " * 120])
+    assert 0 < first.start + len(first.text) - second.start <= OVERLAP_CHARACTERS
+
+
+@pytest.mark.parametrize("name", ["combining", "joined"])
+def test_what_is_one_character_to_the_eye_is_not_parted(name: str) -> None:
+    unit = {"combining": "e\u0301\u0323", "joined": "\U0001f469\u200d\U0001f680"}[name]
+    chunks = [chunk.text.removeprefix("x") for chunk in split(["x" + unit * 2000])]
+    assert all(chunk == unit * (len(chunk) // len(unit)) for chunk in chunks)
 
 
 UNITS = {
     "one token": "x",
     "newlines": "\n",
     "blanks": " ",
-    "quotes": "> ",
+    "full stops": ".",
     "long words": "x" * 1600 + " ",
+    "blanks between words": "x" + " " * 5000,
     "combining": "\u0301",
-    "thai": "\u0e01\u0e33",
-    "hangul": "\u1100\u1161",
     "emoji": "\U0001f469\u200d",
 }
 
@@ -53,9 +119,4 @@ UNITS = {
 @pytest.mark.timeout(30)
 @pytest.mark.parametrize("name", UNITS)
 def test_long_texts_without_a_place_to_cut(name: str) -> None:
-    """The splitter alone needs the square of their length; in pieces it is a second or two."""
-    check(UNITS[name] * (2_000_000 // len(UNITS[name])), 0)
-
-
-def test_lists_as_deep_as_a_chunk_is_long() -> None:
-    check("".join(" " * (2 * (number % 500)) + "- item\n" for number in range(1000)), 0)
+    check([UNITS[name] * (2_000_000 // len(UNITS[name]))])

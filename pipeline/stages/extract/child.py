@@ -78,11 +78,13 @@ def _read_pages(file: BinaryIO, order: Start) -> Iterator[Frame]:
         raise IngestionError(FailureCode.TOO_MANY_PAGES, message)
     characters = 0
     for number, raw in enumerate(extraction.texts, start=1):
-        text = clean(raw) + (PAGE_SEPARATOR if number < extraction.pages else "")
-        characters += len(text)
+        page = Page([clean(section) for section in raw], extraction.pages)
+        if number < extraction.pages:
+            page.sections[-1] += PAGE_SEPARATOR
+        characters += len(page.text)
         if characters > limits.characters:
             message = f"The document has over {limits.characters} characters of text. Split it."
             raise IngestionError(FailureCode.TOO_LARGE, message)
         if number > order.pages_read:
-            yield Page(text=text, pages=extraction.pages)
+            yield page
     yield Done()

@@ -1,16 +1,22 @@
 """What a format module says of itself, and what it yields."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import BinaryIO
+
+MAX_SECTIONS = 10_000
+"""Most sections of one page."""
 
 
 @dataclass(frozen=True)
 class Extraction:
-    """The pages of an opened file: how many, and their texts one after the other, made as they are read."""
+    """The pages of an opened file: how many, and their texts one after the other, made as they are read.
+
+    A text comes in its sections, at least one; joined they are the text.
+    """
 
     pages: int
-    texts: Iterator[str]
+    texts: Iterator[list[str]]
 
 
 @dataclass(frozen=True)
@@ -29,6 +35,31 @@ class Format:
     """Other media types that clients declare for it."""
     signature: Callable[[bytes], bool] | None = None
     """Whether the first kilobyte can only be of this format; None where the content has no signature."""
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A piece of a text: of a heading, or of what stands between headings."""
+
+    text: str
+    is_heading: bool = False
+
+
+def join_sections(blocks: Iterable[Block]) -> list[str]:
+    """Join pieces of a text to its sections, which headings begin.
+
+    A heading with nothing but white space before the next one stays with it. Behind the first 10,000 sections headings
+    begin no more: each is a passage at least, and so must not be as many as there are lines.
+    """
+    sections: list[list[str]] = [[]]
+    has_body = False
+    for block in blocks:
+        if block.is_heading and has_body and len(sections) < MAX_SECTIONS:
+            sections.append([])
+            has_body = False
+        sections[-1].append(block.text)
+        has_body = has_body or (not block.is_heading and bool(block.text.strip()))
+    return ["".join(section) for section in sections]
 
 
 def clean(text: str) -> str:

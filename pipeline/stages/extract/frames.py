@@ -1,8 +1,11 @@
 """What worker, fork server and extraction child say to each other: msgpack, with its length before it."""
 
+from typing import Annotated
+
 import msgspec
 
 from pipeline.errors import FailureCode
+from pipeline.stages.extract.format import MAX_SECTIONS
 
 LENGTH_BYTES = 4
 
@@ -42,10 +45,15 @@ class Ended(msgspec.Struct, tag=True, frozen=True):
 
 
 class Page(msgspec.Struct, tag=True):
-    """The next page's text, and how many pages there are."""
+    """The next page's text, in its sections, and how many pages there are."""
 
-    text: str
+    sections: Annotated[list[str], msgspec.Meta(max_length=MAX_SECTIONS)]
     pages: int
+
+    @property
+    def text(self) -> str:
+        """All of it."""
+        return "".join(self.sections)
 
 
 class Done(msgspec.Struct, tag=True):

@@ -6,7 +6,7 @@ from typing import BinaryIO
 
 from selectolax.lexbor import LexborHTMLParser, LexborNode
 
-from pipeline.stages.extract.format import Extraction, Format
+from pipeline.stages.extract.format import Block, Extraction, Format, join_sections
 from pipeline.stages.extract.text import decode
 
 INVISIBLE = ["script", "style", "template", "noscript", "head", "svg", "iframe", "object"]
@@ -16,6 +16,7 @@ a abbr b bdi bdo cite code data dfn em font i kbd label mark q s samp small span
 INLINE = frozenset(_INLINE_NAMES.split())
 SEPARATORS = {"td": " ", "th": " ", "tr": "\n", "li": "\n", "br": "\n", "dt": "\n", "dd": "\n"}
 PARAGRAPH = "\n\n"
+HEADINGS = frozenset({"h1", "h2", "h3", "h4", "h5", "h6"})
 DECLARED_CHARSET = re.compile(rb"<meta[^>]+charset=[\"']?([a-zA-Z0-9_-]+)", re.IGNORECASE)
 CHARSET_WINDOW = 2048
 SPACES = re.compile(r"[ \t\r\f\v]+")
@@ -30,12 +31,17 @@ def looks_like_html(head: bytes) -> bool:
 
 
 def read(file: BinaryIO) -> Extraction:
-    """Read an HTML file as one page."""
+    """Read an HTML file as one page, in the sections that its headings begin."""
     tree = LexborHTMLParser(_decode(file.read()))
     tree.strip_tags(INVISIBLE)
-    parts = "".join(_walk(tree.root)) if tree.root else ""
-    text = LINE_EDGES.sub("\n", SPACES.sub(" ", parts))
-    return Extraction(pages=1, texts=iter([BLANK_LINES.sub("\n\n", text).strip()]))
+    sections = join_sections(_walk(tree.root)) if tree.root else []
+    texts = [text for section in sections if (text := _tidy(section))]
+    return Extraction(pages=1, texts=iter([[*(text + PARAGRAPH for text in texts[:-1]), *(texts[-1:] or [""])]]))
+
+
+def _tidy(text: str) -> str:
+    text = LINE_EDGES.sub("\n", SPACES.sub(" ", text))
+    return BLANK_LINES.sub(PARAGRAPH, text).strip()
 
 
 def _decode(data: bytes) -> str:
@@ -48,18 +54,20 @@ def _decode(data: bytes) -> str:
     return decode(data)
 
 
-def _walk(root: LexborNode) -> Iterator[str]:
+def _walk(root: LexborNode) -> Iterator[Block]:
     """Texts in reading order with separators around blocks; a stack of our own, for nesting has no limit."""
-    stack: list[LexborNode | str] = [root]
+    stack: list[tuple[LexborNode | str, bool]] = [(root, False)]
     while stack:
-        node = stack.pop()
+        node, is_heading = stack.pop()
         if isinstance(node, str):
-            yield node
+            yield Block(node)
         elif node.tag == "-text":
-            yield node.text_content or ""
+            yield Block(node.text_content or "", is_heading)
         else:
             separator = "" if node.tag in INLINE else SEPARATORS.get(node.tag or "", PARAGRAPH)
-            stack += [separator, *reversed(list(node.iter(include_text=True))), separator]
+            is_heading = is_heading or node.tag in HEADINGS
+            inner = [(child, is_heading) for child in node.iter(include_text=True)]
+            stack += [(separator, False), *reversed(inner), (separator, False)]
 
 
 FORMAT = Format(

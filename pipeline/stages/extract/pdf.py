@@ -73,10 +73,10 @@ def _encrypted() -> IngestionError:
 
 
 def _extract_by_pypdf(reader: PdfReader) -> Extraction:
-    return Extraction(pages=len(reader.pages), texts=(page.extract_text() for page in reader.pages))
+    return Extraction(pages=len(reader.pages), texts=([page.extract_text()] for page in reader.pages))
 
 
-def _read_by_both(reader: PdfReader, document: PdfDocument) -> Iterator[str]:
+def _read_by_both(reader: PdfReader, document: PdfDocument) -> Iterator[list[str]]:
     has_text = False
     failure: Exception | None = None
     for index in range(len(reader.pages)):
@@ -92,18 +92,18 @@ def _read_by_both(reader: PdfReader, document: PdfDocument) -> Iterator[str]:
             except Exception as error:  # noqa: BLE001 - as above; what PDFium has found may be all there is
                 failure = error
         has_text = has_text or bool(text.strip())
-        yield text
+        yield [text]
     if failure and not has_text:
         raise failure
 
 
-def _read_damaged(document: PdfDocument) -> Iterator[str]:
+def _read_damaged(document: PdfDocument) -> Iterator[list[str]]:
     """Pages of a file that pypdf refuses: without any text, that is what it is."""
     has_text = False
     for index in range(len(document)):
         text, _ = _read_by_pdfium(document, index)
         has_text = has_text or bool(text.strip())
-        yield text
+        yield [text]
     if not has_text:
         raise PdfiumError("a damaged file without text")
 

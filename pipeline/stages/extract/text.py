@@ -37,9 +37,13 @@ def decode(data: bytes) -> str:
 
 
 def read(file: BinaryIO) -> Extraction:
-    """Read a text file as one page; line ends become newlines."""
-    text = decode(file.read()).replace("\r\n", "\n").replace("\r", "\n")
-    return Extraction(pages=1, texts=iter([text]))
+    """Read a text file as one page of one section."""
+    return Extraction(pages=1, texts=iter([[read_lines(file)]]))
+
+
+def read_lines(file: BinaryIO) -> str:
+    """Text of a file; line ends become newlines."""
+    return decode(file.read()).replace("\r\n", "\n").replace("\r", "\n")
 
 
 FORMAT = Format(media_type="text/plain", extensions=(".txt", ".text", ".log"), readers=(read,))

@@ -1,0 +1,119 @@
+"""What a passage cites stands there: for every format, over HTTP, to the last character."""
+
+import io
+from random import Random
+
+import pypdfium2
+import pytest
+from fpdf import FPDF
+
+from pipeline.stages.extract.child import PAGE_SEPARATOR
+from tests.integration.conftest import Api
+
+pytestmark = pytest.mark.anyio
+
+WORDS = [
+    "lock",
+    "water",
+    "lantern",
+    "keeper",
+    "gate",
+    "rope",
+    "barge",
+    "winter",
+    "ledger",
+    "copper",
+    "meadow",
+    "signal",
+]
+ODD_WORDS = [
+    *(
+        "\U0001f469\u200d\U0001f680",
+        "e\u0301te\u0301",
+        "\u05e9\u05dc\u05d5\u05dd",
+        "日本語。",
+        "a\u00a0\u00a0b",
+        "\ufb01nd",
+    ),
+    *("co\u00adoperate", "inter-\nnational", "\u200b", "x\u2028y", "\x0b"),
+]
+SECTIONS = 6
+
+
+def write_section(random: Random, words: list[str]) -> str:
+    """Sentences of 200 to 4,000 characters, in paragraphs."""
+    sentences = (
+        " ".join(random.choices(words, k=random.randint(3, 25))).capitalize() + random.choice([". ", "?\n", ".\n\n"])
+        for _ in range(random.randint(3, 30))
+    )
+    return "".join(sentences)
+
+
+def write_pdf(sections: list[str]) -> bytes:
+    pdf = FPDF(format=(400, 400))
+    pdf.set_font("Helvetica", size=10)
+    for section in sections:
+        pdf.add_page()
+        pdf.multi_cell(0, 5, section)
+    return bytes(pdf.output())
+
+
+def write_html(sections: list[str]) -> bytes:
+    paragraphs = [section.replace("\n\n", "<p>") for section in sections]
+    body = "".join(f"<h2>Part {number}</h2><p>{text}" for number, text in enumerate(paragraphs))
+    return f"<!doctype html><meta charset=utf-8>{body}".encode()
+
+
+def write_markdown(sections: list[str]) -> bytes:
+    return "".join(f"## Part {number}\r\n\r\n{text}\n" for number, text in enumerate(sections)).encode()
+
+
+@pytest.mark.parametrize("name", ["a.pdf", "a.txt", "a.md", "a.html"])
+async def test_passages_are_what_stands_at_their_place(api: Api, name: str) -> None:
+    random = Random(name)
+    words = WORDS if name == "a.pdf" else WORDS + ODD_WORDS
+    sections = [write_section(random, words) for _ in range(SECTIONS)]
+    data = {
+        "a.pdf": write_pdf,
+        "a.txt": lambda sections: "".join(sections).encode(),
+        "a.md": write_markdown,
+        "a.html": write_html,
+    }[name](sections)
+    person = await api.register()
+    document = f"/v1/documents/{(await api.upload(person, data, name)).json()['id']}"
+    await api.work()
+    query = {"query": "the keeper's lantern", "top_k": 50}
+    passages = (await api.client.post("/v1/search", headers=person.headers, json=query)).json()["passages"]
+    assert len(passages) == (await api.get(person, document)).json()["chunks"] > SECTIONS
+    text = (await api.get(person, f"{document}/text")).json()["text"]
+    passages.sort(key=lambda passage: passage["start"])
+    covered = 0
+    for passage in passages:
+        start, end = passage["start"], passage["end"]
+        part = (await api.get(person, f"{document}/text?start={start}&end={end}")).json()
+        assert part["text"] == text[start:end] == passage["text"]
+        assert (part["start"], part["end"], part["length"]) == (start, end, len(text))
+        assert end - start <= 1500
+        assert not text[covered:start].strip()
+        assert passage["page"] == passage["page_end"] == 1 + text.count(PAGE_SEPARATOR, 0, start)
+        covered = end
+    assert not text[covered:].strip()
+    if name == "a.pdf":
+        pages = [page.get_textpage().get_text_bounded() for page in pypdfium2.PdfDocument(io.BytesIO(data))]
+        assert [page.split() for page in text.split(PAGE_SEPARATOR)] == [page.split() for page in pages]
+    if name in {"a.md", "a.html"}:
+        assert [p["text"].startswith(("## Part", "Part")) for p in passages].count(True) == SECTIONS
+        assert all(p["text"].count("Part ") <= 1 for p in passages)
+
+
+async def test_broken_words_are_found_as_whole_ones(api: Api) -> None:
+    """Two files that differ only in how they were set are equally near to every query; each is cited as it stands."""
+    person = await api.register()
+    texts = ["The inter-\nnational  ar\u00adchive holds a long-\nterm lease.", "The international archive holds a long-term lease."]  # fmt: skip
+    for text in texts:
+        await api.upload(person, text.encode())
+    await api.work()
+    query = {"query": "international archive", "mode": "vector"}
+    found = (await api.client.post("/v1/search", headers=person.headers, json=query)).json()["passages"]
+    assert {passage["text"] for passage in found} == set(texts)
+    assert found[0]["score"] == pytest.approx(found[1]["score"], abs=1e-3)
