@@ -25,7 +25,7 @@ class Status(StrEnum):
     READY = "ready"
     """Searchable. Terminal."""
     FAILED = "failed"
-    """Cannot be ingested; code and message say why. Terminal until a retry."""
+    """Cannot be ingested; code and message say why. Terminal until a retry or a new version."""
 
     @property
     def is_terminal(self) -> bool:

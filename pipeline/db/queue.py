@@ -1,7 +1,8 @@
 """The queue: jobs, leases and the status of documents and notes, which nobody else writes.
 
-Locks are always taken in the order job, then document or note. Time is the database's (`clock_timestamp()`), so the
-clocks of the workers do not matter. Every write of a worker is guarded by its lease token.
+Locks are always taken in the order turn (of users), job, then document or note. Time is the database's
+(`clock_timestamp()`), so the clocks of the workers do not matter. Every write of a worker is guarded by its lease
+token.
 """
 
 from collections.abc import Collection
