@@ -7,19 +7,20 @@ from collections.abc import Iterator
 from pipeline.types import PageText, TextChunk
 
 CHUNK_CHARACTERS = 1500
-LEAST_CHARACTERS = 750
-"""A passage is not cut shorter than this for the sake of a better place."""
 OVERLAP_CHARACTERS = 100
 
 CLOSING = "[\"'\\])\u00bb\u2019\u201d\u300d\u300f\uff09]*"
 ENDS = (
-    re.compile(r"\n[^\S\n]*\n\s*"),
+    (375, re.compile(r"\n[^\S\n]*\n\s*")),
     # Behind a full stop before a small letter a sentence goes on; Chinese and Japanese write no space behind theirs.
-    re.compile(rf"[.!?\u2026\u061f\u06d4\u0964]{CLOSING}\s++(?![a-z])|[\u3002\uff01\uff1f]{CLOSING}\s*"),
-    re.compile(r"\n\s*"),
-    re.compile(r"\s+"),
+    (750, re.compile(rf"[.!?\u2026\u061f\u06d4\u0964]{CLOSING}\s++(?![a-z])|[\u3002\uff01\uff1f]{CLOSING}\s*")),
+    (750, re.compile(r"\n\s*")),
+    (750, re.compile(r"\s+")),
 )
-"""Of a paragraph, a sentence, a line and a word, with the white space behind it: where to cut, the best first."""
+"""Where to cut, the best first: the ends of a paragraph, sentence, line and word, with the white space behind them.
+
+A chunk is not cut shorter than the number beside it for their sake.
+"""
 NOT_SPACE = re.compile(r"\S")
 JOINER = "\u200d"
 
@@ -28,7 +29,7 @@ def split_page(page: PageText) -> Iterator[TextChunk]:
     """Cut a page into chunks of at most 1,500 characters, with an overlap of at most 100.
 
     No chunk reaches from one section of the page into the next. Within a section cuts fall at the ends of paragraphs,
-    sentences, lines or words, the first of these that leaves at least half a chunk. An overlap begins at a place no
+    sentences, lines or words, the first of these that is far enough from the start. An overlap begins at a place no
     worse than the cut. Chunks hold no white space at their edges; a page without any text has none. Takes time linear
     in the length of the page.
     """
@@ -49,22 +50,21 @@ def _cut(text: str) -> Iterator[tuple[int, int]]:
 
 def _find_end(text: str, start: int) -> tuple[int, int]:
     """Where the chunk that begins at `start` ends, and where the next one may begin."""
-    least, limit = start + LEAST_CHARACTERS, start + CHUNK_CHARACTERS
+    limit = start + CHUNK_CHARACTERS
     if len(text) <= limit:
         return len(text), len(text)
-    for rank, mark in enumerate(ENDS):
-        ends = [found.end() for found in mark.finditer(text, least, limit)]
+    for rank, (least, mark) in enumerate(ENDS):
+        ends = [found.end() for found in mark.finditer(text, start + least, limit)]
         if ends:
-            overlap = ends[-1] - OVERLAP_CHARACTERS
-            starts = (found.end() for better in ENDS[: rank + 1] if (found := better.search(text, overlap, ends[-1])))
-            return ends[-1], min(starts)
-    end = _avoid_dividing(text, limit, least)
+            overlap, marks = ends[-1] - OVERLAP_CHARACTERS, (better for _, better in ENDS[: rank + 1])
+            return ends[-1], min(found.end() for better in marks if (found := better.search(text, overlap, ends[-1])))
+    end = _avoid_dividing(text, start, limit)
     return end, end
 
 
-def _avoid_dividing(text: str, limit: int, least: int) -> int:
+def _avoid_dividing(text: str, start: int, limit: int) -> int:
     """The last place up to `limit` that does not part an accent or a joiner from its letter."""
-    end = limit
+    end, least = limit, start + CHUNK_CHARACTERS // 2
     while end > least and (unicodedata.category(text[end]).startswith("M") or JOINER in text[end - 1 : end + 1]):
         end -= 1
     return end if end > least else limit

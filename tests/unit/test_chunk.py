@@ -5,7 +5,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from pipeline.stages.chunk import CHUNK_CHARACTERS, LEAST_CHARACTERS, OVERLAP_CHARACTERS, split_page
+from pipeline.stages.chunk import CHUNK_CHARACTERS, OVERLAP_CHARACTERS, split_page
 from pipeline.stages.extract import get_format
 from pipeline.types import PageText, TextChunk
 
@@ -89,7 +89,12 @@ def test_cuts_fall_at_the_best_place(name: str) -> None:
     chunks = split([unit * 300])
     assert len(chunks) > 1
     assert all(chunk.text.startswith(whole) and chunk.text.endswith(whole) for chunk in chunks)
-    assert all(len(chunk.text) >= LEAST_CHARACTERS for chunk in chunks[:-1])
+    assert all(len(chunk.text) >= 750 for chunk in chunks[:-1])
+
+
+def test_paragraph_that_does_not_fit_begins_a_chunk() -> None:
+    short, long = "A short sentence. " * 25 + "\n\n", "A longer sentence. " * 70
+    assert [chunk.text for chunk in split([short + long])] == [short.strip(), long.strip()]
 
 
 def test_overlap_begins_with_a_sentence() -> None:

@@ -23,6 +23,7 @@ from pipeline.stages.repair import repair
         ("10\u00b2 \u00bd \u2122 e\u0301", "10\u00b2 \u00bd \u2122 e\u0301"),
         ("a  b\u00a0\u00a0c\t\td\n\n  e", "a b c d\n\n e"),
         ("- one\n- two -\nthree\n-\nfour-\n\nfive", "- one\n- two -\nthree\n-\nfour-\n\nfive"),
+        (" \u00ad hidden", " hidden"),
         ("", ""),
     ],
 )
@@ -35,7 +36,7 @@ texts = st.lists(st.sampled_from([*"abX1- \n\t\u00a0\u00ad\ufb01日\u2010", "int
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=500, deadline=None)
 @given(texts)
 def test_letters_and_lines_stay(text: str) -> None:
     repaired = repair(text)

@@ -46,6 +46,7 @@ def divide(media_type: str, text: str) -> list[str]:
         ["- item\n---\ntext\n***\n\n", "Heading\n-\ntext\n#hashtag\n    # code\n"],
         ["# One\n> quote\nlazy\n===\n", "# Two\n```\n# never closed\n"],
         ["10. ```\n    # a comment\n    ```\n- ```\n  # not closed\n\n", "# One\n> ~~~\n> # a comment\n\n", "# Two\n"],
+        ["10. ```\n    # a comment\n    ```\n", "  # One\n"],
         ["\n \n# One\n# Two\n# Three\n"],
     ],
 )
