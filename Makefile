@@ -5,7 +5,7 @@ UV_ENV := $(if $(PIP_FIND_LINKS),UV_FIND_LINKS=$(PIP_FIND_LINKS),UV_TORCH_BACKEN
 # Compiled once: a process with a model would else compile for 8 s where Python may not write its cache.
 UV := $(UV_ENV) UV_COMPILE_BYTECODE=1 VIRTUAL_ENV=$(CURDIR)/.venv $(BIN)/uv pip install --quiet --constraint constraints.txt --requirements pyproject.toml
 
-.PHONY: demo up test lint bench chaos
+.PHONY: demo up test lint bench bench-retrieval chaos
 
 demo: .venv/.installed
 	@exec $(BIN)/python -m pipeline demo
@@ -26,6 +26,10 @@ lint: .venv/.installed-dev
 # OPTIONS="FOLDER --rounds 1": see python -m tests.benchmarks --help
 bench: .venv/.installed-bench .bench/.installed-baseline
 	$(BIN)/python -m tests.benchmarks --baseline .bench/baseline/bin/python $(OPTIONS)
+
+# OPTIONS="FOLDER --url http://127.0.0.1:8000": see python -m tests.benchmarks.retrieval --help
+bench-retrieval: .venv/.installed-dev
+	$(BIN)/python -m tests.benchmarks.retrieval $(OPTIONS)
 
 SECONDS ?= 180
 SEED ?= 1
