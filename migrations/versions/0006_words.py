@@ -80,8 +80,8 @@ def create_finding() -> None:
     op.execute(
         """CREATE FUNCTION sluice_choose_words(
                 configuration regconfig, question text, of_documents uuid[], most_matches integer
-            ) RETURNS tsquery
-            LANGUAGE sql STABLE SET search_path = public AS $$
+            ) RETURNS TABLE (every tsquery, rare tsquery)
+            LANGUAGE sql STABLE SET search_path = public ROWS 1 AS $$
             WITH sources AS (
                 SELECT id, chunks FROM documents
                 WHERE owner_id = sluice_get_user() AND (of_documents IS NULL OR id = ANY (of_documents))
@@ -116,9 +116,10 @@ def create_finding() -> None:
                 SELECT word, row_number() OVER by_rarity AS place, sum(share) OVER by_rarity AS total
                 FROM shares WINDOW by_rarity AS (ORDER BY share, word::text)
             )
-            SELECT string_agg(word::text, ' | ')::tsquery
+            SELECT string_agg(word::text, ' | ')::tsquery, string_agg(word::text, ' | ') FILTER (
+                WHERE place = 1 OR total IS NULL OR total * (SELECT chunks FROM size) <= most_matches
+            )::tsquery
             FROM expected
-            WHERE place = 1 OR total IS NULL OR total * (SELECT chunks FROM size) <= most_matches
         $$"""
     )
     # The index on words cannot serve who is bound by row-level security: `@@` may leak what it compares.

@@ -31,8 +31,8 @@ EXACT_SEARCH_ROWS = 20_000
 """Up to so many chunks of an owner, every one is compared: exact, and as fast as the index."""
 EF_SEARCH = 200
 MAX_SCAN_TUPLES = 200_000
-MAX_MATCHES = 10_000
-"""About so many chunks are ranked by their words; of a larger corpus the most frequent words do not count."""
+MAX_MATCHES = 2_000
+"""About so many chunks come into question by their words; in a larger corpus the most frequent words find none."""
 NAMED_TITLES = 3
 """Of so many titles that a question names, passages are looked at whatever they say."""
 
@@ -127,32 +127,41 @@ def _count_chunks(acting: CTE) -> ColumnElement[int]:
 
 
 def choose_words(scope: Scope) -> CTE:
-    """The words of the question as a query for any of them, without those that nearly every chunk has."""
+    """Queries for any word of the question: `every`, and `rare` without those that too many chunks have."""
     documents = cast(DOCUMENTS if scope.of_documents else None, ARRAY(Uuid))
     configuration = cast(bindparam("configuration", type_=String), REGCONFIG)
-    words = func.sluice_choose_words(configuration, QUESTION, documents, literal(MAX_MATCHES, Integer), type_=TSQUERY)
-    return select(words.label("words")).select_from(scope.acting).cte("asked").prefix_with("MATERIALIZED")
+    words = (
+        func.sluice_choose_words(configuration, QUESTION, documents, literal(MAX_MATCHES, Integer))
+        .table_valued(column("every", TSQUERY), column("rare", TSQUERY))
+        .lateral("words")
+    )
+    asked = select(words.c.every, words.c.rare).select_from(scope.acting.join(words, true()))
+    return asked.cte("asked").prefix_with("MATERIALIZED")
 
 
 def rank_by_words(asked: CTE) -> ColumnElement[float]:
-    """How often a chunk has the words, for its length (flag 1)."""
-    words = select(asked.c.words).scalar_subquery()
-    return func.coalesce(func.ts_rank(Chunk.lexemes, words, literal(1, Integer)), 0.0, type_=Double)
+    """How often a chunk has any words of the question, for its length."""
+    return _rank(select(asked.c.every).scalar_subquery())
+
+
+def _rank(words: ColumnElement[object]) -> ColumnElement[float]:
+    for_its_length = literal(1, Integer)
+    return func.coalesce(func.ts_rank(Chunk.lexemes, words, for_its_length), 0.0, type_=Double)
 
 
 def find_by_words(scope: Scope, asked: CTE, number: ColumnElement[int]) -> Select[tuple[object]]:
-    """Ids of the `number` chunks that rank best by the words of the question."""
+    """Ids of the `number` chunks that rank best by the rare words of the question."""
     if not scope.of_documents:
         found = (
-            func.sluice_find_worded(asked.c.words, MODEL, literal(MAX_MATCHES, Integer), number)
+            func.sluice_find_worded(asked.c.rare, MODEL, literal(MAX_MATCHES, Integer), number)
             .table_valued(column("chunk_id", Uuid))
             .lateral("worded")
         )
         return select(found.c.chunk_id.label("id")).select_from(asked.join(found, true()))
     ranked = (
         select(Chunk.id)
-        .where(scope.condition, Chunk.lexemes.bool_op("@@")(asked.c.words))
-        .order_by(rank_by_words(asked).desc(), Chunk.id)
+        .where(scope.condition, Chunk.lexemes.bool_op("@@")(asked.c.rare))
+        .order_by(_rank(asked.c.rare).desc(), Chunk.id)
         .limit(number)
         .lateral("worded")
     )

@@ -140,7 +140,7 @@ def _score_by_vector(scope: Scope, dimension: int | None) -> AnySelect:
 
 def _score_by_words(scope: Scope) -> AnySelect:
     asked = candidates.choose_words(scope)
-    found = candidates.find_by_words(scope, asked, LIMIT).cte("candidates")
+    found = candidates.find_by_words(scope, asked, literal(CANDIDATES, Integer)).cte("candidates")
     return _read(scope, found, candidates.rank_by_words(asked).label("score"))
 
 
