@@ -79,6 +79,13 @@ def say_yes(call: Call) -> None:
     call.finish()
 
 
+def talk_until_left(call: Call) -> None:
+    """Begin an answer that only the client's leaving ends."""
+    call.begin()
+    call.say("Half")
+    call.wait_until_left()
+
+
 class LlmServer:
     """Serves in threads of its own, so that tests of all kinds can use it."""
 
@@ -87,11 +94,10 @@ class LlmServer:
         self.behave: Behaviour = say_yes
         self.calls: list[Call] = []
 
-    def wait_for_call(self) -> Call:
-        """The next call from now."""
-        before = len(self.calls)
-        wait_until(lambda: len(self.calls) > before, 20, "a call")
-        return self.calls[before]
+    def wait_for_call(self, number: int = 1) -> Call:
+        """The first call, or another."""
+        wait_until(lambda: len(self.calls) >= number, 20, "a call")
+        return self.calls[number - 1]
 
 
 @contextmanager

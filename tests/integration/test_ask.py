@@ -19,7 +19,7 @@ from pipeline.answer import NOTHING_FOUND
 from pipeline.settings import Settings
 from tests.databases import fetch
 from tests.integration.conftest import Api, Person
-from tests.llm_server import Call, LlmServer, run_llm_server
+from tests.llm_server import Call, LlmServer, run_llm_server, talk_until_left
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.anyio
@@ -219,11 +219,6 @@ class TestWritten:
 
     @pytest.mark.parametrize("accept", ["text/event-stream", "application/json"])
     async def test_leaving_stops_the_model(self, api: Api, person: Person, llm: LlmServer, accept: str) -> None:
-        def talk_until_left(call: Call) -> None:
-            call.begin()
-            call.say("In")
-            call.wait_until_left()
-
         llm.behave = talk_until_left
         async with serve(api) as client:
             headers = {**person.headers, "Accept": accept}

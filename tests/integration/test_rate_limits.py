@@ -158,9 +158,11 @@ async def test_queries(api: Api) -> None:
     answers = [await search(api, person), await search(api, person, top_k=0)]
     assert [answer.status_code for answer in answers] == [200, 422]
     assert [read_standing(answer)[:2] for answer in answers] == [("query", 4), ("query", 3)]
+    asked = {"question": "text"}
     for _ in range(3):
-        assert (await search(api, person)).status_code == 200
+        assert (await api.client.post("/v1/ask", headers=person.headers, json=asked)).status_code == 200
     assert_refused(await search(api, person), "query")
+    assert_refused(await api.client.post("/v1/ask", headers=person.headers, json=asked), "query")
 
 
 async def test_logins_and_registrations(api: Api) -> None:

@@ -16,7 +16,7 @@ from pipeline.breaker import Breaker
 from pipeline.errors import AnswerUnavailable
 from pipeline.llm import LanguageModel
 from pipeline.stages.prompt import Prompt
-from tests.llm_server import Behaviour, Call, LlmServer, run_llm_server, say_yes
+from tests.llm_server import Behaviour, Call, LlmServer, run_llm_server, say_yes, talk_until_left
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.anyio
@@ -123,12 +123,6 @@ def silent_after_header(call: Call) -> None:
     call.wait_until_left()
 
 
-def silent_after_word(call: Call) -> None:
-    call.begin()
-    call.say("Half")
-    call.wait_until_left()
-
-
 def cut_before_word(call: Call) -> None:
     call.cut()
 
@@ -178,7 +172,7 @@ CASES: dict[str, tuple[Behaviour, str, str]] = {
     "401": (status(401), "", "refused the question"),
     "silent": (silent, "", TOO_LONG),
     "silent after its header": (silent_after_header, "", TOO_LONG),
-    "silent after a word": (silent_after_word, "Half", TOO_LONG),
+    "silent after a word": (talk_until_left, "Half", TOO_LONG),
     "cut after a word": (cut_after_word, "Half", AWAY),
     "ends after a word": (end_after_word, "Half", NOT_WHOLE),
     "page": (send(b"<html>\n\n<p>Welcome!</p>\n\n"), "", NOT_WHOLE),
@@ -320,7 +314,7 @@ async def test_one_bad_answer_is_no_absence(llm: LanguageModel, server: LlmServe
 
 
 async def test_closing_stops_the_model(llm: LanguageModel, server: LlmServer) -> None:
-    server.behave = silent_after_word
+    server.behave = talk_until_left
     words = llm.write(PROMPT)
     assert await anext(words) == "Half"
     started = time.monotonic()

@@ -10,7 +10,7 @@ def passage(text: str, title: str = "title") -> Passage:
 
 
 def read_quotations(question: str) -> list[dict[str, object]]:
-    return [json.loads(line) for line in question.split("\n\nQuestion: ")[0].splitlines()]
+    return [json.loads(line) for line in question.split("\n\nQuestion: ", maxsplit=1)[0].splitlines()]
 
 
 def test_passages_are_numbered_from_0() -> None:
