@@ -106,7 +106,7 @@ def _read(chunk: ChatCompletionChunk) -> tuple[str, bool]:
         choice = chunk.choices[0]
         text = choice.delta.content or ""
         # A lone surrogate is no text that could be sent on.
-        return text.encode("utf-8", "replace").decode(), choice.finish_reason is not None
+        return text.encode(errors="replace").decode(), choice.finish_reason is not None
     except (AttributeError, TypeError, LookupError) as error:
         raise UnfitAnswer("this is no chat completion") from error
 
@@ -118,7 +118,9 @@ def _explain(error: Exception) -> tuple[AnswerUnavailable, bool]:
             return _fail("The language model took too long."), True
         case openai.RateLimitError():
             return _fail("The language model is busy.", _read_retry_after(error.response)), True
-        case openai.InternalServerError() | openai.APIConnectionError() | httpx2.HTTPError():
+        case openai.InternalServerError():
+            return _fail("The language model cannot be reached, or broke off.", _read_retry_after(error.response)), True
+        case openai.APIConnectionError() | httpx2.HTTPError():
             return _fail("The language model cannot be reached, or broke off."), True
         case openai.APIStatusError():
             return _fail("The language model refused the question. It may be too much for it: lower `top_k`."), False

@@ -41,9 +41,9 @@ def build_prompt(question: str, passages: Sequence[Passage], *, max_characters: 
     room = max_characters
     for number, passage in enumerate(passages):
         title, text = passage.title.translate(MARKS), passage.text.translate(MARKS)
-        if lines and len(text) > room:
+        line = msgspec.json.encode(Quotation(number, title, passage.page, text[:max_characters])).decode()
+        if lines and len(line) > room:
             break
-        quotation = Quotation(number, title, passage.page, text[:max_characters])
-        lines.append(msgspec.json.encode(quotation).decode())
-        room -= len(lines[-1])
+        lines.append(line)
+        room -= len(line)
     return Prompt(INSTRUCTIONS, "\n".join([*lines, "", f"Question: {question}"]), len(lines))

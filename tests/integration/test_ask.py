@@ -1,9 +1,7 @@
 """Answers, as clients get them over a socket: quoted where there is no language model, else written by one."""
 
-import asyncio
 import json
 import re
-import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -19,8 +17,7 @@ from pipeline.answer import NOTHING_FOUND
 from pipeline.settings import Settings
 from tests.databases import fetch
 from tests.integration.conftest import Api, Person
-from tests.llm_server import Call, LlmServer, run_llm_server, talk_until_left
-from tests.waiting import wait_until
+from tests.llm_server import Call, LlmServer, run_llm_server
 
 pytestmark = pytest.mark.anyio
 
@@ -216,17 +213,3 @@ class TestWritten:
             async for text in response.aiter_text():
                 heard.append(text)  # noqa: PERF401 - the server looks into it meanwhile
         assert read_events("".join(heard))[-1][1]["answer"] == "one two three"
-
-    @pytest.mark.parametrize("accept", ["text/event-stream", "application/json"])
-    async def test_leaving_stops_the_model(self, api: Api, person: Person, llm: LlmServer, accept: str) -> None:
-        llm.behave = talk_until_left
-        async with serve(api) as client:
-            headers = {**person.headers, "Accept": accept}
-            asking = asyncio.ensure_future(client.post("/v1/ask", headers=headers, json=QUESTION))
-            call = await asyncio.to_thread(llm.wait_for_call)
-            await asyncio.sleep(0.1)
-            asking.cancel()
-            left = time.monotonic()
-            await asyncio.to_thread(wait_until, lambda: call.left_at, 5, "the model was stopped")
-        assert call.left_at
-        assert call.left_at - left < 1

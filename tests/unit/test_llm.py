@@ -15,6 +15,7 @@ from pipeline import metrics, openai_chat
 from pipeline.breaker import Breaker
 from pipeline.errors import AnswerUnavailable
 from pipeline.llm import LanguageModel
+from pipeline.logs import configure_logging
 from pipeline.stages.prompt import Prompt
 from tests.llm_server import Behaviour, Call, LlmServer, run_llm_server, say_yes, talk_until_left
 from tests.waiting import wait_until
@@ -123,6 +124,14 @@ def silent_after_header(call: Call) -> None:
     call.wait_until_left()
 
 
+def ping_for_ever(call: Call) -> None:
+    call.begin()
+    call.say("Half")
+    while True:
+        call.send(b": ping\n\n")
+        time.sleep(SECONDS / 10)
+
+
 def cut_before_word(call: Call) -> None:
     call.cut()
 
@@ -173,6 +182,7 @@ CASES: dict[str, tuple[Behaviour, str, str]] = {
     "silent": (silent, "", TOO_LONG),
     "silent after its header": (silent_after_header, "", TOO_LONG),
     "silent after a word": (talk_until_left, "Half", TOO_LONG),
+    "pings after a word": (ping_for_ever, "Half", TOO_LONG),
     "cut after a word": (cut_after_word, "Half", AWAY),
     "ends after a word": (end_after_word, "Half", NOT_WHOLE),
     "page": (send(b"<html>\n\n<p>Welcome!</p>\n\n"), "", NOT_WHOLE),
@@ -194,6 +204,9 @@ async def test_misbehaviour_is_explained(llm: LanguageModel, server: LlmServer, 
     started = time.monotonic()
     said, failure = await fail(llm)
     assert time.monotonic() - started < 10 * SECONDS
+    assert len(server.calls) == (3 if case in {"429", "500"} else 1), (
+        "one deadline for all tries, which a pause uses up"
+    )
     assert said == said_before
     assert detail in failure.message
     assert 1 <= failure.retry_after_seconds <= 120
@@ -231,6 +244,16 @@ async def test_key_and_question_stay_out_of_log_and_answer(
     assert logged.entries[0]["status"] == code
 
 
+async def test_debug_log_holds_neither(llm: LanguageModel, capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging("DEBUG")
+    await collect(llm)
+    configure_logging("ERROR")
+    logged = capsys.readouterr().err
+    assert logged, "something was logged"
+    assert KEY not in logged
+    assert "Is it?" not in logged
+
+
 async def test_short_trouble_is_waited_out(llm: LanguageModel, server: LlmServer) -> None:
     answers = iter([status(503, retry_after_ms="1"), status(429, retry_after_ms="1"), say_yes])
 
@@ -242,9 +265,13 @@ async def test_short_trouble_is_waited_out(llm: LanguageModel, server: LlmServer
     assert len(server.calls) == 3
 
 
-@pytest.mark.parametrize(("given", "passed_on"), [("60", 60), ("3600", 120), ("Fri, 01 Jan 2100 00:00:00 GMT", 6)])
-async def test_long_trouble_is_passed_on(llm: LanguageModel, server: LlmServer, given: str, passed_on: int) -> None:
-    server.behave = status(429, Retry_After=given)
+@pytest.mark.parametrize(
+    ("code", "given", "passed_on"), [(429, "60", 60), (503, "3600", 120), (429, "Fri, 01 Jan 2100 00:00:00 GMT", 6)]
+)
+async def test_long_trouble_is_passed_on(
+    llm: LanguageModel, server: LlmServer, code: int, given: str, passed_on: int
+) -> None:
+    server.behave = status(code, Retry_After=given)
     _, failure = await fail(llm)
     assert failure.retry_after_seconds == passed_on
     assert len(server.calls) == 1

@@ -89,7 +89,7 @@ def test_rates(rate: str, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("name", ["LLM_BASE_URL", "LLM_MODEL"])
 def test_half_a_language_model_is_refused(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(name, "http://127.0.0.1:8080/v1")
-    with pytest.raises(SettingsError, match="^LLM_MODEL and LLM_BASE_URL belong together: set both or neither$"):
+    with pytest.raises(SettingsError, match=r"^LLM_MODEL and LLM_BASE_URL belong together: set both or neither$"):
         load_settings()
 
 
