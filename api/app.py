@@ -12,6 +12,7 @@ from litestar.middleware import DefineMiddleware
 from api import openapi
 from api.auth import BearerAuthentication
 from api.bodies import BodyDeadlines
+from api.controllers.ask import AskController
 from api.controllers.audit import AuditController
 from api.controllers.auth import AuthController
 from api.controllers.documents import DocumentController
@@ -59,6 +60,7 @@ def create_app(settings: Settings) -> Litestar:
             DocumentController,
             NoteController,
             SearchController,
+            AskController,
             AuditController,
             HealthController,
             show_metrics,

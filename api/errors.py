@@ -9,6 +9,7 @@ from litestar.exceptions import HTTPException, ValidationException
 
 from api.request_ids import get_request_id
 from pipeline.errors import (
+    AnswerUnavailable,
     Conflict,
     DatabaseUnavailable,
     FieldError,
@@ -25,6 +26,7 @@ from pipeline.errors import (
     UnsupportedMedia,
 )
 from pipeline.logs import get_logger
+from pipeline.types import Passage
 
 STATUS_OF_ERROR: dict[type[SluiceError], int] = {
     TooLarge: 413,
@@ -63,6 +65,7 @@ class Problem(msgspec.Struct, omit_defaults=True):
     code: str
     request_id: str
     errors: list[FieldError] = []
+    passages: list[Passage] = []
 
 
 def answer_known_error(request: Request[Any, Any, Any], error: SluiceError) -> Response[Problem]:
@@ -78,7 +81,10 @@ def answer_known_error(request: Request[Any, Any, Any], error: SluiceError) -> R
         headers["Retry-After"] = str(error.retry_after_seconds)
     if isinstance(error, DatabaseUnavailable):
         log.warning("database.unavailable", cause=repr(error.__cause__), request_id=get_request_id(request.scope))
-    return _answer(request, status, error.message, error.code, errors, headers)
+    response = _answer(request, status, error.message, error.code, errors, headers)
+    if isinstance(error, AnswerUnavailable):
+        response.content.passages = list(error.passages)
+    return response
 
 
 def answer_framework_error(request: Request[Any, Any, Any], error: HTTPException) -> Response[Problem]:

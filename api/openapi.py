@@ -12,6 +12,7 @@ from litestar.openapi.spec import (
     OpenAPI,
     OpenAPIFormat,
     OpenAPIMediaType,
+    OpenAPIResponse,
     OpenAPIType,
     Operation,
     RequestBody,
@@ -83,3 +84,13 @@ class UploadOperation(Operation):
 
     def __post_init__(self) -> None:
         self.request_body = _file_body()
+
+
+@dataclass
+class AskOperation(Operation):
+    """Operation whose answer may also be a stream of events."""
+
+    def __post_init__(self) -> None:
+        answer = (self.responses or {}).get("200")
+        if isinstance(answer, OpenAPIResponse) and answer.content is not None:
+            answer.content["text/event-stream"] = OpenAPIMediaType(schema=Schema(type=OpenAPIType.STRING))

@@ -59,10 +59,23 @@ class NoteChange(msgspec.Struct, forbid_unknown_fields=True):
     body: Body | None = None
 
 
+Question = Annotated[str, msgspec.Meta(min_length=1, max_length=4000, pattern=NO_NUL)]
+TopK = Annotated[int, msgspec.Meta(ge=1, le=50)]
+DocumentIds = Annotated[list[UUID], msgspec.Meta(max_length=1000)]
+
+
 class SearchRequest(msgspec.Struct, forbid_unknown_fields=True):
     """A question or a few words, and how many passages to return."""
 
-    query: Annotated[str, msgspec.Meta(min_length=1, max_length=4000, pattern=NO_NUL)]
-    top_k: Annotated[int, msgspec.Meta(ge=1, le=50)] = 8
-    document_ids: Annotated[list[UUID], msgspec.Meta(max_length=1000)] | None = None
+    query: Question
+    top_k: TopK = 8
+    document_ids: DocumentIds | None = None
     mode: SearchMode = SearchMode.HYBRID
+
+
+class AskRequest(msgspec.Struct, forbid_unknown_fields=True):
+    """A question, and from how many passages at most it is to be answered."""
+
+    question: Question
+    top_k: TopK = 8
+    document_ids: DocumentIds | None = None

@@ -1,11 +1,12 @@
-"""A breaker: Redis is left alone for a while after it failed, so that its absence costs one wait in that time."""
+"""A breaker: a server is left alone for a while after it failed, so that its absence costs one wait in that time."""
 
 import asyncio
 from collections.abc import Awaitable
 from time import monotonic
 from typing import TypeVar
 
-from pipeline import metrics
+from prometheus_client import Counter
+
 from pipeline.logs import get_logger
 
 REST_SECONDS = 5.0
@@ -18,24 +19,26 @@ log = get_logger()
 
 
 class Breaker:
-    """Shared by all who use Redis: one of them notices the failure, the others save the wait."""
+    """Shared by all who use a server: one of them notices the failure, the others save the wait."""
 
-    def __init__(self, rest_seconds: float = REST_SECONDS) -> None:
+    def __init__(self, server: str, failures: Counter, rest_seconds: float = REST_SECONDS) -> None:
+        self._event = f"{server}.away"
+        self._failures = failures
         self._rest_seconds = rest_seconds
         self._rests_until = 0.0
 
     @property
     def is_open(self) -> bool:
-        """Whether Redis is to be left alone."""
+        """Whether the server is to be left alone."""
         return monotonic() < self._rests_until
 
     def trip(self, cause: BaseException) -> None:
-        """Leave Redis alone from now on. Calls that were under way and fail as well change and log nothing."""
+        """Leave the server alone from now on. Calls that were under way and fail as well change and log nothing."""
         if self.is_open:
             return
         self._rests_until = monotonic() + self._rest_seconds
-        metrics.REDIS_FAILURES.inc()
-        log.warning("redis.away", cause=repr(cause), rests_seconds=self._rest_seconds)
+        self._failures.inc()
+        log.warning(self._event, cause=repr(cause), rests_seconds=self._rest_seconds)
 
 
 async def wait_within(call: Awaitable[Result], seconds: float) -> Result:

@@ -13,7 +13,8 @@
     ├── Unavailable             a part we need is away; try again later
     │   ├── DatabaseUnavailable
     │   │   └── StorageFull     no room for what is to be written; reading goes on
-    │   └── ModelUnavailable
+    │   ├── ModelUnavailable
+    │   └── AnswerUnavailable   the language model failed; the passages were found
     ├── IngestionError          why a document ends `failed`
     └── LeaseLost               another worker owns the job, or its document is gone
 
@@ -21,11 +22,13 @@
 """
 
 import errno
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from math import ceil
+
+from pipeline.types import Passage
 
 LONGEST_RETRY_AFTER_SECONDS = 120
 
@@ -152,6 +155,17 @@ class ModelUnavailable(Unavailable):
     """The embedding model is still loading or cannot be loaded."""
 
     code = "model_unavailable"
+
+
+class AnswerUnavailable(Unavailable):
+    """The language model gave no answer, or broke it off; `passages` are what it should have been made from."""
+
+    code = "answer_unavailable"
+
+    def __init__(self, message: str, *, retry_after_seconds: int = Unavailable.retry_after_seconds) -> None:
+        super().__init__(message)
+        self.retry_after_seconds = min(retry_after_seconds, LONGEST_RETRY_AFTER_SECONDS)
+        self.passages: Sequence[Passage] = ()
 
 
 class FailureCode(StrEnum):

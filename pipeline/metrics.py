@@ -40,6 +40,13 @@ RATE_LIMIT_FAIL_OPENS = Counter("sluice_rate_limit_fail_opens_total", "Requests 
 REDIS_FAILURES = Counter(
     "sluice_redis_failures_total", "Times that Redis did not answer and was left alone for a while."
 )
+ANSWERS = Counter("sluice_answers_total", "Answers to questions, by outcome.", ["outcome"])
+UNKNOWN_CITATIONS = Counter(
+    "sluice_unknown_citations_total", "Citations removed from answers: their passages do not exist."
+)
+LLM_FAILURES = Counter(
+    "sluice_llm_failures_total", "Times that the language model did not answer and was left alone for a while."
+)
 REDIS_UP = Gauge("sluice_redis_up", "Whether Redis answered when last asked.", multiprocess_mode="livemostrecent")
 SUBJECTS = Gauge(
     "sluice_subjects", "Documents and notes by status.", ["kind", "status"], multiprocess_mode="livemostrecent"

@@ -4,12 +4,14 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+from pipeline import metrics
 from pipeline.breaker import Breaker
 from pipeline.changes import ChangeFeed
 from pipeline.db.queue import CHANGES_CHANNEL
 from pipeline.db.session import Database
 from pipeline.doorbell import Doorbell
 from pipeline.encoder import Encoder
+from pipeline.llm import LanguageModel
 from pipeline.sandbox import Sandbox
 from pipeline.settings import Settings
 
@@ -28,6 +30,8 @@ class Runtime:
     encoder: Encoder
     sandbox: Sandbox
     changes: ChangeFeed
+    llm: LanguageModel | None
+    """Who writes answers; None: answers are quotations."""
 
 
 @asynccontextmanager
@@ -37,7 +41,7 @@ async def open_runtime(settings: Settings, *, database_timeout_seconds: float) -
     Raises SettingsError where DATABASE_URL is missing.
     """
     url = settings.sqlalchemy_url
-    redis_breaker = Breaker()
+    redis_breaker = Breaker("redis", metrics.REDIS_FAILURES)
     runtime = Runtime(
         settings=settings,
         database=Database(url, pool_size=settings.database_pool_size, timeout_seconds=database_timeout_seconds),
@@ -46,13 +50,24 @@ async def open_runtime(settings: Settings, *, database_timeout_seconds: float) -
         encoder=Encoder(settings.embedding_model),
         sandbox=Sandbox(),
         changes=ChangeFeed(url, CHANGES_CHANNEL, timeout_seconds=database_timeout_seconds),
+        llm=_make_language_model(settings),
     )
     runtime.encoder.start()
     try:
         yield runtime
     finally:
+        if runtime.llm:
+            await runtime.llm.close()
         await runtime.changes.close()
         await runtime.encoder.close()
         await runtime.sandbox.close()
         await runtime.doorbell.close()
         await runtime.database.close()
+
+
+def _make_language_model(settings: Settings) -> LanguageModel | None:
+    if settings.llm_base_url is None or settings.llm_model is None:
+        return None
+    key = settings.llm_api_key.get_secret_value() if settings.llm_api_key else None
+    breaker = Breaker("llm", metrics.LLM_FAILURES)
+    return LanguageModel(str(settings.llm_base_url), settings.llm_model, key, settings.llm_timeout_seconds, breaker)

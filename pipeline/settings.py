@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from limits import parse_many
-from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
+from pydantic import Field, HttpUrl, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 EXAMPLE_SECRET = "replace-me-with-openssl-rand-base64-48"  # noqa: S105 - refused as a secret
@@ -70,6 +70,17 @@ class Settings(BaseSettings):
     text_search_config: TextSearchConfig = "english"
     """How PostgreSQL cuts and stems words; `simple` does not stem. Counts for what is ingested after a change."""
 
+    llm_base_url: HttpUrl | None = None
+    """OpenAI-compatible server that writes answers, as `http://127.0.0.1:8080/v1`; empty: answers are quotations."""
+    llm_model: Annotated[str | None, Field(validate_default=True)] = None
+    """Model that the server is asked for; set together with LLM_BASE_URL."""
+    llm_api_key: SecretStr | None = None
+    """Key that the server wants, if it wants one."""
+    llm_timeout_seconds: Annotated[float, Field(gt=0, le=600)] = 30.0
+    """Longest silence of the server, before its first word and between words."""
+    llm_prompt_characters: Annotated[int, Field(ge=500)] = 12_000
+    """Most characters of passages in one question to the model: about four times its tokens."""
+
     lease_seconds: Annotated[float, Field(ge=1, le=600)] = 15.0
     """How long a worker that went silent keeps its document."""
     poll_seconds: Annotated[float, Field(gt=0, le=60)] = 1.0
@@ -133,6 +144,13 @@ class Settings(BaseSettings):
         if limit < info.data.get("max_upload_bytes", 0):
             raise ValueError("is less than MAX_UPLOAD_BYTES")
         return limit
+
+    @field_validator("llm_model")
+    @classmethod
+    def _require_both(cls, model: str | None, info: ValidationInfo) -> str | None:
+        if "llm_base_url" in info.data and (model is None) != (info.data["llm_base_url"] is None):
+            raise ValueError("and LLM_BASE_URL belong together: set both or neither")
+        return model
 
     @field_validator("log_level")
     @classmethod

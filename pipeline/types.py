@@ -212,6 +212,27 @@ class SearchMode(StrEnum):
     """By words; needs no model."""
 
 
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """The next words of an answer, and the passages that they cite."""
+
+    text: str
+    citations: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An answer, with the passages that it was made from.
+
+    `[n]` in its text cites `passages[n]`, counted from 0; `citations` are these numbers. `model` is who wrote it.
+    """
+
+    answer: str
+    citations: list[int]
+    passages: list[Passage]
+    model: str
+
+
 class Stage(StrEnum):
     """The steps of an ingestion, in their order. Fault tests stop, crash or pause at them."""
 

@@ -1,5 +1,6 @@
 """Rows 24 and 25 of the fault matrix: clients that vanish, and clients that are slow."""
 
+import itertools
 import socket
 import statistics
 import struct
@@ -16,6 +17,7 @@ from tests.faults.cluster import Cluster, Process
 from tests.faults.history import Client
 from tests.faults.test_requests import ApiProcess, count_rows, multipart
 from tests.faults.test_workers import unique
+from tests.llm_server import run_llm_server, talk_until_left
 from tests.waiting import wait_until
 
 HALF_HEADERS = 300
@@ -110,6 +112,31 @@ def test_row_24_client_vanishes(cluster: Cluster, client: Client, *, abruptly: b
     assert count_rows(cluster, client)[0] == 1
     assert run_sql(cluster.database_url, "SELECT 1 FROM notes WHERE owner_id = $1", arguments=(client.id,)) == []
     client.http.delete(f"/v1/documents/{document_id}")
+
+
+def test_row_24_client_leaves_its_answer(cluster: Cluster, client: Client) -> None:
+    """The language model is stopped within a second, whether it wrote a stream or a whole answer."""
+    cluster.start_worker()
+    client.wait(client.accept(unique("asked about")))
+    with run_llm_server() as llm:
+        llm.behave = talk_until_left
+        api, url = cluster.start_api(LLM_BASE_URL=llm.url, LLM_MODEL="a-model")
+        ways = itertools.product(["text/event-stream", "application/json"], [False, True])
+        for number, (accept, abruptly) in enumerate(ways, start=1):
+            headers = ("Content-Type: application/json", f"Accept: {accept}")
+            connection = open_socket(url)
+            connection.sendall(write_request(client, "POST", "/v1/ask", b'{"question":"which sentence"}', *headers))
+            call = llm.wait_for_call(number)
+            if accept == "text/event-stream":
+                wait_until(lambda: "Half" in connection.recv(65536).decode(), 5, "the first words")  # noqa: B023
+            left = time.monotonic()
+            vanish(connection, abruptly=abruptly)
+            wait_until(lambda: call.left_at, 5, f"the model was stopped: {accept}")  # noqa: B023
+            assert call.left_at
+            assert call.left_at - left < 1
+    seconds, _code = api.stop()
+    assert seconds < 2, "something was still waiting for a client"
+    assert not any(word in api.log.read_text() for word in ("crashed", "Traceback", '"status":500'))
 
 
 def measure_searches(client: Client, seconds: float) -> list[float]:

@@ -64,6 +64,8 @@ async def test_openapi_document_is_valid_and_needs_no_token(api: Api) -> None:
     ]
     assert ("post", "/v1/documents") in operations
     assert document["paths"]["/v1/documents"]["post"]["requestBody"]["content"].keys() == {"multipart/form-data"}
+    answers = document["paths"]["/v1/ask"]["post"]["responses"]["200"]["content"]
+    assert answers.keys() == {"application/json", "text/event-stream"}
 
 
 async def test_no_page_loads_code_from_elsewhere(api: Api) -> None:

@@ -15,6 +15,7 @@ from prometheus_client import REGISTRY
 from pydantic import SecretStr
 
 from api.ratelimit import CHECKS_AT_ONCE, KEY_PREFIX, Policy, RateLimiter, Standing
+from pipeline import metrics
 from pipeline.breaker import Breaker
 from pipeline.errors import TooManyRequests
 from pipeline.settings import Settings
@@ -46,7 +47,7 @@ def settings(settings: Settings, valkey: redis.Redis) -> Settings:
 
 @asynccontextmanager
 async def limiter(settings: Settings, breaker: Breaker | None = None) -> AsyncIterator[RateLimiter]:
-    made = RateLimiter(settings, breaker or Breaker())
+    made = RateLimiter(settings, breaker or Breaker("redis", metrics.REDIS_FAILURES))
     yield made
     await made.close()
 
@@ -158,9 +159,11 @@ async def test_queries(api: Api) -> None:
     answers = [await search(api, person), await search(api, person, top_k=0)]
     assert [answer.status_code for answer in answers] == [200, 422]
     assert [read_standing(answer)[:2] for answer in answers] == [("query", 4), ("query", 3)]
+    asked = {"question": "text"}
     for _ in range(3):
-        assert (await search(api, person)).status_code == 200
+        assert (await api.client.post("/v1/ask", headers=person.headers, json=asked)).status_code == 200
     assert_refused(await search(api, person), "query")
+    assert_refused(await api.client.post("/v1/ask", headers=person.headers, json=asked), "query")
 
 
 async def test_logins_and_registrations(api: Api) -> None:
@@ -384,7 +387,7 @@ async def test_burst_on_open_connections_that_fall_silent(settings: Settings, va
 
 
 async def test_limits_return_with_redis(settings: Settings, valkey: redis.Redis) -> None:
-    async with limiter(settings, Breaker(rest_seconds=0.2)) as one:
+    async with limiter(settings, Breaker("redis", metrics.REDIS_FAILURES, rest_seconds=0.2)) as one:
         valkey.replicaof("127.0.0.1", "1")
         try:
             assert await one.count(Policy.QUERY, "anna") is None

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import pytest
 from pydantic import SecretStr
 
+from pipeline import metrics
 from pipeline.breaker import Breaker
 from pipeline.doorbell import BUDGET_SECONDS, Doorbell
 from pipeline.settings import Settings
@@ -66,7 +67,7 @@ async def test_everything_works_without_redis(api: Api) -> None:
 
 
 async def test_ring_never_raises(settings: Settings) -> None:
-    bell = Doorbell(settings.redis_dsn, Breaker())
+    bell = Doorbell(settings.redis_dsn, Breaker("redis", metrics.REDIS_FAILURES))
     started = time.perf_counter()
     for _ in range(20):
         await bell.ring(new_id())

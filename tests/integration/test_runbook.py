@@ -1,5 +1,6 @@
 """RUNBOOK.md: its SQL runs, its shell blocks are covered, and it speaks of everything there is."""
 
+import os
 import re
 import subprocess
 from pathlib import Path
@@ -10,6 +11,7 @@ from pipeline import metrics
 from pipeline.errors import FailureCode
 from pipeline.settings import Settings
 from tests.databases import migrate_again, run_sql
+from tests.llm_server import run_llm_server
 
 PROJECT = Path(__file__).resolve().parents[2]
 RUNBOOK = (PROJECT / "RUNBOOK.md").read_text()
@@ -95,3 +97,12 @@ def test_backup_is_a_dump_of_the_database(database_url: str, tmp_path: Path) -> 
     restored = migrate_again(database_url, dump, tool.with_name("pg_restore"))
     tables = run_sql(restored, "SELECT relname FROM pg_class WHERE relrowsecurity")
     assert {"documents", "chunks", "notes"} <= {row["relname"] for row in tables}
+
+
+def test_question_to_the_language_model() -> None:
+    [block] = [block["text"] for block in BLOCKS if "chat/completions" in block["text"]]
+    with run_llm_server() as server:
+        environment = {**os.environ, "LLM_BASE_URL": server.url, "LLM_API_KEY": "key", "LLM_MODEL": "a-model"}
+        done = subprocess.run(["sh", "-c", block], env=environment, capture_output=True, text=True, check=True)
+    assert '"content": "Yes"' in done.stdout
+    assert (server.calls[0].body["model"], server.calls[0].headers["Authorization"]) == ("a-model", "Bearer key")

@@ -86,8 +86,29 @@ def test_rates(rate: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert load_settings().rate_limit_query == rate
 
 
+@pytest.mark.parametrize("name", ["LLM_BASE_URL", "LLM_MODEL"])
+def test_half_a_language_model_is_refused(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(name, "http://127.0.0.1:8080/v1")
+    with pytest.raises(SettingsError, match=r"^LLM_MODEL and LLM_BASE_URL belong together: set both or neither$"):
+        load_settings()
+
+
+def test_address_of_the_language_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LLM_MODEL", "any")
+    monkeypatch.setenv("LLM_BASE_URL", "127.0.0.1:8080/v1")
+    with pytest.raises(SettingsError, match=r"^LLM_BASE_URL [^;]*$"):
+        load_settings()
+    monkeypatch.setenv("LLM_BASE_URL", "http://127.0.0.1:8080/v1")
+    assert str(load_settings().llm_base_url) == "http://127.0.0.1:8080/v1"
+
+
 def test_secrets_do_not_show() -> None:
-    settings = Settings(_env_file=None, jwt_secret="0123456789" * 4, database_url="postgresql://u:hidden@h/d")
+    settings = Settings(
+        _env_file=None,
+        jwt_secret="0123456789" * 4,
+        database_url="postgresql://u:hidden@h/d",
+        llm_api_key="sk-hidden",
+    )
     assert "0123456789" not in repr(settings)
     assert "hidden" not in repr(settings)
 
