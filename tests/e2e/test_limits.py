@@ -114,12 +114,12 @@ def test_curl_commands_of_the_readme_do_what_it_says(up: Up) -> None:
     done = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", script], cwd=PROJECT, capture_output=True, text=True, check=True, timeout=90
     )
-    answers = done.stdout.replace("}{", "}\n{").splitlines()
-    assert json.loads(answers[0])["email"] == "me@example.org"
-    assert json.loads(answers[-3])["status"] in ("processing", "ready")
-    (passage,) = json.loads(answers[-2])["passages"]
+    lines = done.stdout.replace("}{", "}\n{").replace("}event:", "}\nevent:").splitlines()
+    account, _, waited, found, answer, replaced = (json.loads(line) for line in lines if line.startswith("{"))
+    assert account["email"] == "me@example.org"
+    assert waited["status"] in ("processing", "ready")
+    (passage,) = found["passages"]
     assert (passage["title"], passage["page"]) == ("alder-lock-handbook.pdf", 4)
-    assert (json.loads(answers[-1])["filename"], json.loads(answers[-1])["status"]) == (
-        "greenhouse-report.pdf",
-        "pending",
-    )
+    assert passage["text"] == answer["passages"][answer["citations"][0]]["text"]
+    assert [line.removeprefix("event: ") for line in lines if line.startswith("event: ")][-2:] == ["token", "done"]
+    assert (replaced["filename"], replaced["status"]) == ("greenhouse-report.pdf", "pending")
