@@ -78,7 +78,7 @@ async def test_every_route_says_503(unreachable: tuple[Settings, float]) -> None
             for method in methods
             if path.startswith("/v1")
         ]
-        assert len(requests) >= 16
+        assert len(requests) >= 18
         answers = await asyncio.gather(*(ask(client, token, method, path) for method, path in requests))
         for (method, path), (status, took) in zip(requests, answers, strict=True):
             assert status == 503, (method, path)
@@ -98,6 +98,7 @@ async def ask(client: httpx.AsyncClient, token: str, method: str, path: str) -> 
         "/v1/auth/register": {"email": "a@b.example", "password": "password"},
         "/v1/auth/login": {"email": "a@b.example", "password": "password"},
         "/v1/search": {"query": "x"},
+        "/v1/ask": {"question": "x"},
         "/v1/notes": {"title": "x", "body": "x"},
         "/v1/notes/{note_id}": {"body": "x"},
     }
