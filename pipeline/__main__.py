@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -12,6 +13,7 @@ from pipeline.db.schema import set_service_password
 from pipeline.errors import DatabaseUnavailable
 from pipeline.local import demo, stack
 from pipeline.local.stack import StackError, ensure_secret, run_stack, stop_on_signals
+from pipeline.reembed import ModelChangeError, reembed
 from pipeline.settings import SettingsError, load_settings
 
 
@@ -36,6 +38,12 @@ def migrate() -> None:
         asyncio.run(set_service_password(owner_url, unquote(service_url.password)))
 
 
+def change_model(name: str) -> None:
+    """Embed everything with another model, tell how far that is, and let it answer from then on."""
+    with suppress(KeyboardInterrupt):  # all stays as it is, and the same command goes on
+        asyncio.run(reembed(load_settings().owner_url, name, lambda line: print(line, flush=True)))
+
+
 def main() -> None:
     """Run one command."""
     commands = {"up": up, "demo": demo.run, "migrate": migrate}
@@ -44,9 +52,15 @@ def main() -> None:
     choices.add_parser("up", help="PostgreSQL, Valkey, migrations, API and worker, until Ctrl-C")
     choices.add_parser("migrate", help="bring the database to the newest schema")
     choices.add_parser("demo", help="upload the sample files, ask two questions, show the passages")
+    changing = choices.add_parser("reembed", help="embed everything with another model, which then answers")
+    changing.add_argument("--model", required=True, help="as it would stand in EMBEDDING_MODEL")
+    options = parser.parse_args()
     try:
-        commands[parser.parse_args().command]()
-    except (SettingsError, StackError, DatabaseUnavailable) as error:
+        if options.command == "reembed":
+            change_model(options.model)
+        else:
+            commands[options.command]()
+    except (SettingsError, StackError, DatabaseUnavailable, ModelChangeError) as error:
         sys.exit(f"sluice: {error}")
 
 

@@ -60,25 +60,33 @@ class Encoder:
         self._loaded: Future[EmbeddingModel] = Future()
         self._requests: SimpleQueue[Request | None] = SimpleQueue()
         self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="encoder")
 
     def start(self) -> None:
-        """Begin to load the model; a model that cannot be loaded is tried again for ever."""
-        threading.Thread(target=self._run, name="encoder").start()
+        """Begin to load the model, if that has not begun; a model that cannot be loaded is tried again for ever."""
+        if not (self._thread.ident or self._closing.is_set()):
+            self._thread.start()
 
     @property
     def is_ready(self) -> bool:
         """Whether the model is loaded."""
-        return self._loaded.done()
+        return self._loaded.done() and self._loaded.exception() is None
 
     async def wait(self) -> None:
-        """Return when the model is loaded."""
+        """Return when the model is loaded.
+
+        Raises ModelUnavailable where it is closed before that.
+        """
         await asyncio.shield(asyncio.wrap_future(self._loaded))
 
     async def encode(self, texts: Sequence[str]) -> np.ndarray:
         """Return float32 unit vectors of shape (texts, dimension).
 
-        Raises ModelUnavailable where the model is not loaded yet, IngestionError where it fails on these texts.
+        Raises ModelUnavailable where the model is not loaded yet or another one has taken over, IngestionError where it
+        fails on these texts.
         """
+        if self._closing.is_set():
+            raise self._make_closed()
         if not self.is_ready:
             raise ModelUnavailable("The embedding model is not loaded yet. Try again in a moment.")
         request = Request(texts)
@@ -89,13 +97,19 @@ class Encoder:
             message = "The text could not be embedded. Retry; if it fails again, report it."
             raise IngestionError(FailureCode.EMBEDDING_FAILED, message) from error
 
-    async def close(self) -> None:
-        """Stop loading, and let the thread end after its present pass."""
+    def close(self) -> None:
+        """Stop loading, take nothing more, and let the thread end when whoever still listens has been answered."""
         self._closing.set()
+        with suppress(InvalidStateError):
+            self._loaded.set_exception(self._make_closed())
         self._requests.put(None)
 
+    @staticmethod
+    def _make_closed() -> ModelUnavailable:
+        return ModelUnavailable("Another embedding model has taken over. Try again.")
+
     def _run(self) -> None:
-        while not self._closing.is_set():
+        while not self._loaded.done():
             try:
                 model = EmbeddingModel(self.model_name)
             except (OSError, ValueError, RuntimeError, ImportError, KeyError) as error:
@@ -103,33 +117,37 @@ class Encoder:
                 self._closing.wait(RELOAD_SECONDS)
             else:
                 log.info("model.loaded", model=model.name, dimension=model.dimension, precision=model.precision)
-                self._loaded.set_result(model)
+                try:
+                    self._loaded.set_result(model)
+                except InvalidStateError:
+                    return  # closed while it was loading
                 self._serve(model)
 
     def _serve(self, model: EmbeddingModel) -> None:
         open_requests: list[Request] = []
-        while True:
-            open_requests += self._receive(model, wait=not open_requests)
-            if self._closing.is_set():
-                return
+        is_last = False
+        while open_requests or not is_last:
+            received, is_closing = self._receive(model, wait=not open_requests)
+            is_last |= is_closing
+            open_requests += received
             embed_round(model, open_requests)
             open_requests = [request for request in open_requests if request.is_open]
 
-    def _receive(self, model: EmbeddingModel, *, wait: bool) -> list[Request]:
-        """Whatever was asked for by now; waits for something where there is nothing else to do."""
-        received = []
+    def _receive(self, model: EmbeddingModel, *, wait: bool) -> tuple[list[Request], bool]:
+        """Whatever was asked for by now, and whether nothing more will be; waits where there is nothing else to do."""
+        received: list[Request] = []
         while wait or not self._requests.empty():
             wait = False
             request = self._requests.get()
             if request is None:
-                break
+                return received, True
             try:
                 request.open(model)
             except Exception as error:  # noqa: BLE001 - the caller's, as an executor would do it
                 request.fail(error)
             else:
                 received.append(request)
-        return received
+        return received, False
 
 
 def embed_round(model: EmbeddingModel, requests: Sequence[Request]) -> None:

@@ -48,9 +48,15 @@ async def check(runtime: Runtime) -> Checks:
     return Checks(
         database=database,
         migrations=migrations,
-        embedding_model="ok" if runtime.encoder.is_ready else "loading",
+        embedding_model=_check_model(runtime),
         redis=redis,
     )
+
+
+def _check_model(runtime: Runtime) -> str:
+    if runtime.encoders.is_mismatched:
+        return "mismatch"
+    return "ok" if runtime.encoders.is_ready else "loading"
 
 
 async def _check_database(runtime: Runtime) -> tuple[str, str]:

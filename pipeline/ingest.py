@@ -13,12 +13,14 @@ from typing import BinaryIO
 import numpy as np
 
 from pipeline import metrics
-from pipeline.db import access, chunks, contents, queue
+from pipeline.db import access, chunks, contents, embedding_models, queue
+from pipeline.encoder import Encoder
 from pipeline.errors import (
     DatabaseUnavailable,
     FailureCode,
     IngestionError,
     LeaseLost,
+    ModelUnavailable,
     NotFound,
     SluiceError,
     StorageFull,
@@ -30,14 +32,28 @@ from pipeline.runtime import Runtime
 from pipeline.stages.chunk import split_page
 from pipeline.stages.extract.frames import Limits
 from pipeline.stages.repair import repair
-from pipeline.types import Document, Lease, OnStage, PageText, Stage, SubjectKind, TextChunk
+from pipeline.types import (
+    Document,
+    JobKind,
+    Lease,
+    Note,
+    OnStage,
+    PageText,
+    Stage,
+    SubjectKind,
+    TextChunk,
+)
 
 EMBED_AT_ONCE = 32
+GIVE_WAY_AFTER = 64
+"""After so many passages background work lets go of its job: somebody may wait for the worker by now."""
 REPORT_SECONDS = 0.5
 OUTAGE_SECONDS = 60.0
 """So long we try to give a job back while the database is away; then its lease runs out anyway."""
 FULL_DISK_PAUSE = timedelta(seconds=15)
 """Before a job that found no room is tried again."""
+MODEL_PAUSE = timedelta(seconds=1)
+"""Before a job that had the wrong model is tried again: this process may have to notice."""
 STOP_SECONDS = 2.0
 """How long a worker that is stopping tries to give a job back: it must be gone soon."""
 
@@ -83,7 +99,7 @@ class StageReporter:
         self._stage, self._entered_at = stage, now
         if stage == Stage.STORED:
             for done, seconds in self._seconds.items():
-                metrics.STAGE_SECONDS.labels(lease.subject.kind, done).observe(seconds)
+                metrics.STAGE_SECONDS.labels(lease.kind, done).observe(seconds)
 
 
 async def ingest(runtime: Runtime, lease: Lease, on_stage: OnStage) -> None:
@@ -99,6 +115,10 @@ async def ingest(runtime: Runtime, lease: Lease, on_stage: OnStage) -> None:
         await _end_failed(runtime, lease, error)
     except DatabaseUnavailable as error:
         await _give_back_after(runtime, lease, error)
+    except ModelUnavailable:
+        # Another model has taken over: what was done is of no use.
+        log.info("ingestion.model_replaced", **_name(lease))
+        await _give_back(runtime, lease, OUTAGE_SECONDS, MODEL_PAUSE)
     except asyncio.CancelledError:
         await asyncio.shield(_give_back(runtime, lease, STOP_SECONDS))
         raise
@@ -113,6 +133,8 @@ async def ingest(runtime: Runtime, lease: Lease, on_stage: OnStage) -> None:
 class Content:
     """What there is to store: passages with their vectors, and of a document the text of its pages."""
 
+    model: str
+    """What made the vectors."""
     pages: list[PageText] = field(default_factory=list)
     passages: list[TextChunk] = field(default_factory=list)
     texts: list[str] = field(default_factory=list)
@@ -137,16 +159,19 @@ PageQueue = asyncio.Queue[ReadPage | None]
 async def _ingest(runtime: Runtime, lease: Lease, on_stage: OnStage) -> None:
     started = monotonic()
     await on_stage(lease, Stage.CLAIMED, 0.0)
-    match lease.subject.kind:
-        case SubjectKind.DOCUMENT:
+    match lease.kind:
+        case JobKind.DOCUMENT:
             content = await _read_document(runtime, lease, on_stage)
-        case SubjectKind.NOTE:
+        case JobKind.NOTE:
             content = await _read_note(runtime, lease, on_stage)
+        case JobKind.DOCUMENT_VECTORS | JobKind.NOTE_VECTORS:
+            await _add_next_vectors(runtime, lease, on_stage)
+            return
     if not content.passages:
         message = "The file contains no text; perhaps it is a scan. Run text recognition (OCR) and upload the result."
         raise IngestionError(FailureCode.NO_TEXT, message)
     await _store(runtime, lease, content, on_stage)
-    metrics.INGESTIONS.labels(lease.subject.kind, "ready").inc()
+    metrics.INGESTIONS.labels(lease.kind, "ready").inc()
     log.info(
         "ingestion.ready",
         **_name(lease),
@@ -158,17 +183,17 @@ async def _ingest(runtime: Runtime, lease: Lease, on_stage: OnStage) -> None:
 
 
 async def _read_document(runtime: Runtime, lease: Lease, on_stage: OnStage) -> Content:
-    subject = lease.subject
+    subject, encoder = lease.subject, runtime.encoder
     async with runtime.database.transaction(subject.owner_id) as session:
         document = await access.get_document(session, subject.owner_id, subject.id)
-        known = await chunks.find_vectors(session, subject, runtime.encoder.model_name)
+        known = await chunks.find_vectors(session, subject, encoder.model_name)
     pages = PageQueue()
     with translate_full_disk(), tempfile.TemporaryFile() as file:
         await _fetch_original(runtime, document, lease, file)
         # The first passages are embedded while the last pages are still being read.
         reading = asyncio.create_task(_extract_pages(runtime, lease, file, document.media_type, pages, on_stage))
         try:
-            content = await _embed(runtime, lease, pages, known, on_stage)
+            content = await _embed(encoder, lease, pages, known, on_stage)
             await reading
         finally:
             reading.cancel()
@@ -177,15 +202,19 @@ async def _read_document(runtime: Runtime, lease: Lease, on_stage: OnStage) -> C
 
 
 async def _read_note(runtime: Runtime, lease: Lease, on_stage: OnStage) -> Content:
-    subject = lease.subject
+    subject, encoder = lease.subject, runtime.encoder
     async with runtime.database.transaction(subject.owner_id) as session:
         note = await access.get_note(session, subject.owner_id, subject.id)
-        known = await chunks.find_vectors(session, subject, runtime.encoder.model_name)
+        known = await chunks.find_vectors(session, subject, encoder.model_name)
     pages = PageQueue()
     pages.put_nowait(ReadPage(PageText(number=1, start=0, sections=[note.body]), share=1.0))
     pages.put_nowait(None)
-    # The title is embedded with every passage.
-    return await _embed(runtime, lease, pages, known, on_stage, heading=f"{note.title}\n\n")
+    return await _embed(encoder, lease, pages, known, on_stage, heading=_head(note))
+
+
+def _head(note: Note) -> str:
+    """What is embedded with every passage of a note."""
+    return f"{note.title}\n\n"
 
 
 async def _fetch_original(runtime: Runtime, document: Document, lease: Lease, file: BinaryIO) -> None:
@@ -226,7 +255,7 @@ async def _extract_pages(
 
 
 async def _embed(
-    runtime: Runtime,
+    encoder: Encoder,
     lease: Lease,
     pages: PageQueue,
     known: Mapping[bytes, np.ndarray],
@@ -238,7 +267,7 @@ async def _embed(
 
     `known` are vectors of the version before, by the fingerprints of their texts.
     """
-    content = Content()
+    content = Content(encoder.model_name)
     embedded, share = 0, 0.0
     is_complete = False
     while not is_complete:
@@ -256,18 +285,18 @@ async def _embed(
             done = EXTRACTED + (EMBEDDED - EXTRACTED) * embedded / len(content.passages)
             await on_stage(lease, Stage.EMBEDDING, done * share)
             texts = content.texts[embedded : embedded + EMBED_AT_ONCE]
-            await _add_vectors(runtime, content, texts, known)
+            await _add_vectors(encoder, content, texts, known)
             embedded += len(texts)
     return content
 
 
 async def _add_vectors(
-    runtime: Runtime, content: Content, texts: Sequence[str], known: Mapping[bytes, np.ndarray]
+    encoder: Encoder, content: Content, texts: Sequence[str], known: Mapping[bytes, np.ndarray]
 ) -> None:
     """Add the vectors of the next texts; only what is not known goes to the model."""
     fingerprints = [chunks.fingerprint(text) for text in texts]
     unknown = [text for text, mark in zip(texts, fingerprints, strict=True) if mark not in known]
-    made = iter(await runtime.encoder.encode(unknown) if unknown else ())
+    made = iter(await encoder.encode(unknown) if unknown else ())
     content.vectors += [known[mark] if mark in known else next(made) for mark in fingerprints]
     content.reused += len(texts) - len(unknown)
 
@@ -287,11 +316,56 @@ def _split(pages: list[PageText], heading: str) -> tuple[list[TextChunk], list[s
     return passages, [heading + repair(passage.text) for passage in passages]
 
 
+async def _add_next_vectors(runtime: Runtime, lease: Lease, on_stage: OnStage) -> None:
+    """Embed with the model that takes over what is searchable already, a piece, and give way.
+
+    What is new or changed by then is left to the command that waits for the vectors, and looks for what lacks them.
+    """
+    subject, encoder = lease.subject, runtime.encoders.next
+    if encoder is None:
+        raise ModelUnavailable("There is no model that takes over.")
+    async with runtime.database.transaction(subject.owner_id) as session:
+        is_note = subject.kind == SubjectKind.NOTE
+        heading = _head(await access.get_note(session, subject.owner_id, subject.id)) if is_note else ""
+        stored = await chunks.find_lacking(session, subject, encoder.model_name, GIVE_WAY_AFTER)
+    texts = await asyncio.to_thread(lambda: [heading + repair(chunk.text) for chunk in stored])
+    vectors = await _embed_further(encoder, lease, texts, on_stage)
+    await on_stage(lease, Stage.STORING, EMBEDDED)
+    async with runtime.database.transaction(subject.owner_id) as session:
+        models = await embedding_models.hold(session)
+        if models.next != encoder.model_name:
+            raise ModelUnavailable("Another model takes over.")
+        if len(stored) < GIVE_WAY_AFTER:
+            await queue.complete(session, lease)
+        else:
+            await queue.give_back(session, lease)
+        await chunks.add_vectors(session, subject, stored, texts, vectors, encoder.model_name)
+        await on_stage(lease, Stage.FINISHING, EMBEDDED)
+    await on_stage(lease, Stage.STORED, 1.0)
+
+
+async def _embed_further(encoder: Encoder, lease: Lease, texts: Sequence[str], on_stage: OnStage) -> list[np.ndarray]:
+    """Vectors of a further model, beside those that answer."""
+    vectors: list[np.ndarray] = []
+    while len(vectors) < len(texts):
+        await on_stage(lease, Stage.EMBEDDING, EMBEDDED)
+        vectors += list(await encoder.encode(texts[len(vectors) : len(vectors) + EMBED_AT_ONCE]))
+    return vectors
+
+
 async def _store(runtime: Runtime, lease: Lease, content: Content, on_stage: OnStage) -> None:
     subject = lease.subject
+    vectors = {content.model: content.vectors}
+    further = runtime.encoders.next
+    if further and further.is_ready:
+        # At once, so that what still lacks its vectors only ever becomes less.
+        vectors[further.model_name] = await _embed_further(further, lease, content.texts, on_stage)
     await on_stage(lease, Stage.STORING, EMBEDDED)
     found = {"chunks": len(content.passages)}
     async with runtime.database.transaction(subject.owner_id) as session:
+        models = await embedding_models.hold(session)
+        if models.active not in vectors:
+            raise ModelUnavailable("Another model has taken over.")
         await queue.complete(session, lease)
         if subject.kind == SubjectKind.DOCUMENT:
             await contents.replace_text(session, subject.owner_id, subject.id, content.pages)
@@ -303,8 +377,7 @@ async def _store(runtime: Runtime, lease: Lease, content: Content, on_stage: OnS
             subject,
             content.passages,
             content.texts,
-            content.vectors,
-            model=runtime.encoder.model_name,
+            {name: made for name, made in vectors.items() if name in (models.active, models.next)},
             configuration=runtime.settings.text_search_config,
         )
         await queue.mark_ready(session, lease, **found)
@@ -324,13 +397,13 @@ async def _end_failed(runtime: Runtime, lease: Lease, error: IngestionError) -> 
     except DatabaseUnavailable as absence:
         await _give_back_after(runtime, lease, absence)
     else:
-        metrics.INGESTIONS.labels(lease.subject.kind, error.code).inc()
+        metrics.INGESTIONS.labels(lease.kind, error.code).inc()
         log.info("ingestion.failed", **_name(lease), code=error.code, tries_again=tries_again)
 
 
 def _name(lease: Lease) -> dict[str, str]:
     """How log lines name what is ingested."""
-    return {"kind": lease.subject.kind, "subject_id": str(lease.subject.id)}
+    return {"kind": lease.kind, "subject_id": str(lease.subject.id)}
 
 
 async def _give_back_after(runtime: Runtime, lease: Lease, error: DatabaseUnavailable) -> None:

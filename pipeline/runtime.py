@@ -11,6 +11,7 @@ from pipeline.db.queue import CHANGES_CHANNEL
 from pipeline.db.session import Database
 from pipeline.doorbell import Doorbell
 from pipeline.encoder import Encoder
+from pipeline.encoders import Encoders
 from pipeline.llm import LanguageModel
 from pipeline.sandbox import Sandbox
 from pipeline.settings import Settings
@@ -27,11 +28,16 @@ class Runtime:
     database: Database
     redis_breaker: Breaker
     doorbell: Doorbell
-    encoder: Encoder
+    encoders: Encoders
     sandbox: Sandbox
     changes: ChangeFeed
     llm: LanguageModel | None
     """Who writes answers; None: answers are quotations."""
+
+    @property
+    def encoder(self) -> Encoder:
+        """The model that answers; ask again for each piece of work."""
+        return self.encoders.active
 
 
 @asynccontextmanager
@@ -42,24 +48,25 @@ async def open_runtime(settings: Settings, *, database_timeout_seconds: float) -
     """
     url = settings.sqlalchemy_url
     redis_breaker = Breaker("redis", metrics.REDIS_FAILURES)
+    database = Database(url, pool_size=settings.database_pool_size, timeout_seconds=database_timeout_seconds)
     runtime = Runtime(
         settings=settings,
-        database=Database(url, pool_size=settings.database_pool_size, timeout_seconds=database_timeout_seconds),
+        database=database,
         redis_breaker=redis_breaker,
         doorbell=Doorbell(settings.redis_dsn, redis_breaker),
-        encoder=Encoder(settings.embedding_model),
+        encoders=Encoders(database, settings.embedding_model),
         sandbox=Sandbox(),
         changes=ChangeFeed(url, CHANGES_CHANNEL, timeout_seconds=database_timeout_seconds),
         llm=_make_language_model(settings),
     )
-    runtime.encoder.start()
+    runtime.encoders.start()
     try:
         yield runtime
     finally:
         if runtime.llm:
             await runtime.llm.close()
         await runtime.changes.close()
-        await runtime.encoder.close()
+        await runtime.encoders.close()
         await runtime.sandbox.close()
         await runtime.doorbell.close()
         await runtime.database.close()

@@ -28,17 +28,32 @@ async def search(
 
     Raises ModelUnavailable while the embedding model is not loaded, but for `mode` keyword, which needs none.
     """
-    wanted = PassageQuery(
+    wanted = await _build(runtime, owner_id, query, mode, top_k, document_ids)
+    passages = await _find(runtime, wanted)
+    if not passages and await runtime.encoders.has_replaced(wanted.model):
+        passages = await _find(runtime, await _build(runtime, owner_id, query, mode, top_k, document_ids))
+    return passages
+
+
+async def _build(
+    runtime: Runtime, owner_id: UUID, query: str, mode: SearchMode, top_k: int, document_ids: Collection[UUID] | None
+) -> PassageQuery:
+    """The query as it is for the model that answers, as far as this process knows."""
+    encoder = runtime.encoder
+    return PassageQuery(
         owner_id,
         mode,
         query,
-        vector=None if mode == SearchMode.KEYWORD else (await runtime.encoder.encode([query]))[0],
-        model=runtime.encoder.model_name,
+        vector=None if mode == SearchMode.KEYWORD else (await encoder.encode([query]))[0],
+        model=encoder.model_name,
         limit=top_k,
         configuration=runtime.settings.text_search_config,
         document_ids=document_ids,
     )
-    audited = {"query": query[:AUDITED_CHARACTERS], "top_k": top_k, "mode": mode}
+
+
+async def _find(runtime: Runtime, wanted: PassageQuery) -> list[Passage]:
+    audited = {"query": wanted.text[:AUDITED_CHARACTERS], "top_k": wanted.limit, "mode": wanted.mode}
     try:
         async with runtime.database.statement() as connection:
             return await find_passages(connection, wanted, audited)
@@ -46,5 +61,5 @@ async def search(
         # A full disk shall not keep people from their documents.
         async with runtime.database.statement() as connection:
             passages = await find_passages(connection, wanted)
-        log.warning("audit.not_written", event_type=Event.QUERY, user_id=str(owner_id))
+        log.warning("audit.not_written", event_type=Event.QUERY, user_id=str(wanted.owner_id))
         return passages

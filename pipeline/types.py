@@ -40,6 +40,27 @@ class SubjectKind(StrEnum):
     NOTE = "note"
 
 
+class JobKind(StrEnum):
+    """What a job does to its document or note."""
+
+    DOCUMENT = "document"
+    """Ingest it."""
+    NOTE = "note"
+    DOCUMENT_VECTORS = "document_vectors"
+    """Embed with the next model what is searchable already, in the background; its status does not change."""
+    NOTE_VECTORS = "note_vectors"
+
+    @property
+    def subject(self) -> SubjectKind:
+        """What it is about."""
+        return SubjectKind(self.removesuffix("_vectors"))
+
+    @property
+    def is_background(self) -> bool:
+        """Whether nobody waits for it."""
+        return self in (JobKind.DOCUMENT_VECTORS, JobKind.NOTE_VECTORS)
+
+
 @dataclass(frozen=True, slots=True)
 class Subject:
     """The document or note that something is about."""
@@ -252,6 +273,7 @@ class Stage(StrEnum):
 class Lease:
     """The right of one worker to work on one job. Every write names the token."""
 
+    kind: JobKind
     subject: Subject
     token: UUID
     failures: int

@@ -42,10 +42,11 @@ class Consumer:
 
     @property
     def has_place(self) -> bool:
-        """Whether it would take another job: it has begun, and is not full, nor stopping, nor alone with a suspect."""
+        """Whether it would take another job: it has a model and a place, does not stop, and is not with a suspect."""
         runs_suspect = any(lease.is_suspect for lease in self._running.values())
         is_full = len(self._running) >= self._settings.worker_concurrency
-        return self._is_claiming and not (self._is_stopping or runs_suspect or is_full)
+        can_embed = self._is_claiming and self._runtime.encoders.is_ready
+        return can_embed and not (self._is_stopping or runs_suspect or is_full)
 
     def wake(self) -> None:
         """Look into the queue now."""
@@ -75,7 +76,7 @@ class Consumer:
         await self._wind_down()
 
     async def _wait_for_model(self) -> None:
-        loading = asyncio.create_task(self._runtime.encoder.wait())
+        loading = asyncio.create_task(self._runtime.encoders.wait())
         stopping = asyncio.create_task(self._changed.wait())
         while not (loading.done() or self._is_stopping):
             await asyncio.wait((loading, stopping), timeout=1.0, return_when=asyncio.FIRST_COMPLETED)
@@ -100,7 +101,11 @@ class Consumer:
         is_last = 0 < len(self._running) == self._settings.worker_concurrency - 1
         async with self._runtime.database.transaction() as session:
             lease = await queue.claim(
-                session, self._settings.lease_seconds, alone=not self._running, only_short=is_last
+                session,
+                self._settings.lease_seconds,
+                alone=not self._running,
+                only_short=is_last,
+                background=self._runtime.encoders.is_next_ready and not is_last,
             )
         if lease is None:
             return False

@@ -25,6 +25,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY, REGCONFIG, TSQUERY
 
+from pipeline.db.embedding_models import is_active
 from pipeline.db.models import USER_SETTING, Chunk, Document, Note
 
 EXACT_SEARCH_ROWS = 20_000
@@ -43,7 +44,10 @@ DOCUMENTS = bindparam("document_ids", type_=ARRAY(Uuid))
 
 
 def act() -> CTE:
-    """Act for the owner. Row-level security looks at the setting; what reads `acting` cannot begin before it."""
+    """Act for the owner, if the model is the one that answers; else nothing is found.
+
+    Row-level security looks at the setting; what reads `acting` cannot begin before it.
+    """
     settings = {
         "hnsw.ef_search": literal(str(EF_SEARCH)),
         "hnsw.iterative_scan": literal("strict_order"),
@@ -54,6 +58,7 @@ def act() -> CTE:
             cast(func.set_config(USER_SETTING, cast(OWNER, String), true()), Uuid).label("user_id"),
             *(func.set_config(name, value, true()).label(name.split(".")[1]) for name, value in settings.items()),
         )
+        .where(is_active(MODEL))
         .cte("acting")
         .prefix_with("MATERIALIZED")
     )

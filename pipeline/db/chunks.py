@@ -1,19 +1,56 @@
 """Chunks and their vectors."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from uuid import UUID
 
 import numpy as np
 from pgvector import HalfVector
-from sqlalchemy import ColumnElement, LargeBinary, String, and_, bindparam, cast, delete, func, insert, select
+from pgvector.sqlalchemy import HALFVEC
+from sqlalchemy import (
+    ColumnElement,
+    LargeBinary,
+    String,
+    Uuid,
+    and_,
+    bindparam,
+    cast,
+    delete,
+    func,
+    insert,
+    select,
+    tuple_,
+)
 from sqlalchemy.dialects.postgresql import REGCONFIG
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import aliased
 
-from pipeline.db.models import Chunk
+from pipeline.db.models import Chunk, Document, Note
 from pipeline.types import Subject, SubjectKind, TextChunk, new_id
 
 ROWS_AT_ONCE = 200
 ROWS_READ_AT_ONCE = 1000
+ROWS_DELETED_AT_ONCE = 2000
+
+FIRST_KEY = (UUID(int=0), UUID(int=0))
+
+
+@dataclass(frozen=True, slots=True)
+class StoredText:
+    """Text of a stored chunk."""
+
+    chunk_id: UUID
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How many chunks have a vector of a model, of all that there are."""
+
+    done: int
+    total: int
 
 
 def fingerprint(text: str) -> bytes:
@@ -35,21 +72,21 @@ async def replace(
     subject: Subject,
     chunks: Sequence[TextChunk],
     texts: Sequence[str],
-    vectors: Sequence[np.ndarray],
+    vectors: Mapping[str, Sequence[np.ndarray]],
     *,
-    model: str,
     configuration: str,
 ) -> None:
     """Store the chunks of a document or note in place of the old.
 
-    `texts` is what is embedded and indexed of each, `vectors` their embeddings by `model`; `configuration` says how
-    PostgreSQL cuts and stems their words.
+    `texts` is what is embedded and indexed of each, `vectors` their embeddings by each model; `configuration` says
+    how PostgreSQL cuts and stems their words.
     """
+    await _lock(session, subject)
     lexemes = func.to_tsvector(cast(configuration, REGCONFIG), bindparam("indexed", type_=String))
     statement = insert(Chunk).values(lexemes=lexemes)
     is_document = subject.kind == SubjectKind.DOCUMENT
     await session.execute(delete(Chunk).where(_is_of(subject)))
-    for first in range(0, len(chunks), ROWS_AT_ONCE):
+    for first, (model, embeddings) in product(range(0, len(chunks), ROWS_AT_ONCE), vectors.items()):
         rows = [
             {
                 "owner_id": subject.owner_id,
@@ -65,7 +102,7 @@ async def replace(
                 "indexed": texts[ordinal],
                 "model": model,
                 "embedded_sha256": fingerprint(texts[ordinal]),
-                "embedding": vectors[ordinal],
+                "embedding": embeddings[ordinal],
             }
             for ordinal, chunk in enumerate(chunks[first : first + ROWS_AT_ONCE], start=first)
         ]
@@ -73,6 +110,95 @@ async def replace(
         await session.execute(statement, rows)
 
 
-def _is_of(subject: Subject) -> ColumnElement[bool]:
-    source = Chunk.document_id if subject.kind == SubjectKind.DOCUMENT else Chunk.note_id
-    return and_(Chunk.owner_id == subject.owner_id, source == subject.id)
+async def find_lacking(session: AsyncSession, subject: Subject, model: str, limit: int) -> list[StoredText]:
+    """The first chunks of a document or note that lack a vector of this model."""
+    made = aliased(Chunk)
+    has_vector = select(made.id).where(_is_of(subject, made), made.ordinal == Chunk.ordinal, made.model == model)
+    query = (
+        select(Chunk.id, Chunk.text)
+        .where(_is_of(subject), ~has_vector.exists())
+        .distinct(Chunk.ordinal)
+        .order_by(Chunk.ordinal, Chunk.model)
+        .limit(limit)
+    )
+    return [StoredText(row.id, row.text) for row in await session.execute(query)]
+
+
+async def add_vectors(
+    session: AsyncSession,
+    subject: Subject,
+    stored: Sequence[StoredText],
+    texts: Sequence[str],
+    vectors: Sequence[np.ndarray],
+    model: str,
+) -> None:
+    """Store vectors of a further model beside what is there; `texts` is what the model got of each chunk.
+
+    Chunks that are gone by now are passed over: so nothing is left of what was replaced or deleted.
+    """
+    if not stored:
+        return
+    await _lock(session, subject)
+    copied = ("owner_id", "document_id", "note_id", "ordinal", "page", "page_end", "start", "end", "text", "lexemes")
+    made = {
+        "id": cast(bindparam("new_id", type_=Uuid), Uuid),
+        "model": cast(bindparam("model", type_=String), String),
+        "embedded_sha256": cast(bindparam("sha256", type_=LargeBinary), LargeBinary),
+        "embedding": cast(bindparam("vector", type_=HALFVEC()), HALFVEC()),
+    }
+    source = select(*(getattr(Chunk, name) for name in copied), *made.values()).where(
+        _is_of(subject), Chunk.id == bindparam("chunk_id", type_=Uuid)
+    )
+    rows = [
+        {"new_id": new_id(), "model": model, "sha256": fingerprint(text), "vector": vector, "chunk_id": chunk.chunk_id}
+        for chunk, text, vector in zip(stored, texts, vectors, strict=True)
+    ]
+    await session.execute(insert(Chunk).from_select([*copied, *made], source), rows)
+
+
+def count_embedded(source: type[Document] | type[Note], model: str) -> ColumnElement[int]:
+    """How many chunks of a document or note have a vector of this model: they are made in the order of the text."""
+    key = Chunk.document_id if source is Document else Chunk.note_id
+    last = select(func.max(Chunk.ordinal)).where(Chunk.owner_id == source.owner_id, key == source.id)
+    return func.coalesce(last.where(Chunk.model == model).scalar_subquery() + 1, 0)
+
+
+async def measure(session: AsyncSession, model: str) -> Progress:
+    """How many of everybody's chunks have a vector of this model; for the owner of the tables alone."""
+    done = total = 0
+    for source in (Document, Note):
+        sums = (func.sum(count_embedded(source, model)), func.sum(source.chunks))
+        row = (await session.execute(select(*(func.coalesce(one, 0) for one in sums)).where(source.chunks > 0))).one()
+        done, total = done + int(row[0]), total + int(row[1])
+    return Progress(done, total)
+
+
+async def delete_others(session: AsyncSession, model: str, behind: tuple[UUID, UUID]) -> tuple[UUID, UUID] | None:
+    """Delete some of everybody's vectors of other models, and tell behind which key to go on; None at the end.
+
+    For the owner of the tables alone.
+    """
+    key = tuple_(Chunk.owner_id, Chunk.id)
+    doomed = (
+        select(Chunk.owner_id, Chunk.id)
+        .where(key > tuple_(*behind), Chunk.model != model)
+        .order_by(Chunk.owner_id, Chunk.id)
+        .limit(ROWS_DELETED_AT_ONCE)
+    )
+    gone = await session.execute(delete(Chunk).where(key.in_(doomed)).returning(Chunk.owner_id, Chunk.id))
+    return max(((row.owner_id, row.id) for row in gone), default=None)
+
+
+async def _lock(session: AsyncSession, subject: Subject) -> None:
+    """Chunks of a document or note are written by one transaction after the other."""
+    source = Document if subject.kind == SubjectKind.DOCUMENT else Note
+    await session.execute(
+        select(source.id)
+        .where(source.owner_id == subject.owner_id, source.id == subject.id)
+        .with_for_update(key_share=True)
+    )
+
+
+def _is_of(subject: Subject, chunk: type[Chunk] = Chunk) -> ColumnElement[bool]:
+    source = chunk.document_id if subject.kind == SubjectKind.DOCUMENT else chunk.note_id
+    return and_(chunk.owner_id == subject.owner_id, source == subject.id)

@@ -17,6 +17,7 @@ from sqlalchemy import (
     MetaData,
     SmallInteger,
     Text,
+    UniqueConstraint,
     cast,
     func,
 )
@@ -169,7 +170,7 @@ class DocumentPage(Base):
 
 
 class Chunk(Base):
-    """A passage of a document or of a note, and its embedding."""
+    """A passage of a document or of a note, and its embedding; while the model changes, a row for each model."""
 
     __tablename__ = "chunks"
     __table_args__ = (
@@ -177,8 +178,8 @@ class Chunk(Base):
         ForeignKeyConstraint(
             ["owner_id", "note_id"], ["notes.owner_id", "notes.id"], ondelete="CASCADE", name="fk_chunks_notes"
         ),
-        Index(None, "owner_id", "document_id", "ordinal", unique=True),
-        Index(None, "owner_id", "note_id", "ordinal", unique=True),
+        Index(None, "owner_id", "document_id", "ordinal", "model", unique=True),
+        Index(None, "owner_id", "note_id", "ordinal", "model", unique=True),
         Index(None, "owner_id", "lexemes", postgresql_using="gin"),
         CheckConstraint("num_nonnulls(document_id, note_id) = 1", name="one_source"),
     )
@@ -221,6 +222,19 @@ def _embedding_index(dimension: int) -> Index:
 EMBEDDING_INDEXES = tuple(_embedding_index(dimension) for dimension in INDEXED_DIMENSIONS)
 
 
+class EmbeddingModel(Base):
+    """A model that has a part in searches. Written by the operator's commands alone, but for the very first row."""
+
+    __tablename__ = "embedding_models"
+    __table_args__ = (UniqueConstraint("state"), CheckConstraint("state IN ('active', 'next')", name="state"))
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    """As in EMBEDDING_MODEL and in `Chunk.model`."""
+    state: Mapped[str]
+    """`active`: it answers. `next`: its vectors are being made, and it will take over. One of each at most."""
+    since: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
 class Job(Base):
     """Work to be done, and who does it: the queue. The row goes when the work is done.
 
@@ -231,10 +245,11 @@ class Job(Base):
 
     owner_id: Mapped[UUID] = mapped_column(primary_key=True)
     kind: Mapped[str] = mapped_column(primary_key=True)
+    """A `JobKind`."""
     subject_id: Mapped[UUID] = mapped_column(primary_key=True)
     """The document or note that the job is about."""
     turn: Mapped[int] = mapped_column(BigInteger)
-    """Place in the queue: an owner's n-th waiting job goes before anybody's n+1-th."""
+    """Place in the queue: an owner's n-th waiting job goes before anybody's n+1-th; background work behind all."""
     queued_at: Mapped[datetime] = mapped_column(server_default=func.now())
     available_at: Mapped[datetime] = mapped_column(server_default=func.now())
     """Not claimed before; later than `queued_at` after a failure."""

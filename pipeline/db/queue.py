@@ -1,8 +1,8 @@
 """The queue: jobs, leases and the status of documents and notes, which nobody else writes.
 
-Locks are always taken in the order turn (of users), job, then document or note. Time is the database's
-(`clock_timestamp()`), so the clocks of the workers do not matter. Every write of a worker is guarded by its lease
-token.
+Locks are always taken in the order models (see `embedding_models`), turn (of users), job, then document or note.
+Time is the database's (`clock_timestamp()`), so the clocks of the workers do not matter. Every write of a worker is
+guarded by its lease token.
 """
 
 from collections.abc import Collection
@@ -12,13 +12,15 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import structlog
-from sqlalchemy import ColumnElement, and_, delete, func, insert, literal, select, update
+from sqlalchemy import BigInteger, ColumnElement, String, and_, delete, func, literal, not_, select, update
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from pipeline.db import chunks
 from pipeline.db.models import Chunk, Document, Job, Note
 from pipeline.db.session import act_for
 from pipeline.errors import FailureCode, IngestionError, LeaseLost
-from pipeline.types import Lease, Status, Subject, SubjectKind
+from pipeline.types import JobKind, Lease, Status, Subject, SubjectKind
 
 CHANGES_CHANNEL = "sluice_changes"
 """NOTIFY channel; the payload is the id of the document or note that changed."""
@@ -31,6 +33,8 @@ SHORT_BYTES = 256 * 1024
 MAX_FAILURES = 3
 RETRY_DELAYS = (timedelta(seconds=2), timedelta(seconds=10))
 """Pause after the first and the second failure; the third one is final."""
+BACKGROUND_TURN = 2**40
+"""Turns from here on are of background work: it goes behind everything that somebody waits for."""
 
 
 MODELS: dict[SubjectKind, type[Document] | type[Note]] = {SubjectKind.DOCUMENT: Document, SubjectKind.NOTE: Note}
@@ -44,6 +48,10 @@ class Waiting:
     bytes: int
 
 
+_IS_AWAITED = Job.turn < BACKGROUND_TURN
+_IS_STUCK = (Job.failures >= MAX_FAILURES) | (Job.crashes >= MAX_CRASHES)
+"""Of background work; what somebody waits for is gone from the queue by then."""
+
 _NEW = {"status": Status.PENDING, "error_code": None, "error_message": None, "progress": 0.0, "attempts": 0}
 
 
@@ -53,9 +61,9 @@ async def enqueue(session: AsyncSession, subject: Subject, size_bytes: int) -> N
     Turns are start-time fair queueing (Goyal, Vin and Cheng 1996): a job starts behind its owner's jobs, and
     no earlier than what is being served now. So an owner's n-th waiting job goes before anybody's n+1-th.
     """
-    behind_own = select(func.max(Job.turn) + 1).where(Job.owner_id == subject.owner_id).scalar_subquery()
-    served_now = select(func.max(Job.turn)).where(Job.lease_token.is_not(None)).scalar_subquery()
-    served_next = select(func.min(Job.turn)).where(Job.lease_token.is_(None)).scalar_subquery()
+    behind_own = select(func.max(Job.turn) + 1).where(Job.owner_id == subject.owner_id, _IS_AWAITED).scalar_subquery()
+    served_now = select(func.max(Job.turn)).where(Job.lease_token.is_not(None), _IS_AWAITED).scalar_subquery()
+    served_next = select(func.min(Job.turn)).where(Job.lease_token.is_(None), _IS_AWAITED).scalar_subquery()
     turn = func.greatest(behind_own, func.coalesce(served_now, served_next, 0))
     request_id = structlog.contextvars.get_contextvars().get("request_id")
     await session.execute(
@@ -69,6 +77,36 @@ async def enqueue(session: AsyncSession, subject: Subject, size_bytes: int) -> N
         )
     )
     await _announce(session, subject)
+
+
+async def enqueue_vectors(session: AsyncSession, model: str) -> None:
+    """Queue everybody's documents and notes that lack vectors of this model, behind what users wait for.
+
+    Acts for nobody: for the owner of the tables alone. Owners take turns here, too.
+    """
+    for source, kind in ((Document, JobKind.DOCUMENT_VECTORS), (Note, JobKind.NOTE_VECTORS)):
+        place = func.row_number().over(partition_by=source.owner_id, order_by=source.id)
+        lacking = select(
+            source.owner_id,
+            literal(kind, String),
+            source.id,
+            place + literal(BACKGROUND_TURN, BigInteger),
+            Document.size_bytes if source is Document else literal(0, BigInteger),
+        ).where(chunks.count_embedded(source, model) < source.chunks)
+        columns = ["owner_id", "kind", "subject_id", "turn", "size_bytes"]
+        await session.execute(insert(Job).from_select(columns, lacking).on_conflict_do_nothing())
+
+
+async def forget_stuck(session: AsyncSession) -> None:
+    """Let background work that was given up be queued again."""
+    await session.execute(delete(Job).where(_IS_STUCK))
+
+
+async def count_background(session: AsyncSession) -> tuple[int, int]:
+    """How many background jobs there are, and how many of them were given up."""
+    row = await session.execute(select(func.count(), func.count().filter(_IS_STUCK)).where(Job.turn >= BACKGROUND_TURN))
+    there, stuck = row.one()
+    return there, stuck
 
 
 async def requeue(session: AsyncSession, subject: Subject) -> bool:
@@ -112,17 +150,20 @@ async def take_turn(session: AsyncSession, subject: Subject) -> None:
 async def measure_waiting(session: AsyncSession, owner_id: UUID, besides: UUID | None = None) -> Waiting:
     """Tell how much of the owner waits or is in work, `besides` a document that is about to be replaced."""
     query = select(func.count(), func.coalesce(func.sum(Job.size_bytes), 0)).where(
-        Job.owner_id == owner_id, Job.subject_id.is_distinct_from(besides)
+        Job.owner_id == owner_id, _IS_AWAITED, Job.subject_id.is_distinct_from(besides)
     )
     count, size_bytes = (await session.execute(query)).one()
     return Waiting(count, int(size_bytes))
 
 
-async def claim(session: AsyncSession, lease_seconds: float, *, alone: bool, only_short: bool = False) -> Lease | None:
+async def claim(
+    session: AsyncSession, lease_seconds: float, *, alone: bool, only_short: bool = False, background: bool = False
+) -> Lease | None:
     """Take the next job under a fresh lease; None where nothing waits.
 
     `alone` says that this worker does nothing else: only then it takes jobs that brought workers down before.
-    `only_short` passes over the long documents, which keep their place.
+    `only_short` passes over the long documents, which keep their place. With `background` it takes, where there is
+    nothing else, what nobody waits for.
     """
     candidate = (
         select(Job.owner_id, Job.kind, Job.subject_id)
@@ -131,6 +172,7 @@ async def claim(session: AsyncSession, lease_seconds: float, *, alone: bool, onl
             Job.available_at <= func.clock_timestamp(),
             literal(alone) | (Job.crashes < SUSPECT_CRASHES),
             literal(not only_short) | (Job.size_bytes <= SHORT_BYTES),
+            not_(_IS_STUCK) if background else _IS_AWAITED,
         )
         .order_by(Job.turn, Job.queued_at)
         .limit(1)
@@ -152,11 +194,14 @@ async def claim(session: AsyncSession, lease_seconds: float, *, alone: bool, onl
     ).one_or_none()
     if claimed is None:
         return None
-    subject = Subject(claimed.owner_id, SubjectKind(claimed.kind), claimed.subject_id)
+    kind = JobKind(claimed.kind)
+    subject = Subject(claimed.owner_id, kind.subject, claimed.subject_id)
     await act_for(session, subject.owner_id)
-    model = MODELS[subject.kind]
-    await _set(session, subject, status=Status.PROCESSING, attempts=model.attempts + 1, progress=0.0)
+    if not kind.is_background:
+        model = MODELS[subject.kind]
+        await _set(session, subject, status=Status.PROCESSING, attempts=model.attempts + 1, progress=0.0)
     return Lease(
+        kind=kind,
         subject=subject,
         token=token,
         failures=claimed.failures,
@@ -177,13 +222,15 @@ async def extend(session: AsyncSession, tokens: Collection[UUID], lease_seconds:
 
 
 async def report_progress(session: AsyncSession, lease: Lease, progress: float) -> None:
-    """Tell how far the work is, 0 to 1."""
+    """Tell how far the work is, 0 to 1; of background work nobody is told."""
+    if lease.kind.is_background:
+        return
     held = select(Job.subject_id).where(_is_held(lease)).exists()
     await _set(session, lease.subject, held, progress=progress)
 
 
 async def complete(session: AsyncSession, lease: Lease) -> None:
-    """First statement of every transaction that ends a job: the job goes, if it is still ours.
+    """First of every transaction that ends a job, but for a lock on the models: the job goes, if it is still ours.
 
     Raises LeaseLost where it is not; the transaction must then be rolled back.
     """
@@ -213,20 +260,17 @@ async def fail(session: AsyncSession, lease: Lease, error: IngestionError) -> No
 async def retry_or_fail(session: AsyncSession, lease: Lease, error: IngestionError) -> bool:
     """After an error that may pass: try later, or fail where it was the last try; tells whether it tries.
 
-    Raises LeaseLost.
+    Background work that was tried for the last time stays in the queue, and nobody takes it. Raises LeaseLost.
     """
     failures = lease.failures + 1
-    if failures >= MAX_FAILURES:
+    tries_again = failures < MAX_FAILURES
+    if not (tries_again or lease.kind.is_background):
         await fail(session, lease, error)
         return False
-    await _release(
-        session,
-        lease,
-        failures=failures,
-        available_at=func.clock_timestamp() + RETRY_DELAYS[failures - 1],
-    )
-    await _mark_pending(session, lease.subject)
-    return True
+    pause = RETRY_DELAYS[failures - 1] if tries_again else timedelta()
+    await _release(session, lease, failures=failures, available_at=func.clock_timestamp() + pause)
+    await _mark_pending(session, lease.kind, lease.subject)
+    return tries_again
 
 
 async def give_back(session: AsyncSession, lease: Lease, pause: timedelta = timedelta()) -> None:
@@ -235,7 +279,7 @@ async def give_back(session: AsyncSession, lease: Lease, pause: timedelta = time
     Raises LeaseLost.
     """
     await _release(session, lease, available_at=func.clock_timestamp() + pause)
-    await _mark_pending(session, lease.subject, attempts=MODELS[lease.subject.kind].attempts - 1)
+    await _mark_pending(session, lease.kind, lease.subject, attempts=MODELS[lease.subject.kind].attempts - 1)
 
 
 async def sweep(session: AsyncSession, lease_seconds: float) -> int:
@@ -261,23 +305,25 @@ async def sweep(session: AsyncSession, lease_seconds: float) -> int:
 
 
 async def _take_without_blame(session: AsyncSession, job: Job) -> None:
-    subject = Subject(job.owner_id, SubjectKind(job.kind), job.subject_id)
+    kind = JobKind(job.kind)
+    subject = Subject(job.owner_id, kind.subject, job.subject_id)
     await act_for(session, subject.owner_id)
-    await session.execute(update(Job).where(_is_about(subject)).values(lease_token=None, lease_until=None))
-    await _mark_pending(session, subject, attempts=MODELS[subject.kind].attempts - 1)
+    await session.execute(update(Job).where(_is(kind, subject)).values(lease_token=None, lease_until=None))
+    await _mark_pending(session, kind, subject, attempts=MODELS[subject.kind].attempts - 1)
 
 
 async def _take_from_silent_worker(session: AsyncSession, job: Job) -> None:
-    subject = Subject(job.owner_id, SubjectKind(job.kind), job.subject_id)
+    kind = JobKind(job.kind)
+    subject = Subject(job.owner_id, kind.subject, job.subject_id)
     crashes = job.crashes + 1
     await act_for(session, subject.owner_id)
-    if crashes < MAX_CRASHES:
+    if crashes < MAX_CRASHES or kind.is_background:
         await session.execute(
-            update(Job).where(_is_about(subject)).values(lease_token=None, lease_until=None, crashes=crashes)
+            update(Job).where(_is(kind, subject)).values(lease_token=None, lease_until=None, crashes=crashes)
         )
-        await _mark_pending(session, subject)
+        await _mark_pending(session, kind, subject)
         return
-    await session.execute(delete(Job).where(_is_about(subject)))
+    await session.execute(delete(Job).where(_is(kind, subject)))
     message = f"The worker was lost {crashes} times while it read this. Retry, or report it."
     await _mark_failed(session, subject, IngestionError(FailureCode.WORKER_LOST, message))
 
@@ -287,7 +333,7 @@ async def find_positions(session: AsyncSession, subject_ids: Collection[UUID]) -
     if not subject_ids:
         return {}
     place = func.row_number().over(order_by=(Job.turn, Job.queued_at)).label("place")
-    waiting = select(Job.subject_id, place).where(Job.lease_token.is_(None)).subquery()
+    waiting = select(Job.subject_id, place).where(Job.lease_token.is_(None), _IS_AWAITED).subquery()
     rows = await session.execute(
         select(waiting.c.subject_id, waiting.c.place).where(waiting.c.subject_id.in_(subject_ids))
     )
@@ -306,11 +352,16 @@ def _lease_end(seconds: float) -> ColumnElement[Any]:
 
 
 def _is_about(subject: Subject) -> ColumnElement[bool]:
-    return and_(Job.owner_id == subject.owner_id, Job.kind == subject.kind, Job.subject_id == subject.id)
+    kinds = [kind for kind in JobKind if kind.subject == subject.kind]
+    return and_(Job.owner_id == subject.owner_id, Job.kind.in_(kinds), Job.subject_id == subject.id)
+
+
+def _is(kind: JobKind, subject: Subject) -> ColumnElement[bool]:
+    return and_(Job.owner_id == subject.owner_id, Job.kind == kind, Job.subject_id == subject.id)
 
 
 def _is_held(lease: Lease) -> ColumnElement[bool]:
-    return and_(_is_about(lease.subject), Job.lease_token == lease.token)
+    return and_(_is(lease.kind, lease.subject), Job.lease_token == lease.token)
 
 
 async def _release(session: AsyncSession, lease: Lease, **values: Any) -> None:
@@ -324,8 +375,9 @@ async def _release(session: AsyncSession, lease: Lease, **values: Any) -> None:
         raise LeaseLost
 
 
-async def _mark_pending(session: AsyncSession, subject: Subject, **values: Any) -> None:
-    await _set(session, subject, status=Status.PENDING, progress=0.0, **values)
+async def _mark_pending(session: AsyncSession, kind: JobKind, subject: Subject, **values: Any) -> None:
+    if not kind.is_background:
+        await _set(session, subject, status=Status.PENDING, progress=0.0, **values)
 
 
 async def _mark_failed(session: AsyncSession, subject: Subject, error: IngestionError) -> None:

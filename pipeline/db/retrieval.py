@@ -78,6 +78,7 @@ async def find_passages(
 ) -> list[Passage]:
     """The owner's passages that answer best, best first; by vectors `limit` of them if there are as many.
 
+    None at all, and nothing audited, where another model answers by now: it takes over in one step for everybody.
     With `audited` an audit row with these details, and the number of passages, is written by the same statement.
     """
     values: dict[str, Any] = {"owner": query.owner_id, "model": query.model, "limit": query.limit}

@@ -25,10 +25,13 @@ IDLE_IN_TRANSACTION_SECONDS = 10
 
 
 class Database:
-    """A pool of connections. All its errors of absence are DatabaseUnavailable."""
+    """A pool of connections. All its errors of absence are DatabaseUnavailable.
 
-    def __init__(self, url: str, *, pool_size: int, timeout_seconds: float) -> None:
-        self._engine = _create_engine(url, pool_size=pool_size, timeout_seconds=timeout_seconds)
+    They act as the service's role; without a `role`, for the operator's commands, as whoever the URL names.
+    """
+
+    def __init__(self, url: str, *, pool_size: int, timeout_seconds: float, role: str | None = SERVICE_ROLE) -> None:
+        self._engine = _create_engine(url, pool_size=pool_size, timeout_seconds=timeout_seconds, role=role)
         self._autocommitting = self._engine.execution_options(isolation_level="AUTOCOMMIT")
         self._sessions = async_sessionmaker(self._engine, expire_on_commit=False)
 
@@ -70,7 +73,7 @@ async def act_for_email(session: AsyncSession, email: str) -> None:
     await session.execute(select(func.set_config(EMAIL_SETTING, email, True)))
 
 
-def _create_engine(url: str, *, pool_size: int, timeout_seconds: float) -> AsyncEngine:
+def _create_engine(url: str, *, pool_size: int, timeout_seconds: float, role: str | None) -> AsyncEngine:
     milliseconds = str(int(timeout_seconds * 1000))
     engine = create_async_engine(
         url,
@@ -84,7 +87,7 @@ def _create_engine(url: str, *, pool_size: int, timeout_seconds: float) -> Async
             "server_settings": {
                 "application_name": "sluice",
                 # Whoever we log in as: no owner of tables, no superuser, and so bound by row-level security.
-                "role": SERVICE_ROLE,
+                **({"role": role} if role else {}),
                 "jit": "off",
                 # A search does not tell the planner whose chunks it reads: beside a huge owner it would read them all.
                 "enable_seqscan": "off",

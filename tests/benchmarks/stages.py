@@ -123,8 +123,7 @@ async def measure_storing(passages: list[TextChunk], vectors: np.ndarray, databa
                 subject,
                 passages[part],
                 [passage.text for passage in passages[part]],
-                list(vectors[part]),
-                model=PACKAGED_MODEL,
+                {PACKAGED_MODEL: list(vectors[part])},
                 configuration="english",
             )
             after = backend.cpu_times()

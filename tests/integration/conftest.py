@@ -67,7 +67,7 @@ async def claim(runtime: Runtime, seconds: float = 60, *, alone: bool = True, on
 
 
 async def work(runtime: Runtime, on_stage: OnStage | None = None) -> int:
-    await runtime.encoder.wait()
+    await runtime.encoders.wait()
     done = 0
     while lease := await claim(runtime):
         await ingest(runtime, lease, on_stage or ignore_stage)
@@ -81,7 +81,7 @@ async def api(settings: Settings) -> AsyncIterator[Api]:
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)  # type: ignore[arg-type]
     async with app.lifespan(), httpx.AsyncClient(transport=transport, base_url="http://test", timeout=60) as client:
         runtime: Runtime = app.state.runtime
-        await runtime.encoder.wait()
+        await runtime.encoders.wait()
         yield Api(client, runtime)
 
 

@@ -103,7 +103,7 @@ async def test_paused_holder_writes_nothing(runtime: Runtime, database_url: str)
             reached.set()
             await go_on.wait()
 
-    await runtime.encoder.wait()
+    await runtime.encoders.wait()
     slow = asyncio.create_task(ingest(runtime, paused, pause))
     await reached.wait()
     assert await sweep(runtime) == 1
@@ -254,7 +254,7 @@ async def test_failure_that_may_pass_is_tried_three_times(runtime: Runtime, data
         if stage == Stage.EMBEDDING:
             raise ZeroDivisionError("nobody foresaw this")
 
-    await runtime.encoder.wait()
+    await runtime.encoders.wait()
     for attempt in (1, 2, 3):
         assert await work(runtime, crash) == 1
         shown = await show(runtime, owner, document)
@@ -278,7 +278,7 @@ async def test_cancelled_ingestion_gives_the_attempt_back(runtime: Runtime, data
             reached.set()
             await asyncio.Event().wait()
 
-    await runtime.encoder.wait()
+    await runtime.encoders.wait()
     lease = await claim(runtime)
     assert lease
     task = asyncio.create_task(ingest(runtime, lease, stop))

@@ -37,7 +37,7 @@ async def encoder(anyio_backend: str) -> AsyncIterator[Encoder]:  # noqa: ARG001
     encoder.start()
     await encoder.wait()
     yield encoder
-    await encoder.close()
+    encoder.close()
 
 
 @given(st.lists(st.integers(1, 3000), max_size=200))
