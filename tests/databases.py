@@ -78,6 +78,8 @@ INVARIANTS = {
         WHERE status = 'ready' GROUP BY notes.id, notes.chunks
         HAVING count(chunks.id) <> notes.chunks OR count(DISTINCT ordinal) <> notes.chunks
             OR min(ordinal) <> 0 OR max(ordinal) <> notes.chunks - 1""",
+    "chunks of models that do not answer": """
+        SELECT id FROM chunks WHERE model NOT IN (SELECT name FROM embedding_models)""",
     "text of a chunk that is not its slice": """
         SELECT chunks.id FROM chunks
         JOIN (SELECT document_id, string_agg(text, '' ORDER BY page) AS text FROM document_pages GROUP BY document_id)

@@ -23,7 +23,7 @@ from sqlalchemy import (
     select,
     tuple_,
 )
-from sqlalchemy.dialects.postgresql import REGCONFIG
+from sqlalchemy.dialects.postgresql import REGCONFIG, distinct_on
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
@@ -117,7 +117,7 @@ async def find_lacking(session: AsyncSession, subject: Subject, model: str, limi
     query = (
         select(Chunk.id, Chunk.text)
         .where(_is_of(subject), ~has_vector.exists())
-        .distinct(Chunk.ordinal)
+        .ext(distinct_on(Chunk.ordinal))
         .order_by(Chunk.ordinal, Chunk.model)
         .limit(limit)
     )
@@ -153,7 +153,8 @@ async def add_vectors(
         {"new_id": new_id(), "model": model, "sha256": fingerprint(text), "vector": vector, "chunk_id": chunk.chunk_id}
         for chunk, text, vector in zip(stored, texts, vectors, strict=True)
     ]
-    await session.execute(insert(Chunk).from_select([*copied, *made], source), rows)
+    # Of the connection: the session takes every list of parameters for rows.
+    await (await session.connection()).execute(insert(Chunk).from_select([*copied, *made], source), rows)
 
 
 def count_embedded(source: type[Document] | type[Note], model: str) -> ColumnElement[int]:

@@ -221,6 +221,10 @@ class Cluster:
         """A worker process; it need not be ready yet."""
         return self._start(program, settings=settings)
 
+    def start_change(self, model: str) -> Process:
+        """The operator's command that changes the model."""
+        return self._start("change_model", model, settings={"DATABASE_OWNER_URL": self.database_url})
+
     def _start(self, program: str, *arguments: object, settings: dict[str, str]) -> Process:
         log = self.folder / f"{program}-{len(self._processes)}.log"
         process = Process(program, *arguments, environment={**self.environment, **settings}, log=log)

@@ -15,6 +15,7 @@ import time_machine
 
 import api.__main__
 import api.app
+import pipeline.__main__
 import workers.__main__
 from pipeline.settings import Settings
 
@@ -28,6 +29,12 @@ def serve(port: int) -> None:
 def work() -> None:
     """`python -m workers`."""
     workers.__main__.main()
+
+
+def change_model(name: str) -> None:
+    """`python -m pipeline reembed --model NAME`."""
+    sys.argv += ["reembed", "--model", name]
+    pipeline.__main__.main()
 
 
 def serve_an_hour_ahead(port: int) -> None:
@@ -47,7 +54,7 @@ def _in_an_hour() -> float:
 
 
 PROGRAMS: dict[str, Callable[..., None]] = {
-    program.__name__: program for program in (serve, work, serve_an_hour_ahead, work_an_hour_ahead)
+    program.__name__: program for program in (serve, work, change_model, serve_an_hour_ahead, work_an_hour_ahead)
 }
 
 

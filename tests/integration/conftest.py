@@ -62,8 +62,9 @@ async def ignore_stage(_lease: Lease, _stage: Stage, _progress: float) -> None:
 
 
 async def claim(runtime: Runtime, seconds: float = 60, *, alone: bool = True, only_short: bool = False) -> Lease | None:
+    background = runtime.encoders.is_next_ready and not only_short
     async with runtime.database.transaction() as session:
-        return await queue.claim(session, seconds, alone=alone, only_short=only_short)
+        return await queue.claim(session, seconds, alone=alone, only_short=only_short, background=background)
 
 
 async def work(runtime: Runtime, on_stage: OnStage | None = None) -> int:

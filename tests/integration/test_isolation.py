@@ -128,7 +128,9 @@ async def test_search_by_words_asks_who_is_acting(api: Api) -> None:
 async def test_connection_forgets_for_whom_it_searched(api: Api) -> None:
     anna = (await api.get(await api.register(), "/v1/users/me")).json()["id"]
     async with api.runtime.database.statement() as connection:
-        await find_passages(connection, PassageQuery(anna, SearchMode.HYBRID, "x", np.eye(1, 384)[0], PACKAGED_MODEL, 10))
+        await find_passages(
+            connection, PassageQuery(anna, SearchMode.HYBRID, "x", np.eye(1, 384)[0], PACKAGED_MODEL, 10)
+        )
         setting = await connection.scalar(text("SELECT current_setting('sluice.user_id')"))
     assert setting == ""
 

@@ -205,7 +205,9 @@ async def test_small_owner_beside_a_huge_one_is_found_by_its_key(api: Api, datab
     rows_read = "SELECT seq_tup_read FROM pg_stat_user_tables WHERE relname = 'chunks'"
     before = await fetch_value(database_url, rows_read)
     async with api.runtime.database.statement() as connection:
-        query = PassageQuery(owner, SearchMode.HYBRID, "x", np.eye(1, 384, dtype=np.float32)[0], model=PACKAGED_MODEL, limit=10)
+        query = PassageQuery(
+            owner, SearchMode.HYBRID, "x", np.eye(1, 384, dtype=np.float32)[0], model=PACKAGED_MODEL, limit=10
+        )
         assert len(await find_passages(connection, query)) == 10
         await connection.execute(select(func.pg_stat_force_next_flush()))
     assert await fetch_value(database_url, rows_read) == before

@@ -1,0 +1,92 @@
+"""The embedding model changes while whatever takes part in it is killed."""
+
+import json
+import shutil
+import threading
+from pathlib import Path
+
+from pipeline.stages.embed import PACKAGED_MODEL
+from tests.databases import run_sql
+from tests.faults.cluster import Cluster, Process
+from tests.faults.history import Client
+from tests.faults.test_surroundings import find_model
+from tests.waiting import wait_until
+
+SECTIONS = 150
+QUESTION = {"query": "When is lock 7 open?", "mode": "vector", "top_k": 5}
+
+Answer = tuple[tuple[str, float], ...]
+
+
+def make_model(folder: Path) -> str:
+    """The packaged model without four of its six layers."""
+    shutil.copytree(find_model(), folder)
+    config = folder / "config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"num_hidden_layers": 2}))
+    return str(folder)
+
+
+class Asker(threading.Thread):
+    """Asks the same again and again, and keeps the answers."""
+
+    def __init__(self, client: Client) -> None:
+        super().__init__()
+        self._client = client
+        self._done = threading.Event()
+        self.answers: list[Answer] = []
+        self.problems: list[str] = []
+
+    def run(self) -> None:
+        while not self._done.is_set():
+            response = self._client.http.post("/v1/search", json=QUESTION)
+            passages = response.json().get("passages")
+            if not passages:
+                self.problems.append(response.text)
+                return
+            self.answers.append(tuple((passage["text"], round(passage["score"], 3)) for passage in passages))
+
+    def stop(self) -> None:
+        self._done.set()
+        self.join()
+
+
+def test_command_and_worker_are_killed_and_it_goes_on(
+    cluster: Cluster, client: Client, api_process: tuple[Process, str], tmp_path: Path
+) -> None:
+    model = make_model(tmp_path / "model")
+    text = "".join(f"# Lock {number}\n\nIt opens at {number} past seven.\n\n" for number in range(SECTIONS))
+    worker = cluster.start_worker()
+    document = client.wait(client.accept(text.encode(), "locks.md"))
+    worker.kill()
+    asker = Asker(client)
+    asker.start()
+
+    command = cluster.start_change(model)
+    count = "SELECT count(*) FROM chunks WHERE model = $1"
+    wait_until(lambda: run_sql(cluster.database_url, "SELECT FROM jobs"), 30, f"the queue, see {command.log}")
+    worker = cluster.start_worker(FAULT_HOOK="finishing:crash")
+    wait_until(lambda: not worker.is_running, 30, "the worker dies inside its transaction")
+    command.kill()
+    assert run_sql(cluster.database_url, count, arguments=(model,))[0][0] == 0
+
+    cluster.start_worker()
+    command = cluster.start_change(model)
+    wait_until(lambda: not command.is_running, 60, f"the command, see {command.log}")
+    assert f"{model} answers from now on" in command.log.read_text()
+    seen = len(asker.answers)
+    wait_until(lambda: asker.problems or len(asker.answers) > seen + 2, 10, "answers")
+    asker.stop()
+    assert asker.problems == []
+    old, new = asker.answers[0], asker.answers[-1]
+    step = asker.answers.index(new)
+    assert old != new
+    assert asker.answers == [old] * step + [new] * (len(asker.answers) - step)
+    assert run_sql(cluster.database_url, "SELECT DISTINCT model FROM chunks")[0][0] == model
+    assert client.show(document["id"]) == document
+    assert cluster.is_ready(api_process[1]), "though EMBEDDING_MODEL is the old one"
+
+    # For the tests that share this cluster.
+    client.http.delete(f"/v1/documents/{document['id']}")
+    run_sql(cluster.database_url, f"UPDATE embedding_models SET name = '{PACKAGED_MODEL}'")
+    wait_until(lambda: f'"after": "{PACKAGED_MODEL}"' in api_process[0].log.read_text(), 10, "the API follows")
+    wait_until(lambda: cluster.is_ready(api_process[1]), 10, "the API is ready")

@@ -1,0 +1,403 @@
+"""Another embedding model: made ready in the background, switched to in one step, and nobody notices more than that."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import numpy as np
+import pytest
+from sqlalchemy import column, exists, make_url, select, table
+
+from pipeline import encoders, health, reembed
+from pipeline.db import chunks, embedding_models, queue
+from pipeline.errors import FailureCode, IngestionError
+from pipeline.ingest import GIVE_WAY_AFTER, ingest
+from pipeline.reembed import ModelChangeError
+from pipeline.runtime import Runtime, open_runtime
+from pipeline.search import search
+from pipeline.settings import Settings
+from pipeline.stages.embed import PACKAGED_MODEL
+from pipeline.types import JobKind, Lease, Stage, Subject, SubjectKind, TextChunk
+from tests.databases import fetch, fetch_value, find_violations
+from tests.integration.conftest import Api, Person, claim, ignore_stage, work
+from tests.second_model import DIMENSION, make_model
+
+pytestmark = pytest.mark.anyio
+
+SECTIONS = int(os.environ.get("SLUICE_TEST_CHUNKS", "150"))
+"""By hand, SLUICE_TEST_CHUNKS=5000: about eight minutes."""
+QUESTION = {"query": "When is lock 7 open?", "top_k": 5}
+
+WAITING = select(exists().where(table("pg_locks", column("granted")).c.granted.is_(False)))
+
+Answer = list[tuple[str, float]]
+
+
+@pytest.fixture(scope="module")
+def second_model(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return make_model(tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture
+def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For tests with one process: it looks often, and gets no time to notice."""
+    monkeypatch.setattr(encoders, "LOOK_SECONDS", 0.05)
+    monkeypatch.setattr(reembed, "NOTICE_SECONDS", 0.0)
+    monkeypatch.setattr(reembed, "POLL_SECONDS", 0.05)
+
+
+def write(sections: int) -> bytes:
+    """A file of which each section becomes a passage."""
+    return "".join(f"# Lock {number}\n\nIt opens at {number} past seven.\n\n" for number in range(sections)).encode()
+
+
+async def upload(api: Api, person: Person, content: bytes, name: str) -> str:
+    response = await api.upload(person, content, name)
+    assert response.status_code == 202, response.text
+    return response.headers["location"]
+
+
+async def ask(api: Api, person: Person, **body: object) -> Answer:
+    """The passages; never none, and never an error."""
+    response = await api.client.post("/v1/search", headers=person.headers, json={**QUESTION, **body})
+    assert response.status_code == 200, response.text
+    answer = [(passage["text"], round(passage["score"], 3)) for passage in response.json()["passages"]]
+    assert answer
+    return answer
+
+
+@asynccontextmanager
+async def run_beside(coroutine: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Until the block ends, which an error of the coroutine does at its end."""
+    task = asyncio.create_task(coroutine)
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+async def keep_working(runtime: Runtime) -> None:
+    while True:
+        await work(runtime)
+        await asyncio.sleep(0.01)
+
+
+async def wait_for(condition: Callable[[], object]) -> None:
+    async with asyncio.timeout(30):
+        while not condition():  # noqa: ASYNC110 - what other tasks do
+            await asyncio.sleep(0.01)
+
+
+async def change(database_url: str, model: str, lines: list[str] | None = None) -> None:
+    """The operator's command."""
+    url = make_url(database_url).set(drivername="postgresql+asyncpg").render_as_string(hide_password=False)
+    await reembed.reembed(url, model, (lines if lines is not None else []).append)
+
+
+async def count(database_url: str, model: str) -> int:
+    counted: int = await fetch_value(database_url, "SELECT count(*) FROM chunks WHERE model = $1", model)
+    return counted
+
+
+async def get_owner(api: Api, person: Person) -> UUID:
+    return UUID((await api.get(person, "/v1/users/me")).json()["id"])
+
+
+async def test_model_changes_in_one_step_while_everything_goes_on(
+    api: Api, database_url: str, second_model: str
+) -> None:
+    anna, bert = await api.register(), await api.register("bert")
+    book = await upload(api, anna, write(SECTIONS), "locks.md")
+    ferry, doomed = [await upload(api, anna, text, "a.txt") for text in (b"The ferry leaves at noon.", b"Doomed.")]
+    note = await api.client.post("/v1/notes", headers=anna.headers, json={"title": "Eel", "body": "The eel is late."})
+    await upload(api, bert, b"Lock 7 of Bert.", "b.txt")
+    await api.work()
+    accepted = (await api.get(anna, book)).json()
+    of_book = {"document_ids": [accepted["id"]], "mode": "vector"}
+    old = await ask(api, anna, **of_book)
+
+    answers: list[Answer] = []
+
+    async def keep_asking() -> None:
+        while True:
+            answers.append(await ask(api, anna, **of_book))
+            for mode in ("hybrid", "keyword"):
+                await ask(api, anna, mode=mode)
+
+    lines: list[str] = []
+    changing = asyncio.create_task(change(database_url, second_model, lines))
+    async with run_beside(keep_asking()):
+        await wait_for(lambda: api.runtime.encoders.is_next_ready)
+        async with run_beside(keep_working(api.runtime)):
+            await wait_for(lambda: lines)
+            assert (await api.replace(anna, ferry, b"The ferry leaves at dusk.", "a.txt")).status_code == 202
+            assert (await api.client.delete(doomed, headers=anna.headers)).status_code == 204
+            path = f"/v1/notes/{note.json()['id']}"
+            body = {"body": "The eel is early."}
+            assert (await api.client.patch(path, headers=anna.headers, json=body)).status_code == 200
+            await upload(api, anna, b"The heron sleeps.", "new.txt")
+            await changing
+            await asyncio.sleep(0)
+            seen = len(answers)
+            await wait_for(lambda: len(answers) > seen + 2)
+
+    new = answers[-1]
+    assert new != old
+    step = answers.index(new)
+    print(f"{len(answers)} answers, {step} of them of the old model; {lines}")
+    assert step > 5
+    assert answers == [old] * step + [new] * (len(answers) - step)
+    assert (await api.get(anna, book)).json() == accepted, "it was ready all the time, and nothing was done to it"
+    assert (await api.client.get("/health/ready")).status_code == 200, "though EMBEDDING_MODEL is the old one"
+    found = await fetch(database_url, "SELECT DISTINCT model, vector_dims(embedding) AS dimension FROM chunks")
+    assert [tuple(row.values()) for row in found] == [(second_model, DIMENSION)]
+    for query, text in (
+        ("ferry", "The ferry leaves at dusk."),
+        ("eel", "The eel is early."),
+        ("heron", "The heron sleeps."),
+    ):
+        assert text in [passage for passage, _ in await ask(api, anna, query=query, top_k=50, mode="keyword")]
+        assert (
+            text in [passage for passage, _ in await ask(api, anna, query=query, top_k=50, mode="vector")]
+            or SECTIONS > 40
+        )
+    assert [text for text, _ in await ask(api, bert, top_k=50)] == ["Lock 7 of Bert."]
+    assert await asyncio.to_thread(find_violations, database_url) == {}
+
+
+@pytest.mark.usefixtures("hurry")
+async def test_interrupted_change_goes_on_where_it_was(api: Api, database_url: str, second_model: str) -> None:
+    """The command is stopped, and a worker dies with the job in its hands."""
+    person = await api.register()
+    book = await upload(api, person, write(GIVE_WAY_AFTER + 30), "locks.md")
+    await api.work()
+    lines: list[str] = []
+    first = asyncio.create_task(change(database_url, second_model, lines))
+    await wait_for(lambda: lines and api.runtime.encoders.is_next_ready)
+    lease = await claim(api.runtime)
+    assert lease
+    assert lease.kind == JobKind.DOCUMENT_VECTORS
+    await ingest(api.runtime, lease, ignore_stage)
+    first.cancel()
+    await asyncio.gather(first, return_exceptions=True)
+    made = {row["id"] for row in await fetch(database_url, "SELECT id FROM chunks WHERE model = $1", second_model)}
+    assert len(made) == GIVE_WAY_AFTER
+
+    assert await claim(api.runtime), "the rest of it; this worker dies"
+    assert await claim(api.runtime) is None
+    await fetch(database_url, "UPDATE jobs SET lease_until = pg_postmaster_start_time() + interval '1 s'")
+    async with api.runtime.database.transaction() as session:
+        assert await queue.sweep(session, 0.001) == 1
+    assert (await api.get(person, book)).json()["status"] == "ready"
+    assert await ask(api, person)
+
+    lines.clear()
+    second = asyncio.create_task(change(database_url, second_model, lines))
+    await wait_for(lambda: lines)
+    assert lines == [f"{GIVE_WAY_AFTER} of {GIVE_WAY_AFTER + 30} chunks"]
+    async with run_beside(keep_working(api.runtime)):
+        await second
+    left = {row["id"] for row in await fetch(database_url, "SELECT id FROM chunks")}
+    assert made < left
+    assert await asyncio.to_thread(find_violations, database_url) == {}
+    await change(database_url, second_model, lines)
+    assert lines[-1] == f"{second_model} answers already"
+
+
+@pytest.mark.usefixtures("hurry")
+async def test_vectors_of_what_was_replaced_meanwhile_are_not_stored(
+    api: Api, database_url: str, second_model: str
+) -> None:
+    person = await api.register()
+    owner = await get_owner(api, person)
+    document_id = UUID((await upload(api, person, b"The old text.", "a.txt")).rsplit("/", 1)[1])
+    subject = Subject(owner, SubjectKind.DOCUMENT, document_id)
+    await api.work()
+    changing = asyncio.create_task(change(database_url, second_model))
+    await wait_for(lambda: api.runtime.encoders.is_next_ready)
+
+    async def replace(lease: Lease, stage: Stage, _progress: float) -> None:
+        if stage == Stage.STORING:
+            assert lease.kind == JobKind.DOCUMENT_VECTORS
+            async with api.runtime.database.transaction(owner) as session:
+                text, vectors = "The new text.", {PACKAGED_MODEL: [np.eye(1, 384)[0]]}
+                await chunks.replace(session, subject, [TextChunk(1, 0, text)], [text], vectors, configuration="simple")
+
+    lease = None
+    while lease is None:
+        lease = await claim(api.runtime)
+    await ingest(api.runtime, lease, replace)
+    assert [row["text"] for row in await fetch(database_url, "SELECT text FROM chunks")] == ["The new text."]
+    async with run_beside(keep_working(api.runtime)):
+        await changing
+    rows = await fetch(database_url, "SELECT text, model FROM chunks")
+    assert [tuple(row.values()) for row in rows] == [("The new text.", second_model)]
+
+
+@pytest.mark.usefixtures("hurry")
+async def test_worker_with_the_old_model_stores_nothing_after_the_switch(
+    api: Api, database_url: str, second_model: str
+) -> None:
+    person = await api.register()
+    location = await upload(api, person, b"The ferry leaves at noon.", "a.txt")
+    lease = await claim(api.runtime)
+    assert lease
+
+    async def switch(_lease: Lease, stage: Stage, _progress: float) -> None:
+        if stage == Stage.STORING:
+            await change(database_url, second_model)
+
+    await ingest(api.runtime, lease, switch)
+    document = (await api.get(person, location)).json()
+    assert (document["status"], document["attempts"]) == ("pending", 0)
+    assert await fetch_value(database_url, "SELECT count(*) FROM chunks") == 0
+    await fetch(database_url, "UPDATE jobs SET available_at = now()")
+    await wait_for(lambda: api.runtime.encoder.model_name == second_model and api.runtime.encoders.is_ready)
+    await api.work()
+    assert await count(database_url, second_model) == 1
+    assert await ask(api, person)
+
+
+@pytest.mark.usefixtures("hurry")
+async def test_what_cannot_be_embedded_ends_the_change_and_can_be_tried_again(
+    api: Api, database_url: str, second_model: str
+) -> None:
+    person = await api.register()
+    location = await upload(api, person, b"The ferry leaves at noon.", "a.txt")
+    await api.work()
+    changing = asyncio.create_task(change(database_url, second_model))
+    await wait_for(lambda: api.runtime.encoders.is_next_ready)
+
+    async def fail(_lease: Lease, stage: Stage, _progress: float) -> None:
+        if stage == Stage.EMBEDDING:
+            raise IngestionError(FailureCode.EMBEDDING_FAILED, "No.")
+
+    for _ in range(queue.MAX_FAILURES):
+        lease = None
+        while lease is None:
+            await fetch(database_url, "UPDATE jobs SET available_at = now()")
+            lease = await claim(api.runtime)
+        await ingest(api.runtime, lease, fail)
+    with pytest.raises(ModelChangeError, match="1 documents or notes cannot be embedded"):
+        await changing
+    assert await claim(api.runtime) is None
+    document = (await api.get(person, location)).json()
+    assert (document["status"], document["attempts"], document["error"]) == ("ready", 1, None)
+    assert await ask(api, person)
+    async with run_beside(keep_working(api.runtime)):
+        await change(database_url, second_model)
+    assert await count(database_url, second_model) == 1
+
+
+@pytest.mark.usefixtures("hurry")
+async def test_users_go_first_and_are_not_counted_for_it(api: Api, database_url: str, second_model: str) -> None:
+    person = await api.register()
+    owner = await get_owner(api, person)
+    await upload(api, person, b"The ferry leaves at noon.", "a.txt")
+    await api.work()
+    changing = asyncio.create_task(change(database_url, second_model))
+    await wait_for(lambda: api.runtime.encoders.is_next_ready)
+    async with api.runtime.database.transaction() as session:
+        while not (await queue.count_background(session))[0]:
+            pass
+        assert (await queue.measure_waiting(session, owner)).count == 0
+    new = await upload(api, person, b"The heron sleeps.", "b.txt")
+    assert (await api.get(person, new)).json()["queue_position"] == 1
+    leases = [
+        await claim(api.runtime, only_short=True),
+        await claim(api.runtime, only_short=True),
+        await claim(api.runtime),
+    ]
+    assert [lease and lease.kind for lease in leases] == [JobKind.DOCUMENT, None, JobKind.DOCUMENT_VECTORS]
+    assert await fetch_value(database_url, "SELECT turn FROM jobs WHERE kind = 'document'") < queue.BACKGROUND_TURN
+    changing.cancel()
+    await asyncio.gather(changing, return_exceptions=True)
+
+
+@pytest.mark.usefixtures("hurry")
+async def test_change_can_be_given_up(api: Api, database_url: str, second_model: str) -> None:
+    person = await api.register()
+    await upload(api, person, b"The ferry leaves at noon.", "a.txt")
+    await api.work()
+    changing = asyncio.create_task(change(database_url, second_model))
+    await wait_for(lambda: api.runtime.encoders.is_next_ready)
+    while (lease := await claim(api.runtime)) is None:
+        pass
+    changing.cancel()
+    await asyncio.gather(changing, return_exceptions=True)
+    await ingest(api.runtime, lease, ignore_stage)
+    assert await count(database_url, second_model) == 1
+    with pytest.raises(ModelChangeError, match="is under way"):
+        await change(database_url, "a third")
+    lines: list[str] = []
+    await change(database_url, PACKAGED_MODEL, lines)
+    assert lines == [f"the change to {second_model} is given up", f"{PACKAGED_MODEL} answers already"]
+    assert await count(database_url, second_model) == 0
+    assert await ask(api, person)
+    await wait_for(lambda: api.runtime.encoders.next is None)
+
+
+@pytest.mark.usefixtures("api")
+async def test_what_the_command_refuses(database_url: str, tmp_path: Path) -> None:
+    with pytest.raises(ModelChangeError, match="cannot be loaded"):
+        await change(database_url, str(tmp_path))
+    assert await fetch_value(database_url, "SELECT count(*) FROM embedding_models") == 1
+    with pytest.raises(ModelChangeError, match="DATABASE_OWNER_URL"):
+        await change(database_url.replace("//postgres:", "//sluice_service:"), PACKAGED_MODEL)
+
+
+async def test_no_switch_while_a_process_loads_the_model_or_stores_vectors(api: Api, runtime: Runtime) -> None:
+    def close() -> asyncio.Task[bool]:
+        async def try_it() -> bool:
+            async with runtime.database.transaction() as session:
+                return await embedding_models.close_for_switch(session)
+
+        return asyncio.create_task(try_it())
+
+    async with api.runtime.database.statement() as connection:
+        await embedding_models.delay_switch(connection)
+        assert not await close()
+        await embedding_models.allow_switch(connection)
+        assert await close()
+    async with api.runtime.database.transaction() as session:
+        await embedding_models.hold(session)
+        closing = close()
+        while not await session.scalar(WAITING):
+            assert not closing.done()
+    assert await closing
+
+
+@pytest.mark.usefixtures("hurry")
+async def test_readiness_refuses_a_model_that_the_chunks_do_not_have(
+    api: Api, settings: Settings, database_url: str, second_model: str
+) -> None:
+    @asynccontextmanager
+    async def start(model: str) -> AsyncIterator[Runtime]:
+        changed = settings.model_copy(update={"embedding_model": model})
+        async with open_runtime(changed, database_timeout_seconds=5) as runtime:
+            await runtime.encoders.wait()
+            yield runtime
+
+    async def check(runtime: Runtime) -> tuple[str, str, bool]:
+        checks = await health.check(runtime)
+        return runtime.encoder.model_name, checks.embedding_model, checks.are_ready
+
+    for model in (second_model, PACKAGED_MODEL):
+        async with start(model) as runtime:
+            assert await check(runtime) == (model, "ok", True), "as long as there are no chunks, the setting counts"
+        await wait_for(lambda name=model: api.runtime.encoder.model_name == name and api.runtime.encoders.is_ready)  # type: ignore[misc]
+    person = await api.register()
+    await upload(api, person, b"The ferry leaves at noon.", "a.txt")
+    await api.work()
+    async with start(second_model) as runtime:
+        assert await check(runtime) == (PACKAGED_MODEL, "mismatch", False)
+        assert await search(runtime, await get_owner(api, person), "ferry", top_k=1, document_ids=None)
+        await fetch(database_url, "INSERT INTO embedding_models VALUES ($1, 'next')", second_model)
+        await wait_for(lambda: runtime.encoders.is_next_ready)
+        assert await check(runtime) == (PACKAGED_MODEL, "ok", True)
