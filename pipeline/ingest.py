@@ -344,6 +344,19 @@ async def _add_next_vectors(runtime: Runtime, lease: Lease, on_stage: OnStage) -
     await on_stage(lease, Stage.STORED, 1.0)
 
 
+async def _embed_with_next(
+    runtime: Runtime, lease: Lease, texts: Sequence[str], on_stage: OnStage
+) -> dict[str, list[np.ndarray]]:
+    """Vectors of the model that takes over, if there is one: so what lacks them only ever becomes less."""
+    encoder = runtime.encoders.next
+    if not (encoder and encoder.is_ready):
+        return {}
+    try:
+        return {encoder.model_name: await _embed_further(encoder, lease, texts, on_stage)}
+    except (IngestionError, ModelUnavailable):
+        return {}  # no reason to fail here: the command that waits for the vectors will see that they are not there
+
+
 async def _embed_further(encoder: Encoder, lease: Lease, texts: Sequence[str], on_stage: OnStage) -> list[np.ndarray]:
     """Vectors of a further model, beside those that answer."""
     vectors: list[np.ndarray] = []
@@ -355,11 +368,7 @@ async def _embed_further(encoder: Encoder, lease: Lease, texts: Sequence[str], o
 
 async def _store(runtime: Runtime, lease: Lease, content: Content, on_stage: OnStage) -> None:
     subject = lease.subject
-    vectors = {content.model: content.vectors}
-    further = runtime.encoders.next
-    if further and further.is_ready:
-        # At once, so that what still lacks its vectors only ever becomes less.
-        vectors[further.model_name] = await _embed_further(further, lease, content.texts, on_stage)
+    vectors = {content.model: content.vectors, **await _embed_with_next(runtime, lease, content.texts, on_stage)}
     await on_stage(lease, Stage.STORING, EMBEDDED)
     found = {"chunks": len(content.passages)}
     async with runtime.database.transaction(subject.owner_id) as session:

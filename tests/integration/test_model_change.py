@@ -1,7 +1,6 @@
 """Another embedding model: made ready in the background, switched to in one step, and nobody notices more than that."""
 
 import asyncio
-import os
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -28,8 +27,7 @@ from tests.second_model import DIMENSION, make_model
 
 pytestmark = pytest.mark.anyio
 
-SECTIONS = int(os.environ.get("SLUICE_TEST_CHUNKS", "150"))
-"""By hand, SLUICE_TEST_CHUNKS=5000: about eight minutes."""
+SECTIONS = 150
 QUESTION = {"query": "When is lock 7 open?", "top_k": 5}
 
 WAITING = select(exists().where(table("pg_locks", column("granted")).c.granted.is_(False)))
@@ -266,7 +264,7 @@ async def test_worker_with_the_old_model_stores_nothing_after_the_switch(
 
 @pytest.mark.usefixtures("hurry")
 async def test_what_cannot_be_embedded_ends_the_change_and_can_be_tried_again(
-    api: Api, database_url: str, second_model: str
+    api: Api, database_url: str, second_model: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     person = await api.register()
     location = await upload(api, person, b"The ferry leaves at noon.", "a.txt")
@@ -287,12 +285,22 @@ async def test_what_cannot_be_embedded_ends_the_change_and_can_be_tried_again(
     with pytest.raises(ModelChangeError, match="1 documents or notes cannot be embedded"):
         await changing
     assert await claim(api.runtime) is None
-    document = (await api.get(person, location)).json()
-    assert (document["status"], document["attempts"], document["error"]) == ("ready", 1, None)
+
+    async def refuse(_texts: list[str]) -> np.ndarray:
+        raise IngestionError(FailureCode.EMBEDDING_FAILED, "No.")
+
+    assert api.runtime.encoders.next
+    with monkeypatch.context() as patch:
+        patch.setattr(api.runtime.encoders.next, "encode", refuse)
+        other = await upload(api, person, b"The heron sleeps.", "b.txt")
+        await api.work()
+    for path in (location, other):
+        document = (await api.get(person, path)).json()
+        assert (document["status"], document["attempts"], document["error"]) == ("ready", 1, None)
     assert await ask(api, person)
     async with run_beside(keep_working(api.runtime)):
         await change(database_url, second_model)
-    assert await count(database_url, second_model) == 1
+    assert await count(database_url, second_model) == 2
 
 
 @pytest.mark.usefixtures("hurry")
