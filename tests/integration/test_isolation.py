@@ -146,6 +146,8 @@ async def test_connection_forgets_for_whom_it_searched(api: Api) -> None:
         "DELETE FROM users",
         "ALTER TABLE documents DISABLE ROW LEVEL SECURITY",
         "CREATE TABLE mine (id int)",
+        "INSERT INTO embedding_models VALUES ('mine', 'next')",
+        "DELETE FROM embedding_models",
         "INSERT INTO audit_logs VALUES (gen_random_uuid(), gen_random_uuid(), 'user.login', '{}')",
     ],
 )

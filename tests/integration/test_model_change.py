@@ -13,6 +13,8 @@ from sqlalchemy import column, exists, make_url, select, table
 
 from pipeline import encoders, health, reembed
 from pipeline.db import chunks, embedding_models, queue
+from pipeline.db.retrieval import PassageQuery, find_passages
+from pipeline.db.session import Database
 from pipeline.errors import FailureCode, IngestionError
 from pipeline.ingest import GIVE_WAY_AFTER, ingest
 from pipeline.reembed import ModelChangeError
@@ -20,7 +22,7 @@ from pipeline.runtime import Runtime, open_runtime
 from pipeline.search import search
 from pipeline.settings import Settings
 from pipeline.stages.embed import PACKAGED_MODEL
-from pipeline.types import JobKind, Lease, Stage, Subject, SubjectKind, TextChunk
+from pipeline.types import JobKind, Lease, SearchMode, Stage, Subject, SubjectKind, TextChunk
 from tests.databases import fetch, fetch_value, find_violations
 from tests.integration.conftest import Api, Person, claim, ignore_stage, work
 from tests.second_model import DIMENSION, make_model
@@ -92,10 +94,13 @@ async def wait_for(condition: Callable[[], object]) -> None:
             await asyncio.sleep(0.01)
 
 
+def name_driver(database_url: str) -> str:
+    return make_url(database_url).set(drivername="postgresql+asyncpg").render_as_string(hide_password=False)
+
+
 async def change(database_url: str, model: str, lines: list[str] | None = None) -> None:
     """The operator's command."""
-    url = make_url(database_url).set(drivername="postgresql+asyncpg").render_as_string(hide_password=False)
-    await reembed.reembed(url, model, (lines if lines is not None else []).append)
+    await reembed.reembed(name_driver(database_url), model, (lines if lines is not None else []).append)
 
 
 async def count(database_url: str, model: str) -> int:
@@ -169,6 +174,24 @@ async def test_model_changes_in_one_step_while_everything_goes_on(
     assert await asyncio.to_thread(find_violations, database_url) == {}
 
 
+async def test_old_model_finds_nothing_from_the_switch_on(api: Api, database_url: str) -> None:
+    """Its vectors are still there, and this process has not noticed."""
+    person = await api.register()
+    owner = await get_owner(api, person)
+    await upload(api, person, b"The ferry leaves at noon.", "ferry.txt")
+    await api.work()
+    [vector] = await api.runtime.encoder.encode(["ferry"])
+    found = []
+    for _ in range(2):
+        async with api.runtime.database.statement() as connection:
+            for mode in SearchMode:
+                query = PassageQuery(owner, mode, "ferry", vector, PACKAGED_MODEL, limit=5)
+                found.append(len(await find_passages(connection, query, {"query": "ferry"})))
+        await fetch(database_url, "UPDATE embedding_models SET name = 'another'")
+    assert found == [1, 1, 1, 0, 0, 0]
+    assert await fetch_value(database_url, "SELECT count(*) FROM audit_logs WHERE event_type = 'rag.query'") == 3
+
+
 @pytest.mark.usefixtures("hurry")
 async def test_interrupted_change_goes_on_where_it_was(api: Api, database_url: str, second_model: str) -> None:
     """The command is stopped, and a worker dies with the job in its hands."""
@@ -220,17 +243,31 @@ async def test_vectors_of_what_was_replaced_meanwhile_are_not_stored(
     changing = asyncio.create_task(change(database_url, second_model))
     await wait_for(lambda: api.runtime.encoders.is_next_ready)
 
-    async def replace(lease: Lease, stage: Stage, _progress: float) -> None:
+    replaced, stored = asyncio.Event(), asyncio.Event()
+    tasks: list[asyncio.Task[None]] = []
+
+    async def replace() -> None:
+        """Commits when the other one waits for it, or is done without waiting."""
+        async with api.runtime.database.transaction(owner) as session:
+            text, vectors = "The new text.", {PACKAGED_MODEL: [np.eye(1, 384)[0]]}
+            await chunks.replace(session, subject, [TextChunk(1, 0, text)], [text], vectors, configuration="simple")
+            replaced.set()
+            while not (stored.is_set() or await session.scalar(WAITING)):
+                pass
+
+    async def meet(lease: Lease, stage: Stage, _progress: float) -> None:
+        assert lease.kind == JobKind.DOCUMENT_VECTORS
         if stage == Stage.STORING:
-            assert lease.kind == JobKind.DOCUMENT_VECTORS
-            async with api.runtime.database.transaction(owner) as session:
-                text, vectors = "The new text.", {PACKAGED_MODEL: [np.eye(1, 384)[0]]}
-                await chunks.replace(session, subject, [TextChunk(1, 0, text)], [text], vectors, configuration="simple")
+            tasks.append(asyncio.create_task(replace()))
+            await replaced.wait()
+        if stage == Stage.STORED:
+            stored.set()
 
     lease = None
     while lease is None:
         lease = await claim(api.runtime)
-    await ingest(api.runtime, lease, replace)
+    await ingest(api.runtime, lease, meet)
+    await tasks[0]
     assert [row["text"] for row in await fetch(database_url, "SELECT text FROM chunks")] == ["The new text."]
     async with run_beside(keep_working(api.runtime)):
         await changing
@@ -307,7 +344,7 @@ async def test_what_cannot_be_embedded_ends_the_change_and_can_be_tried_again(
 async def test_users_go_first_and_are_not_counted_for_it(api: Api, database_url: str, second_model: str) -> None:
     person = await api.register()
     owner = await get_owner(api, person)
-    await upload(api, person, b"The ferry leaves at noon.", "a.txt")
+    old = await upload(api, person, b"The ferry leaves at noon.", "a.txt")
     await api.work()
     changing = asyncio.create_task(change(database_url, second_model))
     await wait_for(lambda: api.runtime.encoders.is_next_ready)
@@ -324,6 +361,11 @@ async def test_users_go_first_and_are_not_counted_for_it(api: Api, database_url:
     ]
     assert [lease and lease.kind for lease in leases] == [JobKind.DOCUMENT, None, JobKind.DOCUMENT_VECTORS]
     assert await fetch_value(database_url, "SELECT turn FROM jobs WHERE kind = 'document'") < queue.BACKGROUND_TURN
+    assert leases[0]
+    await ingest(api.runtime, leases[0], ignore_stage)
+    assert await count(database_url, second_model) == 1, "what is new has vectors of both models at once"
+    assert (await api.client.delete(old, headers=person.headers)).status_code == 204
+    assert await fetch_value(database_url, "SELECT count(*) FROM jobs") == 0
     changing.cancel()
     await asyncio.gather(changing, return_exceptions=True)
 
@@ -339,6 +381,9 @@ async def test_change_can_be_given_up(api: Api, database_url: str, second_model:
         pass
     changing.cancel()
     await asyncio.gather(changing, return_exceptions=True)
+    database = Database(name_driver(database_url), pool_size=1, timeout_seconds=5, role=None)
+    assert not await reembed._switch(database, second_model), "not even now: something lacks vectors"
+    await database.close()
     await ingest(api.runtime, lease, ignore_stage)
     assert await count(database_url, second_model) == 1
     with pytest.raises(ModelChangeError, match="is under way"):

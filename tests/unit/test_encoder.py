@@ -1,5 +1,6 @@
 import asyncio
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -122,6 +123,29 @@ async def test_what_cannot_be_embedded_is_an_error_of_its_caller_alone(encoder: 
     answers = await asyncio.gather(encoder.encode(broken), encoder.encode(["fine"]), return_exceptions=True)
     assert isinstance(answers[0], IngestionError)
     assert isinstance(answers[1], np.ndarray)
+
+
+@pytest.mark.anyio
+async def test_closed_encoder_answers_who_had_asked_and_nobody_else(encoder: Encoder) -> None:
+    asking = [asyncio.create_task(encoder.encode(["revenue " * 100] * 20)) for _ in range(3)]
+    await asyncio.sleep(0)  # they have asked
+    encoder.close()
+    with pytest.raises(ModelUnavailable):
+        await encoder.encode(["too late"])
+    assert [len(vectors) for vectors in await asyncio.gather(*asking)] == [20] * 3
+    encoder._thread.join(10)
+    assert not encoder._thread.is_alive()
+
+
+@pytest.mark.anyio
+async def test_who_waits_for_a_model_that_is_given_up_is_told(tmp_path: Path) -> None:
+    encoder = Encoder(str(tmp_path))
+    encoder.start()
+    waiting = asyncio.create_task(encoder.wait())
+    await asyncio.sleep(0)
+    encoder.close()
+    with pytest.raises(ModelUnavailable):
+        await waiting
 
 
 @pytest.mark.anyio
