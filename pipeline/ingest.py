@@ -325,9 +325,9 @@ async def _add_next_vectors(runtime: Runtime, lease: Lease, on_stage: OnStage) -
     if encoder is None:
         raise ModelUnavailable("There is no model that takes over.")
     async with runtime.database.transaction(subject.owner_id) as session:
-        is_note = subject.kind == SubjectKind.NOTE
-        heading = _head(await access.get_note(session, subject.owner_id, subject.id)) if is_note else ""
         stored = await chunks.find_lacking(session, subject, encoder.model_name, GIVE_WAY_AFTER)
+        has_title = stored and subject.kind == SubjectKind.NOTE
+        heading = _head(await access.get_note(session, subject.owner_id, subject.id)) if has_title else ""
     texts = await asyncio.to_thread(lambda: [heading + repair(chunk.text) for chunk in stored])
     vectors = await _embed_further(encoder, lease, texts, on_stage)
     await on_stage(lease, Stage.STORING, EMBEDDED)

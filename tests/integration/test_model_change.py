@@ -108,6 +108,12 @@ async def count(database_url: str, model: str) -> int:
     return counted
 
 
+async def queue_ghost(database_url: str, owner: UUID) -> None:
+    """A job for a note that was deleted in the moment in which it was queued."""
+    statement = "INSERT INTO jobs (owner_id, kind, subject_id, turn) VALUES ($1, 'note_vectors', gen_random_uuid(), $2)"
+    await fetch(database_url, statement, owner, queue.BACKGROUND_TURN)
+
+
 async def get_owner(api: Api, person: Person) -> UUID:
     return UUID((await api.get(person, "/v1/users/me")).json()["id"])
 
@@ -364,10 +370,13 @@ async def test_users_go_first_and_are_not_counted_for_it(api: Api, database_url:
     assert leases[0]
     await ingest(api.runtime, leases[0], ignore_stage)
     assert await count(database_url, second_model) == 1, "what is new has vectors of both models at once"
-    assert (await api.client.delete(old, headers=person.headers)).status_code == 204
-    assert await fetch_value(database_url, "SELECT count(*) FROM jobs") == 0
     changing.cancel()
     await asyncio.gather(changing, return_exceptions=True)
+    assert (await api.client.delete(old, headers=person.headers)).status_code == 204
+    assert await fetch_value(database_url, "SELECT count(*) FROM jobs") == 0
+    await queue_ghost(database_url, owner)
+    assert await api.work() == 1
+    assert await fetch_value(database_url, "SELECT count(*) FROM jobs") == 0
 
 
 @pytest.mark.usefixtures("hurry")
@@ -386,12 +395,14 @@ async def test_change_can_be_given_up(api: Api, database_url: str, second_model:
     await database.close()
     await ingest(api.runtime, lease, ignore_stage)
     assert await count(database_url, second_model) == 1
+    await queue_ghost(database_url, await get_owner(api, person))
     with pytest.raises(ModelChangeError, match="is under way"):
         await change(database_url, "a third")
     lines: list[str] = []
     await change(database_url, PACKAGED_MODEL, lines)
     assert lines == [f"the change to {second_model} is given up", f"{PACKAGED_MODEL} answers already"]
     assert await count(database_url, second_model) == 0
+    assert await fetch_value(database_url, "SELECT count(*) FROM jobs") == 0
     assert await ask(api, person)
     await wait_for(lambda: api.runtime.encoders.next is None)
 
