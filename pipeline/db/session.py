@@ -91,6 +91,8 @@ def _create_engine(url: str, *, pool_size: int, timeout_seconds: float, role: st
                 "jit": "off",
                 # A search does not tell the planner whose chunks it reads: beside a huge owner it would read them all.
                 "enable_seqscan": "off",
+                # It takes an owner for small, and would rather sort all of a large one's vectors than ask their index.
+                "enable_sort": "off",
                 "statement_timeout": milliseconds,
                 "lock_timeout": milliseconds,
                 "idle_in_transaction_session_timeout": str(IDLE_IN_TRANSACTION_SECONDS * 1000),

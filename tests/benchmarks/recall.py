@@ -94,6 +94,7 @@ async def compare(database: Database, owner: Owner, queries: Lines) -> list[str]
     await ask(database, owner, queries, SearchMode.VECTOR, TOP_K)  # prepares the statement and warms the caches
     chosen = await ask(database, owner, queries, SearchMode.VECTOR, TOP_K)
     most = await ask(database, owner, queries, SearchMode.VECTOR, MOST)
+    await ask(database, owner, queries, SearchMode.HYBRID, TOP_K)
     hybrid = await ask(database, owner, queries, SearchMode.HYBRID, TOP_K)
     turn(EVERYTHING)
     await ask(database, owner, queries, SearchMode.VECTOR, TOP_K)
