@@ -69,7 +69,7 @@ async def test_every_route_says_503(unreachable: tuple[Settings, float]) -> None
     app = create_app(settings)
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)  # type: ignore[arg-type]
     async with app.lifespan(), httpx.AsyncClient(transport=transport, base_url="http://test", timeout=60) as client:
-        await app.state.runtime.encoders.wait()
+        await app.state.runtime.encoder.wait()
         token = app.state.tokens.issue(new_id())
         document = (await client.get("/schema/openapi.json")).json()
         requests = [
