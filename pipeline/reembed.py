@@ -3,8 +3,12 @@
 import asyncio
 from collections.abc import Callable
 from time import monotonic
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from pipeline.db import chunks, embedding_models, queue
+from pipeline.db.embedding_models import Models
 from pipeline.db.session import Database
 from pipeline.encoders import LOOK_SECONDS
 from pipeline.stages.embed import EmbeddingModel
@@ -32,39 +36,51 @@ async def reembed(owner_url: str, model: str, tell: Tell) -> None:
     """
     database = Database(owner_url, pool_size=2, timeout_seconds=DATABASE_TIMEOUT_SECONDS, role=None)
     try:
-        if await _begin(database, model, tell):
+        if await _is_wanted(database, model, tell):
+            await _begin(database, model)
             await _wait_for_vectors(database, model, tell)
             tell(f"{model} answers from now on; set EMBEDDING_MODEL to it")
-        await _delete_other_vectors(database, model)
+        await _delete_unused_vectors(database)
     finally:
         await database.close()
 
 
-async def _begin(database: Database, model: str, tell: Tell) -> bool:
-    """See what there is to do, and register the model; False where it answers already."""
+async def _is_wanted(database: Database, model: str, tell: Tell) -> bool:
+    """Whether there is a change to be made; one that is under way to another model is given up for the one of now."""
     async with database.transaction() as session:
         if not await embedding_models.sees_everything(session):
             raise ModelChangeError("this is for the owner of the tables: set DATABASE_OWNER_URL, as for migrations")
         models = await embedding_models.read(session)
-        if models.active == model:
-            if models.next:
-                await embedding_models.drop_next(session)
-                tell(f"the change to {models.next} is given up")
-            tell(f"{model} answers already")
-            return False
-    if models.active is None:
-        raise ModelChangeError(f"no model is in use yet: set EMBEDDING_MODEL to {model} and start")
+        if models.active is None:
+            raise ModelChangeError(f"no model is in use yet: set EMBEDDING_MODEL to {model} and start")
+        if models.active != model:
+            return True
+        if models.next:
+            await embedding_models.drop_next(session)
+            tell(f"the change to {models.next} is given up")
+        tell(f"{model} answers already")
+        return False
+
+
+async def _begin(database: Database, model: str) -> None:
+    """Register the model as the next one."""
+    async with database.transaction() as session:
+        _refuse_another(await embedding_models.read(session), model)
+    await asyncio.to_thread(_require_usable, model)
+    # What a change that was given up has left has gaps, and would be taken for complete.
+    await _delete_unused_vectors(database)
+    async with database.transaction() as session:
+        await embedding_models.register(session, model)
+        _refuse_another(await embedding_models.read(session), model)
+        await queue.forget_stuck(session)
+
+
+def _refuse_another(models: Models, model: str) -> None:
     if models.next not in (None, model):
         raise ModelChangeError(
             f"the change to {models.next} is under way: let it come to its end with reembed --model {models.next}, "
             f"or give it up with reembed --model {models.active}"
         )
-    await asyncio.to_thread(_require_usable, model)
-    async with database.transaction() as session:
-        if models.next is None:
-            await embedding_models.register(session, model)
-        await queue.forget_stuck(session)
-    return True
 
 
 def _require_usable(model: str) -> None:
@@ -83,6 +99,8 @@ async def _wait_for_vectors(database: Database, model: str, tell: Tell) -> None:
     while True:
         looked_at = monotonic()
         async with database.transaction() as session:
+            if await _has_ended(session, model):
+                return
             progress = await chunks.measure(session, model)
             await queue.enqueue_vectors(session, model)
             waiting, stuck = await queue.count_background(session)
@@ -101,11 +119,21 @@ async def _wait_for_vectors(database: Database, model: str, tell: Tell) -> None:
         await asyncio.sleep(max(POLL_SECONDS, monotonic() - looked_at))
 
 
+async def _has_ended(session: AsyncSession, model: str) -> bool:
+    """Whether another call has brought the change to its end; it may also have given it up."""
+    models = await embedding_models.read(session)
+    if model not in (models.active, models.next):
+        raise ModelChangeError(f"the change to {model} was given up meanwhile; {models.active} goes on answering")
+    return models.active == model
+
+
 async def _switch(database: Database, model: str) -> bool:
     """Let the next model answer, if nothing lacks its vectors; in that moment nobody stores any."""
     async with database.transaction() as session:
         if not await embedding_models.close_for_switch(session):
             return False
+        if await _has_ended(session, model):
+            return True
         progress = await chunks.measure(session, model)
         if progress.done < progress.total:
             return False
@@ -113,11 +141,8 @@ async def _switch(database: Database, model: str) -> bool:
         return True
 
 
-async def _delete_other_vectors(database: Database, model: str) -> None:
-    behind = chunks.FIRST_KEY
-    while True:
+async def _delete_unused_vectors(database: Database) -> None:
+    behind: tuple[UUID, UUID] | None = chunks.FIRST_KEY
+    while behind:
         async with database.transaction() as session:
-            last = await chunks.delete_others(session, model, behind)
-        if last is None:
-            return
-        behind = last
+            behind = await chunks.delete_unused(session, behind)

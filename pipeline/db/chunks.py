@@ -27,7 +27,7 @@ from sqlalchemy.dialects.postgresql import REGCONFIG, distinct_on
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
-from pipeline.db.models import Chunk, Document, Note
+from pipeline.db.models import Chunk, Document, EmbeddingModel, Note
 from pipeline.types import Subject, SubjectKind, TextChunk, new_id
 
 ROWS_AT_ONCE = 200
@@ -174,15 +174,15 @@ async def measure(session: AsyncSession, model: str) -> Progress:
     return Progress(done, total)
 
 
-async def delete_others(session: AsyncSession, model: str, behind: tuple[UUID, UUID]) -> tuple[UUID, UUID] | None:
-    """Delete some of everybody's vectors of other models, and tell behind which key to go on; None at the end.
+async def delete_unused(session: AsyncSession, behind: tuple[UUID, UUID]) -> tuple[UUID, UUID] | None:
+    """Delete some of everybody's vectors of models without a part in searches; None, or behind which key to go on.
 
     For the owner of the tables alone.
     """
     key = tuple_(Chunk.owner_id, Chunk.id)
     doomed = (
         select(Chunk.owner_id, Chunk.id)
-        .where(key > tuple_(*behind), Chunk.model != model)
+        .where(key > tuple_(*behind), Chunk.model.not_in(select(EmbeddingModel.name)))
         .order_by(Chunk.owner_id, Chunk.id)
         .limit(ROWS_DELETED_AT_ONCE)
     )

@@ -6,7 +6,8 @@ any other lock; a process that still loads the next model shares the second.
 
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, Delete, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Delete, delete, func, select, update
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
 from pipeline.db.models import EmbeddingModel, Job
@@ -65,8 +66,8 @@ async def sees_everything(session: AsyncSession) -> bool:
 
 
 async def register(session: AsyncSession, name: str) -> None:
-    """Name the model that is to take over."""
-    await session.execute(insert(EmbeddingModel).values(name=name, state=NEXT))
+    """Name the model that is to take over, if none is named yet."""
+    await session.execute(insert(EmbeddingModel).values(name=name, state=NEXT).on_conflict_do_nothing())
 
 
 async def drop_next(session: AsyncSession) -> None:
