@@ -237,7 +237,10 @@ async def test_interrupted_change_goes_on_where_it_was(api: Api, database_url: s
     await wait_for(lambda: lines)
     assert lines == [f"{GIVE_WAY_AFTER} of {GIVE_WAY_AFTER + 30} chunks"]
     async with run_beside(keep_working(api.runtime)):
-        await asyncio.gather(second, change(database_url, second_model))  # by two operators
+        await second
+    database = Database(name_driver(database_url), pool_size=1, timeout_seconds=5, role=None)
+    assert await reembed._switch(database, second_model), "by another operator, a moment later"
+    await database.close()
     left = {row["id"] for row in await fetch(database_url, "SELECT id FROM chunks")}
     assert made < left
     models = await fetch(database_url, "SELECT name, state FROM embedding_models")
