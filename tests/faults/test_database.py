@@ -120,7 +120,7 @@ def test_row_08_database_killed_and_restarted_under_load(
 
 def test_row_09_database_silent(cluster: Cluster, client: Client) -> None:
     cluster.start_worker()
-    document_id = client.accept(unique("before", 4000))
+    document_id = client.accept(unique("before", 1500))
     wait_until(lambda: client.show(document_id)["status"] == "processing", 20, "the claim")
     cluster.to_postgres.blackhole()
     says_unavailable(client, seconds=4.5)
@@ -144,7 +144,7 @@ def holding_lock(url: str, table: str) -> Iterator[None]:
 
 def test_row_10_lock_held(cluster: Cluster, client: Client) -> None:
     cluster.start_worker()
-    waiting = client.accept(unique("locked", 2000))
+    waiting = client.accept(unique("locked", 600))
     with holding_lock(cluster.database_url, "documents"):
         for method, path, options in [
             ("GET", "/v1/documents", {}),
@@ -159,7 +159,7 @@ def test_row_10_lock_held(cluster: Cluster, client: Client) -> None:
 
 def test_row_12_connections_exhausted(cluster: Cluster, client: Client) -> None:
     cluster.start_worker()
-    waiting = client.accept(unique("crowded", 2000))
+    waiting = client.accept(unique("crowded", 600))
     loop = asyncio.new_event_loop()
     run_sql(
         cluster.database_url,
