@@ -73,8 +73,8 @@ def create_splitting() -> None:
 def create_finding() -> None:
     """Search by words and by titles; of whom, the setting says that row-level security looks at, too."""
     op.execute(
-        """CREATE FUNCTION sluice_get_user() RETURNS uuid LANGUAGE sql STABLE SET search_path = pg_catalog AS $$
-            SELECT nullif(current_setting('sluice.user_id', true), '')::uuid
+        """CREATE FUNCTION sluice_get_user() RETURNS uuid LANGUAGE sql STABLE AS $$
+            SELECT nullif(pg_catalog.current_setting('sluice.user_id', true), '')::pg_catalog.uuid
         $$"""
     )
     op.execute(
@@ -84,9 +84,9 @@ def create_finding() -> None:
             LANGUAGE sql STABLE SET search_path = public ROWS 1 AS $$
             WITH sources AS (
                 SELECT id, chunks FROM documents
-                WHERE owner_id = sluice_get_user() AND (of_documents IS NULL OR id = ANY (of_documents))
+                WHERE owner_id = (SELECT sluice_get_user()) AND (of_documents IS NULL OR id = ANY (of_documents))
                 UNION ALL
-                SELECT id, chunks FROM notes WHERE owner_id = sluice_get_user() AND of_documents IS NULL
+                SELECT id, chunks FROM notes WHERE owner_id = (SELECT sluice_get_user()) AND of_documents IS NULL
             ),
             size AS (SELECT sum(chunks) AS chunks FROM sources),
             chosen AS (
@@ -99,10 +99,10 @@ def create_finding() -> None:
                 FROM chosen, generate_series(0, 200 / sources - 1) AS part
             ),
             sampled AS MATERIALIZED (
-                SELECT strip(lexemes) AS lexemes FROM places JOIN chunks ON owner_id = sluice_get_user()
+                SELECT strip(lexemes) AS lexemes FROM places JOIN chunks ON owner_id = (SELECT sluice_get_user())
                     AND document_id = places.id AND chunks.ordinal = places.ordinal
                 UNION ALL
-                SELECT strip(lexemes) FROM places JOIN chunks ON owner_id = sluice_get_user()
+                SELECT strip(lexemes) FROM places JOIN chunks ON owner_id = (SELECT sluice_get_user())
                     AND note_id = places.id AND chunks.ordinal = places.ordinal
             ),
             words AS (
@@ -131,7 +131,7 @@ def create_finding() -> None:
             LANGUAGE sql STABLE STRICT SECURITY DEFINER SET search_path = public ROWS 100 AS $$
             SELECT id FROM (
                 SELECT id, lexemes FROM chunks
-                WHERE owner_id = sluice_get_user() AND lexemes @@ question AND model = of_model
+                WHERE owner_id = (SELECT sluice_get_user()) AND lexemes @@ question AND model = of_model
                 LIMIT most_matches
             ) AS matches
             ORDER BY ts_rank(lexemes, question, 1) DESC, id
@@ -142,10 +142,10 @@ def create_finding() -> None:
         """CREATE FUNCTION sluice_name_titles(question text)
             RETURNS TABLE (source_id uuid, cover double precision)
             LANGUAGE sql STABLE STRICT SET search_path = public ROWS 100 AS $$
-            WITH asked AS (SELECT sluice_split_question(question) AS words),
+            WITH asked AS MATERIALIZED (SELECT sluice_split_question(question) AS words),
             titles AS (
-                SELECT id, title_words FROM documents WHERE owner_id = sluice_get_user()
-                UNION ALL SELECT id, title_words FROM notes WHERE owner_id = sluice_get_user()
+                SELECT id, title_words FROM documents WHERE owner_id = (SELECT sluice_get_user())
+                UNION ALL SELECT id, title_words FROM notes WHERE owner_id = (SELECT sluice_get_user())
             ),
             weights AS (
                 SELECT word, ln(1 + (SELECT count(*) FROM titles)::double precision / count(*)) AS weight
