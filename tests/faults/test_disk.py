@@ -137,14 +137,14 @@ def test_row_11_disk_of_temporary_files_full(cluster: Cluster, api_process: ApiP
         response = client.upload(unique("refused", 40_000))
         assert response is not None
         assert (response.status_code, response.json()["code"]) == (507, "storage_full")
-        document_id = with_room.accept(unique("waiting", 1000))
+        document_id = with_room.accept(unique("waiting", 300))
         wait_until(lambda: "storage_full" in worker.log.read_text(), 30, "the worker finds no room")
         wait_until(lambda: with_room.show(document_id)["status"] == "pending", 5, "the job is given back")
         assert with_room.show(document_id)["attempts"] == 0
         assert client.http.get("/v1/documents").status_code == 200
         make_room(disk)
         assert with_room.wait(document_id, 40)["status"] == "ready"
-        assert client.wait(client.accept(unique("accepted", 1000)), 40)["status"] == "ready"
+        assert client.wait(client.accept(unique("accepted", 300)), 40)["status"] == "ready"
         assert find_violations(cluster.database_url) == {}
         client.http.close()
         with_room.http.close()

@@ -105,7 +105,7 @@ def test_row_22_api_killed_when_an_upload_has_arrived(cluster: Cluster, client: 
     """Killed at any moment after the last byte: the row is there with everything, or not at all."""
     for pause in (0.05, 0.3, 1.0):
         api, url = cluster.start_api()
-        content = unique(f"whole {pause}", 2_000)
+        content = unique(f"whole {pause}", 300)
         connection = begin_upload(url, client, content, send=len(multipart(content)))
         time.sleep(pause)
         api.kill()
@@ -119,10 +119,10 @@ def test_row_22_api_killed_when_an_upload_has_arrived(cluster: Cluster, client: 
 
 def test_row_23_sigterm_with_requests_in_flight(cluster: Cluster, client: Client) -> None:
     api, url = cluster.start_api()
-    content = unique("in flight", 2000)
+    content = unique("in flight", 300)
     body = multipart(content)
     finishing = begin_upload(url, client, content, send=len(body) // 2)
-    stalled = begin_upload(url, client, unique("stalled", 2000), send=100)
+    stalled = begin_upload(url, client, unique("stalled", 300), send=100)
     time.sleep(0.3)
     stopping = threading.Thread(target=lambda: stopped.append(api.stop()))
     stopped: list[tuple[float, int | None]] = []
