@@ -30,7 +30,7 @@ from pipeline.db.models import USER_SETTING, Chunk, Document, Note
 
 EXACT_SEARCH_ROWS = 20_000
 """Up to so many chunks of an owner, every one is compared: exact, and as fast as the index."""
-EF_SEARCH = 200
+EF_SEARCH = 400
 MAX_SCAN_TUPLES = 200_000
 MAX_MATCHES = 2_000
 """About so many chunks come into question by their words; in a larger corpus the most frequent words find none."""
