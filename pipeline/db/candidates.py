@@ -1,6 +1,7 @@
 """Which passages come into question: ids found by vector, by words and by titles, each bounded."""
 
 from dataclasses import dataclass
+from uuid import UUID
 
 from pgvector.sqlalchemy import HALFVEC
 from sqlalchemy import (
@@ -93,7 +94,7 @@ class Scope:
         return and_(*conditions)
 
 
-def find_by_vector(scope: Scope, number: ColumnElement[int], dimension: int | None) -> Select[tuple[object]]:
+def find_by_vector(scope: Scope, number: ColumnElement[int], dimension: int | None) -> Select[UUID]:
     """Ids of the `number` nearest chunks; with a dimension that has an index, by it where the owner is large.
 
     The HNSW index filters after it has searched, and so returns too few of a small share of the table: its
@@ -116,7 +117,7 @@ def find_by_vector(scope: Scope, number: ColumnElement[int], dimension: int | No
 
 def _find_nearest(
     scope: Scope, number: ColumnElement[int], dimension: int | None, condition: ColumnElement[bool]
-) -> Select[tuple[object]]:
+) -> Select[UUID]:
     distance = measure_distance(dimension)
     nearest = select(Chunk.id).where(scope.condition, condition).order_by(distance).limit(number).lateral("nearest")
     return select(nearest.c.id).select_from(scope.acting.join(nearest, true()))
@@ -154,7 +155,7 @@ def _rank(words: ColumnElement[object]) -> ColumnElement[float]:
     return func.coalesce(func.ts_rank(Chunk.lexemes, words, for_its_length), 0.0, type_=Double)
 
 
-def find_by_words(scope: Scope, asked: CTE, number: ColumnElement[int]) -> Select[tuple[object]]:
+def find_by_words(scope: Scope, asked: CTE, number: ColumnElement[int]) -> Select[UUID]:
     """Ids of the `number` chunks that rank best by the rare words of the question."""
     if not scope.of_documents:
         found = (
@@ -185,7 +186,7 @@ def name_titles(scope: Scope) -> CTE:
     )
 
 
-def find_by_title(scope: Scope, named: CTE, number: ColumnElement[int]) -> Select[tuple[object]]:
+def find_by_title(scope: Scope, named: CTE, number: ColumnElement[int]) -> Select[UUID]:
     """Ids of the `number` nearest chunks of the documents and notes whose titles the question names best."""
     best = (
         select(named.c.source_id)
