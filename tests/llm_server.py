@@ -4,7 +4,7 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -70,6 +70,18 @@ class Call:
 
 
 Behaviour = Callable[[Call], None]
+
+
+def wait_to_be_heard(words: Sequence[str], heard: list[str]) -> Behaviour:
+    """Say each word only when the one before it was heard."""
+
+    def behave(call: Call) -> None:
+        call.begin()
+        for word in words:
+            call.say_heard(word, heard)
+        call.finish()
+
+    return behave
 
 
 def say_yes(call: Call) -> None:

@@ -17,7 +17,7 @@ from pipeline.answer import NOTHING_FOUND
 from pipeline.settings import Settings
 from tests.databases import fetch
 from tests.integration.conftest import Api, Person
-from tests.llm_server import Call, LlmServer, run_llm_server
+from tests.llm_server import Call, LlmServer, run_llm_server, wait_to_be_heard
 
 pytestmark = pytest.mark.anyio
 
@@ -198,14 +198,7 @@ class TestWritten:
 
     async def test_first_token_comes_before_the_last_is_made(self, api: Api, person: Person, llm: LlmServer) -> None:
         heard: list[str] = []
-
-        def wait_to_be_heard(call: Call) -> None:
-            call.begin()
-            for word in ("one", " two", " three"):
-                call.say_heard(word, heard)
-            call.finish()
-
-        llm.behave = wait_to_be_heard
+        llm.behave = wait_to_be_heard(("one", " two", " three"), heard)
         async with (
             serve(api) as client,
             client.stream("POST", "/v1/ask", headers={**person.headers, **EVENTS}, json=QUESTION) as response,

@@ -17,7 +17,7 @@ from pipeline.errors import AnswerUnavailable
 from pipeline.llm import LanguageModel
 from pipeline.logs import configure_logging
 from pipeline.stages.prompt import Prompt
-from tests.llm_server import Behaviour, Call, LlmServer, run_llm_server, say_yes, talk_until_left
+from tests.llm_server import Behaviour, Call, LlmServer, run_llm_server, say_yes, talk_until_left, wait_to_be_heard
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.anyio
@@ -93,14 +93,7 @@ async def test_without_key_no_other_is_sent(server: LlmServer, monkeypatch: pyte
 
 async def test_words_come_as_they_are_made(llm: LanguageModel, server: LlmServer) -> None:
     heard: list[str] = []
-
-    def wait_to_be_heard(call: Call) -> None:
-        call.begin()
-        for word in ("one", "two", "three"):
-            call.say_heard(word, heard)
-        call.finish()
-
-    server.behave = wait_to_be_heard
+    server.behave = wait_to_be_heard(("one", "two", "three"), heard)
     async for text in llm.write(PROMPT):
         heard.append(text)  # noqa: PERF401 - the server looks into it meanwhile
     assert "".join(heard) == "onetwothree"
