@@ -1,6 +1,7 @@
 """The parts alone, as an operator starts them: several of each against the same servers."""
 
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -37,8 +38,6 @@ def running(
 
 
 def find_port() -> int:
-    import socket
-
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -102,6 +101,25 @@ def test_two_apis_and_two_kinds_of_worker_share_the_work(environment: dict[str, 
         assert by_arq.poll() is None
     assert supervised.returncode == 0
     assert by_arq.returncode == 0
+
+
+def test_worker_that_is_stopped_while_it_loads_its_model_does_not_wait_for_it(environment: dict[str, str]) -> None:
+    port = find_port()
+    environment["WORKER_METRICS_PORT"] = str(port)
+    command = [sys.executable, "-m", "workers"]
+    worker = subprocess.Popen(command, cwd=PROJECT, env=environment, stderr=subprocess.PIPE)
+    try:
+        deadline = time.monotonic() + 60
+        with socket.socket() as probe:
+            while probe.connect_ex(("127.0.0.1", port)):  # it listens once it knows of signals
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
+        worker.terminate()
+        _, log = worker.communicate(timeout=15)
+    finally:
+        worker.kill()
+    assert worker.returncode == 0
+    assert b"worker.stopped" in log.splitlines()[-1]
 
 
 def test_supervised_worker_outlives_redis(environment: dict[str, str], database_url: str) -> None:
