@@ -7,6 +7,7 @@ import signal
 import sys
 from argparse import ArgumentParser, ArgumentTypeError, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Mapping, Sequence
+from uuid import UUID
 
 import msgspec
 
@@ -83,7 +84,7 @@ def make_parser() -> ArgumentParser:
     )
 
     status = add("status", commands.status, "show the newest documents, or those named, with their errors", "status")
-    status.add_argument("ids", nargs="*", metavar="ID")
+    status.add_argument("ids", nargs="*", type=_parse_id, metavar="ID")
     status.add_argument("--status", choices=("pending", "processing", "ready", "failed"), help="only those")
     status.add_argument("--limit", type=_parse_count, default=20, metavar="N", help="at most so many (default: 20)")
 
@@ -96,14 +97,26 @@ def make_parser() -> ArgumentParser:
     for command in (search, ask):
         command.add_argument("--top-k", type=_parse_count, default=8, metavar="K", help="so many passages (default: 8)")
         command.add_argument(
-            "--document", action="append", dest="documents", metavar="ID", help="only of this one; may be repeated"
+            "--document",
+            action="append",
+            dest="documents",
+            type=_parse_id,
+            metavar="ID",
+            help="only of this one; may be repeated",
         )
 
     again = add("retry", commands.retry, "have failed documents tried again", "retry 01999d1c-…")
     delete = add("delete", commands.delete, "delete documents and all that came of them", "delete 01999d1c-…")
     for command in (again, delete):
-        command.add_argument("ids", nargs="+", metavar="ID")
+        command.add_argument("ids", nargs="+", type=_parse_id, metavar="ID")
     return parser
+
+
+def _parse_id(text: str) -> str:
+    try:
+        return str(UUID(text))
+    except ValueError:
+        raise ArgumentTypeError(f"{text} is no id of a document") from None
 
 
 def _parse_patience(text: str) -> float:

@@ -35,13 +35,14 @@ Message = TypeVar("Message")
 class Patience:
     """How long one request is tried again: pauses grow, and their sum has an end."""
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, seconds: float, tell: Tell) -> None:
         self._seconds = seconds
+        self._tell = tell
         self._ends_at: float | None = None
         self._pause = FIRST_PAUSE_SECONDS
 
-    def next_pause(self, retry_after: float | None, reason: str) -> float:
-        """Return for how long to wait after a failure.
+    async def wait(self, reason: str, retry_after: float | None = None) -> None:
+        """Wait after a failure, for as long as the service asks for, or each time longer.
 
         Raises Unreachable, with the reason, where patience has come to its end.
         """
@@ -52,13 +53,19 @@ class Patience:
             raise Unreachable(reason)
         pause = self._pause * random.uniform(0.75, 1.25) if retry_after is None else retry_after  # noqa: S311
         self._pause = min(self._pause * 2, LONGEST_PAUSE_SECONDS)
-        return min(pause, self._ends_at - now)
+        await self.wait_as_told(reason, min(pause, self._ends_at - now))
+
+    async def wait_as_told(self, reason: str, seconds: float) -> None:
+        """Wait where the service is well and says when to come again: that is no test of patience."""
+        self._tell(f"{reason.rstrip('.')}; trying again in {max(1, round(seconds))} s")
+        await asyncio.sleep(seconds)
+        self._tell("")
 
 
 class Connection(AbstractAsyncContextManager["Connection"]):
     """A caller's connection to one service.
 
-    `ask_password` is None where nobody can be asked; `tell` hears why something waits, and "" when it goes on.
+    `ask_password` is None where nobody can be asked; `tell` hears why a request waits, and "" when it goes on.
     """
 
     def __init__(self, identity: Identity, ask_password: AskPassword | None, patience_seconds: float) -> None:
@@ -77,12 +84,15 @@ class Connection(AbstractAsyncContextManager["Connection"]):
     ) -> None:
         await self._http.aclose()
 
-    async def send(self, method: str, path: str, *, stream: bool = False, **options: Any) -> httpx.Response:
+    async def send(
+        self, method: str, path: str, *, stream: bool = False, tell: Tell | None = None, **options: Any
+    ) -> httpx.Response:
         """Send a request, again and again where that can help, and return the answer that is no error.
 
-        With `stream` the caller reads its body and closes it. Raises NotSignedIn, Unreachable, Refused.
+        With `stream` the caller reads its body and closes it; `tell` hears of this request alone.
+        Raises NotSignedIn, Unreachable, Refused.
         """
-        patience = Patience(self._patience_seconds)
+        patience = Patience(self._patience_seconds, tell or self.tell)
         is_token_new = False
         while True:
             token = await self._get_token()
@@ -114,7 +124,7 @@ class Connection(AbstractAsyncContextManager["Connection"]):
         return decode(response, AccessToken).access_token
 
     async def _send_credentials(self, path: str, email: str, password: str) -> httpx.Response:
-        patience = Patience(self._patience_seconds)
+        patience = Patience(self._patience_seconds, self.tell)
         while True:
             response = await self._try(patience, "POST", path, json={"email": email, "password": password})
             if response is None:
@@ -139,24 +149,19 @@ class Connection(AbstractAsyncContextManager["Connection"]):
             raise  # the body is not what we announced: the caller knows why
         except httpx.RequestError as error:
             reason = f"{self.identity.url} does not answer ({_explain(error)})"
-            await self._pause(patience.next_pause(None, reason), reason)
+            await patience.wait(reason)
             return None
         if response.status_code == httpx.codes.TOO_MANY_REQUESTS:
-            # The service is well and says when: that is no test of patience.
-            await self._pause(_read_retry_after(response) or LONGEST_PAUSE_SECONDS, read_problem(response).detail)
+            seconds = _read_retry_after(response) or LONGEST_PAUSE_SECONDS
+            await patience.wait_as_told(read_problem(response).detail, seconds)
             return None
         if response.status_code in AWAY_STATUSES:
             problem = read_problem(response)
             if problem.code == "answer_unavailable":
                 raise Refused(problem)
-            await self._pause(patience.next_pause(_read_retry_after(response), problem.detail), problem.detail)
+            await patience.wait(problem.detail, _read_retry_after(response))
             return None
-        self.tell("")
         return response
-
-    async def _pause(self, seconds: float, reason: str) -> None:
-        self.tell(f"{reason.rstrip('.')}; trying again in {max(1, round(seconds))} s")
-        await asyncio.sleep(seconds)
 
     async def _get_token(self) -> str:
         if self.identity.token is None:

@@ -18,6 +18,7 @@ from api.client.messages import Document, Failure, Passage
 from api.client.upload import Phase, Upload
 
 MOST_BARS = 8
+BAR_WIDTH = 24
 REFRESHES_A_SECOND = 8
 WIDTH_OF_A_FILE = 160
 """Of tables that go to a file or a program."""
@@ -78,13 +79,14 @@ class Board:
         self._note = clean(note)
 
     def _draw(self) -> Table:
-        bars = Table.grid(Column(no_wrap=True, max_width=40, overflow="ellipsis"), Column(), Column(), padding=(0, 1))
+        name = Column(no_wrap=True, max_width=40, overflow="ellipsis")
+        bars = Table.grid(name, Column(), Column(no_wrap=True, overflow="ellipsis"), padding=(0, 1))
         ended = sum(upload.phase == Phase.ENDED for upload in self._uploads)
         completed = sum(upload.fraction for upload in self._uploads)
         state = f"{ended} of {len(self._uploads)} done, {monotonic() - self._began:.0f} s"
-        bars.add_row("all files", ProgressBar(max(1, len(self._uploads)), completed, width=40), state)
+        bars.add_row("all files", ProgressBar(max(1, len(self._uploads)), completed, width=BAR_WIDTH), state)
         for upload in self._choose():
-            bars.add_row(clean(upload.path.name), ProgressBar(1.0, upload.fraction, width=40), describe(upload))
+            bars.add_row(clean(upload.path.name), ProgressBar(1.0, upload.fraction, width=BAR_WIDTH), describe(upload))
         if self._note:
             bars.add_row("", "", self._note)
         return bars
@@ -99,6 +101,8 @@ def describe(upload: Upload) -> str:
     """Where a file is on its way."""
     if upload.document:
         return describe_status(upload.document)
+    if upload.note:
+        return clean(upload.note)
     return f"sending, {decimal(upload.sent_bytes)} of {decimal(upload.size_bytes)}"
 
 

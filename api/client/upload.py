@@ -44,7 +44,9 @@ class Upload:
     sent_bytes: int = 0
     """Of the present try."""
     fraction: float = 0.0
-    """How far it is, 0.0 to 1.0: never goes back, and 1.0 only when it ended."""
+    """How far it is, 0.0 to 1.0: goes back only where something begins again, and is 1.0 only when it ended."""
+    note: str = ""
+    """Why it waits."""
     document: Document | None = None
     body: bytes = b""
     """The document as the service gave it."""
@@ -64,8 +66,8 @@ class Upload:
         return self.refusal or (self.document.error if self.document else None)
 
     def advance(self, fraction: float) -> None:
-        """Note how far it is; a try that begins again does not take back what was reached."""
-        self.fraction = max(self.fraction, min(fraction, NOT_YET))
+        """Note how far it is."""
+        self.fraction = min(fraction, NOT_YET)
 
     def end(self) -> None:
         """Note that nothing more will come."""
@@ -139,12 +141,16 @@ class Run:
             share = sent_bytes / max(1, upload.size_bytes)
             upload.advance(share * SHARE_OF_SENDING if self.wait else share)
 
+        def tell(note: str) -> None:
+            upload.note = note
+            count(0)
+
         with upload.path.open("rb") as file:
             # The name is for display there; one that is no text could not be sent. The service tells the type by
             # name and content: what this machine calls it may be another word.
             name = os.fsencode(upload.path.name).decode(errors="replace")
             part = (name, CountedFile(file, count), "application/octet-stream")
-            response = await self.connection.send("POST", "/v1/documents", files={"file": part})
+            response = await self.connection.send("POST", "/v1/documents", files={"file": part}, tell=tell)
         self._note(upload, decode(response, Document), response.content)
 
     def _note(self, upload: Upload, document: Document, body: bytes) -> None:
