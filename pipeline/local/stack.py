@@ -1,6 +1,7 @@
 """The whole service on this machine: servers, migrations, API and workers, started and stopped together."""
 
 import fcntl
+import json
 import os
 import secrets
 import shutil
@@ -17,13 +18,15 @@ from time import monotonic
 from typing import IO
 
 import httpx
+from pydantic import SecretStr
 
 from pipeline.db.models import SERVICE_ROLE
 from pipeline.local.children import Child
 from pipeline.local.servers import run_postgres, run_valkey
 from pipeline.metrics import MULTIPROCESS_VARIABLE
-from pipeline.settings import Settings
+from pipeline.settings import Settings, load_settings
 
+SERVERS_FILE = "servers.json"
 PROJECT_FOLDER = Path(__file__).resolve().parents[2]
 START_SECONDS = 120.0
 STOP_SECONDS = 8.0
@@ -76,9 +79,11 @@ def run_stack(
             if settings.redis_url
             else resources.enter_context(run_valkey(settings.data_dir / "valkey"))
         )
-        env = {**os.environ, "DATABASE_URL": database_url, "REDIS_URL": redis_url, "PYTHONUNBUFFERED": "1"}
+        servers = {"database_url": database_url, "redis_url": redis_url}
         if not settings.database_url:
-            env["DATABASE_OWNER_URL"] = owner_url
+            servers["database_owner_url"] = owner_url
+        resources.enter_context(_publish(settings.data_dir, servers))
+        env = {**os.environ, **{name.upper(): url for name, url in servers.items()}, "PYTHONUNBUFFERED": "1"}
         env[MULTIPROCESS_VARIABLE] = str(_clear_metrics(settings.data_dir / "metrics"))
         if settings.jwt_secret:
             env["JWT_SECRET"] = settings.jwt_secret.get_secret_value()
@@ -91,6 +96,34 @@ def run_stack(
         url = f"http://{'127.0.0.1' if settings.host == '0.0.0.0' else settings.host}:{port}"  # noqa: S104
         _wait_until_ready(url, children)
         yield Stack(url, children)
+
+
+@contextmanager
+def _publish(data_dir: Path, servers: dict[str, str]) -> Iterator[None]:
+    """Write down where the servers of this stack are as long as they run, for commands in another terminal."""
+    file = data_dir / SERVERS_FILE
+    file.unlink(missing_ok=True)
+    file.touch(mode=0o600)
+    file.write_text(json.dumps(servers))
+    try:
+        yield
+    finally:
+        file.unlink(missing_ok=True)
+
+
+def load_operator_settings() -> Settings:
+    """Read the settings; where they name no servers, those of the stack that runs on `data_dir` are meant.
+
+    Raises SettingsError.
+    """
+    settings = load_settings()
+    try:
+        servers = json.loads((settings.data_dir / SERVERS_FILE).read_text())
+    except (OSError, ValueError):
+        return settings
+    return settings.model_copy(
+        update={name: SecretStr(url) for name, url in servers.items() if getattr(settings, name) is None}
+    )
 
 
 def ensure_secret(env_file: Path) -> None:
