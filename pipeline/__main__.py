@@ -6,7 +6,7 @@ import json
 import os
 import sys
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -209,9 +209,9 @@ def _add_users(parser: ArgumentParser) -> None:
     parser.set_defaults(run=lambda options: asyncio.run(options.run_async(options)))
 
 
-def main() -> None:
-    """Run one command."""
-    options = make_parser().parse_args()
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run one command, as typed or as given."""
+    options = make_parser().parse_args(arguments)
     try:
         options.run(options)
     except InvalidInput as error:

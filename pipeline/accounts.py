@@ -166,7 +166,9 @@ async def _hash(password: str) -> str:
     if not MIN_PASSWORD_CHARACTERS <= len(password) <= MAX_PASSWORD_CHARACTERS or "\0" in password:
         raise InvalidInput(
             "The password cannot be used.",
-            errors=(FieldError("password", f"must have {MIN_PASSWORD_CHARACTERS} characters or more"),),
+            errors=(
+                FieldError("password", f"must have {MIN_PASSWORD_CHARACTERS} to {MAX_PASSWORD_CHARACTERS} characters"),
+            ),
         )
     async with _hashing:
         return await asyncio.to_thread(_passwords.hash, password)

@@ -79,11 +79,13 @@ def run_stack(
             if settings.redis_url
             else resources.enter_context(run_valkey(settings.data_dir / "valkey"))
         )
-        servers = {"database_url": database_url, "redis_url": redis_url}
+        own = {} if settings.redis_url else {"redis_url": redis_url}
         if not settings.database_url:
-            servers["database_owner_url"] = owner_url
-        resources.enter_context(_publish(settings.data_dir, servers))
-        env = {**os.environ, **{name.upper(): url for name, url in servers.items()}, "PYTHONUNBUFFERED": "1"}
+            own |= {"database_url": database_url, "database_owner_url": owner_url}
+        resources.enter_context(_publish(settings.data_dir, own))
+        env = {**os.environ, "DATABASE_URL": database_url, "REDIS_URL": redis_url, "PYTHONUNBUFFERED": "1"}
+        if not settings.database_url:
+            env["DATABASE_OWNER_URL"] = owner_url
         env[MULTIPROCESS_VARIABLE] = str(_clear_metrics(settings.data_dir / "metrics"))
         if settings.jwt_secret:
             env["JWT_SECRET"] = settings.jwt_secret.get_secret_value()
@@ -100,7 +102,7 @@ def run_stack(
 
 @contextmanager
 def _publish(data_dir: Path, servers: dict[str, str]) -> Iterator[None]:
-    """Write down where the servers of this stack are as long as they run, for commands in another terminal."""
+    """Write down where our own servers are as long as they run, for commands in another terminal."""
     file = data_dir / SERVERS_FILE
     file.unlink(missing_ok=True)
     file.touch(mode=0o600)
@@ -121,8 +123,14 @@ def load_operator_settings() -> Settings:
         servers = json.loads((settings.data_dir / SERVERS_FILE).read_text())
     except (OSError, ValueError):
         return settings
+    # An owner of another database than DATABASE_URL's must never be taken for its owner.
+    is_named = {"redis_url": settings.redis_url is not None}
     return settings.model_copy(
-        update={name: SecretStr(url) for name, url in servers.items() if getattr(settings, name) is None}
+        update={
+            name: SecretStr(url)
+            for name, url in servers.items()
+            if not is_named.get(name, settings.database_url or settings.database_owner_url)
+        }
     )
 
 
