@@ -209,7 +209,7 @@ def test_limits_and_outages_are_waited_for(
 
 
 def test_limit_is_no_test_of_patience(environment: dict[str, str]) -> None:
-    page = {"items": [], "next_cursor": None}
+    page: dict[str, object] = {"items": [], "next_cursor": None}
     with serve(refuse(429, "rate_limited", Retry_After="1"), (200, {}, page)) as script:
         assert run(["status", "--url", script.url, "--patience", "0"], environment) == 0
     with serve(refuse(503, "database_unavailable", Retry_After="1")) as script:
