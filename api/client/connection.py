@@ -208,6 +208,7 @@ class Connection(AbstractAsyncContextManager["Connection"]):
                     raise
                 self.tell(str(error))
             else:
+                self.tell("")
                 return
 
 

@@ -1,6 +1,7 @@
 """Who calls: the token, and by what to get another one when it has run out."""
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -30,7 +31,8 @@ class Identity:
         """Take a new token; the password is kept for the next time, in memory alone."""
         self.token, self.password = token, password
         if self.has_session and self.email:
-            save_session(self.session_file, Session(self.url, self.email, token))
+            with suppress(UnusableInput):  # this run has its token; the next one signs in again
+                save_session(self.session_file, Session(self.url, self.email, token))
 
 
 def identify(url: str, environment: Mapping[str, str]) -> Identity:
