@@ -241,3 +241,10 @@ def test_servers_of_a_running_stack_are_found(monkeypatch: pytest.MonkeyPatch, t
     monkeypatch.setenv("DATABASE_URL", "postgresql://other/database")
     settings = load_operator_settings()
     assert (settings.owner_url, settings.redis_dsn) == ("postgresql+asyncpg://other/database", "redis://own")
+
+
+def test_database_that_lets_nobody_in_is_one_line(
+    terminal: Terminal, monkeypatch: pytest.MonkeyPatch, database_url: str
+) -> None:
+    monkeypatch.setenv("DATABASE_OWNER_URL", database_url.replace("/test_", "/there_is_no_test_"))
+    assert terminal.call("users", "list")[0] == ("sluice: The database cannot serve this now. Try again in a moment.")
