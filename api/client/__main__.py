@@ -2,6 +2,7 @@
 
 import asyncio
 import getpass
+import io
 import os
 import signal
 import sys
@@ -148,6 +149,10 @@ def run(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
         if options.command == "login":
             _ask_for_credentials(identity, options)
         return asyncio.run(_run(identity, options))
+    except UnicodeEncodeError:
+        problem = UnusableInput("what was typed is not all text").problem
+        _print_problem(problem, as_json=options.json)
+        return UnusableInput.exit_code
     except ClientError as error:
         _print_problem(error.problem, as_json=options.json)
         return error.exit_code
@@ -220,6 +225,9 @@ def _print_problem(problem: Problem, *, as_json: bool) -> None:
 
 def main() -> None:
     """Run what was typed."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that cannot show a character shows another one
     try:
         code = run(sys.argv[1:], os.environ)
         sys.stdout.flush()

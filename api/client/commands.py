@@ -52,9 +52,9 @@ def _show_uploads(uploads: list[Upload], *, as_json: bool) -> None:
         return
     for upload in uploads:
         if upload.document:
-            print_json(upload.body, file=str(upload.path))
+            print_json(upload.body, file=upload.name)
         else:
-            line = {"file": str(upload.path), "status": upload.status, "error": upload.error}
+            line = {"file": upload.name, "status": upload.status, "error": upload.error}
             print_json(msgspec.json.encode(line))
 
 

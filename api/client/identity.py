@@ -36,7 +36,10 @@ class Identity:
 
 
 def identify(url: str, environment: Mapping[str, str]) -> Identity:
-    """Find out who calls `url`: by the environment first, then by the session that was kept for this very URL."""
+    """Find out who calls `url`: by the environment first, then by the session that was kept for this very URL.
+
+    Raises UnusableInput where SLUICE_TOKEN can be no token.
+    """
     identity = Identity(
         url=url,
         email=environment.get("SLUICE_EMAIL") or None,
@@ -44,6 +47,8 @@ def identify(url: str, environment: Mapping[str, str]) -> Identity:
         password=environment.get("SLUICE_PASSWORD") or None,
         session_file=find_session_file(environment),
     )
+    if identity.token and not (identity.token.isascii() and identity.token.isprintable()):
+        raise UnusableInput("SLUICE_TOKEN is no token")
     # A token from the environment may be of anybody: its owner is not taken from the file.
     session = None if identity.token else load_session(identity.session_file)
     if session is None or session.url != url or identity.email not in (None, session.email):

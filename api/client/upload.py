@@ -54,6 +54,11 @@ class Upload:
     """Why there is no document."""
 
     @property
+    def name(self) -> str:
+        """The path as text; a name may be none, and could then be neither sent nor shown."""
+        return os.fsencode(self.path).decode(errors="replace")
+
+    @property
     def status(self) -> str:
         """What a person is told: that of the document where there is one."""
         if self.refusal:
@@ -146,10 +151,8 @@ class Run:
             count(0)
 
         with upload.path.open("rb") as file:
-            # The name is for display there; one that is no text could not be sent. The service tells the type by
-            # name and content: what this machine calls it may be another word.
-            name = os.fsencode(upload.path.name).decode(errors="replace")
-            part = (name, CountedFile(file, count), "application/octet-stream")
+            # The service tells the type by name and content: what this machine calls it may be another word.
+            part = (Path(upload.name).name, CountedFile(file, count), "application/octet-stream")
             response = await self.connection.send("POST", "/v1/documents", files={"file": part}, tell=tell)
         self._note(upload, decode(response, Document), response.content)
 

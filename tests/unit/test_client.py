@@ -216,6 +216,21 @@ def test_limit_is_no_test_of_patience(environment: dict[str, str]) -> None:
         assert run(["status", "--url", script.url, "--patience", "0"], environment) == 4
 
 
+def test_what_is_no_text_is_told_or_replaced(
+    environment: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["search", "caf\udce9", "--url", NOWHERE], environment) == 2
+    for token in ("tok\u00e9n", "one\ntwo"):
+        assert run(["status", "--url", NOWHERE], {**environment, "SLUICE_TOKEN": token}) == 2
+    file = tmp_path / "caf\udce9.txt"
+    file.write_text("some text")
+    capsys.readouterr()
+    with serve((202, {}, DOCUMENT)) as script:
+        assert run(["upload", str(file), "--json", "--url", script.url], environment) == 0
+    assert json.loads(capsys.readouterr().out)["file"] == f"{tmp_path}/caf\ufffd.txt"
+    assert 'filename="caf\ufffd.txt"'.encode() in script.bodies[0]
+
+
 def test_service_that_is_away(environment: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "a.txt"
     file.write_text("some text")
