@@ -94,3 +94,14 @@ class AskOperation(Operation):
         answer = (self.responses or {}).get("200")
         if isinstance(answer, OpenAPIResponse) and answer.content is not None:
             answer.content["text/event-stream"] = OpenAPIMediaType(schema=Schema(type=OpenAPIType.STRING))
+
+
+@dataclass
+class PictureOperation(Operation):
+    """Operation whose answer is a PNG."""
+
+    def __post_init__(self) -> None:
+        answer = (self.responses or {}).get("200")
+        if isinstance(answer, OpenAPIResponse):
+            picture = Schema(type=OpenAPIType.STRING, content_media_type="image/png")
+            answer.content = {"image/png": OpenAPIMediaType(schema=picture)}

@@ -2,29 +2,33 @@
 
 import hashlib
 from collections.abc import Awaitable
-from typing import Annotated
+from typing import Annotated, Any
 from urllib.parse import quote
 from uuid import UUID
 
 import msgspec
 from litestar import Controller, Response, delete, get, post, put
-from litestar.params import FromPath, HeaderParameter, QueryParameter
+from litestar.params import FromPath, HeaderParameter, PathParameter, QueryParameter
 from litestar.response import Stream
 
 from api import bodies
 from api.auth import UserRequest
 from api.deps import RuntimeDependency
 from api.multipart import discard_body, receive_file
-from api.openapi import UploadOperation, problems
+from api.openapi import PictureOperation, UploadOperation, problems
 from api.pages import DEFAULT_LIMIT, PageCursor, PageLimit
 from api.preferences import parse_wait
-from api.ratelimit import limit_uploads
+from api.ratelimit import limit_pictures, limit_uploads
 from pipeline import documents
 from pipeline.errors import NotFound, TooManyRequests
 from pipeline.runtime import Runtime
-from pipeline.types import Document, DocumentList, DocumentText, ReceivedFile, Status
+from pipeline.types import Document, DocumentList, DocumentText, PageView, ReceivedFile, Status
 
 POLL_AFTER_SECONDS = "1"
+
+Offset = Annotated[
+    int | None, QueryParameter(ge=0, le=2**31 - 1, description="Character of the extracted text, as in passages.")
+]
 
 
 class DocumentController(Controller):
@@ -83,11 +87,11 @@ class DocumentController(Controller):
         else:
             waiting = documents.wait_for_change(runtime, request.user, document_id, wait)
             document = await bodies.work_while_connected(request, waiting)
-        etag = f'"{hashlib.sha256(msgspec.json.encode(document)).hexdigest()[:32]}"'
+        etag = _make_etag(document)
         headers = {"ETag": etag, "Cache-Control": "private, no-cache", **_polling_headers(document)}
         if wait is not None:
             headers["Preference-Applied"] = f"wait={wait}"
-        if if_none_match and etag in [tag.strip().removeprefix("W/") for tag in if_none_match.split(",")]:
+        if _names(if_none_match, etag):
             return Response(None, status_code=304, headers=headers)
         return Response(document, headers=headers)
 
@@ -144,6 +148,39 @@ class DocumentController(Controller):
         """Return characters `start` to `end`; without `end`, to the end."""
         return await documents.read_text(runtime, request.user, document_id, start, end)
 
+    @get(
+        "/{document_id:uuid}/pages/{page:int}/image",
+        summary="See a page, with a passage marked",
+        responses=problems(401, 404, 409, 422, 429, 507),
+        operation_class=PictureOperation,
+        guards=[limit_pictures],
+    )
+    async def draw_page(
+        self,
+        request: UserRequest,
+        runtime: RuntimeDependency,
+        document_id: FromPath[UUID],
+        page: Annotated[int, PathParameter(description="Counts from 1, as in passages.")],
+        start: Offset = None,
+        end: Offset = None,
+        if_none_match: Annotated[str | None, HeaderParameter(name="If-None-Match")] = None,
+    ) -> Response[bytes | None]:
+        """Return a page of a PDF as a PNG of 1,000 pixels width, with characters `start` to `end` marked in yellow.
+
+        Where the passage cannot be found on the page, nothing is marked; of a longer one, the first 10,000 letters are.
+        404 `no_picture` for other formats; 409 `no_picture` while the document or its new version is not ready: the
+        passages that answer are then not of the bytes that are there.
+        """
+        view = PageView(page, start, end)
+        document = await documents.get_with_pictures(runtime, request.user, document_id, page)
+        etag = _make_etag((document.sha256, view))
+        headers = {"ETag": etag, "Cache-Control": "private, no-cache", "X-Content-Type-Options": "nosniff"}
+        if _names(if_none_match, etag):
+            return Response(None, status_code=304, headers=headers)
+        drawing = documents.draw_page(runtime, request.user, document, view)
+        picture = await bodies.work_while_connected(request, drawing)
+        return Response(picture, headers=headers, media_type="image/png")
+
     @post(
         "/{document_id:uuid}/retry",
         status_code=202,
@@ -178,6 +215,15 @@ def _answer_upload(document: Document, *, is_duplicate: bool) -> Response[Docume
     if is_duplicate:
         return Response(document, status_code=200, headers={**headers, "Deduplicated": "true"})
     return Response(document, status_code=202, headers=headers)
+
+
+def _make_etag(content: Any) -> str:
+    return f'"{hashlib.sha256(msgspec.json.encode(content)).hexdigest()[:32]}"'
+
+
+def _names(if_none_match: str | None, etag: str) -> bool:
+    """Whether the header `If-None-Match` names this ETag."""
+    return etag in [tag.strip().removeprefix("W/") for tag in (if_none_match or "").split(",")]
 
 
 def _polling_headers(document: Document) -> dict[str, str]:
