@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Awaitable
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 from urllib.parse import quote
 from uuid import UUID
 
@@ -14,8 +14,9 @@ from litestar.response import Stream
 from api import bodies
 from api.auth import UserRequest
 from api.deps import RuntimeDependency
+from api.etags import is_known
 from api.multipart import discard_body, receive_file
-from api.openapi import PictureOperation, UploadOperation, problems
+from api.openapi import NOT_MODIFIED, PictureOperation, UploadOperation, problems
 from api.pages import DEFAULT_LIMIT, PageCursor, PageLimit
 from api.preferences import parse_wait
 from api.ratelimit import limit_pictures, limit_uploads
@@ -67,7 +68,9 @@ class DocumentController(Controller):
         return await documents.list_page(runtime, request.user, status=status, limit=limit, cursor=cursor)
 
     @get(
-        "/{document_id:uuid}", summary="See a document, or wait for its status to change", responses=problems(401, 404)
+        "/{document_id:uuid}",
+        summary="See a document, or wait for its status to change",
+        responses=problems(401, 404) | NOT_MODIFIED,
     )
     async def show(
         self,
@@ -79,7 +82,7 @@ class DocumentController(Controller):
             HeaderParameter(name="Prefer", description="`wait=N`: hold up to N seconds for a change of status."),
         ] = None,
         if_none_match: Annotated[str | None, HeaderParameter(name="If-None-Match")] = None,
-    ) -> Response[Document | None]:
+    ) -> Response[Document]:
         """Return a document; 304 where it is what `If-None-Match` names."""
         wait = parse_wait(prefer)
         if wait is None:
@@ -91,8 +94,8 @@ class DocumentController(Controller):
         headers = {"ETag": etag, "Cache-Control": "private, no-cache", **_polling_headers(document)}
         if wait is not None:
             headers["Preference-Applied"] = f"wait={wait}"
-        if _names(if_none_match, etag):
-            return Response(None, status_code=304, headers=headers)
+        if is_known(etag, if_none_match):
+            return cast("Response[Document]", Response(None, status_code=304, headers=headers))
         return Response(document, headers=headers)
 
     @get(
@@ -151,7 +154,7 @@ class DocumentController(Controller):
     @get(
         "/{document_id:uuid}/pages/{page:int}/image",
         summary="See a page, with a passage marked",
-        responses=problems(401, 404, 409, 422, 429, 507),
+        responses=problems(401, 404, 409, 422, 429, 507) | NOT_MODIFIED,
         operation_class=PictureOperation,
         guards=[limit_pictures],
     )
@@ -175,7 +178,7 @@ class DocumentController(Controller):
         document = await documents.get_with_pictures(runtime, request.user, document_id, page)
         etag = _make_etag((document.sha256, view))
         headers = {"ETag": etag, "Cache-Control": "private, no-cache", "X-Content-Type-Options": "nosniff"}
-        if _names(if_none_match, etag):
+        if is_known(etag, if_none_match):
             return Response(None, status_code=304, headers=headers)
         drawing = documents.draw_page(runtime, request.user, document, view)
         picture = await bodies.work_while_connected(request, drawing)
@@ -185,7 +188,7 @@ class DocumentController(Controller):
         "/{document_id:uuid}/retry",
         status_code=202,
         summary="Try a failed document again",
-        responses=problems(401, 404, 409),
+        responses=problems(401, 404, 409, 507),
     )
     async def retry(
         self, request: UserRequest, runtime: RuntimeDependency, document_id: FromPath[UUID]
@@ -194,7 +197,7 @@ class DocumentController(Controller):
         document = await documents.retry(runtime, request.user, document_id)
         return Response(document, status_code=202, headers=_polling_headers(document))
 
-    @delete("/{document_id:uuid}", summary="Delete a document", responses=problems(401, 404))
+    @delete("/{document_id:uuid}", summary="Delete a document", responses=problems(401, 404, 507))
     async def remove(self, request: UserRequest, runtime: RuntimeDependency, document_id: FromPath[UUID]) -> None:
         """Delete a document at any status; it is gone from every answer at once."""
         await documents.delete(runtime, request.user, document_id)
@@ -219,11 +222,6 @@ def _answer_upload(document: Document, *, is_duplicate: bool) -> Response[Docume
 
 def _make_etag(content: Any) -> str:
     return f'"{hashlib.sha256(msgspec.json.encode(content)).hexdigest()[:32]}"'
-
-
-def _names(if_none_match: str | None, etag: str) -> bool:
-    """Whether the header `If-None-Match` names this ETag."""
-    return etag in [tag.strip().removeprefix("W/") for tag in (if_none_match or "").split(",")]
 
 
 def _polling_headers(document: Document) -> dict[str, str]:
