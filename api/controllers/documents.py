@@ -27,9 +27,8 @@ from pipeline.types import Document, DocumentList, DocumentText, PageView, Recei
 
 POLL_AFTER_SECONDS = "1"
 
-Offset = Annotated[
-    int | None, QueryParameter(ge=0, le=2**31 - 1, description="Character of the extracted text, as in passages.")
-]
+# `gt=-1`, for Litestar leaves a minimum of 0 out of the OpenAPI document.
+PLACE = QueryParameter(gt=-1, le=2**31 - 1, description="Character of the extracted text, as in passages.")
 
 
 class DocumentController(Controller):
@@ -145,8 +144,8 @@ class DocumentController(Controller):
         request: UserRequest,
         runtime: RuntimeDependency,
         document_id: FromPath[UUID],
-        start: Annotated[int, QueryParameter(ge=0, le=2**31 - 1)] = 0,
-        end: Annotated[int | None, QueryParameter(ge=0, le=2**31 - 1)] = None,
+        start: Annotated[int, PLACE] = 0,
+        end: Annotated[int | None, PLACE] = None,
     ) -> DocumentText:
         """Return characters `start` to `end`; without `end`, to the end."""
         return await documents.read_text(runtime, request.user, document_id, start, end)
@@ -164,8 +163,8 @@ class DocumentController(Controller):
         runtime: RuntimeDependency,
         document_id: FromPath[UUID],
         page: Annotated[int, PathParameter(description="Counts from 1, as in passages.")],
-        start: Offset = None,
-        end: Offset = None,
+        start: Annotated[int | None, PLACE] = None,
+        end: Annotated[int | None, PLACE] = None,
         if_none_match: Annotated[str | None, HeaderParameter(name="If-None-Match")] = None,
     ) -> Response[bytes | None]:
         """Return a page of a PDF as a PNG of 1,000 pixels width, with characters `start` to `end` marked in yellow.

@@ -55,9 +55,7 @@ async def test_every_file_has_the_policy(client: httpx.AsyncClient, path: str) -
     response = await client.get(path)
     assert response.headers["x-content-type-options"] == "nosniff"
     sources = dict(part.strip().split(" ", 1) for part in response.headers["content-security-policy"].split(";"))
-    assert {word for words in sources.values() for word in words.split()} <= {
-        *("'self'", "'none'", "'unsafe-inline'", "data:", "blob:")
-    }
+    assert {word for words in sources.values() for word in words.split()} <= {*("'self'", "'none'", "data:", "blob:")}
     assert sources["default-src"] == "'none'"
     assert sources["connect-src"] == sources["script-src"] == "'self'"
     again = await client.get(path, headers={"If-None-Match": response.headers["etag"]})
