@@ -1,4 +1,4 @@
-"""Work that must not take the whole machine: some at once, a few waiting, and the others sent away."""
+"""Pictures must not take the whole machine: some are drawn at once, a few wait, and the others are refused."""
 
 import asyncio
 from collections.abc import AsyncIterator

@@ -114,8 +114,8 @@ async def test_what_cannot_be_seen(api: Api) -> None:
         assert (await api.get(anna, f"{location}/pages/{page}/image")).status_code == 404, page
     foreign = await api.get(bert, f"{location}/pages/1/image")
     assert (foreign.status_code, foreign.json()["code"]) == (404, "not_found")
-    note = await upload(api, anna, b"The horse sleeps in the barn.", "a.txt")
-    other = await api.get(anna, f"{note}/pages/1/image")
+    text = await api.upload(anna, b"The horse sleeps in the barn.", "a.txt")
+    other = await api.get(anna, f"{text.headers['location']}/pages/1/image")
     assert (other.status_code, other.json()["code"]) == (404, "no_picture")
 
 
@@ -195,26 +195,25 @@ def make_page(
         return output.getvalue()
 
 
-@pytest.mark.parametrize(("turned", "crop"), [(0, True), (90, False), (180, True), (270, True)])
-async def test_turned_and_cropped_pages(draw: Draw, turned: int, crop: bool) -> None:
-    content = make_page(["First of all", "soft-hyphened words", "last of all"], turned=turned, crop=crop)
-    with pypdfium2.PdfDocument(content) as document:
-        text = document[0].get_textpage().get_text_range()
-    mark = make_mark(text, text.index("soft"), text.index("words") + 5)
-    box = find_marks(await draw(content), await draw(content, mark))
-    assert_fits(box, find_words(content, 1, "soft-hyphened words"))
+async def test_turned_and_cropped_pages(draw: Draw) -> None:
+    for turned, crop in [(0, True), (90, False), (180, True), (270, True)]:
+        content = make_page(["First of all", "soft-hyphened words", "last of all"], turned=turned, crop=crop)
+        with pypdfium2.PdfDocument(content) as document:
+            text = document[0].get_textpage().get_text_range()
+        mark = make_mark(text, text.index("soft"), text.index("words") + 5)
+        box = find_marks(await draw(content), await draw(content, mark))
+        assert_fits(box, find_words(content, 1, "soft-hyphened words"))
 
 
 async def test_of_equal_lines_the_nearest_is_marked(draw: Draw) -> None:
     content = make_page([LINE] * 4)
     text = "\n".join([LINE] * 4)
-    tops = []
-    for line in range(4):
-        start = line * (len(LINE) + 1)
-        tops.append(find_marks(await draw(content), await draw(content, make_mark(text, start, start + len(LINE))))[1])
+    length = len(LINE)
+    marks = [make_mark(text, start, start + length) for start in range(0, 4 * length, length + 1)]
     # Of another reader, which has found a little more before it.
-    late = Mark(keep_letters(LINE), len(keep_letters(LINE)) + 5)
-    tops.append(find_marks(await draw(content), await draw(content, late))[1])
+    marks.append(Mark(keep_letters(LINE), len(keep_letters(LINE)) + 5))
+    plain = await draw(content)
+    tops = [find_marks(plain, await draw(content, mark))[1] for mark in marks]
     assert [round((top - tops[0]) / (1000 * 10 / 210)) for top in tops] == [0, 1, 2, 3, 1]
 
 
@@ -224,11 +223,11 @@ async def test_what_is_not_on_the_page_is_not_marked(draw: Draw) -> None:
     assert await draw(content, make_mark("– – –", 0, 5)) == await draw(content)
 
 
-@pytest.mark.parametrize("size", [(5000, 5000), (4, 5000), (5000, 1), (1, 1)])
-async def test_pages_of_any_size(draw: Draw, size: tuple[float, float]) -> None:
-    width, height = Image.open(BytesIO(await draw(make_page([], size=size)))).size
-    assert 1 <= width <= 1000
-    assert 1 <= height <= 4000
+async def test_pages_of_any_size(draw: Draw) -> None:
+    for size in [(5000, 5000), (4, 5000), (5000, 1), (1, 1)]:
+        width, height = Image.open(BytesIO(await draw(make_page([], size=size)))).size
+        assert 1 <= width <= 1000, size
+        assert 1 <= height <= 4000, size
 
 
 async def test_hostile_files_are_drawn_or_refused(draw: Draw, shared_data: Callable[[str], Path]) -> None:
