@@ -20,6 +20,7 @@ CHANGING = (
     (re.compile(r"\d{4}-\d\d-\d\dT[0-9:.]+Z"), "<time>"),
     (re.compile(r'(?<="took_ms":)[0-9.]+'), "<milliseconds>"),
     (re.compile(r'(?<="score":)[0-9.]+'), "<score>"),
+    (re.compile(r"(?<=  score )[0-9.]+"), "<score>"),
     (re.compile(r"(?<=^id: )\d+", re.MULTILINE), "<id>"),
 )
 """What is different in every run."""
@@ -78,14 +79,23 @@ def up(data_dir: Path) -> Iterator[Up]:
 
 
 @pytest.fixture
-def environment() -> dict[str, str]:
-    """As after `source .venv/bin/activate`."""
-    return {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+def environment(up: Up, tmp_path: Path) -> dict[str, str]:
+    """As after `source .venv/bin/activate`, for somebody who has not signed in and is not asked."""
+    return {
+        **os.environ,
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "XDG_CONFIG_HOME": str(tmp_path),
+        "COLUMNS": "100",
+        "SLUICE_URL": up.url,
+        "SLUICE_EMAIL": "you@example.org",
+        "SLUICE_PASSWORD": "password of a test",
+    }
 
 
-def test_curl_prints_what_stands_there(up: Up, environment: dict[str, str]) -> None:
-    examples = read_examples(find_block("The same by curl", "console").replace(ADDRESS, up.url))
-    assert len(examples) > 8
+@pytest.mark.parametrize("heading", ["From the command line", "The same by curl"])
+def test_commands_print_what_stands_there(up: Up, environment: dict[str, str], heading: str) -> None:
+    examples = read_examples(find_block(heading, "console").replace(ADDRESS, up.url))
+    assert len(examples) >= 4
     outputs = run(examples, environment)
     assert [settle(output) for output in outputs] == [settle(example.output) for example in examples]
 
