@@ -23,9 +23,9 @@ FETCHED = '<!DOCTYPE x [<!ENTITY file SYSTEM "file:///etc/passwd">]>'
 Parts = dict[str, bytes]
 
 
-def pack(parts: Mapping[str, bytes], compression: int = ZIP_DEFLATED) -> bytes:
+def pack(parts: Mapping[str, bytes], compression: int = ZIP_DEFLATED, level: int = 1) -> bytes:
     file = io.BytesIO()
-    with ZipFile(file, "w") as archive:
+    with ZipFile(file, "w", compresslevel=level) as archive:
         for name, data in parts.items():
             archive.writestr(name, data, ZIP_STORED if name == "mimetype" else compression)
     return file.getvalue()
@@ -105,9 +105,9 @@ def epub_parts(chapters: Mapping[str, bytes], spine: str = "", before: str = "")
     }
 
 
-def inflate_to(parts: Parts, name: str, size: int) -> bytes:
+def inflate_to(parts: Parts, name: str, size: int, level: int = 1) -> bytes:
     """An archive whose part of this name ends with so many blanks."""
-    return pack({**parts, name: parts[name] + b" " * size})
+    return pack({**parts, name: parts[name] + b" " * size}, level=level)
 
 
 def lie_about_sizes(parts: Parts, name: str, size: int, told: int) -> bytes:
