@@ -6,6 +6,8 @@ import struct
 from collections.abc import Mapping
 from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile, ZipInfo
 
+from pipeline.stages.extract.archive import LOCAL_HEADER_BYTES
+
 MIB = 1024 * 1024
 DOCX = "application/vnd.openxmlformats-officedocument.wordprocessingml.document"
 PPTX = "application/vnd.openxmlformats-officedocument.presentationml.presentation"
@@ -127,11 +129,19 @@ def encrypt(parts: Parts) -> bytes:
 
 
 def overlap(parts: Parts) -> bytes:
-    """An archive with an entry that lies within the one before it."""
-    packed = bytearray(pack(parts, ZIP_STORED))
-    second = packed.index(b"PK\x01\x02", packed.index(b"PK\x01\x02") + 4)
-    packed[second + 42 : second + 46] = struct.pack("<L", 8)
-    return bytes(packed)
+    """An archive whose last part lies whole within another one: each of the two can be read."""
+    *others, (name, data) = parts.items()
+    with ZipFile(inner := io.BytesIO(), "w") as archive:
+        archive.writestr(name, data)
+    [entry] = archive.infolist()
+    outer = "media.bin"
+    with ZipFile(file := io.BytesIO(), "w") as archive:
+        for other in others:
+            archive.writestr(*other)
+        entry.header_offset = archive.start_dir + LOCAL_HEADER_BYTES + len(outer)
+        archive.writestr(outer, inner.getvalue())
+        archive.filelist.append(entry)
+    return file.getvalue()
 
 
 def repeat_name(parts: Parts, name: str) -> bytes:

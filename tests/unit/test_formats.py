@@ -149,6 +149,20 @@ def test_pptx_leaves_out_what_is_on_every_slide_and_reads_diagrams() -> None:
     assert read(PPTX, pack(parts)) == [["text\n\na box\n\nnote"]]
 
 
+def test_pptx_alternatives_are_read_once_and_of_notes_the_notes_alone() -> None:
+    choice, fallback = write_shape("said once"), write_shape("said again")
+    slide = write_slide(
+        f'<x:AlternateContent xmlns:x="urn:x"><x:Choice>{choice}</x:Choice><x:Fallback>{fallback}</x:Fallback></x:AlternateContent>'
+    )
+    notes = write_shape("the notes", placeholder="body") + write_shape("a label of the printed page")
+    parts = {
+        **pptx_parts(slide),
+        "ppt/slides/_rels/slide1.xml.rels": relate(("notesSlide", "/notes.xml")),
+        "notes.xml": write_slide(notes),
+    }
+    assert read(PPTX, pack(parts)) == [["said once\n\nthe notes"]]
+
+
 def test_epub_is_read_a_chapter_a_page() -> None:
     first = write_chapter(
         '<h1>Part&nbsp;1<a id="p1"/></h1><p>one</p><p/><h2/><p>more <b>of</b> it</p><h2>Sub</h2><p>end</p>'
