@@ -110,7 +110,7 @@ BOMBS: dict[str, tuple[Callable[[], bytes], set[int | str]]] = {
     "encrypted.docx": (lambda: archives.encrypt(DOCX), {"encrypted"}),
     "named otherwise.txt": (lambda: archives.pack(DOCX), {415}),
     "deep.json": (lambda: b"[" * MIB, {"malformed"}),
-    "never closed.csv": (lambda: b'a,b\n1,"' + b"x " * MIB, {"ready"}),
+    "never closed.csv": (lambda: b'a,b\n1,"' + b"x " * 9_999, {"ready"}),
 }
 
 
