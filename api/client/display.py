@@ -20,7 +20,7 @@ from api.client.upload import Phase, Upload
 MOST_BARS = 8
 BAR_WIDTH = 24
 REFRESHES_A_SECOND = 8
-WIDTH_OF_A_FILE = 160
+WIDTH_OF_A_FILE = 100
 """Of tables that go to a file or a program."""
 CONTROLS = dict.fromkeys(code for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t")
 STYLES = {"ready": "green", "failed": "red", "refused": "red"}

@@ -85,7 +85,6 @@ def environment(up: Up, tmp_path: Path) -> dict[str, str]:
         **os.environ,
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         "XDG_CONFIG_HOME": str(tmp_path),
-        "COLUMNS": "100",
         "SLUICE_URL": up.url,
         "SLUICE_EMAIL": "you@example.org",
         "SLUICE_PASSWORD": "password of a test",
