@@ -14,6 +14,7 @@ from litestar.response import Stream
 from api import bodies
 from api.auth import UserRequest
 from api.deps import RuntimeDependency
+from api.etags import is_known
 from api.multipart import discard_body, receive_file
 from api.openapi import UploadOperation, problems
 from api.pages import DEFAULT_LIMIT, PageCursor, PageLimit
@@ -87,7 +88,7 @@ class DocumentController(Controller):
         headers = {"ETag": etag, "Cache-Control": "private, no-cache", **_polling_headers(document)}
         if wait is not None:
             headers["Preference-Applied"] = f"wait={wait}"
-        if if_none_match and etag in [tag.strip().removeprefix("W/") for tag in if_none_match.split(",")]:
+        if is_known(etag, if_none_match):
             return Response(None, status_code=304, headers=headers)
         return Response(document, headers=headers)
 
