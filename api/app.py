@@ -9,7 +9,7 @@ from litestar.di import Provide
 from litestar.exceptions import HTTPException
 from litestar.middleware import DefineMiddleware
 
-from api import openapi
+from api import description, openapi
 from api.auth import BearerAuthentication
 from api.bodies import BodyDeadlines
 from api.controllers.ask import AskController
@@ -20,6 +20,7 @@ from api.controllers.health import HealthController, show_metrics
 from api.controllers.notes import NoteController
 from api.controllers.search import SearchController
 from api.deps import provide_runtime
+from api.docs import docs_router
 from api.errors import answer_framework_error, answer_known_error, answer_unforeseen_error
 from api.methods import send_allowed_methods
 from api.middleware import Observation, observe_response
@@ -65,6 +66,7 @@ def create_app(settings: Settings) -> Litestar:
             AuditController,
             HealthController,
             show_metrics,
+            docs_router,
             page_router,
         ],
         lifespan=[run_runtime],
@@ -86,5 +88,5 @@ def create_app(settings: Settings) -> Litestar:
         # Our own handlers log what needs a log line; Litestar's would print bodies.
         logging_config=None,
     )
-    openapi.complete(app.openapi_schema)
+    description.complete(app.openapi_schema)
     return app

@@ -17,6 +17,7 @@ from pipeline.errors import (
     InvalidInput,
     NotAuthenticated,
     NotFound,
+    PictureFailed,
     SluiceError,
     StorageFull,
     TooLarge,
@@ -40,6 +41,7 @@ STATUS_OF_ERROR: dict[type[SluiceError], int] = {
     StorageFull: 507,
     Unavailable: 503,
     IngestionError: 422,
+    PictureFailed: 422,
 }
 """The first class that fits counts, subclasses before their parents."""
 

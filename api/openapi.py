@@ -1,15 +1,13 @@
 """What Litestar cannot see by itself in the handlers, for the OpenAPI document."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 
-import msgspec
 from litestar import Router
 from litestar.openapi import OpenAPIConfig, ResponseSpec
 from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.openapi.spec import (
     Components,
-    OpenAPI,
     OpenAPIFormat,
     OpenAPIMediaType,
     OpenAPIResponse,
@@ -20,7 +18,6 @@ from litestar.openapi.spec import (
     SecurityScheme,
 )
 
-from api import schemas
 from api.auth import PUBLIC
 from api.errors import Problem
 
@@ -52,22 +49,14 @@ def problems(*statuses: int) -> dict[int, ResponseSpec]:
     }
 
 
+NOT_MODIFIED = {304: ResponseSpec(None, generate_examples=False, description="It is what `If-None-Match` names.")}
+"""Response of a route that knows what the client has."""
+
+
 def _file_body() -> RequestBody:
     file = Schema(type=OpenAPIType.STRING, format=OpenAPIFormat.BINARY)
     form = Schema(type=OpenAPIType.OBJECT, properties={"file": file}, required=["file"])
     return RequestBody(content={"multipart/form-data": OpenAPIMediaType(schema=form)}, required=True)
-
-
-def complete(document: OpenAPI) -> None:
-    """Say that the bodies of `api.schemas` may hold no other fields than theirs: Litestar leaves that out."""
-    bodies = {
-        name
-        for name, kind in vars(schemas).items()
-        if isinstance(kind, type) and issubclass(kind, msgspec.Struct) and kind.__struct_config__.forbid_unknown_fields
-    }
-    for name, schema in (document.components.schemas or {}).items():
-        if isinstance(schema, Schema) and name in bodies:
-            schema.additional_properties = False
 
 
 @dataclass
@@ -84,6 +73,10 @@ class UploadOperation(Operation):
 
     def __post_init__(self) -> None:
         self.request_body = _file_body()
+        if self.responses and isinstance(accepted := self.responses["202"], OpenAPIResponse):
+            self.responses["200"] = replace(
+                accepted, description="These bytes are there already: the document that has them, and nothing happens."
+            )
 
 
 @dataclass
@@ -94,3 +87,14 @@ class AskOperation(Operation):
         answer = (self.responses or {}).get("200")
         if isinstance(answer, OpenAPIResponse) and answer.content is not None:
             answer.content["text/event-stream"] = OpenAPIMediaType(schema=Schema(type=OpenAPIType.STRING))
+
+
+@dataclass
+class PictureOperation(Operation):
+    """Operation whose answer is a PNG."""
+
+    def __post_init__(self) -> None:
+        answer = (self.responses or {}).get("200")
+        if isinstance(answer, OpenAPIResponse):
+            picture = Schema(type=OpenAPIType.STRING, content_media_type="image/png")
+            answer.content = {"image/png": OpenAPIMediaType(schema=picture)}

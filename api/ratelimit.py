@@ -42,6 +42,8 @@ class Policy(StrEnum):
     """As many as logins, but counted apart: who has just registered may log in as often as everybody."""
     UPLOAD = "upload"
     QUERY = "query"
+    PICTURE = "picture"
+    """As many as queries, but counted apart: who looks at what was found may go on asking."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +75,7 @@ class RateLimiter:
             Policy.REGISTRATION: settings.rate_limit_login,
             Policy.UPLOAD: settings.rate_limit_upload,
             Policy.QUERY: settings.rate_limit_query,
+            Policy.PICTURE: settings.rate_limit_query,
         }
         self._limits = {policy: parse(rate) for policy, rate in rates.items() if rate}
         self._breaker = breaker
@@ -160,6 +163,14 @@ async def limit_queries(connection: Connection, _handler: BaseRouteHandler) -> N
     Raises TooManyRequests.
     """
     await _enforce(connection, Policy.QUERY, str(connection.user))
+
+
+async def limit_pictures(connection: Connection, _handler: BaseRouteHandler) -> None:
+    """Guard: count a picture for this user.
+
+    Raises TooManyRequests.
+    """
+    await _enforce(connection, Policy.PICTURE, str(connection.user))
 
 
 async def send_rate_limit(message: Message, scope: Scope) -> None:

@@ -1,17 +1,44 @@
 """What users do with documents."""
 
+import asyncio
+import tempfile
 from collections.abc import AsyncIterator
 from time import monotonic
-from typing import Any
+from typing import Any, BinaryIO
 from uuid import UUID
 
 from sqlalchemy.exc import IntegrityError
 
 from pipeline import backpressure
 from pipeline.db import access, audit, contents, queue
-from pipeline.errors import AccountGone, Conflict
+from pipeline.errors import (
+    AccountGone,
+    Conflict,
+    FailureCode,
+    IngestionError,
+    NotFound,
+    PictureFailed,
+    PictureUnavailable,
+    translate_full_disk,
+)
 from pipeline.runtime import Runtime
-from pipeline.types import Document, DocumentList, DocumentText, ReceivedFile, Status, Subject, SubjectKind, new_id
+from pipeline.stages.extract import get_format
+from pipeline.stages.extract.format import Mark, make_mark
+from pipeline.stages.extract.frames import ProcessLimits
+from pipeline.types import (
+    Document,
+    DocumentList,
+    DocumentText,
+    PageView,
+    ReceivedFile,
+    Status,
+    Subject,
+    SubjectKind,
+    new_id,
+)
+
+PICTURE_SECONDS = 10.0
+"""Longest that a page may take to draw."""
 
 
 async def require_room(runtime: Runtime, owner_id: UUID) -> None:
@@ -170,3 +197,64 @@ async def read_text(runtime: Runtime, owner_id: UUID, document_id: UUID, start: 
     async with runtime.database.transaction(owner_id) as session:
         await access.get_document(session, owner_id, document_id)
         return await contents.read_text(session, owner_id, document_id, start, end)
+
+
+async def get_with_pictures(runtime: Runtime, owner_id: UUID, document_id: UUID, page: int) -> Document:
+    """Return the owner's document, if this page of it can be seen.
+
+    The bytes that are there must be those that passages come from: a new version that is not `ready` yet, or never
+    will be, has taken the place of the bytes of the old one, which answers.
+    Raises NotFound, or Conflict where they are not.
+    """
+    document = await get(runtime, owner_id, document_id)
+    if get_format(document.media_type).draw is None:
+        raise NotFound("There are no pictures of files of this format; read the text.", code="no_picture")
+    if document.status != Status.READY:
+        message = f"There are pictures of documents that are ready; this one, or its new version, is {document.status}."
+        raise Conflict(message, code="no_picture")
+    if not 1 <= page <= (document.pages or 0):
+        raise _no_such_page(page)
+    return document
+
+
+async def draw_page(runtime: Runtime, owner_id: UUID, document: Document, view: PageView) -> bytes:
+    """Return a PNG of what is to be seen, drawn from the original bytes.
+
+    Raises NotFound, Conflict where the document has other bytes by now, PictureFailed, or PictureUnavailable where too
+    many pictures are asked for.
+    """
+    limits = ProcessLimits(PICTURE_SECONDS, runtime.settings.extract_memory_bytes)
+    async with runtime.drawing.take():
+        mark = await _find_mark(runtime, owner_id, document.id, view)
+        with translate_full_disk(), tempfile.TemporaryFile() as file:
+            await _fetch_original(runtime, owner_id, document, file)
+            try:
+                return await runtime.sandbox.draw(file, document.media_type, limits, view.page, mark)
+            except IngestionError as error:
+                if error.failure == FailureCode.WORKER_LOST:
+                    raise PictureUnavailable("The process that draws pages was lost. Try again.") from error
+                raise PictureFailed(f"This page cannot be drawn. {error.message}") from error
+
+
+def _no_such_page(page: int) -> NotFound:
+    return NotFound(f"The document has no page {page}.")
+
+
+async def _find_mark(runtime: Runtime, owner_id: UUID, document_id: UUID, view: PageView) -> Mark | None:
+    if view.start is None and view.end is None:
+        return None
+    async with runtime.database.transaction(owner_id) as session:
+        page = await contents.read_page(session, owner_id, document_id, view.page)
+    if page is None:
+        raise _no_such_page(view.page)
+    start = max(0, (view.start or 0) - page.start)
+    end = len(page.text) if view.end is None else max(0, view.end - page.start)
+    return await asyncio.to_thread(make_mark, page.text, start, end)
+
+
+async def _fetch_original(runtime: Runtime, owner_id: UUID, document: Document, file: BinaryIO) -> None:
+    async for data in read_content(runtime, owner_id, document):
+        await asyncio.to_thread(file.write, data)
+    if file.tell() < document.size_bytes:
+        raise Conflict("The document was replaced or deleted meanwhile.", code="no_picture")
+    file.flush()

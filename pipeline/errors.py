@@ -14,7 +14,9 @@
     │   ├── DatabaseUnavailable
     │   │   └── StorageFull     no room for what is to be written; reading goes on
     │   ├── ModelUnavailable
-    │   └── AnswerUnavailable   the language model failed; the passages were found
+    │   ├── AnswerUnavailable   the language model failed; the passages were found
+    │   └── PictureUnavailable  pages cannot be drawn just now
+    ├── PictureFailed           this page cannot be drawn
     ├── IngestionError          why a document ends `failed`
     └── LeaseLost               another worker owns the job, or its document is gone
 
@@ -166,6 +168,19 @@ class AnswerUnavailable(Unavailable):
         super().__init__(message)
         self.retry_after_seconds = min(retry_after_seconds, LONGEST_RETRY_AFTER_SECONDS)
         self.passages: Sequence[Passage] = ()
+
+
+class PictureUnavailable(Unavailable):
+    """Pages cannot be drawn just now."""
+
+    code = "picture_unavailable"
+    retry_after_seconds = 2
+
+
+class PictureFailed(SluiceError):
+    """This page cannot be drawn; its text is there all the same."""
+
+    code = "picture_failed"
 
 
 class FailureCode(StrEnum):

@@ -15,9 +15,12 @@ from pipeline.encoders import Encoders
 from pipeline.llm import LanguageModel
 from pipeline.sandbox import Sandbox
 from pipeline.settings import Settings
+from pipeline.turns import Turns
 
 WORKER_DATABASE_TIMEOUT_SECONDS = 30.0
 """A worker would rather wait for PostgreSQL than do its work again."""
+PICTURES_WAITING = 16
+"""More than that a browser does not ask for at once."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,8 @@ class Runtime:
     doorbell: Doorbell
     encoders: Encoders
     sandbox: Sandbox
+    drawing: Turns
+    """Pictures of pages take one processor at most."""
     changes: ChangeFeed
     llm: LanguageModel | None
     """Who writes answers; None: answers are quotations."""
@@ -56,6 +61,7 @@ async def open_runtime(settings: Settings, *, database_timeout_seconds: float) -
         doorbell=Doorbell(settings.redis_dsn, redis_breaker),
         encoders=Encoders(database, settings.embedding_model),
         sandbox=Sandbox(),
+        drawing=Turns(at_once=1, waiting=PICTURES_WAITING),
         changes=ChangeFeed(url, CHANGES_CHANNEL, timeout_seconds=database_timeout_seconds),
         llm=_make_language_model(settings),
     )

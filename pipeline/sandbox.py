@@ -1,4 +1,4 @@
-"""Extraction as if every file were an attack: a child process with limits and no secrets, killed at its deadline."""
+"""Files are read as if each were an attack: by a child process with limits and no secrets, killed at its deadline."""
 
 import asyncio
 import contextlib
@@ -10,36 +10,42 @@ from asyncio import StreamReader
 from asyncio.subprocess import DEVNULL, Process
 from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
 import msgspec
 
 from pipeline.errors import FailureCode, IngestionError
 from pipeline.logs import get_logger
 from pipeline.stages.extract import get_format
-from pipeline.stages.extract.format import MAX_SECTIONS
+from pipeline.stages.extract.format import MAX_SECTIONS, Mark
 from pipeline.stages.extract.frames import (
     LENGTH_BYTES,
+    Done,
+    Draw,
     Failed,
     Frame,
     Kill,
     Limits,
     Order,
     Page,
+    Picture,
+    ProcessLimits,
     Start,
+    Task,
     decode_frame,
     decode_report,
     encode,
 )
 
 PROJECT_FOLDER = Path(__file__).resolve().parent.parent
-BYTES_A_CHARACTER = 4
 END_SECONDS = 0.5
 """So long a child that has closed its output may take to end by itself."""
 KILL_SECONDS = 5.0
 """So long the fork server may take to kill a child; after that it is killed itself, and all its children with it."""
 
 log = get_logger()
+
+Result = TypeVar("Result", Page, Picture)
 
 
 class ServerLost(Exception):
@@ -72,7 +78,7 @@ class Sandbox:
         for attempt in range(attempts):
             order = Start(0, media_type, limits, attempt, pages)
             try:
-                async with contextlib.aclosing(self._read(file, order, deadline)) as extracted:
+                async with contextlib.aclosing(self._run(file, order, deadline, Page)) as extracted:
                     async for page in extracted:
                         pages, characters = pages + 1, characters + len(page.text)
                         sections += len(page.sections)
@@ -87,13 +93,27 @@ class Sandbox:
             else:
                 return
 
-    async def _read(self, file: BinaryIO, order: Start, deadline: float) -> AsyncGenerator[Page]:
-        """One attempt to read the file; what the child says is believed no further than the limits."""
+    async def draw(self, file: BinaryIO, media_type: str, limits: ProcessLimits, page: int, mark: Mark | None) -> bytes:
+        """Return a page of the file, counted from 1, as a PNG with the passage marked.
+
+        Raises IngestionError where it cannot be drawn, or not within the limits.
+        """
+        deadline = asyncio.get_running_loop().time() + limits.seconds
+        order = Draw(0, media_type, limits, page, mark)
+        async with contextlib.aclosing(self._run(file, order, deadline, Picture)) as pictures:
+            async for picture in pictures:
+                return picture.png
+        raise _explain_end(0, limits)
+
+    async def _run(
+        self, file: BinaryIO, order: Task, deadline: float, expected: type[Result]
+    ) -> AsyncGenerator[Result]:
+        """Have a child do the task; what it says is believed no further than the limits."""
         file.seek(0)
         try:
             child = await (await self._get_server()).fork(order, file)
             try:
-                while isinstance(frame := await child.receive(deadline), Page):
+                while isinstance(frame := await child.receive(deadline), expected):
                     yield frame
             finally:
                 await child.kill()
@@ -104,7 +124,7 @@ class Sandbox:
         if isinstance(frame, Failed):
             log.info("extraction.failed", code=frame.code, cause=frame.cause)
             raise IngestionError(frame.code, frame.message)
-        if frame is None:
+        if not isinstance(frame, Done):
             raise _explain_end(exit_code, order.limits)
 
     async def _get_server(self) -> "ForkServer":
@@ -159,8 +179,8 @@ class ForkServer:
         """Whether it is gone."""
         return self._listening.done()
 
-    async def fork(self, order: Start, file: BinaryIO) -> "Child":
-        """Start a child that reads the file."""
+    async def fork(self, order: Task, file: BinaryIO) -> "Child":
+        """Start a child that does the task with the file."""
         self._forked += 1
         order = msgspec.structs.replace(order, number=self._forked)
         source, sink = os.pipe()
@@ -210,7 +230,7 @@ class ForkServer:
 class Child:
     """A child of the fork server, and what it says."""
 
-    def __init__(self, server: ForkServer, order: Start, output: StreamReader, pipe: asyncio.ReadTransport) -> None:
+    def __init__(self, server: ForkServer, order: Task, output: StreamReader, pipe: asyncio.ReadTransport) -> None:
         self.ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         """Its exit code, or ServerLost."""
         self._server = server
@@ -235,7 +255,7 @@ class Child:
     async def _receive(self) -> Frame | None:
         try:
             length = int.from_bytes(await self._output.readexactly(LENGTH_BYTES))
-            if length > (self._order.limits.characters + 1024) * BYTES_A_CHARACTER:
+            if length > self._order.longest_frame:
                 return None
             return decode_frame(await self._output.readexactly(length))
         except (asyncio.IncompleteReadError, msgspec.MsgspecError):
@@ -260,7 +280,7 @@ async def _open_pipe(source: int) -> tuple[StreamReader, asyncio.ReadTransport]:
     return output, pipe
 
 
-def _explain_end(exit_code: int, limits: Limits) -> IngestionError:
+def _explain_end(exit_code: int, limits: ProcessLimits) -> IngestionError:
     """Why a child ended without saying so: the kernel stopped it, or its reader crashed."""
     log.warning("extraction.ended", exit_code=exit_code)
     if exit_code == -signal.SIGXCPU:
@@ -273,6 +293,6 @@ def _explain_end(exit_code: int, limits: Limits) -> IngestionError:
     return IngestionError(FailureCode.MALFORMED, "The file crashes its reader. Save it anew and upload that.")
 
 
-def _timeout(limits: Limits) -> IngestionError:
+def _timeout(limits: ProcessLimits) -> IngestionError:
     message = f"Reading the file took longer than {limits.seconds:g} seconds. Split it or save it anew."
     return IngestionError(FailureCode.TIMEOUT, message)

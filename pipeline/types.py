@@ -169,6 +169,18 @@ class DocumentText:
 
 
 @dataclass(frozen=True, slots=True)
+class PageView:
+    """What is to be seen: a page, counted from 1, with characters `start` to `end` of the extracted text marked.
+
+    Without both, nothing is marked; without one of them, from the beginning of the page or to its end.
+    """
+
+    page: int
+    start: int | None = None
+    end: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class ReceivedFile:
     """An upload that has arrived whole: its display name, format, hash and bytes (seekable)."""
 

@@ -36,7 +36,7 @@ class AuthController(Controller):
         opt=PUBLIC,
         operation_class=PublicOperation,
         summary="Open an account",
-        responses=problems(409, 422, 429),
+        responses=problems(409, 422, 429, 507),
     )
     async def register(
         self, request: PublicRequest, data: JSONBody[Registration], runtime: RuntimeDependency

@@ -2,13 +2,13 @@
 
 import hashlib
 from collections.abc import Awaitable
-from typing import Annotated
+from typing import Annotated, Any, cast
 from urllib.parse import quote
 from uuid import UUID
 
 import msgspec
 from litestar import Controller, Response, delete, get, post, put
-from litestar.params import FromPath, HeaderParameter, QueryParameter
+from litestar.params import FromPath, HeaderParameter, PathParameter, QueryParameter
 from litestar.response import Stream
 
 from api import bodies
@@ -16,16 +16,19 @@ from api.auth import UserRequest
 from api.deps import RuntimeDependency
 from api.etags import is_known
 from api.multipart import discard_body, receive_file
-from api.openapi import UploadOperation, problems
+from api.openapi import NOT_MODIFIED, PictureOperation, UploadOperation, problems
 from api.pages import DEFAULT_LIMIT, PageCursor, PageLimit
 from api.preferences import parse_wait
-from api.ratelimit import limit_uploads
+from api.ratelimit import limit_pictures, limit_uploads
 from pipeline import documents
 from pipeline.errors import NotFound, TooManyRequests
 from pipeline.runtime import Runtime
-from pipeline.types import Document, DocumentList, DocumentText, ReceivedFile, Status
+from pipeline.types import Document, DocumentList, DocumentText, PageView, ReceivedFile, Status
 
 POLL_AFTER_SECONDS = "1"
+
+# `gt=-1`, for Litestar leaves a minimum of 0 out of the OpenAPI document.
+PLACE = QueryParameter(gt=-1, le=2**31 - 1, description="Character of the extracted text, as in passages.")
 
 
 class DocumentController(Controller):
@@ -64,7 +67,9 @@ class DocumentController(Controller):
         return await documents.list_page(runtime, request.user, status=status, limit=limit, cursor=cursor)
 
     @get(
-        "/{document_id:uuid}", summary="See a document, or wait for its status to change", responses=problems(401, 404)
+        "/{document_id:uuid}",
+        summary="See a document, or wait for its status to change",
+        responses=problems(401, 404) | NOT_MODIFIED,
     )
     async def show(
         self,
@@ -76,7 +81,7 @@ class DocumentController(Controller):
             HeaderParameter(name="Prefer", description="`wait=N`: hold up to N seconds for a change of status."),
         ] = None,
         if_none_match: Annotated[str | None, HeaderParameter(name="If-None-Match")] = None,
-    ) -> Response[Document | None]:
+    ) -> Response[Document]:
         """Return a document; 304 where it is what `If-None-Match` names."""
         wait = parse_wait(prefer)
         if wait is None:
@@ -84,12 +89,12 @@ class DocumentController(Controller):
         else:
             waiting = documents.wait_for_change(runtime, request.user, document_id, wait)
             document = await bodies.work_while_connected(request, waiting)
-        etag = f'"{hashlib.sha256(msgspec.json.encode(document)).hexdigest()[:32]}"'
+        etag = _make_etag(document)
         headers = {"ETag": etag, "Cache-Control": "private, no-cache", **_polling_headers(document)}
         if wait is not None:
             headers["Preference-Applied"] = f"wait={wait}"
         if is_known(etag, if_none_match):
-            return Response(None, status_code=304, headers=headers)
+            return cast("Response[Document]", Response(None, status_code=304, headers=headers))
         return Response(document, headers=headers)
 
     @get(
@@ -139,17 +144,50 @@ class DocumentController(Controller):
         request: UserRequest,
         runtime: RuntimeDependency,
         document_id: FromPath[UUID],
-        start: Annotated[int, QueryParameter(ge=0, le=2**31 - 1)] = 0,
-        end: Annotated[int | None, QueryParameter(ge=0, le=2**31 - 1)] = None,
+        start: Annotated[int, PLACE] = 0,
+        end: Annotated[int | None, PLACE] = None,
     ) -> DocumentText:
         """Return characters `start` to `end`; without `end`, to the end."""
         return await documents.read_text(runtime, request.user, document_id, start, end)
+
+    @get(
+        "/{document_id:uuid}/pages/{page:int}/image",
+        summary="See a page, with a passage marked",
+        responses=problems(401, 404, 409, 422, 429, 507) | NOT_MODIFIED,
+        operation_class=PictureOperation,
+        guards=[limit_pictures],
+    )
+    async def draw_page(
+        self,
+        request: UserRequest,
+        runtime: RuntimeDependency,
+        document_id: FromPath[UUID],
+        page: Annotated[int, PathParameter(description="Counts from 1, as in passages.")],
+        start: Annotated[int | None, PLACE] = None,
+        end: Annotated[int | None, PLACE] = None,
+        if_none_match: Annotated[str | None, HeaderParameter(name="If-None-Match")] = None,
+    ) -> Response[bytes | None]:
+        """Return a page of a PDF as a PNG of 1,000 pixels width, with characters `start` to `end` marked in yellow.
+
+        Where the passage cannot be found on the page, nothing is marked; of a longer one, the first 10,000 letters are.
+        404 `no_picture` for other formats; 409 `no_picture` while the document or its new version is not ready: the
+        passages that answer are then not of the bytes that are there.
+        """
+        view = PageView(page, start, end)
+        document = await documents.get_with_pictures(runtime, request.user, document_id, page)
+        etag = _make_etag((document.sha256, view))
+        headers = {"ETag": etag, "Cache-Control": "private, no-cache", "X-Content-Type-Options": "nosniff"}
+        if is_known(etag, if_none_match):
+            return Response(None, status_code=304, headers=headers)
+        drawing = documents.draw_page(runtime, request.user, document, view)
+        picture = await bodies.work_while_connected(request, drawing)
+        return Response(picture, headers=headers, media_type="image/png")
 
     @post(
         "/{document_id:uuid}/retry",
         status_code=202,
         summary="Try a failed document again",
-        responses=problems(401, 404, 409),
+        responses=problems(401, 404, 409, 507),
     )
     async def retry(
         self, request: UserRequest, runtime: RuntimeDependency, document_id: FromPath[UUID]
@@ -158,7 +196,7 @@ class DocumentController(Controller):
         document = await documents.retry(runtime, request.user, document_id)
         return Response(document, status_code=202, headers=_polling_headers(document))
 
-    @delete("/{document_id:uuid}", summary="Delete a document", responses=problems(401, 404))
+    @delete("/{document_id:uuid}", summary="Delete a document", responses=problems(401, 404, 507))
     async def remove(self, request: UserRequest, runtime: RuntimeDependency, document_id: FromPath[UUID]) -> None:
         """Delete a document at any status; it is gone from every answer at once."""
         await documents.delete(runtime, request.user, document_id)
@@ -179,6 +217,10 @@ def _answer_upload(document: Document, *, is_duplicate: bool) -> Response[Docume
     if is_duplicate:
         return Response(document, status_code=200, headers={**headers, "Deduplicated": "true"})
     return Response(document, status_code=202, headers=headers)
+
+
+def _make_etag(content: Any) -> str:
+    return f'"{hashlib.sha256(msgspec.json.encode(content)).hexdigest()[:32]}"'
 
 
 def _polling_headers(document: Document) -> dict[str, str]:

@@ -20,7 +20,7 @@ class NoteController(Controller):
     path = "/v1/notes"
     tags = ("Notes",)
 
-    @post("/", summary="Write a note", responses=problems(401, 422, 429))
+    @post("/", summary="Write a note", responses=problems(401, 422, 429, 507))
     async def create(self, request: UserRequest, data: JSONBody[NoteDraft], runtime: RuntimeDependency) -> Note:
         """Keep a note; it becomes searchable like a document."""
         return await notes.create(runtime, request.user, data.title, data.body)
@@ -41,7 +41,7 @@ class NoteController(Controller):
         """Return a note."""
         return await notes.get(runtime, request.user, note_id)
 
-    @patch("/{note_id:uuid}", summary="Change a note", responses=problems(401, 404, 422))
+    @patch("/{note_id:uuid}", summary="Change a note", responses=problems(401, 404, 422, 507))
     async def change(
         self,
         request: UserRequest,
@@ -52,7 +52,7 @@ class NoteController(Controller):
         """Replace title, body or both; queries see the old passages or the new ones, never both."""
         return await notes.change(runtime, request.user, note_id, title=data.title, body=data.body)
 
-    @delete("/{note_id:uuid}", summary="Delete a note", responses=problems(401, 404))
+    @delete("/{note_id:uuid}", summary="Delete a note", responses=problems(401, 404, 507))
     async def remove(self, request: UserRequest, runtime: RuntimeDependency, note_id: FromPath[UUID]) -> None:
         """Delete a note; it is gone from every answer at once."""
         await notes.delete(runtime, request.user, note_id)

@@ -60,7 +60,7 @@ async function follow(watcher, connection) {
     };
     for await (const event of readEvents(response, onBytes)) {
       connection.lastId = event.id ?? connection.lastId;
-      watcher.onEvent(event);
+      if (event.data) watcher.onEvent(event);
     }
   } catch {
     // Whatever broke it: the polling goes on, and the stream is tried again.

@@ -1,7 +1,7 @@
 /** Server-sent events of a response. Not EventSource, which can neither send a token nor a body. */
 
 /**
- * @typedef {{name: string, data: any, id: string | null}} ServerEvent `data` is what its JSON says
+ * @typedef {{name: string, data: any, id: string | null}} ServerEvent `data` is what its JSON says; null for an id alone
  */
 
 /**
@@ -24,8 +24,7 @@ export async function* readEvents(response, onBytes = () => {}) {
       const blocks = text.split("\n\n");
       text = blocks.pop() ?? "";
       for (const block of blocks) {
-        const event = parseEvent(block);
-        if (event) yield event;
+        yield parseEvent(block);
       }
     }
   } finally {
@@ -35,7 +34,7 @@ export async function* readEvents(response, onBytes = () => {}) {
 
 /**
  * @param {string} block the lines of one event
- * @returns {ServerEvent | null} null for comments
+ * @returns {ServerEvent}
  */
 function parseEvent(block) {
   let name = "message";
@@ -47,5 +46,5 @@ function parseEvent(block) {
     else if (field === "data") data.push(value);
     else if (field === "id") id = value;
   }
-  return data.length ? { name, id, data: JSON.parse(data.join("\n")) } : null;
+  return { name, id, data: data.length ? JSON.parse(data.join("\n")) : null };
 }

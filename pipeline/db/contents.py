@@ -72,6 +72,16 @@ async def replace_text(session: AsyncSession, owner_id: UUID, document_id: UUID,
         await session.execute(insert(DocumentPage), rows[first : first + PAGES_AT_ONCE])
 
 
+async def read_page(session: AsyncSession, owner_id: UUID, document_id: UUID, number: int) -> PageText | None:
+    """Text of a page, counted from 1, whole; None where there is no such page."""
+    page = await session.scalar(
+        select(DocumentPage).where(
+            DocumentPage.owner_id == owner_id, DocumentPage.document_id == document_id, DocumentPage.page == number
+        )
+    )
+    return PageText(page.page, page.start, [page.text]) if page else None
+
+
 async def read_text(
     session: AsyncSession, owner_id: UUID, document_id: UUID, start: int, end: int | None
 ) -> DocumentText:

@@ -17,6 +17,10 @@ UPLOADS = """
 [[operations]]
 include-name = "POST /v1/documents"
 checks.positive_data_acceptance.expected-statuses = ["2xx", 413, 415, 422]
+
+[[operations]]
+include-name = "PUT /v1/documents/{document_id}/content"
+checks.positive_data_acceptance.expected-statuses = ["2xx", 404, 409, 413, 415, 422]
 """
 
 

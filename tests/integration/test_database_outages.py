@@ -105,7 +105,7 @@ async def ask(client: httpx.AsyncClient, token: str, method: str, path: str) -> 
     options: dict[str, object] = {"json": bodies[path]} if method in ("post", "patch") and path in bodies else {}
     if (method, path) == ("post", "/v1/documents"):
         options = {"files": {"file": ("a.txt", b"text")}}
-    url = path.format(document_id=new_id(), note_id=new_id())
+    url = path.format(document_id=new_id(), note_id=new_id(), page=1)
     started = time.perf_counter()
     response = await client.request(method, url, headers={"Authorization": f"Bearer {token}"}, **options)  # type: ignore[arg-type]
     if response.status_code == 503:

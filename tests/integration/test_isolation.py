@@ -51,7 +51,7 @@ async def test_every_route_with_an_id_is_404_for_strangers(api: Api) -> None:
                 body = {"json": {"title": "mine now"}} if method == "patch" else {}
                 response = await api.client.request(
                     method,
-                    path.format(**values),
+                    path.format(page=1, **values),
                     headers=stranger.headers,
                     **body,  # type: ignore[arg-type]
                 )

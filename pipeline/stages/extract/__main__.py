@@ -1,4 +1,4 @@
-"""The fork server of the extractions: a small process that has the readers loaded, and forks a child for each file.
+"""The fork server of the extractions: a small process that has the readers loaded, and forks a child for each task.
 
 Started by `pipeline.sandbox` with a socket as standard input, over which orders come and reports go. It has no
 thread, no secret and no model. It ends with its worker, and its children end with it.
@@ -13,7 +13,7 @@ from typing import NoReturn
 
 from pipeline.stages.extract import find_formats
 from pipeline.stages.extract.child import die_with_parent, run
-from pipeline.stages.extract.frames import LENGTH_BYTES, Ended, Kill, Start, decode_order, encode
+from pipeline.stages.extract.frames import LENGTH_BYTES, Draw, Ended, Kill, Start, Task, decode_order, encode
 
 
 class ForkServer:
@@ -47,13 +47,13 @@ class ForkServer:
             return False
         body = self._orders.recv(int.from_bytes(header), socket.MSG_WAITALL)
         match decode_order(body):
-            case Start() as order:
+            case Start() | Draw() as order:
                 self._start(order, *files)
             case Kill(number=number):
                 self._kill(number)
         return True
 
-    def _start(self, order: Start, file: int, output: int) -> None:
+    def _start(self, order: Task, file: int, output: int) -> None:
         server_id = os.getpid()
         process_id = os.fork()
         if process_id == 0:
@@ -84,7 +84,7 @@ def _kill_group(process_id: int) -> None:
         os.killpg(process_id, signal.SIGKILL)
 
 
-def _become_child(order: Start, file: int, output: int, server_id: int) -> NoReturn:
+def _become_child(order: Task, file: int, output: int, server_id: int) -> NoReturn:
     """Be the child from here on."""
     code = 1
     try:

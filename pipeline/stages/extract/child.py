@@ -1,4 +1,4 @@
-"""The child process that reads one file: limits first, then the format, then pages as frames on standard output.
+"""The child process of one file: limits first, then the format, then what is asked of it as frames on standard output.
 
 Forked by `pipeline.stages.extract.__main__`. Whatever happens in here is one document's fate.
 """
@@ -14,14 +14,25 @@ from typing import BinaryIO
 from pipeline.errors import FailureCode, IngestionError
 from pipeline.stages.extract import get_format
 from pipeline.stages.extract.format import clean
-from pipeline.stages.extract.frames import Done, Failed, Frame, Limits, Page, Start, encode
+from pipeline.stages.extract.frames import (
+    Done,
+    Draw,
+    Failed,
+    Frame,
+    Page,
+    Picture,
+    ProcessLimits,
+    Start,
+    Task,
+    encode,
+)
 
 PR_SET_PDEATHSIG = 1
 OPEN_FILES = 32
 PAGE_SEPARATOR = "\f"
 
 
-def run(order: Start) -> None:
+def run(order: Task) -> None:
     """Read standard input as the order says, and write what it holds to standard output."""
     limit_process(order.limits)
     gc.freeze()  # what is imported stays: not looking through it again saves a third of the time
@@ -37,7 +48,7 @@ def die_with_parent() -> None:
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-def limit_process(limits: Limits) -> None:
+def limit_process(limits: ProcessLimits) -> None:
     """Keep to memory, processor time, no files and no processes."""
     seconds = int(limits.seconds) + 1
     resource.setrlimit(resource.RLIMIT_AS, (limits.memory_bytes, limits.memory_bytes))
@@ -49,11 +60,15 @@ def limit_process(limits: Limits) -> None:
     resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))
 
 
-def read(order: Start) -> Iterator[Frame]:
-    """Frames of the file on standard input: its pages, then Done, or else why it cannot be read."""
+def read(order: Task) -> Iterator[Frame]:
+    """Frames of the file on standard input: what was ordered, then Done, or else why it cannot be read."""
     try:
         with open(0, "rb", closefd=False) as file:
-            yield from _read_pages(file, order)
+            match order:
+                case Start():
+                    yield from _read_pages(file, order)
+                case Draw():
+                    yield from _draw_page(file, order)
     except IngestionError as error:
         yield Failed(code=error.failure, message=error.message, cause="")
     except MemoryError:
@@ -87,4 +102,12 @@ def _read_pages(file: BinaryIO, order: Start) -> Iterator[Frame]:
             raise IngestionError(FailureCode.TOO_LARGE, message)
         if number > order.pages_read:
             yield page
+    yield Done()
+
+
+def _draw_page(file: BinaryIO, order: Draw) -> Iterator[Frame]:
+    draw = get_format(order.media_type).draw
+    if draw is None:
+        raise LookupError(order.media_type)
+    yield Picture(draw(file, order.page, order.mark))
     yield Done()

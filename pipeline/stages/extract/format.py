@@ -3,9 +3,20 @@
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import BinaryIO
+from unicodedata import normalize
 
 MAX_SECTIONS = 10_000
 """Most sections of one page."""
+MAX_MARKED = 10_000
+"""Most letters of a page that are marked."""
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A passage to be marked on its page: its letters, as `keep_letters` has them, and how many stand before it."""
+
+    letters: str
+    before: int
 
 
 @dataclass(frozen=True)
@@ -35,6 +46,10 @@ class Format:
     """Other media types that clients declare for it."""
     signature: Callable[[bytes], bool] | None = None
     """Whether the first kilobyte can only be of this format; None where the content has no signature."""
+    draw: Callable[[BinaryIO, int, Mark | None], bytes] | None = None
+    """Draws a page, counted from 1, as a PNG, and marks a passage on it; None where there are no pages to be seen.
+
+    Raises anything at all for broken input."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +58,19 @@ class Block:
 
     text: str
     is_heading: bool = False
+
+
+def make_mark(text: str, start: int, end: int) -> Mark:
+    """Return the mark of characters `start` to `end` of a page with this text."""
+    return Mark(keep_letters(text[start:end])[:MAX_MARKED], len(keep_letters(text[:start])))
+
+
+def keep_letters(text: str) -> str:
+    """Letters and digits alone, in one of their forms: no accents, ligatures as letters, none of them capital.
+
+    So texts can be compared whose white space and hyphens were changed, or read by another reader.
+    """
+    return "".join(filter(str.isalnum, normalize("NFKD", text).casefold()))
 
 
 def join_sections(blocks: Iterable[Block]) -> list[str]:

@@ -1,20 +1,28 @@
-"""What worker, fork server and extraction child say to each other: msgpack, with its length before it."""
+"""What a process, its fork server and the children of that say to each other: msgpack, with its length before it."""
 
 from typing import Annotated
 
 import msgspec
 
 from pipeline.errors import FailureCode
-from pipeline.stages.extract.format import MAX_SECTIONS
+from pipeline.stages.extract.format import MAX_SECTIONS, Mark
 
 LENGTH_BYTES = 4
+BYTES_A_CHARACTER = 4
+MAX_PICTURE_BYTES = 16 * 1024 * 1024
+"""More than 4 million pixels take in a PNG."""
 
 
-class Limits(msgspec.Struct, frozen=True):
-    """What one extraction may use."""
+class ProcessLimits(msgspec.Struct, frozen=True):
+    """What a child may use."""
 
     seconds: float
     memory_bytes: int
+
+
+class Limits(ProcessLimits, frozen=True):
+    """What one extraction may use."""
+
     pages: int
     characters: int
 
@@ -29,6 +37,27 @@ class Start(msgspec.Struct, tag=True, frozen=True):
     """Which of the format's readers to use."""
     pages_read: int
     """So many pages are there from an attempt before, and need not be sent again."""
+
+    @property
+    def longest_frame(self) -> int:
+        """Bytes that no honest answer is longer than."""
+        return (self.limits.characters + 1024) * BYTES_A_CHARACTER
+
+
+class Draw(msgspec.Struct, tag=True, frozen=True):
+    """Order to the fork server, as `Start`: fork child `number`, which draws a page."""
+
+    number: int
+    media_type: str
+    limits: ProcessLimits
+    page: int
+    """Counts from 1."""
+    mark: Mark | None
+
+    @property
+    def longest_frame(self) -> int:
+        """Bytes that no honest answer is longer than."""
+        return MAX_PICTURE_BYTES
 
 
 class Kill(msgspec.Struct, tag=True, frozen=True):
@@ -56,8 +85,14 @@ class Page(msgspec.Struct, tag=True):
         return "".join(self.sections)
 
 
+class Picture(msgspec.Struct, tag=True):
+    """The page, drawn."""
+
+    png: bytes
+
+
 class Done(msgspec.Struct, tag=True):
-    """All pages were read."""
+    """All is done that was ordered."""
 
 
 class Failed(msgspec.Struct, tag=True):
@@ -68,8 +103,9 @@ class Failed(msgspec.Struct, tag=True):
     cause: str
 
 
-Order = Start | Kill
-Frame = Page | Done | Failed
+Task = Start | Draw
+Order = Task | Kill
+Frame = Page | Picture | Done | Failed
 
 _frames: msgspec.msgpack.Decoder[Frame] = msgspec.msgpack.Decoder(Frame)
 _orders: msgspec.msgpack.Decoder[Order] = msgspec.msgpack.Decoder(Order)

@@ -10,6 +10,7 @@ from pypdfium2 import PdfDocument, PdfiumError
 
 from pipeline.errors import FailureCode, IngestionError
 from pipeline.stages.extract.format import Extraction, Format
+from pipeline.stages.extract.picture import draw
 
 HEADER_WINDOW = 1024
 """Readers accept rubbish before the header, within the first kilobyte."""
@@ -134,4 +135,5 @@ FORMAT = Format(
     aliases=("application/x-pdf",),
     signature=has_header,
     readers=(read, read_by_pypdf, read_by_pdfium),
+    draw=draw,
 )
