@@ -1,7 +1,7 @@
 /** The question, the answer as it is written, and its sources. */
 
 import { Problem, request } from "./api.js";
-import { SourceCard } from "./citations.js";
+import { joinQuotations, SourceCard } from "./citations.js";
 import { announce, byId, showText } from "./dom.js";
 import { formatCount } from "./format.js";
 import { readEvents } from "./sse.js";
@@ -109,16 +109,17 @@ export class Asking {
   /** Show the answer so far; what it cites moves up to the sources. */
   #showText(text, cited = null) {
     this.#text = text;
+    const shown = joinQuotations(text);
     const parts = [];
     let end = 0;
-    for (const found of text.matchAll(CITATION)) {
+    for (const found of shown.matchAll(CITATION)) {
       const card = this.#cards[Number(found[1])];
       if (!card || (cited && !cited.includes(card.number))) continue;
-      parts.push(text.slice(end, found.index), makeReference(card));
+      parts.push(shown.slice(end, found.index), makeReference(card));
       end = found.index + found[0].length;
       if (!cited) byId("cited-list").append(card.element);
     }
-    byId("answer-text").replaceChildren(...parts, text.slice(end));
+    byId("answer-text").replaceChildren(...parts, shown.slice(end));
     byId("cited").hidden = !byId("cited-list").childElementCount;
     this.#countOthers();
   }

@@ -126,6 +126,14 @@ export class SourceCard {
   }
 }
 
+/**
+ * Join the lines of what an answer quotes: where a printed line ended is of no interest in it. The text keeps its length.
+ * @param {string} answer
+ */
+export function joinQuotations(answer) {
+  return answer.replace(QUOTATION, (quotation) => quotation.replaceAll("\n", " "));
+}
+
 /** @param {Passage} passage */
 function describePlace({ source, page, page_end: last }) {
   if (source === "note") return "note";

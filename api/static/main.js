@@ -82,7 +82,7 @@ function showScope() {
 }
 
 function showConnection(isLive) {
-  byId("connection").textContent = isLive ? "live" : "asking every 2 s";
+  byId("connection").textContent = isLive ? "live" : "checking every 2 s";
   byId("connection").title = isLive ? "Changes arrive as they happen." : "The live connection is away; it is tried again.";
   byId("connection").classList.toggle("live", isLive);
 }
