@@ -16,6 +16,7 @@ from api.controllers.ask import AskController
 from api.controllers.audit import AuditController
 from api.controllers.auth import AuthController
 from api.controllers.documents import DocumentController
+from api.controllers.events import EventController, OpenStreams
 from api.controllers.health import HealthController, show_metrics
 from api.controllers.notes import NoteController
 from api.controllers.search import SearchController
@@ -50,6 +51,7 @@ def create_app(settings: Settings) -> Litestar:
             runtime.changes.start()
             app.state.runtime = runtime
             app.state.tokens = tokens
+            app.state.open_streams = OpenStreams()
             app.state.limiter = RateLimiter(settings, runtime.redis_breaker)
             try:
                 yield
@@ -60,6 +62,7 @@ def create_app(settings: Settings) -> Litestar:
         route_handlers=[
             AuthController,
             DocumentController,
+            EventController,
             NoteController,
             SearchController,
             AskController,

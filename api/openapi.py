@@ -98,3 +98,14 @@ class PictureOperation(Operation):
         if isinstance(answer, OpenAPIResponse):
             picture = Schema(type=OpenAPIType.STRING, content_media_type="image/png")
             answer.content = {"image/png": OpenAPIMediaType(schema=picture)}
+
+
+@dataclass
+class EventsOperation(Operation):
+    """Operation whose answer is a stream of events."""
+
+    def __post_init__(self) -> None:
+        answer = (self.responses or {}).get("200")
+        if isinstance(answer, OpenAPIResponse):
+            answer.description = "Events, until the stream ends"
+            answer.content = {"text/event-stream": OpenAPIMediaType(schema=Schema(type=OpenAPIType.STRING))}

@@ -16,6 +16,8 @@ LINGER_SECONDS = 10.0
 """How long a client may go on to send a body after it was answered."""
 READER_SECONDS = 60.0
 """Longest wait for a client that does not read its answer."""
+ENDLESS = "endless"
+"""In the state of a request: its answer ends only when its client leaves, or the API stops."""
 
 
 class PatientProtocol(HttpToolsProtocol):
@@ -80,6 +82,12 @@ class PatientProtocol(HttpToolsProtocol):
         if self._reader_timer:
             self._reader_timer.cancel()
             self._reader_timer = None
+
+    def shutdown(self) -> None:
+        """The API stops: answers are finished, but for those that have no end; their clients come again."""
+        super().shutdown()
+        if self.cycle and self.cycle.scope["state"].get(ENDLESS):
+            self.transport.close()
 
     def send_400_response(self, msg: str) -> None:
         """Answer what is no HTTP."""

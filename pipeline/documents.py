@@ -9,7 +9,7 @@ from uuid import UUID
 
 from sqlalchemy.exc import IntegrityError
 
-from pipeline import backpressure
+from pipeline import backpressure, changes
 from pipeline.db import access, audit, contents, queue
 from pipeline.errors import (
     AccountGone,
@@ -132,7 +132,7 @@ async def wait_for_change(runtime: Runtime, owner_id: UUID, document_id: UUID, s
             left = deadline - monotonic()
             if left <= 0:
                 break
-            await watch.next(left)
+            await watch.next(min(left, changes.POLL_SECONDS))  # the news may be lost
             document = await get(runtime, owner_id, document_id)
     return document
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pipeline import metrics
 from pipeline.breaker import Breaker
 from pipeline.changes import ChangeFeed
-from pipeline.db.queue import CHANGES_CHANNEL
 from pipeline.db.session import Database
 from pipeline.doorbell import Doorbell
 from pipeline.encoder import Encoder
@@ -62,7 +61,7 @@ async def open_runtime(settings: Settings, *, database_timeout_seconds: float) -
         encoders=Encoders(database, settings.embedding_model),
         sandbox=Sandbox(),
         drawing=Turns(at_once=1, waiting=PICTURES_WAITING),
-        changes=ChangeFeed(url, CHANGES_CHANNEL, timeout_seconds=database_timeout_seconds),
+        changes=ChangeFeed(url, timeout_seconds=database_timeout_seconds),
         llm=_make_language_model(settings),
     )
     runtime.encoders.start()

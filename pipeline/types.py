@@ -140,6 +140,41 @@ class NoteList:
 
 
 @dataclass(frozen=True, slots=True)
+class NoteState:
+    """How far a note's indexing is: a note without its body."""
+
+    id: UUID
+    title: str
+    status: Status
+    error: Failure | None
+    created_at: datetime
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Deleted:
+    """A document or note that is gone."""
+
+    source: SubjectKind
+    id: UUID
+
+
+State = Document | NoteState | Deleted
+"""What there is to tell of a document or note."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """The present state of something that has changed; without one, a sign of life.
+
+    Who has it, and then loses the connection, goes on behind `id`.
+    """
+
+    id: int
+    state: State | None
+
+
+@dataclass(frozen=True, slots=True)
 class AuditEntry:
     """What the caller did, and when."""
 

@@ -60,6 +60,9 @@ def main() -> None:
     except SettingsError as error:
         sys.exit(f"sluice worker: {error}")
     get_logger().info("worker.stopped")
+    sys.stderr.flush()
+    # Nothing is left to do, but a model that is still being loaded would keep the process until it has been.
+    os._exit(0)
 
 
 if __name__ == "__main__":

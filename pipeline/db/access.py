@@ -2,17 +2,19 @@
 
 import base64
 import binascii
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
+from datetime import datetime
 from typing import TypeVar
 from uuid import UUID
 
-from sqlalchemy import Select, delete, select
+from sqlalchemy import ColumnElement, Select, delete, func, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm import InstrumentedAttribute
+from sqlalchemy.orm import InstrumentedAttribute, defer
 
 from pipeline.db import models, queue
+from pipeline.db.models import Ingested
 from pipeline.errors import Conflict, FieldError, InvalidInput, NotFound
 from pipeline.types import (
     AuditEntry,
@@ -22,6 +24,7 @@ from pipeline.types import (
     Failure,
     Note,
     NoteList,
+    NoteState,
     ReceivedFile,
     Status,
     Subject,
@@ -182,6 +185,44 @@ async def delete_note(session: AsyncSession, owner_id: UUID, note_id: UUID) -> N
         raise no_such_note()
 
 
+async def read_clock(session: AsyncSession) -> datetime:
+    """The time by which `updated_at` is set."""
+    now: datetime = (await session.scalars(select(func.clock_timestamp()))).one()
+    return now
+
+
+async def list_states(
+    session: AsyncSession, owner_id: UUID, subjects: Collection[Subject]
+) -> dict[Subject, Document | NoteState]:
+    """Present states of these documents and notes, as far as they are there and the owner's."""
+    ids = {kind: [subject.id for subject in subjects if subject.kind == kind] for kind in SubjectKind}
+    documents = select(models.Document).where(
+        models.Document.owner_id == owner_id, models.Document.id.in_(ids[SubjectKind.DOCUMENT])
+    )
+    notes = (
+        select(models.Note)
+        .where(models.Note.owner_id == owner_id, models.Note.id.in_(ids[SubjectKind.NOTE]))
+        .options(defer(models.Note.body))
+    )
+    states: list[Document | NoteState] = [
+        *await _to_documents(session, (await session.scalars(documents)).all()),
+        *map(_to_note_state, await session.scalars(notes)),
+    ]
+    found = {state.id: state for state in states}
+    return {subject: found[subject.id] for subject in subjects if subject.id in found}
+
+
+async def find_unfinished(session: AsyncSession, owner_id: UUID) -> list[Subject]:
+    """The owner's documents and notes that are pending or processing."""
+    unfinished = [status for status in Status if not status.is_terminal]
+    return await _find_subjects(session, owner_id, lambda model: model.status.in_(unfinished))
+
+
+async def find_changed(session: AsyncSession, owner_id: UUID, since: datetime) -> list[Subject]:
+    """The owner's documents and notes that have changed since, and are there."""
+    return await _find_subjects(session, owner_id, lambda model: model.updated_at >= since)
+
+
 async def list_audit(session: AsyncSession, user_id: UUID, *, limit: int, cursor: str | None) -> AuditList:
     """Page of what the user did, newest first.
 
@@ -191,6 +232,16 @@ async def list_audit(session: AsyncSession, user_id: UUID, *, limit: int, cursor
     rows, next_cursor = await _read_page(session, query, models.AuditLog.id, limit, cursor)
     entries = [AuditEntry(row.id, row.actor_user_id, row.event_type, row.details, row.created_at) for row in rows]
     return AuditList(entries, next_cursor)
+
+
+async def _find_subjects(
+    session: AsyncSession, owner_id: UUID, condition: Callable[[type[Ingested]], ColumnElement[bool]]
+) -> list[Subject]:
+    found: list[Subject] = []
+    for kind, model in queue.MODELS.items():
+        query = select(model.id).where(model.owner_id == owner_id, condition(model))
+        found += [Subject(owner_id, kind, subject_id) for subject_id in await session.scalars(query)]
+    return found
 
 
 async def _delete(session: AsyncSession, subject: Subject) -> bool:
@@ -221,7 +272,7 @@ async def _to_documents(session: AsyncSession, rows: Sequence[models.Document]) 
     return [_to_document(row, positions.get(row.id)) for row in rows]
 
 
-def _to_failure(row: models.Ingested) -> Failure | None:
+def _to_failure(row: Ingested) -> Failure | None:
     return Failure(row.error_code, row.error_message or "") if row.error_code else None
 
 
@@ -230,6 +281,17 @@ def _to_note(row: models.Note) -> Note:
         id=row.id,
         title=row.title,
         body=row.body,
+        status=Status(row.status),
+        error=_to_failure(row),
+        created_at=row.created_at,
+        updated_at=row.updated_at,
+    )
+
+
+def _to_note_state(row: models.Note) -> NoteState:
+    return NoteState(
+        id=row.id,
+        title=row.title,
         status=Status(row.status),
         error=_to_failure(row),
         created_at=row.created_at,

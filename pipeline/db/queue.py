@@ -16,14 +16,11 @@ from sqlalchemy import BigInteger, ColumnElement, String, and_, delete, func, li
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from pipeline.db import chunks
+from pipeline.db import chunks, news
 from pipeline.db.models import Chunk, Document, Job, Note
 from pipeline.db.session import act_for
 from pipeline.errors import FailureCode, IngestionError, LeaseLost
 from pipeline.types import JobKind, Lease, Status, Subject, SubjectKind
-
-CHANGES_CHANNEL = "sluice_changes"
-"""NOTIFY channel; the payload is the id of the document or note that changed."""
 
 SUSPECT_CRASHES = 2
 """After so many crashes a job runs alone, before it is blamed for the next one."""
@@ -76,7 +73,7 @@ async def enqueue(session: AsyncSession, subject: Subject, size_bytes: int) -> N
             size_bytes=size_bytes,
         )
     )
-    await _announce(session, subject)
+    await news.announce(session, subject)
 
 
 async def enqueue_vectors(session: AsyncSession, model: str) -> None:
@@ -135,7 +132,7 @@ async def discard(session: AsyncSession, subject: Subject) -> None:
     """Take the job of something that is being deleted or changed away, from its worker too."""
     await take_turn(session, subject)
     await session.execute(delete(Job).where(_is_about(subject)))
-    await _announce(session, subject)
+    await news.announce(session, subject)
 
 
 async def take_turn(session: AsyncSession, subject: Subject) -> None:
@@ -399,10 +396,5 @@ async def _set(session: AsyncSession, subject: Subject, *conditions: ColumnEleme
     )
     if changed.one_or_none() is None:
         return False
-    await _announce(session, subject)
+    await news.announce(session, subject)
     return True
-
-
-async def _announce(session: AsyncSession, subject: Subject) -> None:
-    """Tell the API processes; PostgreSQL delivers it when, and only if, the transaction commits."""
-    await session.execute(select(func.pg_notify(CHANGES_CHANNEL, str(subject.id))))

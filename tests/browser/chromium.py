@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, Playwright
 
 PATH = os.environ.get("BROWSER_PATH") or shutil.which("chromium")
 FLAGS = [
@@ -22,15 +22,14 @@ PASSWORD = "password of a test"
 
 
 @contextmanager
-def run_chromium(net_log: Path | None = None) -> Iterator[Browser]:
+def run_chromium(playwright: Playwright, net_log: Path | None = None) -> Iterator[Browser]:
     """A browser; it writes each request and look-up of its own network stack to `net_log`."""
     flags = [*FLAGS, f"--log-net-log={net_log}"] if net_log else FLAGS
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=PATH, args=flags)
-        try:
-            yield browser
-        finally:
-            browser.close()
+    browser = playwright.chromium.launch(executable_path=PATH, args=flags)
+    try:
+        yield browser
+    finally:
+        browser.close()
 
 
 def register(page: Page, url: str, email: str) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Playwright, expect, sync_playwright
 
 from tests.browser.chromium import PATH, run_chromium
 from tests.e2e.conftest import Up
@@ -65,10 +65,16 @@ def up() -> Iterator[Up]:
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
+def playwright() -> Iterator[Playwright]:
     require_chromium()
     expect.set_options(timeout=PATIENCE_MILLISECONDS)
-    with run_chromium() as running:
+    with sync_playwright() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def browser(playwright: Playwright) -> Iterator[Browser]:
+    with run_chromium(playwright) as running:
         yield running
 
 

@@ -4,7 +4,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Browser, expect, sync_playwright
 
 from pipeline import samples
 from tests.browser.chromium import ask, register, run_chromium
@@ -48,7 +48,11 @@ def take(browser: Browser, url: str, shot: Shot, folder: Path) -> None:
 
 def main() -> None:
     """Take all of them, on a service of their own."""
-    with tempfile.TemporaryDirectory(prefix="sluice-shots-") as data_dir, run_chromium() as browser:
+    with (
+        tempfile.TemporaryDirectory(prefix="sluice-shots-") as data_dir,
+        sync_playwright() as playwright,
+        run_chromium(playwright) as browser,
+    ):
         up = Up(Path(data_dir))
         try:
             for shot in SHOTS:

@@ -9,7 +9,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 from uuid import uuid4
 
-from playwright.sync_api import Page, Route, expect
+from playwright.sync_api import Page, Playwright, Route, expect
 
 from api.tokens import Tokens
 from pipeline import samples
@@ -287,9 +287,9 @@ def test_narrow_page_by_keyboard_alone(open_page: OpenPage, up: Up) -> None:
     assert len(reached - {on_body}) == page.evaluate(REACHABLE)
 
 
-def test_chromium_itself_asks_no_other_host(up: Up, tmp_path: Path) -> None:
+def test_chromium_itself_asks_no_other_host(playwright: Playwright, up: Up, tmp_path: Path) -> None:
     net_log = tmp_path / "net.json"
-    with run_chromium(net_log) as browser:
+    with run_chromium(playwright, net_log) as browser:
         page = browser.new_page()
         page.set_default_timeout(PATIENCE_MILLISECONDS)
         register(page, up.url, make_email())

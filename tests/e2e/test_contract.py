@@ -25,7 +25,7 @@ checks.positive_data_acceptance.expected-statuses = ["2xx", 404, 409, 413, 415, 
 
 
 def test_contract_holds(data_dir: Path) -> None:
-    """Every check of schemathesis, on every operation; a failure prints the request as curl."""
+    """Every check of schemathesis, on every operation that ends by itself; a failure prints the request as curl."""
     (data_dir / "schemathesis.toml").write_text(UPLOADS)
     up = Up(data_dir, RATE_LIMIT_LOGIN="", RATE_LIMIT_UPLOAD="", RATE_LIMIT_QUERY="")
     try:
@@ -33,7 +33,14 @@ def test_contract_holds(data_dir: Path) -> None:
         command = [
             *(str(SCHEMATHESIS), "run", f"{up.url}/schema/openapi.json", "--checks", "all", "--no-color"),
             *("--header", f"Authorization: {token}", "--max-examples", EXAMPLES, "--seed", SEED),
-            *("--suppress-health-check", "all", "--phases", "examples,coverage,fuzzing"),
+            *(
+                "--suppress-health-check",
+                "all",
+                "--exclude-path-regex",
+                "/events$",
+                "--phases",
+                "examples,coverage,fuzzing",
+            ),
         ]
         done = subprocess.run(command, cwd=data_dir, capture_output=True, text=True, check=False, timeout=170)
     finally:

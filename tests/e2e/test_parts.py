@@ -1,6 +1,8 @@
 """The parts alone, as an operator starts them: several of each against the same servers."""
 
+import json
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -11,9 +13,10 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
 
-from tests.databases import find_violations
+from tests.databases import find_violations, run_sql
 from tests.e2e.conftest import PROJECT, SECRET
 
 
@@ -37,8 +40,6 @@ def running(
 
 
 def find_port() -> int:
-    import socket
-
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -56,11 +57,11 @@ def environment(database_url: str, redis_url: str) -> dict[str, str]:
     }
 
 
-def wait_for(url: str) -> None:
+def wait_for(url: str, health: str = "ready") -> None:
     deadline = time.monotonic() + 90
     while time.monotonic() < deadline:
         try:
-            if httpx.get(f"{url}/health/ready", timeout=5).status_code == 200:
+            if httpx.get(f"{url}/health/{health}", timeout=5).status_code == 200:
                 return
         except httpx.TransportError:
             pass
@@ -104,6 +105,22 @@ def test_two_apis_and_two_kinds_of_worker_share_the_work(environment: dict[str, 
     assert by_arq.returncode == 0
 
 
+def test_worker_that_is_stopped_while_it_loads_its_model_does_not_wait_for_it(environment: dict[str, str]) -> None:
+    command = [sys.executable, "-m", "workers"]
+    worker = subprocess.Popen(command, cwd=PROJECT, env=environment, stderr=subprocess.PIPE)
+    try:
+        deadline = time.monotonic() + 60
+        while not any("libtorch" in part.path for part in psutil.Process(worker.pid).memory_maps()):
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        worker.terminate()
+        _, log = worker.communicate(timeout=15)
+    finally:
+        worker.kill()
+    assert worker.returncode == 0
+    assert b"worker.stopped" in log.splitlines()[-1]
+
+
 def test_supervised_worker_outlives_redis(environment: dict[str, str], database_url: str) -> None:
     environment["REDIS_URL"] = "redis://127.0.0.1:1/0"
     port = find_port()
@@ -125,3 +142,49 @@ def test_supervised_worker_outlives_redis(environment: dict[str, str], database_
                 time.sleep(0.1)
         assert worker.poll() is None
     assert find_violations(database_url) == {}
+
+
+def test_followers_lose_nothing_when_the_api_is_stopped_and_started_again(
+    environment: dict[str, str], database_url: str
+) -> None:
+    port = find_port()
+    url = f"http://127.0.0.1:{port}"
+    api = ["-m", "api"]
+    with ExitStack() as stack:
+        with running(api, {**environment, "PORT": str(port)}):
+            wait_for(url, "live")
+            credentials = {"email": "parts@example.org", "password": "password of a test"}
+            httpx.post(f"{url}/v1/auth/register", json=credentials).raise_for_status()
+            token = httpx.post(f"{url}/v1/auth/login", json=credentials).raise_for_status().json()["access_token"]
+            headers = {"Authorization": f"Bearer {token}"}
+            stream = stack.enter_context(httpx.stream("GET", f"{url}/v1/events", headers=headers, timeout=30))
+            assert stream.headers["content-type"].startswith("text/event-stream")
+            events = read_events(stream)
+            upload = httpx.post(f"{url}/v1/documents", headers=headers, files={"file": ("a.txt", b"some text")})
+            event = next(events)
+            assert event["event"] == "document"
+            assert json.loads(event["data"]) == upload.json()
+            stopped_at = time.monotonic()
+        assert time.monotonic() - stopped_at < 4, "the open stream held up the stop, which then takes 5 s"
+        with pytest.raises(httpx.RemoteProtocolError):
+            next(events)
+    run_sql(database_url, "UPDATE documents SET progress = 0.5, updated_at = clock_timestamp()")
+    with running(api, {**environment, "PORT": str(port)}):
+        wait_for(url, "live")
+        behind = {**headers, "Last-Event-ID": event["id"]}
+        with httpx.stream("GET", f"{url}/v1/events", headers=behind, timeout=30) as stream:
+            assert json.loads(next(read_events(stream))["data"])["progress"] == 0.5
+
+
+def read_events(response: httpx.Response) -> Iterator[dict[str, str]]:
+    """Events that have data, as they arrive."""
+    event: dict[str, str] = {}
+    for line in response.iter_lines():
+        name, _, value = line.partition(": ")
+        if line:
+            event[name] = value
+        elif "data" in event:
+            yield event
+            event = {}
+        else:
+            event = {}

@@ -1,0 +1,263 @@
+"""What those who follow are told; the streams themselves are tested over HTTP."""
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, asynccontextmanager
+from datetime import timedelta
+from uuid import UUID
+
+import pytest
+
+from api.controllers.events import OpenStreams
+from pipeline import events
+from pipeline.db import queue
+from pipeline.errors import NotFound, TooManyRequests
+from pipeline.types import Change, Deleted, Document, Lease, NoteState, Stage, Subject, SubjectKind
+from tests.databases import fetch
+from tests.integration.conftest import Api, Person, claim
+
+pytestmark = pytest.mark.anyio
+
+
+async def find_id(api: Api, person: Person) -> UUID:
+    return UUID((await api.get(person, "/v1/users/me")).json()["id"])
+
+
+def get_id(location: str) -> UUID:
+    return UUID(location.rsplit("/", 1)[1])
+
+
+class Listener:
+    """Somebody who follows, with an end to every wait."""
+
+    def __init__(self, changes: AsyncGenerator[Change]) -> None:
+        self._changes = changes
+        self.last_id = 0
+
+    async def next(self) -> Change:
+        async with asyncio.timeout(10):
+            change = await anext(self._changes)
+        self.last_id = change.id
+        return change
+
+    async def next_state(self) -> Document | NoteState | Deleted:
+        async with asyncio.timeout(10):
+            while (change := await self.next()).state is None:
+                pass
+        return change.state
+
+    async def settle(self) -> list[Document | NoteState | Deleted]:
+        """What comes before the first change without a state."""
+        states = []
+        while state := (await self.next()).state:
+            states.append(state)
+        return states
+
+
+@asynccontextmanager
+async def following(api: Api, owner_id: UUID, last_id: int | None = None) -> AsyncIterator[Listener]:
+    async with aclosing(events.follow(api.runtime, owner_id, last_id)) as changes:
+        yield Listener(changes)
+
+
+async def test_every_change_of_a_document_is_told_until_it_is_ready(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipeline.changes.POLL_SECONDS", 60.0)  # so that only the news itself can tell
+    person = await api.register()
+    owner_id = await find_id(api, person)
+    document_id = get_id((await api.upload(person, b"some text")).headers["location"])
+    listener = Listener(events.follow_document(api.runtime, owner_id, document_id, None))
+    told = [await listener.next_state()]
+
+    async def report(lease: Lease, stage: Stage, progress: float) -> None:
+        if stage not in (Stage.EXTRACTING, Stage.EMBEDDING):
+            return
+        async with api.runtime.database.transaction(owner_id) as session:
+            await queue.report_progress(session, lease, progress)
+        told.append(await listener.next_state())
+
+    await api.work(report)
+    told.append(await listener.next_state())
+    with pytest.raises(StopAsyncIteration):
+        await listener.next()
+    documents = [state for state in told if isinstance(state, Document)]
+    assert [state.status for state in documents] == ["pending", *["processing"] * (len(told) - 2), "ready"]
+    assert documents[-2].progress > documents[1].progress
+
+
+async def test_who_knows_the_end_of_a_document_is_told_nothing(api: Api) -> None:
+    person = await api.register()
+    owner_id = await find_id(api, person)
+    document_id = get_id((await api.upload(person, b"some text")).headers["location"])
+    await api.work()
+    first = [change async for change in events.follow_document(api.runtime, owner_id, document_id, None)]
+    assert [change.state.status for change in first if isinstance(change.state, Document)] == ["ready"]
+    assert [c async for c in events.follow_document(api.runtime, owner_id, document_id, first[-1].id)] == []
+    again = [change async for change in events.follow_document(api.runtime, owner_id, document_id, first[-1].id - 1)]
+    assert again == first
+
+
+async def test_a_document_that_is_deleted_ends_its_stream(api: Api) -> None:
+    person, other = await api.register(), await api.register("bert")
+    owner_id = await find_id(api, person)
+    location = (await api.upload(person, b"some text")).headers["location"]
+    with pytest.raises(NotFound):
+        await anext(events.follow_document(api.runtime, await find_id(api, other), get_id(location), None))
+    listener = Listener(events.follow_document(api.runtime, owner_id, get_id(location), None))
+    assert isinstance(await listener.next_state(), Document)
+    await api.client.delete(location, headers=person.headers)
+    assert await listener.next_state() == Deleted(SubjectKind.DOCUMENT, get_id(location))
+    with pytest.raises(StopAsyncIteration):
+        await listener.next()
+
+
+async def test_all_of_an_owner_is_told_and_nothing_of_others(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipeline.changes.POLL_SECONDS", 60.0)
+    monkeypatch.setattr("pipeline.events.PLACE_SECONDS", 60.0)
+    person, other = await api.register(), await api.register("bert")
+    async with following(api, await find_id(api, person)) as listener:
+        assert await listener.settle() == []
+        await api.upload(other, b"of another")
+        location = (await api.upload(person, b"some text")).headers["location"]
+        state = await listener.next_state()
+        assert isinstance(state, Document)
+        assert (state.id, state.status) == (get_id(location), "pending")
+        note = {"title": "Note", "body": "of a note"}
+        response = await api.client.post("/v1/notes", headers=person.headers, json=note)
+        state = await listener.next_state()
+        assert isinstance(state, NoteState)
+        assert (str(state.id), state.title) == (response.json()["id"], "Note")
+        await api.client.delete(location, headers=person.headers)
+        assert await listener.next_state() == Deleted(SubjectKind.DOCUMENT, get_id(location))
+
+
+async def test_who_was_away_is_told_what_has_changed(api: Api) -> None:
+    person = await api.register()
+    owner_id = await find_id(api, person)
+    old = get_id((await api.upload(person, b"ready before")).headers["location"])
+    await api.work()
+    waiting = get_id((await api.upload(person, b"waits before")).headers["location"])
+    async with following(api, owner_id) as listener:
+        assert [state.id for state in await listener.settle()] == [waiting], "what is unfinished, and nothing else"
+    await api.work()
+    later = get_id((await api.upload(person, b"came later")).headers["location"])
+    async with following(api, owner_id, listener.last_id) as listener:
+        told = {state.id: state.status for state in await listener.settle() if isinstance(state, Document)}
+    assert told[waiting] == "ready"
+    assert told[later] == "pending"
+    assert set(told) <= {old, waiting, later}
+
+
+async def test_a_stream_that_breaks_while_it_begins_begins_again(api: Api, database_url: str) -> None:
+    person = await api.register()
+    owner_id = await find_id(api, person)
+    locations = [(await api.upload(person, f"text {number}".encode())).headers["location"] for number in range(3)]
+    await fetch(database_url, "UPDATE documents SET updated_at = now() - interval '1 hour'")
+    async with following(api, owner_id) as listener:
+        assert isinstance(await listener.next_state(), Document)
+    async with following(api, owner_id, listener.last_id) as again:
+        assert {state.id for state in await again.settle()} == {get_id(location) for location in locations}
+
+
+async def test_a_change_that_commits_late_is_told_after_a_break(api: Api) -> None:
+    person = await api.register()
+    owner_id = await find_id(api, person)
+    document_id = get_id((await api.upload(person, b"some text")).headers["location"])
+    lease = await claim(api.runtime)
+    assert lease
+    async with api.runtime.database.transaction(owner_id) as session:
+        await queue.report_progress(session, lease, 0.5)
+        async with following(api, owner_id) as listener:
+            [before] = await listener.settle()
+            assert isinstance(before, Document)
+            assert before.progress == 0.0
+    async with following(api, owner_id, listener.last_id) as listener:
+        [after] = [state for state in await listener.settle() if state.id == document_id]
+    assert isinstance(after, Document)
+    assert after.progress == 0.5
+
+
+async def test_followers_look_for_themselves_where_the_news_are_lost(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipeline.changes.POLL_SECONDS", 0.05)
+    await api.runtime.changes.close()
+    api.runtime.changes.is_listening = False
+    person = await api.register()
+    async with following(api, await find_id(api, person)) as listener:
+        await listener.settle()
+        location = (await api.upload(person, b"some text")).headers["location"]
+        state = await listener.next_state()
+        assert isinstance(state, Document)
+        assert (state.id, state.status) == (get_id(location), "pending")
+        await api.client.delete(location, headers=person.headers)
+        assert await listener.next_state() == Deleted(SubjectKind.DOCUMENT, get_id(location))
+
+
+async def test_places_in_the_queue_are_told(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipeline.events.PLACE_SECONDS", 0.05)
+    first, second = await api.register(), await api.register("bert")
+    await api.upload(first, b"goes first")
+    document_id = get_id((await api.upload(second, b"goes second")).headers["location"])
+    async with following(api, await find_id(api, second)) as listener:
+        [state] = await listener.settle()
+        assert isinstance(state, Document)
+        assert state.queue_position == 2
+        await claim(api.runtime)
+        state = await listener.next_state()
+        assert isinstance(state, Document)
+        assert (state.id, state.queue_position) == (document_id, 1)
+
+
+async def test_payload_of_somebody_else_wakes_everybody(api: Api) -> None:
+    assert await _wake(api, "rubbish") == (set(), True)
+    subject = Subject(UUID(int=1), SubjectKind.NOTE, UUID(int=2))
+    assert await _wake(api, f"note {subject.owner_id} {subject.id}") == ({subject}, False)
+
+
+async def _wake(api: Api, payload: str) -> tuple[set[Subject], bool]:
+    with api.runtime.changes.watch(UUID(int=1)) as watch:
+        api.runtime.changes._wake(None, 0, "sluice_changes", payload)
+        news = await watch.next(1)
+    return news.subjects, news.everything
+
+
+async def test_streams_over_http(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    person, other = await api.register(), await api.register("bert")
+    location = (await api.upload(person, b"some text")).headers["location"]
+    await api.work()
+    response = await api.get(person, f"{location}/events")
+    assert response.headers["content-type"].startswith("text/event-stream")
+    [event] = [
+        dict(line.split(": ", 1) for line in block.splitlines()) for block in response.text.split("\r\n\r\n")[:-1]
+    ]
+    assert event["event"] == "document"
+    assert json.loads(event["data"]) == (await api.get(person, location)).json()
+    known = await api.get(person, f"{location}/events", **{"Last-Event-ID": event["id"]})
+    assert (known.status_code, known.content) == (204, b"")
+    foreign = await api.get(other, f"{location}/events")
+    assert (foreign.status_code, foreign.json()["code"]) == (404, "not_found")
+    wrong = await api.get(person, "/v1/events", **{"Last-Event-ID": "x"})
+    assert (wrong.status_code, wrong.json()["code"]) == (422, "invalid_input")
+    monkeypatch.setattr("api.controllers.events.MAX_STREAMS", 0)
+    full = await api.get(person, "/v1/events")
+    assert (full.status_code, full.json()["code"]) == (429, "too_many_streams")
+
+
+async def test_stream_ends_with_its_token(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipeline.events.SIGN_OF_LIFE_SECONDS", 0.1)
+    person = await api.register()
+    following = asyncio.create_task(api.get(person, "/v1/events"))
+    await asyncio.sleep(0.5)
+    assert not following.done()
+    monkeypatch.setattr("api.tokens.LEEWAY", timedelta(minutes=-15))
+    async with asyncio.timeout(5):
+        assert (await following).status_code == 200
+    assert (await api.get(person, "/v1/events")).status_code == 401
+
+
+def test_open_streams_are_counted_for_each_user(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("api.controllers.events.MAX_STREAMS", 1)
+    streams, anna, bert = OpenStreams(), UUID(int=1), UUID(int=2)
+    for _ in range(2):
+        with streams.count(anna), streams.count(bert), pytest.raises(TooManyRequests), streams.count(anna):
+            pass
+    assert not streams._open
