@@ -178,7 +178,7 @@ def test_reload_keeps_everything_but_the_token(open_page: OpenPage, up: Up) -> N
     page, email = open_page(), make_email()
     register(page, up.url, email)
     write_note(page, "Boiler", "The boiler is bled in October.")
-    lines = "\n".join(f"Line {number} of a text that takes its time." for number in range(2500))
+    lines = "\n".join(f"Line {number} of a text that takes its time." for number in range(1200))
     upload(page, ("long.txt", lines.encode()))
     expect(page.locator(".row[data-id]", has_text="long.txt")).to_be_visible()
     stored = page.evaluate("[localStorage.length, sessionStorage.length, document.cookie]")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from pydantic import SecretStr
 
 from api.app import create_app
 from api.web import FOLDER, MEDIA_TYPES
@@ -68,7 +69,7 @@ async def test_page_is_no_part_of_the_contract(api: Api) -> None:
 
 
 async def test_page_is_served_while_the_database_is_away(settings: Settings) -> None:
-    away = settings.model_copy(update={"database_url": type(settings.jwt_secret)("postgresql://127.0.0.1:1/none")})
+    away = settings.model_copy(update={"database_url": SecretStr("postgresql://127.0.0.1:1/none")})
     app = create_app(away)
     transport = httpx.ASGITransport(app)  # type: ignore[arg-type]
     async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
