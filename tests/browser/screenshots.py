@@ -23,7 +23,7 @@ class Shot:
     is_dark: bool = False
 
 
-SHOTS = (Shot("light", 1180, 1180), Shot("dark", 1180, 1180, is_dark=True), Shot("narrow", 360, 1400))
+SHOTS = (Shot("light", 1180, 1000), Shot("dark", 1180, 1000, is_dark=True), Shot("narrow", 360, 1260))
 
 
 def take(browser: Browser, url: str, shot: Shot, folder: Path) -> None:
@@ -41,7 +41,8 @@ def take(browser: Browser, url: str, shot: Shot, folder: Path) -> None:
     expect(page.locator(".source figure img").first).to_be_visible()
     page.locator("p.announcer.shown").wait_for(state="hidden")
     page.evaluate("scrollTo(0, 0)")
-    page.locator("#question").blur()
+    page.mouse.move(0, 0)
+    page.locator(".source h4").first.blur()
     page.screenshot(path=folder / f"page-{shot.name}.png")
     page.close()
 
