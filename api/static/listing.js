@@ -1,7 +1,7 @@
 /** A list of documents or notes, newest first, that follows what happens to them. */
 
 import { requestJson } from "./api.js";
-import { removeRow } from "./dom.js";
+import { announce, removeRow } from "./dom.js";
 
 const PAGE = 20;
 const LARGEST_PAGE = 100;
@@ -41,7 +41,7 @@ export class Listing {
   constructor(path, appearance) {
     this.path = path;
     this.appearance = appearance;
-    appearance.more.addEventListener("click", () => this.loadMore().catch((problem) => this.#explain(problem)));
+    appearance.more.addEventListener("click", () => this.loadMore().catch((problem) => announce(problem.message)));
   }
 
   get size() {
@@ -139,9 +139,5 @@ export class Listing {
     empty.hidden = this.size > 0;
     more.hidden = !this.#cursor;
     onChange();
-  }
-
-  #explain(problem) {
-    this.appearance.more.textContent = `${problem.message} Press to try again.`;
   }
 }

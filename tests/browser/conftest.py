@@ -15,6 +15,8 @@ from tests.e2e.conftest import Up
 
 HOST = "127.0.0.1"
 PATIENCE_MILLISECONDS = 20_000
+UPLOADS_AT_ONCE = 6
+"""Of one person within two seconds; more have to wait."""
 
 
 @pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
@@ -59,7 +61,7 @@ class Watch:
 def up() -> Iterator[Up]:
     require_chromium()
     with tempfile.TemporaryDirectory(prefix="sluice-browser-") as folder:
-        service = Up(Path(folder), RATE_LIMIT_LOGIN="")
+        service = Up(Path(folder), RATE_LIMIT_LOGIN="", RATE_LIMIT_UPLOAD=f"{UPLOADS_AT_ONCE}/2 second")
         yield service
         service.stop()
 
