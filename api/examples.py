@@ -24,6 +24,7 @@ from pipeline.types import (
     Answer,
     AuditEntry,
     AuditList,
+    Deleted,
     Document,
     DocumentList,
     DocumentText,
@@ -141,8 +142,9 @@ PARAMETERS: dict[str, Any] = {"document_id": str(DOCUMENT_ID), "note_id": str(NO
 """Values of what a request must have in its path."""
 
 
-def _event(name: str, data: Any) -> str:
-    return f"event: {name}\ndata: {msgspec.json.encode(data).decode()}\n\n"
+def _event(name: str, data: Any, number: int | None = None) -> str:
+    head = f"id: {number}\n" if number else ""
+    return f"{head}event: {name}\ndata: {msgspec.json.encode(data).decode()}\n\n"
 
 
 TEXTS: dict[str, str] = {
@@ -153,6 +155,8 @@ TEXTS: dict[str, str] = {
             _event("done", Done(answer=ANSWER.answer, citations=ANSWER.citations, model=ANSWER.model)),
         )
     ),
+    "GET /v1/documents/{document_id}/events": _event("document", ACCEPTED, 8101) + _event("document", DOCUMENT, 8107),
+    "GET /v1/events": _event("document", DOCUMENT, 8107) + _event("deleted", Deleted(SubjectKind.NOTE, NOTE_ID), 8110),
     "GET /v1/documents/{document_id}/content": "%PDF-1.3 …",
     "GET /v1/documents/{document_id}/pages/{page}/image": "\x89PNG …",
     "GET /metrics": "# TYPE sluice_redis_up gauge\nsluice_redis_up 1.0\n",
@@ -195,6 +199,7 @@ PROBLEMS = (
     _problem(
         429, "queue_full", "10000 of your documents and notes wait or are in work, and no more may. Nothing was stored."
     ),
+    _problem(429, "too_many_streams", "You have 100 streams of events open. Close some, or follow /v1/events alone."),
     _problem(429, "login_paused", "Too many failed logins. Try again in 30 seconds."),
     _problem(500, "internal_error", "Something went wrong on our side. Report the request_id."),
     _problem(503, "database_unavailable", "The database is not available. Try again in a moment."),
@@ -229,6 +234,8 @@ OWN_CODES = {
     ("GET /v1/documents/{document_id}/pages/{page}/image", 422): ("invalid_input", "picture_failed"),
     ("GET /v1/documents/{document_id}/pages/{page}/image", 503): ("database_unavailable", "picture_unavailable"),
     ("POST /v1/notes", 429): ("queue_full",),
+    ("GET /v1/events", 429): ("too_many_streams",),
+    ("GET /v1/documents/{document_id}/events", 429): ("too_many_streams",),
     ("POST /v1/search", 503): ("database_unavailable", "model_unavailable"),
     ("POST /v1/ask", 503): ("database_unavailable", "model_unavailable", "answer_unavailable"),
 }

@@ -5,24 +5,23 @@ from uuid import UUID
 
 import msgspec
 
-from pipeline.accounts import EMAIL_PATTERN
+from pipeline.accounts import EMAIL_PATTERN, MAX_EMAIL_CHARACTERS, MAX_PASSWORD_CHARACTERS, MIN_PASSWORD_CHARACTERS
 from pipeline.types import SearchMode
 
 NO_NUL = r"^[^\x00]*$"
 
 
-Email = Annotated[str, msgspec.Meta(min_length=1, max_length=254, pattern=NO_NUL)]
-MAX_PASSWORD_CHARACTERS = 1024
+Email = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_EMAIL_CHARACTERS, pattern=NO_NUL)]
 
 
 class Registration(msgspec.Struct, forbid_unknown_fields=True):
     """E-mail address and password of a new account."""
 
-    email: Annotated[str, msgspec.Meta(max_length=254, pattern=EMAIL_PATTERN)]
+    email: Annotated[str, msgspec.Meta(max_length=MAX_EMAIL_CHARACTERS, pattern=EMAIL_PATTERN)]
     password: Annotated[
         str,
         msgspec.Meta(
-            min_length=8,
+            min_length=MIN_PASSWORD_CHARACTERS,
             max_length=MAX_PASSWORD_CHARACTERS,
             pattern=NO_NUL,
             description="At least 8 characters.",

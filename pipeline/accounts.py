@@ -1,4 +1,4 @@
-"""Accounts: registering, and telling who somebody is."""
+"""Accounts: registering, telling who somebody is, and what the operator does with accounts."""
 
 import asyncio
 import re
@@ -9,15 +9,19 @@ from pwdlib import PasswordHash
 from pwdlib.exceptions import UnknownHashError
 from pwdlib.hashers.argon2 import Argon2Hasher
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncSession
 
-from pipeline.db import audit, logins, users
-from pipeline.db.session import act_for_email
+from pipeline.db import audit, logins, queue, users
+from pipeline.db.models import User
+from pipeline.db.session import Database, act_for_email
+from pipeline.db.users import UserSummary
 from pipeline.errors import (
     AccountGone,
     Conflict,
     FieldError,
     InvalidInput,
     NotAuthenticated,
+    NotFound,
     StorageFull,
     TooManyRequests,
 )
@@ -35,6 +39,7 @@ UNKNOWN_HASH = "$argon2id$v=19$m=19456,t=2,p=1$eofCFnXSzF+nD3fZrpgvRg$hlUbzORjlg
 
 EMAIL_PATTERN = r"^[^@\s\x00-\x1f\x7f]+@[^@\s\x00-\x1f\x7f]+$"
 MAX_EMAIL_CHARACTERS = 254
+MIN_PASSWORD_CHARACTERS, MAX_PASSWORD_CHARACTERS = 8, 1024
 
 log = get_logger()
 
@@ -44,22 +49,69 @@ async def register(runtime: Runtime, email: str, password: str) -> Account:
 
     Raises InvalidInput where the address is none, Conflict where it has an account already.
     """
+    return await add(runtime.database, email, password)
+
+
+async def add(database: Database, email: str, password: str) -> Account:
+    """Open an account, as its owner or as the operator.
+
+    Raises InvalidInput where address or password cannot be used, Conflict where the address has an account already.
+    """
     email = email.strip().lower()
     if len(email) > MAX_EMAIL_CHARACTERS or not re.fullmatch(EMAIL_PATTERN, email):
         raise InvalidInput(
             "The e-mail address cannot be used.",
             errors=(FieldError("email", "must look like name@example.org"),),
         )
-    async with _hashing:
-        password_hash = await asyncio.to_thread(_passwords.hash, password)
+    password_hash = await _hash(password)
     try:
         user_id = new_id()
-        async with runtime.database.transaction(user_id) as session:
+        async with database.transaction(user_id) as session:
             account = await users.add(session, user_id, email, password_hash)
             await audit.record(session, audit.Event.REGISTER, account.id, {"email": email})
     except IntegrityError:
         raise Conflict("There is an account with this e-mail address. Log in instead.", code="email_taken") from None
     return account
+
+
+async def list_all(database: Database) -> list[UserSummary]:
+    """Return all accounts, oldest first; for the operator."""
+    async with database.transaction() as session:
+        return await users.list_all(session)
+
+
+async def set_password(database: Database, email: str, password: str) -> None:
+    """Replace a password, and lift the pause after failed logins; for the operator.
+
+    Raises InvalidInput where the password cannot be used, NotFound where there is no such account.
+    """
+    password_hash = await _hash(password)
+    async with database.transaction() as session:
+        user = await _find(session, email)
+        await users.set_password(session, user.id, password_hash)
+        await logins.clear_all_failures(session, user.email)
+        await audit.record(session, audit.Event.SET_PASSWORD, None, {"user_id": str(user.id), "email": user.email})
+
+
+async def delete(database: Database, email: str) -> None:
+    """Delete an account and all that belongs to it, but for its rows in the audit log; for the operator.
+
+    Raises NotFound where there is no such account.
+    """
+    async with database.transaction() as session:
+        user = await _find(session, email)
+        await users.delete(session, user.id)
+        # Behind the user, whose row an upload needs: what is queued now is all that ever will be.
+        await queue.discard_all(session, user.id)
+        await logins.clear_all_failures(session, user.email)
+        await audit.record(session, audit.Event.DELETE_USER, None, {"user_id": str(user.id), "email": user.email})
+
+
+async def _find(session: AsyncSession, email: str) -> User:
+    user = await users.find_by_email(session, email.strip().lower())
+    if user is None:
+        raise NotFound("There is no account with this e-mail address.")
+    return user
 
 
 async def authenticate(runtime: Runtime, email: str, password: str, address: str) -> Account:
@@ -108,6 +160,18 @@ async def get_account(runtime: Runtime, user_id: UUID) -> Account:
     if account is None:
         raise AccountGone
     return account
+
+
+async def _hash(password: str) -> str:
+    if not MIN_PASSWORD_CHARACTERS <= len(password) <= MAX_PASSWORD_CHARACTERS or "\0" in password:
+        raise InvalidInput(
+            "The password cannot be used.",
+            errors=(
+                FieldError("password", f"must have {MIN_PASSWORD_CHARACTERS} to {MAX_PASSWORD_CHARACTERS} characters"),
+            ),
+        )
+    async with _hashing:
+        return await asyncio.to_thread(_passwords.hash, password)
 
 
 def _verify(password: str, password_hash: str) -> bool:

@@ -65,6 +65,14 @@ class Doorbell:
         except (RedisError, OSError, TimeoutError):
             return False
 
+    async def read_eviction_policy(self) -> str:
+        """What Redis does when its memory is full; must be `noeviction`.
+
+        Raises RedisError where it does not tell.
+        """
+        answer = await self._redis.config_get("maxmemory-policy")
+        return str(answer["maxmemory-policy"])
+
     async def close(self) -> None:
         """Close the connections."""
         await self._redis.aclose(close_connection_pool=True)

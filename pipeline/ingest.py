@@ -29,8 +29,8 @@ from pipeline.errors import (
 from pipeline.lease import HeldLease
 from pipeline.logs import get_logger
 from pipeline.runtime import Runtime
+from pipeline.sandbox import make_limits
 from pipeline.stages.chunk import split_page
-from pipeline.stages.extract.frames import Limits
 from pipeline.stages.repair import repair
 from pipeline.types import (
     Document,
@@ -233,13 +233,7 @@ async def _fetch_original(runtime: Runtime, document: Document, lease: Lease, fi
 async def _extract_pages(
     runtime: Runtime, lease: Lease, file: BinaryIO, media_type: str, pages: PageQueue, on_stage: OnStage
 ) -> None:
-    settings = runtime.settings
-    limits = Limits(
-        seconds=settings.extract_timeout_seconds,
-        memory_bytes=settings.extract_memory_bytes,
-        pages=settings.max_pages,
-        characters=settings.max_text_characters,
-    )
+    limits = make_limits(runtime.settings)
     number = start = 0
     try:
         await on_stage(lease, Stage.EXTRACTING, 0.0)

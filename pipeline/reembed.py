@@ -66,7 +66,7 @@ async def _begin(database: Database, model: str) -> None:
     """Register the model as the next one."""
     async with database.transaction() as session:
         _refuse_another(await embedding_models.read(session), model)
-    await asyncio.to_thread(_require_usable, model)
+    await asyncio.to_thread(require_usable, model)
     # What a change that was given up has left has gaps, and would be taken for complete.
     await _delete_unused_vectors(database)
     async with database.transaction() as session:
@@ -83,7 +83,11 @@ def _refuse_another(models: Models, model: str) -> None:
         )
 
 
-def _require_usable(model: str) -> None:
+def require_usable(model: str) -> None:
+    """Load a model.
+
+    Raises ModelChangeError where that fails, or where its vectors could not be stored.
+    """
     try:
         dimension = EmbeddingModel(model).dimension
     except (OSError, ValueError, RuntimeError, ImportError, KeyError) as error:

@@ -62,7 +62,7 @@ async def open_runtime(settings: Settings, *, database_timeout_seconds: float) -
         sandbox=Sandbox(),
         drawing=Turns(at_once=1, waiting=PICTURES_WAITING),
         changes=ChangeFeed(url, timeout_seconds=database_timeout_seconds),
-        llm=_make_language_model(settings),
+        llm=make_language_model(settings),
     )
     runtime.encoders.start()
     try:
@@ -77,7 +77,8 @@ async def open_runtime(settings: Settings, *, database_timeout_seconds: float) -
         await runtime.database.close()
 
 
-def _make_language_model(settings: Settings) -> LanguageModel | None:
+def make_language_model(settings: Settings) -> LanguageModel | None:
+    """Return who writes answers, if there is anybody."""
     if settings.llm_base_url is None or settings.llm_model is None:
         return None
     key = settings.llm_api_key.get_secret_value() if settings.llm_api_key else None

@@ -16,6 +16,7 @@ import msgspec
 
 from pipeline.errors import FailureCode, IngestionError
 from pipeline.logs import get_logger
+from pipeline.settings import Settings
 from pipeline.stages.extract import get_format
 from pipeline.stages.extract.format import MAX_SECTIONS, Mark
 from pipeline.stages.extract.frames import (
@@ -46,6 +47,16 @@ KILL_SECONDS = 5.0
 log = get_logger()
 
 Result = TypeVar("Result", Page, Picture)
+
+
+def make_limits(settings: Settings) -> Limits:
+    """Return the limits of one extraction."""
+    return Limits(
+        seconds=settings.extract_timeout_seconds,
+        memory_bytes=settings.extract_memory_bytes,
+        pages=settings.max_pages,
+        characters=settings.max_text_characters,
+    )
 
 
 class ServerLost(Exception):

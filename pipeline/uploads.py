@@ -15,23 +15,10 @@ from pipeline.stages.extract.format import Format
 from pipeline.types import ReceivedFile
 
 MAX_NAME_BYTES = 255
-HEAD_BYTES = 1024
+HEAD_BYTES = 4096
+"""So much of a file is looked at to know its format."""
 FLUSH_BYTES = 1024 * 1024
 GENERIC_TYPES = frozenset({"", "application/octet-stream", "binary/octet-stream", "application/unknown"})
-BINARY_SIGNATURES = (
-    b"PK\x03\x04",
-    b"\x89PNG",
-    b"\xff\xd8\xff",
-    b"GIF8",
-    b"\x1f\x8b",
-    b"\x7fELF",
-    b"\xd0\xcf\x11\xe0",
-    b"Rar!",
-)
-UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
-CONTROL_SHARE = 0.1
-"""A text of which a larger share are control characters is none."""
-TEXT_CONTROLS = frozenset(b"\t\n\r\f\x1b\x00")
 DISPLAY_ONLY = re.compile(r"[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 """Bidirectional controls: they make a name look like another."""
 
@@ -61,7 +48,7 @@ def _shorten(name: str) -> str:
 
 
 def identify(filename: str, declared_type: str, head: bytes) -> str:
-    """Return the media type of a file by its extension, the client's word and its first kilobyte.
+    """Return the media type of a file by its extension, the client's word and its first four kilobytes.
 
     Raises UnsupportedMedia where these name no supported format, or disagree.
     """
@@ -78,29 +65,20 @@ def identify(filename: str, declared_type: str, head: bytes) -> str:
     accepted = {*GENERIC_TYPES, chosen.media_type, *chosen.aliases}
     if declared not in accepted:
         raise _unsupported(f"The file is named {suffix or 'without extension'} but sent as {declared}.")
-    if chosen.signature and chosen.media_type == "application/pdf" and by_content is not chosen:
-        raise _unsupported("The file is named or sent as PDF, but it is none.")
-    if chosen.media_type != "application/pdf" and not _is_text(head):
-        raise _unsupported("The file is named or sent as text, but its content is binary.")
+    if not chosen.admits(head):
+        raise _unsupported(f"The file is named or sent as {chosen.media_type}, but its content is something else.")
     return chosen.media_type
 
 
 def _find(condition: Callable[[Format], bool]) -> Format | None:
-    return next((known for known in find_formats() if condition(known)), None)
+    """The one format that meets the condition; None where none does, or several do."""
+    found = [known for known in find_formats() if condition(known)]
+    return found[0] if len(found) == 1 else None
 
 
 def _unsupported(reason: str) -> UnsupportedMedia:
     extensions = sorted(extension for known in find_formats() for extension in known.extensions)
     return UnsupportedMedia(f"{reason} Supported are {', '.join(extensions)}.")
-
-
-def _is_text(head: bytes) -> bool:
-    if head.startswith(UTF16_MARKS):
-        return True
-    if head.startswith((b"%PDF-", *BINARY_SIGNATURES)):
-        return False
-    controls = sum(byte < 32 and byte not in TEXT_CONTROLS for byte in head)
-    return controls <= CONTROL_SHARE * len(head)
 
 
 class Receiver:

@@ -17,6 +17,8 @@ class Event(StrEnum):
     REGISTER = "user.register"
     LOGIN = "user.login"
     LOGIN_FAILED = "user.login_failed"
+    SET_PASSWORD = "user.set_password"  # noqa: S105 - the name of an event
+    DELETE_USER = "user.delete"
     UPLOAD = "document.upload"
     DELETE = "document.delete"
     RETRY = "document.retry"

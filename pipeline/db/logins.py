@@ -48,3 +48,8 @@ async def record_failure(session: AsyncSession, email: str, address: str) -> Non
 async def clear_failures(session: AsyncSession, email: str, address: str) -> None:
     """Forget the failures after a success."""
     await session.execute(delete(LoginFailure).where(LoginFailure.email == email, LoginFailure.address == address))
+
+
+async def clear_all_failures(session: AsyncSession, email: str) -> None:
+    """Forget the failures of an account from wherever they came; for the operator."""
+    await session.execute(delete(LoginFailure).where(LoginFailure.email == email))

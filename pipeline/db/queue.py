@@ -135,6 +135,11 @@ async def discard(session: AsyncSession, subject: Subject) -> None:
     await news.announce(session, subject)
 
 
+async def discard_all(session: AsyncSession, owner_id: UUID) -> None:
+    """Forget all jobs of an owner who is gone."""
+    await session.execute(delete(Job).where(Job.owner_id == owner_id))
+
+
 async def take_turn(session: AsyncSession, subject: Subject) -> None:
     """What users do to a document or note happens one after the other: wait for the transaction before this one.
 
@@ -142,6 +147,34 @@ async def take_turn(session: AsyncSession, subject: Subject) -> None:
     """
     key = int.from_bytes(subject.id.bytes[-8:], signed=True)  # of a UUIDv7 the last 62 bits are random
     await session.execute(select(func.pg_advisory_xact_lock(key)))
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """What the queue holds of all owners, background work left out; ages in seconds, 0 where there is nothing."""
+
+    waiting: int
+    oldest_seconds: float
+    """Since the oldest of them could have been claimed."""
+    in_work: int
+    overdue_seconds: float
+    """Since the first lease ran out that nobody has taken."""
+
+
+async def measure_backlog(session: AsyncSession) -> Backlog:
+    """Look at the whole queue."""
+    now = func.clock_timestamp()
+    is_waiting = Job.lease_token.is_(None)
+    row = await session.execute(
+        select(
+            func.count().filter(is_waiting),
+            func.extract("epoch", now - func.min(Job.available_at).filter(is_waiting)),
+            func.count().filter(~is_waiting),
+            func.extract("epoch", now - func.min(Job.lease_until)),
+        ).where(_IS_AWAITED)
+    )
+    waiting, oldest_seconds, in_work, overdue_seconds = row.one()
+    return Backlog(waiting, max(0.0, float(oldest_seconds or 0)), in_work, max(0.0, float(overdue_seconds or 0)))
 
 
 async def measure_waiting(session: AsyncSession, owner_id: UUID, besides: UUID | None = None) -> Waiting:

@@ -1,13 +1,17 @@
 """Which migration the database is at, and the password of the role that the service uses."""
 
+from dataclasses import dataclass
+from datetime import datetime
+
 import asyncpg
-from sqlalchemy import column, select, table
+from sqlalchemy import column, func, literal_column, select, table
 from sqlalchemy.exc import ProgrammingError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from pipeline.db.models import SERVICE_ROLE
 from pipeline.db.session import translate_absence
 
+_extension = table("pg_extension", column("extname"), column("extversion"))
 _alembic_version = table("alembic_version", column("version_num"))
 
 
@@ -18,6 +22,38 @@ async def read_revision(session: AsyncSession) -> str | None:
     except ProgrammingError:
         return None
     return revision
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """What a session sees of its server."""
+
+    version: str
+    vector_version: str | None
+    """Of the extension pgvector; None where it is not installed."""
+    login: str
+    """Role that logged in."""
+    is_bound: bool
+    """Whether row-level security binds the session."""
+    now: datetime
+
+
+async def describe_server(session: AsyncSession) -> Server:
+    """Look at the server, and at who we are there.
+
+    Raises sqlalchemy.exc.ProgrammingError where no migration has ever run.
+    """
+    vector_version = select(_extension.c.extversion).where(_extension.c.extname == "vector").scalar_subquery()
+    row = await session.execute(
+        select(
+            func.current_setting("server_version"),
+            vector_version,
+            literal_column("session_user"),
+            func.row_security_active("chunks"),
+            func.clock_timestamp(),
+        )
+    )
+    return Server(*row.one())
 
 
 async def set_service_password(owner_url: str, password: str) -> None:

@@ -14,8 +14,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, a
 from pipeline.db.models import EMAIL_SETTING, SERVICE_ROLE, USER_SETTING
 from pipeline.errors import DatabaseUnavailable, StorageFull
 
-AWAY_CLASSES = ("08", "53", "57P")
-"""SQLSTATE prefixes: connection exceptions, insufficient resources, operator intervention."""
+AWAY_CLASSES = ("08", "28", "3D", "53", "57P")
+"""SQLSTATE prefixes: connection exceptions, not let in, no such database, no resources, operator intervention."""
 AWAY_STATES = ("22023", "55000", "25006", "40P01", "55P03", "57014", "25P03", "25P04")
 """No service role yet, no connections accepted, read-only, deadlock, timeouts of locks, statements and transactions."""
 

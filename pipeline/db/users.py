@@ -1,12 +1,26 @@
 """Rows of accounts."""
 
+from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import insert, select
+from sqlalchemy import delete as delete_rows
+from sqlalchemy import func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from pipeline.db.models import User
+from pipeline.db.models import Document, Note, User
 from pipeline.types import Account
+
+
+@dataclass(frozen=True, slots=True)
+class UserSummary:
+    """An account as the operator sees it."""
+
+    id: UUID
+    email: str
+    created_at: datetime
+    documents: int
+    notes: int
 
 
 async def add(session: AsyncSession, user_id: UUID, email: str, password_hash: str) -> Account:
@@ -29,3 +43,21 @@ async def find(session: AsyncSession, user_id: UUID) -> Account | None:
     """The account with this id."""
     user = await session.get(User, user_id)
     return Account(user.id, user.email, user.created_at) if user else None
+
+
+async def list_all(session: AsyncSession) -> list[UserSummary]:
+    """All accounts, oldest first, for a session that sees everything."""
+    documents = select(func.count()).where(Document.owner_id == User.id).scalar_subquery()
+    notes = select(func.count()).where(Note.owner_id == User.id).scalar_subquery()
+    rows = await session.execute(select(User.id, User.email, User.created_at, documents, notes).order_by(User.id))
+    return [UserSummary(*row) for row in rows]
+
+
+async def set_password(session: AsyncSession, user_id: UUID, password_hash: str) -> None:
+    """Replace the hash of a password."""
+    await session.execute(update(User).where(User.id == user_id).values(password_hash=password_hash))
+
+
+async def delete(session: AsyncSession, user_id: UUID) -> None:
+    """Delete an account; its documents, notes and passages go by the foreign keys."""
+    await session.execute(delete_rows(User).where(User.id == user_id))

@@ -1,6 +1,7 @@
 """The whole service on this machine: servers, migrations, API and workers, started and stopped together."""
 
 import fcntl
+import json
 import os
 import secrets
 import shutil
@@ -17,13 +18,15 @@ from time import monotonic
 from typing import IO
 
 import httpx
+from pydantic import SecretStr
 
 from pipeline.db.models import SERVICE_ROLE
 from pipeline.local.children import Child
 from pipeline.local.servers import run_postgres, run_valkey
 from pipeline.metrics import MULTIPROCESS_VARIABLE
-from pipeline.settings import Settings
+from pipeline.settings import Settings, load_settings
 
+SERVERS_FILE = "servers.json"
 PROJECT_FOLDER = Path(__file__).resolve().parents[2]
 START_SECONDS = 120.0
 STOP_SECONDS = 8.0
@@ -76,6 +79,10 @@ def run_stack(
             if settings.redis_url
             else resources.enter_context(run_valkey(settings.data_dir / "valkey"))
         )
+        own = {} if settings.redis_url else {"redis_url": redis_url}
+        if not settings.database_url:
+            own |= {"database_url": database_url, "database_owner_url": owner_url}
+        resources.enter_context(_publish(settings.data_dir, own))
         env = {**os.environ, "DATABASE_URL": database_url, "REDIS_URL": redis_url, "PYTHONUNBUFFERED": "1"}
         if not settings.database_url:
             env["DATABASE_OWNER_URL"] = owner_url
@@ -91,6 +98,40 @@ def run_stack(
         url = f"http://{'127.0.0.1' if settings.host == '0.0.0.0' else settings.host}:{port}"  # noqa: S104
         _wait_until_ready(url, children)
         yield Stack(url, children)
+
+
+@contextmanager
+def _publish(data_dir: Path, servers: dict[str, str]) -> Iterator[None]:
+    """Write down where our own servers are as long as they run, for commands in another terminal."""
+    file = data_dir / SERVERS_FILE
+    file.unlink(missing_ok=True)
+    file.touch(mode=0o600)
+    file.write_text(json.dumps(servers))
+    try:
+        yield
+    finally:
+        file.unlink(missing_ok=True)
+
+
+def load_operator_settings() -> Settings:
+    """Read the settings; where they name no servers, those of the stack that runs on `data_dir` are meant.
+
+    Raises SettingsError.
+    """
+    settings = load_settings()
+    try:
+        servers = json.loads((settings.data_dir / SERVERS_FILE).read_text())
+    except (OSError, ValueError):
+        return settings
+    # An owner of another database than DATABASE_URL's must never be taken for its owner.
+    is_named = {"redis_url": settings.redis_url is not None}
+    return settings.model_copy(
+        update={
+            name: SecretStr(url)
+            for name, url in servers.items()
+            if not is_named.get(name, settings.database_url or settings.database_owner_url)
+        }
+    )
 
 
 def ensure_secret(env_file: Path) -> None:

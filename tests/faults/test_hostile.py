@@ -11,6 +11,7 @@ from typing import Any
 import psutil
 import pytest
 
+from tests import archives
 from tests.faults import bombs
 from tests.faults.cluster import Cluster, Process
 from tests.faults.history import Client
@@ -79,6 +80,7 @@ def _is_as_before(worker: Process, base: int) -> None:
 
 
 RESOURCES: set[int | str] = {"timeout", "out_of_memory", "too_large", "too_many_pages", "malformed"}
+DOCX = archives.docx_parts(archives.write_word("text"))
 BOMBS: dict[str, tuple[Callable[[], bytes], set[int | str]]] = {
     "flate.pdf": (bombs.flate, RESOURCES),
     "flate in flate.pdf": (bombs.flate_in_flate, RESOURCES),
@@ -98,6 +100,17 @@ BOMBS: dict[str, tuple[Callable[[], bytes], set[int | str]]] = {
     "surrogate.txt": (lambda: b"lone \xed\xa0\x80 surrogate", {"ready"}),
     "deep.html": (lambda: b"<div>" * 20_000 + b"deep", {"ready"}),
     "deep.md": (lambda: b"> " * 20_000 + b"deep", {"ready"}),
+    "64 MiB in a part.docx": (lambda: archives.inflate_to(DOCX, "word/document.xml", 64 * MIB), {"too_large"}),
+    "a billion laughs.docx": (
+        lambda: archives.pack(archives.docx_parts("&l9;", archives.BILLION_LAUGHS)),
+        {"malformed"},
+    ),
+    "a name above.docx": (lambda: archives.pack({**DOCX, "../../../tmp/slip.xml": b"<x/>"}), {"malformed"}),
+    "another archive.docx": (lambda: archives.pack({"a.txt": b"text"}), {"malformed"}),
+    "encrypted.docx": (lambda: archives.encrypt(DOCX), {"encrypted"}),
+    "named otherwise.txt": (lambda: archives.pack(DOCX), {415}),
+    "deep.json": (lambda: b"[" * MIB, {"malformed"}),
+    "never closed.csv": (lambda: b'a,b\n1,"' + b"x " * MIB, {"ready"}),
 }
 
 

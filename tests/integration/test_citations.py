@@ -1,6 +1,9 @@
 """What a passage cites stands there: for every format, over HTTP, to the last character."""
 
+import csv
 import io
+import json
+from collections.abc import Callable
 from random import Random
 
 import pypdfium2
@@ -8,6 +11,16 @@ import pytest
 from fpdf import FPDF
 
 from pipeline.stages.extract.child import PAGE_SEPARATOR
+from tests.archives import (
+    docx_parts,
+    epub_parts,
+    pack,
+    pptx_parts,
+    write_chapter,
+    write_shape,
+    write_slide,
+    write_word,
+)
 from tests.integration.conftest import Api
 
 pytestmark = pytest.mark.anyio
@@ -68,23 +81,69 @@ def write_markdown(sections: list[str]) -> bytes:
     return "".join(f"## Part {number}\r\n\r\n{text}\n" for number, text in enumerate(sections)).encode()
 
 
-@pytest.mark.parametrize("name", ["a.pdf", "a.txt", "a.md", "a.html"])
+def write_docx(sections: list[str]) -> bytes:
+    parts = [
+        write_word(f"Part {number}", "Heading2") + "".join(map(write_word, _keep_printable(text).split("\n\n")))
+        for number, text in enumerate(sections)
+    ]
+    return pack(docx_parts("".join(parts)))
+
+
+def write_pptx(sections: list[str]) -> bytes:
+    return pack(pptx_parts(*(write_slide(write_shape(*_keep_printable(text).split("\n\n"))) for text in sections)))
+
+
+def write_epub(sections: list[str]) -> bytes:
+    chapters = {
+        f"{number}.xhtml": write_chapter(f"<h2>Part {number}</h2><p>{text.replace(chr(10) * 2, '</p><p>')}</p>")
+        for number, text in enumerate(sections)
+    }
+    return pack(epub_parts(chapters))
+
+
+def _keep_printable(text: str) -> str:
+    """XML has no control characters."""
+    return text.replace("\x0b", "")
+
+
+def write_tsv(sections: list[str]) -> bytes:
+    file = io.StringIO()
+    csv.writer(file, delimiter="\t").writerows([["part", "text"], *enumerate(sections)])
+    return file.getvalue().encode()
+
+
+def write_json(sections: list[str]) -> bytes:
+    return "".join(f"{json.dumps({'part': number, 'text': text})}\n" for number, text in enumerate(sections)).encode()
+
+
+WRITERS: dict[str, Callable[[list[str]], bytes]] = {
+    "a.pdf": write_pdf,
+    "a.txt": lambda sections: "".join(sections).encode(),
+    "a.md": write_markdown,
+    "a.html": write_html,
+    "a.docx": write_docx,
+    "a.pptx": write_pptx,
+    "a.epub": write_epub,
+    "a.tsv": write_tsv,
+    "a.jsonl": write_json,
+}
+PAGED = {"a.pdf", "a.pptx", "a.epub"}
+
+
+@pytest.mark.parametrize("name", WRITERS)
 async def test_passages_are_what_stands_at_their_place(api: Api, name: str) -> None:
     random = Random(name)
     words = WORDS if name == "a.pdf" else WORDS + ODD_WORDS
     sections = [write_section(random, words) for _ in range(SECTIONS)]
-    data = {
-        "a.pdf": write_pdf,
-        "a.txt": lambda sections: "".join(sections).encode(),
-        "a.md": write_markdown,
-        "a.html": write_html,
-    }[name](sections)
+    data = WRITERS[name](sections)
     person = await api.register()
     document = f"/v1/documents/{(await api.upload(person, data, name)).json()['id']}"
     await api.work()
     query = {"query": "the keeper's lantern", "top_k": 50}
     passages = (await api.client.post("/v1/search", headers=person.headers, json=query)).json()["passages"]
-    assert len(passages) == (await api.get(person, document)).json()["chunks"] > SECTIONS
+    shown = (await api.get(person, document)).json()
+    assert len(passages) == shown["chunks"] > SECTIONS
+    assert (shown["pages"] >= SECTIONS) == (name in PAGED)
     text = (await api.get(person, f"{document}/text")).json()["text"]
     passages.sort(key=lambda passage: passage["start"])
     covered = 0
@@ -101,7 +160,9 @@ async def test_passages_are_what_stands_at_their_place(api: Api, name: str) -> N
     if name == "a.pdf":
         pages = [page.get_textpage().get_text_bounded() for page in pypdfium2.PdfDocument(io.BytesIO(data))]
         assert [page.split() for page in text.split(PAGE_SEPARATOR)] == [page.split() for page in pages]
-    if name in {"a.md", "a.html"}:
+    else:
+        assert [word for word in "".join(sections).split() if word in WORDS and word not in text.split()] == []
+    if name in {"a.md", "a.html", "a.docx", "a.epub"}:
         assert [p["text"].startswith(("## Part", "Part")) for p in passages].count(True) == SECTIONS
         assert all(p["text"].count("Part ") <= 1 for p in passages)
 

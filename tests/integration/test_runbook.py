@@ -85,7 +85,7 @@ def test_every_setting_and_command_that_the_runbook_names_exists() -> None:
     of_others = {"POSTGRES_PASSWORD", "SERVICE_PASSWORD", "PROMETHEUS_MULTIPROC_DIR", "FORWARDED_ALLOW_IPS", "TMPDIR"}
     assert named - of_others - {name.upper() for name in Settings.model_fields} == set()
     commands = set(re.findall(r"python -m pipeline (\w+)", RUNBOOK + README))
-    assert commands <= {"up", "demo", "migrate", "reembed"}
+    assert commands <= {"up", "demo", "migrate", "reembed", "doctor", "users"}
 
 
 def test_backup_is_a_dump_of_the_database(database_url: str, tmp_path: Path) -> None:

@@ -15,7 +15,12 @@ def read(media_type: str, data: bytes) -> list[str]:
 
 def test_formats_are_found() -> None:
     assert {known.media_type for known in find_formats()} == {
+        "application/epub+zip",
+        "application/json",
         "application/pdf",
+        "application/vnd.openxmlformats-officedocument.presentationml.presentation",
+        "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
+        "text/csv",
         "text/html",
         "text/markdown",
         "text/plain",

@@ -5,9 +5,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.errors import InvalidInput, UnsupportedMedia
-from pipeline.uploads import MAX_NAME_BYTES, clean_filename, identify
+from pipeline.uploads import HEAD_BYTES, MAX_NAME_BYTES, clean_filename, identify
+from tests.archives import DOCX, EPUB, PPTX, docx_parts, epub_parts, pack, pptx_parts
 
 PDF = b"%PDF-1.7\n"
+ZIP = b"PK\x03\x04"
+OLD_OFFICE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
+WORD = pack(docx_parts(""))[:HEAD_BYTES]
+SLIDES = pack(pptx_parts())[:HEAD_BYTES]
+BOOK = pack(epub_parts({}))[:HEAD_BYTES]
+JSON = "application/json"
 
 
 @pytest.mark.parametrize(
@@ -67,6 +74,24 @@ def test_no_filename_is_a_path_or_holds_controls(raw: str) -> None:
         ("notes", "text/plain", b"hello", "text/plain"),
         ("a.html", "text/html", b"<!doctype html>", "text/html"),
         ("a.html", "", b"<p>a fragment", "text/html"),
+        ("a.docx", DOCX, WORD, DOCX),
+        ("a.DOCX", "application/zip", WORD, DOCX),
+        ("a.docx", "application/x-zip-compressed", ZIP, DOCX),
+        ("a.docx", "", OLD_OFFICE, DOCX),  # as one with a password begins
+        ("a", "", WORD, DOCX),
+        ("a", "application/zip", WORD, DOCX),
+        ("a", DOCX, ZIP, DOCX),
+        ("a.pptx", PPTX, SLIDES, PPTX),
+        ("a", "application/octet-stream", SLIDES, PPTX),
+        ("a.epub", EPUB, BOOK, EPUB),
+        ("a", "application/zip", BOOK, EPUB),
+        ("a.csv", "application/vnd.ms-excel", b"a;b", "text/csv"),
+        ("a.csv", "text/plain", b"a;b", "text/csv"),
+        ("a.tsv", "text/tab-separated-values", b"a\tb", "text/csv"),
+        ("a.json", JSON, b"{}", JSON),
+        ("a.jsonl", "application/x-ndjson", b"{}", JSON),
+        ("a", "application/jsonl", b"{}", JSON),
+        ("a.ndjson", "", b"{}", JSON),
     ],
 )
 def test_format_is_known(filename: str, declared: str, head: bytes, media_type: str) -> None:
@@ -83,7 +108,21 @@ def test_format_is_known(filename: str, declared: str, head: bytes, media_type: 
         ("a.txt", "text/plain", b"\x89PNG\r\n\x1a\n"),
         ("a.txt", "", b"PK\x03\x04"),
         ("a.exe", "application/pdf", PDF),
-        ("a.docx", "", b"PK\x03\x04"),
+        ("a.docx", "", b"hello"),
+        ("a.docx", "", PDF),
+        ("a.docx", PPTX, SLIDES),
+        ("a.txt", "text/plain", WORD),
+        ("a.csv", "", WORD),
+        ("a.json", JSON, OLD_OFFICE),
+        ("a.epub", "", OLD_OFFICE),
+        ("a", "application/zip", ZIP),
+        ("a", "", ZIP),
+        ("a.zip", "application/zip", WORD),
+        ("a.doc", "application/msword", OLD_OFFICE),
+        ("a.ppt", "", OLD_OFFICE),
+        ("a.xlsx", "", ZIP),
+        ("a.docm", "", WORD),
+        ("a", "application/vnd.ms-excel", OLD_OFFICE),
         ("a", "", b"hello"),
         ("a", "image/png", b"\x89PNG"),
         ("a.txt", "", bytes(range(1, 9)) * 50),

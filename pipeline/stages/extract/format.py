@@ -42,10 +42,12 @@ class Format:
     """The reader of a seekable file, and those to be tried after it where it breaks down.
 
     They raise IngestionError for what can be told apart, and anything at all for broken input."""
+    admits: Callable[[bytes], bool]
+    """Whether a file of this format can begin with these bytes, its first four kilobytes."""
     aliases: tuple[str, ...] = field(default=())
     """Other media types that clients declare for it."""
     signature: Callable[[bytes], bool] | None = None
-    """Whether the first kilobyte can only be of this format; None where the content has no signature."""
+    """Whether what begins with these bytes can only be of this format; None where the content has no signature."""
     draw: Callable[[BinaryIO, int, Mark | None], bytes] | None = None
     """Draws a page, counted from 1, as a PNG, and marks a passage on it; None where there are no pages to be seen.
 
@@ -73,16 +75,16 @@ def keep_letters(text: str) -> str:
     return "".join(filter(str.isalnum, normalize("NFKD", text).casefold()))
 
 
-def join_sections(blocks: Iterable[Block]) -> list[str]:
+def join_sections(blocks: Iterable[Block], most: int = MAX_SECTIONS) -> list[str]:
     """Join pieces of a text to its sections, which headings begin.
 
-    A heading with nothing but white space before the next one stays with it. Behind the first 10,000 sections headings
-    begin no more: each is a passage at least, and so must not be as many as there are lines.
+    A heading with nothing but white space before the next one stays with it. Behind the first 10,000 sections, or
+    `most`, headings begin no more: each is a passage at least, and so must not be as many as there are lines.
     """
     sections: list[list[str]] = [[]]
     has_body = False
     for block in blocks:
-        if block.is_heading and has_body and len(sections) < MAX_SECTIONS:
+        if block.is_heading and has_body and len(sections) < most:
             sections.append([])
             has_body = False
         sections[-1].append(block.text)

@@ -6,21 +6,26 @@ from typing import BinaryIO
 
 from selectolax.lexbor import LexborHTMLParser, LexborNode
 
-from pipeline.stages.extract.format import Block, Extraction, Format, join_sections
-from pipeline.stages.extract.text import decode
+from pipeline.stages.extract.format import MAX_SECTIONS, Block, Extraction, Format, join_sections
+from pipeline.stages.extract.text import decode, looks_like_text
 
 INVISIBLE = ["script", "style", "template", "noscript", "head", "svg", "iframe", "object"]
 _INLINE_NAMES = """
 a abbr b bdi bdo cite code data dfn em font i kbd label mark q s samp small span strong sub sup time tt u var wbr
 """
 INLINE = frozenset(_INLINE_NAMES.split())
+_VOID_NAMES = """
+area base br col embed hr img input link meta param source track wbr
+"""
+VOID = frozenset(_VOID_NAMES.split())
 SEPARATORS = {"td": " ", "th": " ", "tr": "\n", "li": "\n", "br": "\n", "dt": "\n", "dd": "\n"}
 PARAGRAPH = "\n\n"
 HEADINGS = frozenset({"h1", "h2", "h3", "h4", "h5", "h6"})
-DECLARED_CHARSET = re.compile(rb"<meta[^>]+charset=[\"']?([a-zA-Z0-9_-]+)", re.IGNORECASE)
+DECLARED_CHARSET = re.compile(rb"<(?:meta[^>]+charset|\?xml[^>]+encoding)=[\"']?([a-zA-Z0-9_-]+)", re.IGNORECASE)
 CHARSET_WINDOW = 2048
 SPACES = re.compile(r"[ \t\r\f\v]+")
 BLANK_LINES = re.compile(r"\s*\n\s*\n\s*")
+EMPTY_ELEMENT = re.compile(r"<([a-zA-Z][\w:.-]*)([^<>]*)/>")
 LINE_EDGES = re.compile(r" *\n *")
 
 
@@ -32,11 +37,25 @@ def looks_like_html(head: bytes) -> bool:
 
 def read(file: BinaryIO) -> Extraction:
     """Read an HTML file as one page, in the sections that its headings begin."""
-    tree = LexborHTMLParser(_decode(file.read()))
+    return Extraction(pages=1, texts=iter([read_sections(decode_html(file.read()))]))
+
+
+def read_sections(html: str, most: int = MAX_SECTIONS) -> list[str]:
+    """Return the text of a page in the sections that its headings begin, at most so many."""
+    tree = LexborHTMLParser(html)
     tree.strip_tags(INVISIBLE)
-    sections = join_sections(_walk(tree.root)) if tree.root else []
+    sections = join_sections(_walk(tree.root), most) if tree.root else []
     texts = [text for section in sections if (text := _tidy(section))]
-    return Extraction(pages=1, texts=iter([[*(text + PARAGRAPH for text in texts[:-1]), *(texts[-1:] or [""])]]))
+    return [*(text + PARAGRAPH for text in texts[:-1]), *(texts[-1:] or [""])]
+
+
+def expand_empty_elements(xhtml: str) -> str:
+    """Close elements as HTML does: to it, `<title/>` is a beginning, and all that follows the title."""
+    return EMPTY_ELEMENT.sub(_close, xhtml)
+
+
+def _close(element: re.Match[str]) -> str:
+    return element[0] if element[1].lower() in VOID else f"<{element[1]}{element[2]}></{element[1]}>"
 
 
 def _tidy(text: str) -> str:
@@ -44,7 +63,11 @@ def _tidy(text: str) -> str:
     return BLANK_LINES.sub(PARAGRAPH, text).strip()
 
 
-def _decode(data: bytes) -> str:
+def decode_html(data: bytes) -> str:
+    """Decode a page: by its byte order mark, as it says, or as other text.
+
+    Raises IngestionError where no encoding fits.
+    """
     declared = DECLARED_CHARSET.search(data[:CHARSET_WINDOW])
     if declared and not data.startswith((b"\xff\xfe", b"\xfe\xff", b"\xef\xbb\xbf")):
         try:
@@ -74,6 +97,7 @@ FORMAT = Format(
     media_type="text/html",
     extensions=(".html", ".htm", ".xhtml"),
     aliases=("application/xhtml+xml",),
+    admits=looks_like_text,
     signature=looks_like_html,
     readers=(read,),
 )

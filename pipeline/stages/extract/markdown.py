@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 from pipeline.stages.extract.format import Block, Extraction, Format, join_sections
-from pipeline.stages.extract.text import read_lines
+from pipeline.stages.extract.text import looks_like_text, read_lines
 
 HEADING = re.compile(r" {0,3}#{1,6}(?:[ \t]|$)")
 UNDERLINE = re.compile(r" {0,3}(?:=+|-+)$")
@@ -89,5 +89,6 @@ FORMAT = Format(
     media_type="text/markdown",
     extensions=(".md", ".markdown"),
     aliases=("text/x-markdown", "text/plain"),
+    admits=looks_like_text,
     readers=(read,),
 )

@@ -133,6 +133,7 @@ FORMAT = Format(
     media_type="application/pdf",
     extensions=(".pdf",),
     aliases=("application/x-pdf",),
+    admits=has_header,
     signature=has_header,
     readers=(read, read_by_pypdf, read_by_pdfium),
     draw=draw,

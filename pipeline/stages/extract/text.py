@@ -15,8 +15,33 @@ BYTE_ORDER_MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+UTF16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+BINARY_SIGNATURES = (
+    b"%PDF-",
+    b"PK\x03\x04",
+    b"\x89PNG",
+    b"\xff\xd8\xff",
+    b"GIF8",
+    b"\x1f\x8b",
+    b"\x7fELF",
+    b"\xd0\xcf\x11\xe0",
+    b"Rar!",
+)
+CONTROL_SHARE = 0.1
+"""A text of which a larger share are control characters is none."""
+TEXT_CONTROLS = frozenset(b"\t\n\r\f\x1b\x00")
 SAMPLE_BYTES = 256 * 1024
 """So much of the file is looked at to guess an encoding."""
+
+
+def looks_like_text(head: bytes) -> bool:
+    """Whether a text can begin with these bytes."""
+    if head.startswith(UTF16_MARKS):
+        return True
+    if head.startswith(BINARY_SIGNATURES):
+        return False
+    controls = sum(byte < 32 and byte not in TEXT_CONTROLS for byte in head)
+    return controls <= CONTROL_SHARE * len(head)
 
 
 def decode(data: bytes) -> str:
@@ -46,4 +71,4 @@ def read_lines(file: BinaryIO) -> str:
     return decode(file.read()).replace("\r\n", "\n").replace("\r", "\n")
 
 
-FORMAT = Format(media_type="text/plain", extensions=(".txt", ".text", ".log"), readers=(read,))
+FORMAT = Format(media_type="text/plain", extensions=(".txt", ".text", ".log"), admits=looks_like_text, readers=(read,))

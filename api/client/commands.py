@@ -1,0 +1,190 @@
+"""What each command does. Data goes to standard output, everything else to standard error."""
+
+from argparse import Namespace
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import aclosing
+from typing import Any
+
+import httpx
+import msgspec
+
+from api.client import display
+from api.client.connection import Connection, decode
+from api.client.errors import DONE, FAILED, ClientError, Refused, UnusableInput
+from api.client.events import read_events
+from api.client.messages import Answer, Document, DocumentPage, Passages, Problem, Token
+from api.client.session import Session, save_session
+from api.client.upload import PAGE_LIMIT, Run, Upload, find_files
+
+ANSWER_TIMEOUT = httpx.Timeout(5.0, read=330.0, write=30.0, pool=None)
+"""A language model may take five minutes."""
+EVENTS = "text/event-stream"
+
+Command = Callable[[Connection, Namespace], Coroutine[Any, Any, int]]
+"""Returns the exit code. Raises ClientError."""
+
+
+def print_json(body: bytes, **more: object) -> None:
+    """Print an answer of the service as one line, with what we have to add."""
+    data = msgspec.json.decode(body)
+    print(msgspec.json.encode({**more, **data} if more else data).decode(), flush=True)
+
+
+async def upload(connection: Connection, options: Namespace) -> int:
+    """Upload files; with `--wait` until each of them is `ready` or `failed`."""
+    uploads = find_files(options.files)
+    board = display.Board(uploads, display.make_console(stderr=True))
+    connection.tell = board.tell
+    if connection.ask_password:
+        connection.ask_password = board.make_room(connection.ask_password)
+    try:
+        with board:
+            await Run(connection, uploads, options.wait).finish(options.parallel)
+    finally:
+        _show_uploads(uploads, as_json=options.json)
+    has_failed = any(upload.error for upload in uploads)
+    return FAILED if has_failed else DONE
+
+
+def _show_uploads(uploads: list[Upload], *, as_json: bool) -> None:
+    if not as_json:
+        display.make_console().print(display.tabulate_uploads(uploads))
+        return
+    for upload in uploads:
+        if upload.document:
+            print_json(upload.body, file=upload.name)
+        else:
+            line = {"file": upload.name, "status": upload.status, "error": upload.error}
+            print_json(msgspec.json.encode(line))
+
+
+async def status(connection: Connection, options: Namespace) -> int:
+    """Show the newest documents, or those named."""
+    console = display.make_console()
+    bodies = [body async for body in _find_documents(connection, options)]
+    if options.json:
+        for body in bodies:
+            print_json(body)
+        return DONE
+    documents = [msgspec.json.decode(body, type=Document) for body in bodies]
+    if options.ids:
+        for document in documents:
+            console.print(display.describe_document(document))
+    else:
+        console.print(display.tabulate_documents(documents))
+    return DONE
+
+
+async def _find_documents(connection: Connection, options: Namespace) -> AsyncIterator[bytes]:
+    for document_id in options.ids:
+        yield (await connection.send("GET", f"/v1/documents/{document_id}")).content
+    left = 0 if options.ids else options.limit
+    parameters = {"status": options.status} if options.status else {}
+    while left > 0:
+        parameters["limit"] = str(min(left, PAGE_LIMIT))
+        page = decode(await connection.send("GET", "/v1/documents", params=parameters), DocumentPage)
+        for item in page.items:
+            yield bytes(item)
+        left -= len(page.items)
+        if page.next_cursor is None:
+            return
+        parameters["cursor"] = page.next_cursor
+
+
+async def search(connection: Connection, options: Namespace) -> int:
+    """Show the passages that answer a query best."""
+    body = {"query": options.query, "top_k": options.top_k, "mode": options.mode, **_narrow(options)}
+    response = await connection.send("POST", "/v1/search", json=body)
+    if options.json:
+        print_json(response.content)
+    else:
+        display.show_passages(display.make_console(), decode(response, Passages).passages)
+    return DONE
+
+
+async def ask(connection: Connection, options: Namespace) -> int:
+    """Answer a question: the words as they come, then the passages that they cite."""
+    body = {"question": options.question, "top_k": options.top_k, **_narrow(options)}
+    if options.json:
+        response = await connection.send("POST", "/v1/ask", json=body, timeout=ANSWER_TIMEOUT)
+        print_json(response.content)
+        return DONE
+    headers = {"Accept": EVENTS}
+    response = await connection.send("POST", "/v1/ask", json=body, headers=headers, timeout=ANSWER_TIMEOUT, stream=True)
+    try:
+        await _print_answer(response)
+    except httpx.TransportError:
+        # What was printed cannot be taken back: another answer after it would be read as one with it.
+        raise ClientError(Problem("broken_off", "the answer broke off; ask again")) from None
+    finally:
+        await response.aclose()
+    return DONE
+
+
+async def _print_answer(response: httpx.Response) -> None:
+    found = Passages([])
+    async with aclosing(read_events(response)) as events:
+        async for event in events:
+            match event.name:
+                case "passages":
+                    found = msgspec.json.decode(event.data, type=Passages)
+                case "token":
+                    print(display.clean(msgspec.json.decode(event.data, type=Token).text), end="", flush=True)
+                case "error":
+                    print(flush=True)
+                    raise Refused(msgspec.json.decode(event.data, type=Problem))
+                case "done":
+                    print(flush=True)
+                    _print_citations(msgspec.json.decode(event.data, type=Answer), found)
+                    return
+    raise ClientError(Problem("broken_off", "the answer broke off; ask again"))
+
+
+def _print_citations(answer: Answer, found: Passages) -> None:
+    if answer.citations:
+        print()
+    for number in answer.citations:
+        if number < len(found.passages):
+            print(f"[{number}] {display.describe_place(found.passages[number])}")
+
+
+def _narrow(options: Namespace) -> dict[str, list[str]]:
+    return {"document_ids": options.documents} if options.documents else {}
+
+
+async def retry(connection: Connection, options: Namespace) -> int:
+    """Have failed documents tried again."""
+    for document_id in options.ids:
+        response = await connection.send("POST", f"/v1/documents/{document_id}/retry")
+        if options.json:
+            print_json(response.content)
+        else:
+            print(f"{document_id} {decode(response, Document).status}")
+    return DONE
+
+
+async def delete(connection: Connection, options: Namespace) -> int:
+    """Delete documents, and all that came of them."""
+    for document_id in options.ids:
+        await connection.send("DELETE", f"/v1/documents/{document_id}")
+        if options.json:
+            print_json(msgspec.json.encode({"id": document_id, "deleted": True}))
+        else:
+            print(f"{document_id} deleted")
+    return DONE
+
+
+async def log_in(connection: Connection, options: Namespace) -> int:
+    """Get a token and keep it for the next commands."""
+    identity = connection.identity
+    if identity.email is None or identity.password is None:
+        raise UnusableInput("login needs an e-mail address and a password")
+    if options.register:
+        await connection.register(identity.email, identity.password)
+    token = await connection.log_in(identity.email, identity.password)
+    save_session(identity.session_file, Session(identity.url, identity.email, token))
+    if options.json:
+        print_json(msgspec.json.encode({"url": identity.url, "email": identity.email}))
+    else:
+        print(f"signed in to {identity.url} as {identity.email}")
+    return DONE

@@ -1,0 +1,175 @@
+"""What people see: bars on standard error while something goes on, tables on standard output when it is done."""
+
+import sys
+from collections.abc import Iterable, Sequence
+from time import monotonic
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.filesize import decimal
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Column, Table
+from rich.text import Text
+
+from api.client.identity import AskPassword
+from api.client.messages import Document, Failure, Passage
+from api.client.upload import Phase, Upload
+
+MOST_BARS = 8
+BAR_WIDTH = 24
+REFRESHES_A_SECOND = 8
+WIDTH_OF_A_FILE = 160
+"""Of tables that go to a file or a program."""
+CONTROLS = dict.fromkeys(code for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t")
+STYLES = {"ready": "green", "failed": "red", "refused": "red"}
+
+
+def make_console(*, stderr: bool = False) -> Console:
+    """Return a console for standard output, or standard error."""
+    stream = sys.stderr if stderr else sys.stdout
+    width = None if stream.isatty() else WIDTH_OF_A_FILE
+    return Console(stderr=stderr, highlight=False, markup=False, emoji=False, width=width)
+
+
+def clean(text: str) -> str:
+    """Return somebody's text or name without what would command the terminal."""
+    return text.translate(CONTROLS).encode(errors="replace").decode()
+
+
+class Board:
+    """Bars of an upload: one for all files, and one for each that is on its way. Silent where nobody looks."""
+
+    def __init__(self, uploads: Sequence[Upload], console: Console) -> None:
+        self._uploads = uploads
+        self._began = monotonic()
+        self._note = ""
+        self._live = Live(
+            console=console, get_renderable=self._draw, refresh_per_second=REFRESHES_A_SECOND, transient=True
+        )
+
+    def __enter__(self) -> Self:
+        self._start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._live.stop()
+
+    def make_room(self, ask: AskPassword) -> AskPassword:
+        """Return what asks the same while there are no bars."""
+
+        def ask_without_bars(email: str) -> str:
+            self._live.stop()
+            try:
+                return ask(email)
+            finally:
+                self._start()
+
+        return ask_without_bars
+
+    def _start(self) -> None:
+        if self._live.console.is_terminal:
+            self._live.start()
+
+    def tell(self, note: str) -> None:
+        """Show why something waits; "" when it goes on."""
+        self._note = clean(note)
+
+    def _draw(self) -> Table:
+        name = Column(no_wrap=True, max_width=40, overflow="ellipsis")
+        bars = Table.grid(name, Column(), Column(no_wrap=True, overflow="ellipsis"), padding=(0, 1))
+        ended = sum(upload.phase == Phase.ENDED for upload in self._uploads)
+        completed = sum(upload.fraction for upload in self._uploads)
+        state = f"{ended} of {len(self._uploads)} done, {monotonic() - self._began:.0f} s"
+        bars.add_row("all files", ProgressBar(max(1, len(self._uploads)), completed, width=BAR_WIDTH), state)
+        for upload in self._choose():
+            bars.add_row(clean(upload.path.name), ProgressBar(1.0, upload.fraction, width=BAR_WIDTH), describe(upload))
+        if self._note:
+            bars.add_row("", "", self._note)
+        return bars
+
+    def _choose(self) -> list[Upload]:
+        """Return those to show: what is being sent or ingested before what waits for a worker."""
+        active = [upload for upload in self._uploads if upload.phase in {Phase.SENDING, Phase.ACCEPTED}]
+        return sorted(active, key=lambda upload: upload.status == "pending")[:MOST_BARS]
+
+
+def describe(upload: Upload) -> str:
+    """Where a file is on its way."""
+    if upload.document:
+        return describe_status(upload.document)
+    if upload.note:
+        return clean(upload.note)
+    return f"sending, {decimal(upload.sent_bytes)} of {decimal(upload.size_bytes)}"
+
+
+def tabulate_uploads(uploads: Iterable[Upload]) -> Table:
+    """What became of each file."""
+    table = Table("file", "status", "pages", "passages", "error")
+    for upload in uploads:
+        table.add_row(*_describe_row(upload.path.name, upload.status, upload.document), _tell(upload.error))
+    return table
+
+
+def tabulate_documents(documents: Iterable[Document]) -> Table:
+    """Documents, in the order given."""
+    table = Table(Column("id", no_wrap=True), "file", "status", "pages", "passages", "error")
+    for document in documents:
+        row = _describe_row(document.filename, document.status, document)
+        table.add_row(document.id, *row, _tell(document.error))
+    return table
+
+
+def _describe_row(name: str, status: str, document: Document | None) -> tuple[Text, Text, str, str]:
+    pages = str(document.pages) if document and document.pages is not None else ""
+    # Of a document on its way these are of the version before.
+    passages = str(document.chunks) if document and document.chunks else ""
+    return Text(clean(name), overflow="fold"), Text(status, STYLES.get(status, "")), pages, passages
+
+
+def _tell(error: Failure | None) -> str:
+    return f"{error.code}: {clean(error.message)}" if error else ""
+
+
+def describe_document(document: Document) -> Table:
+    """All that is known of one document."""
+    details = Table.grid(Column(style="dim"), Column(overflow="fold"), padding=(0, 2))
+    rows = {
+        "id": document.id,
+        "file": clean(document.filename),
+        "status": describe_status(document),
+        "size": decimal(document.size_bytes),
+        "pages": str(document.pages) if document.pages is not None else "",
+        "passages": str(document.chunks) if document.chunks else "",
+        "uploaded": document.created_at,
+        "error": _tell(document.error),
+    }
+    for name, value in rows.items():
+        if value:
+            details.add_row(name, value)
+    return details
+
+
+def describe_status(document: Document) -> str:
+    """The status, with how far it is."""
+    if document.status == "processing":
+        return f"processing {document.progress:.0%}"
+    if document.status == "pending" and document.queue_position:
+        return f"pending, place {document.queue_position}"
+    return document.status
+
+
+def describe_place(passage: Passage) -> str:
+    """Where a passage stands."""
+    return f"{clean(passage.title)}, page {passage.page}"
+
+
+def show_passages(console: Console, passages: Iterable[Passage]) -> None:
+    """Print passages, best first, each with its place."""
+    for passage in passages:
+        console.print(Text.assemble((describe_place(passage), "green"), (f"  score {passage.score:.2f}", "dim")))
+        console.print(Text("\n".join(f"  {line}" for line in clean(passage.text).splitlines())))
+        console.print()

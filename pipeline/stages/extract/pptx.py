@@ -1,0 +1,117 @@
+"""PPTX: a slide a page. Read by ourselves: the text is in few elements, and a library would load every picture."""
+
+from collections.abc import Iterator
+from typing import BinaryIO
+
+from pipeline.errors import FailureCode, IngestionError
+from pipeline.stages.extract.archive import SIGNATURE, Archive, looks_like_office_file
+from pipeline.stages.extract.format import Extraction, Format
+from pipeline.stages.extract.opc import PACKAGE, find_related, open_package, read_relationships
+from pipeline.stages.extract.xml import Element, get_name, parse
+
+MAIN_TYPE = b"presentationml.presentation.main+xml"
+PARAGRAPH = "\n\n"
+CELL = " | "
+FURNITURE = frozenset({"sldNum", "dt", "ftr", "hdr"})
+"""Placeholders that say the same on every slide."""
+NOTES = "body"
+"""The placeholder of a notes page that holds the notes."""
+
+
+def looks_like_pptx(head: bytes) -> bool:
+    """Whether these bytes begin an archive with the parts of a PPTX."""
+    return head.startswith(SIGNATURE) and b"ppt/" in head
+
+
+def read(file: BinaryIO) -> Extraction:
+    """Read a PPTX, a slide a page, in the order of the presentation.
+
+    Raises IngestionError where it is no PPTX, or one that is not safe to read.
+    """
+    archive = open_package(file, MAIN_TYPE)
+    slides = _find_slides(archive)
+    return Extraction(pages=len(slides), texts=([_read_slide(archive, slide)] for slide in slides))
+
+
+def _find_slides(archive: Archive) -> list[str]:
+    [main] = find_related(read_relationships(archive, PACKAGE), "officeDocument")
+    related = read_relationships(archive, main)
+    slides = [
+        related[identifier].target
+        for entry in parse(archive.read(main)).iter()
+        if get_name(entry) == "sldId"
+        for attribute, identifier in entry.items()
+        if attribute.endswith("}id")
+    ]
+    if len(set(slides)) < len(slides):
+        raise IngestionError(FailureCode.MALFORMED, "The presentation shows one slide twice. Save it anew.")
+    return slides
+
+
+def _read_slide(archive: Archive, slide: str) -> str:
+    """Text of the shapes of a slide, then of its diagrams, then of its notes."""
+    related = read_relationships(archive, slide)
+    texts = [_read_text(shape) for shape in _find_shapes(parse(archive.read(slide)))]
+    texts += [_read_text(parse(archive.read(diagram))) for diagram in find_related(related, "diagramData")]
+    for notes in find_related(related, "notesSlide"):
+        shapes = _find_shapes(parse(archive.read(notes)))
+        texts += [_read_text(shape) for shape in shapes if _get_placeholder(shape) == NOTES]
+    return PARAGRAPH.join(filter(None, texts))
+
+
+def _find_shapes(root: Element) -> Iterator[Element]:
+    """Shapes and tables in their order, also those within groups."""
+    return (shape for shape in _find(root, "sp", "graphicFrame") if _get_placeholder(shape) not in FURNITURE)
+
+
+def _find(root: Element, *names: str) -> Iterator[Element]:
+    """The outermost elements of these names, in their order; a stack of our own, for nesting has no limit."""
+    stack = [*reversed(root)]
+    while stack:
+        element = stack.pop()
+        if (name := get_name(element)) in names:
+            yield element
+        elif name != "Fallback":  # it says in another way what the choice before it says
+            stack += reversed(element)
+
+
+def _get_placeholder(shape: Element) -> str | None:
+    """What the shape is a place for on every slide: a title, the date; None where it is none."""
+    return next((element.get("type", "obj") for element in _find(shape, "ph")), None)
+
+
+def _read_text(shape: Element) -> str:
+    """Text of a shape or a table, a line a paragraph or a row."""
+    lines = (
+        _read_paragraph(element) if get_name(element) == "p" else _read_row(element)
+        for element in _find(shape, "p", "tr")
+    )
+    return "\n".join(line for line in lines if line.strip())
+
+
+def _read_row(row: Element) -> str:
+    cells = (_read_text(cell).replace("\n", " ") for cell in _find(row, "tc"))
+    return CELL.join(filter(None, cells))
+
+
+def _read_paragraph(paragraph: Element) -> str:
+    pieces = []
+    for element in paragraph.iter():
+        match get_name(element):
+            case "t":
+                pieces.append(element.text or "")
+            case "br":
+                pieces.append("\n")
+            case "tab":
+                pieces.append("\t")
+    return "".join(pieces)
+
+
+FORMAT = Format(
+    media_type="application/vnd.openxmlformats-officedocument.presentationml.presentation",
+    extensions=(".pptx",),
+    aliases=("application/zip", "application/x-zip-compressed"),
+    admits=looks_like_office_file,
+    signature=looks_like_pptx,
+    readers=(read,),
+)

@@ -1,0 +1,109 @@
+"""README.md: its commands run, in their order, and print what stands there."""
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.conftest import PROJECT, Up
+
+README = (PROJECT / "README.md").read_text()
+ADDRESS = "http://127.0.0.1:8000"
+MARK = "=== command "
+CHANGING = (
+    (re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"), "<uuid>"),
+    (re.compile(r"\d{4}-\d\d-\d\dT[0-9:.]+Z"), "<time>"),
+    (re.compile(r'(?<="took_ms":)[0-9.]+'), "<milliseconds>"),
+    (re.compile(r'(?<="score":)[0-9.]+'), "<score>"),
+    (re.compile(r"(?<=  score )[0-9.]+"), "<score>"),
+    (re.compile(r"(?<=^id: )\d+", re.MULTILINE), "<id>"),
+)
+"""What is different in every run."""
+
+
+@dataclass
+class Example:
+    """A command, and what stands below it."""
+
+    command: str
+    output: str
+
+
+def read_examples(block: str) -> list[Example]:
+    """Commands begin with `$`, and go on with `>`; what follows is their output."""
+    examples: list[Example] = []
+    for line in block.splitlines():
+        if line.startswith("$ "):
+            examples.append(Example(line[2:], ""))
+        elif line.startswith("> ") and not examples[-1].output:
+            examples[-1].command += "\n" + line[2:]
+        else:
+            examples[-1].output += line + "\n"
+    return examples
+
+
+def find_block(heading: str, language: str) -> str:
+    section = README.split(f"\n## {heading}\n", 1)[1].split("\n## ", 1)[0]
+    [block] = re.findall(rf"```{language}\n(.*?)```", section, re.DOTALL)
+    return str(block)
+
+
+def run(examples: list[Example], environment: dict[str, str]) -> list[str]:
+    """What each command prints, in one shell."""
+    script = "".join(f"echo '{MARK}'\n{example.command}\necho\n" for example in examples)
+    done = subprocess.run(
+        ["bash", "-c", script], cwd=PROJECT, env=environment, capture_output=True, text=True, check=True, timeout=120
+    )
+    assert done.stderr == ""
+    return done.stdout.split(f"{MARK}\n")[1:]
+
+
+def settle(output: str) -> str:
+    for pattern, name in CHANGING:
+        output = pattern.sub(name, output)
+    return "\n".join(line.rstrip() for line in output.strip().splitlines())
+
+
+@pytest.fixture(scope="module")
+def up(data_dir: Path) -> Iterator[Up]:
+    running = Up(data_dir)
+    try:
+        yield running
+    finally:
+        running.stop()
+
+
+@pytest.fixture
+def environment(up: Up, tmp_path: Path) -> dict[str, str]:
+    """As after `source .venv/bin/activate`, for somebody who has not signed in and is not asked."""
+    return {
+        **os.environ,
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "XDG_CONFIG_HOME": str(tmp_path),
+        "COLUMNS": "100",
+        "SLUICE_URL": up.url,
+        "SLUICE_EMAIL": "you@example.org",
+        "SLUICE_PASSWORD": "password of a test",
+    }
+
+
+@pytest.mark.parametrize("heading", ["From the command line", "The same by curl"])
+def test_commands_print_what_stands_there(up: Up, environment: dict[str, str], heading: str) -> None:
+    examples = read_examples(find_block(heading, "console").replace(ADDRESS, up.url))
+    assert len(examples) >= 4
+    outputs = run(examples, environment)
+    assert [settle(output) for output in outputs] == [settle(example.output) for example in examples]
+
+
+def test_python_prints_what_stands_there(up: Up, environment: dict[str, str]) -> None:
+    up.client.post("/v1/auth/register", json={"email": "me@example.org", "password": "correct horse"})
+    code = find_block("The same by curl", "python").replace(ADDRESS, up.url)
+    done = subprocess.run(
+        ["python", "-c", code], cwd=PROJECT, env=environment, capture_output=True, text=True, check=True, timeout=60
+    )
+    assert settle(done.stdout) == settle(find_block("The same by curl", "text"))

@@ -1,0 +1,250 @@
+"""`python -m pipeline doctor` and `users`, against real servers in every state they may be in."""
+
+import asyncio
+import io
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+
+from pipeline import accounts
+from pipeline.__main__ import main
+from pipeline.doctor import Finding, Verdict, examine
+from pipeline.errors import NotAuthenticated, TooManyRequests
+from pipeline.health import find_newest_revision
+from pipeline.local.stack import SERVERS_FILE, load_operator_settings
+from pipeline.logs import configure_logging
+from pipeline.runtime import open_runtime
+from pipeline.settings import Settings
+from pipeline.types import Account
+from tests.databases import run_sql
+from tests.llm_server import run_llm_server
+
+SECRET = "a secret of the tests, over 32 bytes long"
+EMAIL, PASSWORD = "anna@example.org", "password of anna"
+
+
+def find(settings: Settings) -> dict[str, Finding]:
+    async def collect() -> list[Finding]:
+        return [finding async for finding in examine(settings)]
+
+    return {finding.part: finding for finding in asyncio.run(collect())}
+
+
+def as_service(url: str) -> SecretStr:
+    return SecretStr(url.replace("//postgres:", "//sluice_service:"))
+
+
+def test_a_healthy_service(settings: Settings, database_url: str) -> None:
+    with run_llm_server() as llm:
+        found = find(
+            settings.model_copy(
+                update={
+                    "database_url": as_service(database_url),
+                    "database_owner_url": SecretStr(database_url),
+                    "llm_base_url": llm.url,
+                    "llm_model": "a-model",
+                }
+            )
+        )
+    assert {part: finding.verdict for part, finding in found.items() if finding.verdict != Verdict.OK} == {}
+    assert set(found) == {
+        *("settings", "database", "migrations", "rights", "clock", "embedding model", "queue", "owner"),
+        *("redis", "language model", "extraction", "data folder", "temporary files"),
+    }
+    assert "pgvector" in found["database"].found
+    assert found["migrations"].found == find_newest_revision()
+    assert not any(finding.advice for finding in found.values())
+
+
+def test_each_part_that_is_wrong_is_told_with_what_to_do(settings: Settings, database_url: str) -> None:
+    lapsed = "now() - interval '5 minutes'"
+    run_sql(
+        database_url,
+        "INSERT INTO embedding_models (name, state) VALUES ('another-model', 'active')",
+        "UPDATE alembic_version SET version_num = '0002'",
+        f"""INSERT INTO jobs (owner_id, kind, subject_id, turn, lease_token, lease_until)
+            VALUES (gen_random_uuid(), 'document', gen_random_uuid(), 1, gen_random_uuid(), {lapsed})""",
+    )
+    found = find(
+        settings.model_copy(
+            update={
+                "jwt_secret": None,
+                "database_owner_url": as_service(database_url),
+                "redis_url": SecretStr("redis://127.0.0.1:1/0"),
+                "llm_base_url": "http://127.0.0.1:1/v1",
+                "llm_model": "a-model",
+                "max_pages": 1,
+            }
+        )
+    )
+    wrong = {part: finding for part, finding in found.items() if finding.verdict != Verdict.OK}
+    assert {part: finding.verdict for part, finding in wrong.items()} == {
+        "settings": Verdict.FAILED,
+        "migrations": Verdict.FAILED,
+        "rights": Verdict.WARNING,
+        "embedding model": Verdict.FAILED,
+        "queue": Verdict.FAILED,
+        "owner": Verdict.FAILED,
+        "redis": Verdict.WARNING,
+        "language model": Verdict.FAILED,
+        "extraction": Verdict.FAILED,
+    }
+    assert all(finding.advice for finding in wrong.values())
+    assert "another-model" in wrong["embedding model"].advice
+    assert "python -m pipeline migrate" in wrong["migrations"].advice
+    assert "python -m workers" in wrong["queue"].advice
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://sluice_service:a-secret-word@127.0.0.1:1/sluice",
+        "{server}/there_is_none?host={host}",
+    ],
+)
+def test_a_database_that_does_not_let_us_in(settings: Settings, database_url: str, url: str) -> None:
+    server, _, host = database_url.partition("?host=")
+    url = url.format(server=server.rsplit("/", 1)[0], host=host)
+    found = find(settings.model_copy(update={"database_url": SecretStr(url)}))
+    assert found["database"].verdict == Verdict.FAILED
+    assert "migrations" not in found
+    assert found["extraction"].verdict == Verdict.OK
+    assert "a-secret-word" not in repr(found)
+
+
+def test_redis_that_evicts(settings: Settings, redis_url: str) -> None:
+    from redis import Redis
+
+    with Redis.from_url(redis_url) as redis:
+        redis.config_set("maxmemory-policy", "allkeys-lru")
+        try:
+            assert find(settings)["redis"].verdict == Verdict.FAILED
+        finally:
+            redis.config_set("maxmemory-policy", "noeviction")
+
+
+class Terminal:
+    """The command line in this process."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+        self._monkeypatch = monkeypatch
+        self._capsys = capsys
+
+    def call(self, *arguments: str, typed: str = "") -> tuple[int | str | None, str]:
+        """Returns the exit code, or the message that is printed for it, and standard output."""
+        self._monkeypatch.setattr(sys, "stdin", io.StringIO(typed))
+        self._capsys.readouterr()
+        try:
+            main(arguments)
+        except SystemExit as end:
+            return end.code, self._capsys.readouterr().out
+        return 0, self._capsys.readouterr().out
+
+
+@pytest.fixture
+def terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], database_url: str, redis_url: str
+) -> Iterator[Terminal]:
+    monkeypatch.setenv("DATABASE_URL", as_service(database_url).get_secret_value())
+    monkeypatch.setenv("DATABASE_OWNER_URL", database_url)
+    monkeypatch.setenv("REDIS_URL", redis_url)
+    monkeypatch.setenv("JWT_SECRET", SECRET)
+    yield Terminal(monkeypatch, capsys)
+    configure_logging("ERROR")
+
+
+def test_doctor_tells_by_its_exit_code(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
+    code, output = terminal.call("doctor")
+    assert (code, output.count("ok  ")) == (0, 12)
+    monkeypatch.delenv("JWT_SECRET")
+    code, output = terminal.call("doctor", "--json")
+    assert code == 1
+    failed = [finding for finding in map(json.loads, output.splitlines()) if finding["verdict"] == "failed"]
+    assert [finding["part"] for finding in failed] == ["settings"]
+    monkeypatch.setenv("JWT_SECRET", "short-and-secret")
+    code, output = terminal.call("doctor")
+    assert code == 1
+    assert "JWT_SECRET is shorter" in output
+    assert "short-and-secret" not in output
+
+
+def log_in(settings: Settings, *passwords: str) -> Account:
+    """Log in with one password after the other; all but the last are wrong."""
+
+    async def run() -> Account:
+        async with open_runtime(settings, database_timeout_seconds=10) as runtime:
+            for wrong in passwords[:-1]:
+                with pytest.raises(NotAuthenticated):
+                    await accounts.authenticate(runtime, EMAIL, wrong, "here")
+            return await accounts.authenticate(runtime, EMAIL, passwords[-1], "here")
+
+    return asyncio.run(run())
+
+
+def test_life_of_an_account(terminal: Terminal, settings: Settings, database_url: str) -> None:
+    assert terminal.call("users", "add", EMAIL, typed="short\n")[0] == (
+        "sluice: The password cannot be used. password must have 8 to 1024 characters"
+    )
+    assert terminal.call("users", "add", "Anna@Example.org", typed=f"{PASSWORD}\n")[0] == 0
+    assert "Log in instead" in str(terminal.call("users", "add", EMAIL, typed=f"{PASSWORD}\n")[0])
+    account = log_in(settings, PASSWORD)
+    with pytest.raises(TooManyRequests):
+        log_in(settings, *["a wrong one"] * 5, PASSWORD)
+    assert terminal.call("users", "set-password", EMAIL, typed="another password\n")[0] == 0
+    # The pause after five failures is lifted as well.
+    assert log_in(settings, "another password").id == account.id
+
+    owned = (str(account.id),)
+    document = "INSERT INTO documents (owner_id, id, filename, media_type, size_bytes, sha256)"
+    run_sql(
+        database_url,
+        f"{document} VALUES ('{account.id}', gen_random_uuid(), 'a.txt', 'text/plain', 1, 'x')",
+        "INSERT INTO jobs (owner_id, kind, subject_id, turn) SELECT owner_id, 'document', id, 1 FROM documents",
+    )
+    output = terminal.call("users", "list", "--json")[1]
+    assert json.loads(output) | {"created_at": ""} == {
+        "id": str(account.id), "email": EMAIL, "created_at": "", "documents": 1, "notes": 0,
+    }  # fmt: skip
+    assert terminal.call("users", "list")[1].split() == [*owned, f"{account.created_at:%Y-%m-%d}", "1", "0", EMAIL]
+
+    assert terminal.call("users", "delete", EMAIL)[0] == "sluice: nobody can be asked here: add --yes"
+    assert log_in(settings, "another password").id == account.id
+    assert terminal.call("users", "delete", EMAIL, "--yes")[0] == 0
+    for table in ("users", "documents", "jobs", "login_failures"):
+        assert run_sql(database_url, f"SELECT FROM {table}") == [], table
+    assert "no account" in str(terminal.call("users", "delete", EMAIL, "--yes")[0])
+    rows = run_sql(database_url, "SELECT event_type, actor_user_id, details FROM audit_logs ORDER BY id")
+    by_operator = [row for row in rows if row["event_type"] in ("user.set_password", "user.delete")]
+    assert [row["event_type"] for row in by_operator] == ["user.set_password", "user.delete"]
+    for row in by_operator:
+        assert row["actor_user_id"] is None
+        assert json.loads(row["details"]) == {"user_id": str(account.id), "email": EMAIL}
+    assert rows[0]["event_type"] == "user.register"
+
+
+def test_users_are_for_the_owner(terminal: Terminal, monkeypatch: pytest.MonkeyPatch, database_url: str) -> None:
+    monkeypatch.setenv("DATABASE_OWNER_URL", as_service(database_url).get_secret_value())
+    assert "set DATABASE_OWNER_URL" in str(terminal.call("users", "list")[0])
+
+
+def test_servers_of_a_running_stack_are_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    own = {name: f"postgresql://own/{name}" for name in ("database_url", "database_owner_url")}
+    (tmp_path / SERVERS_FILE).write_text(json.dumps({**own, "redis_url": "redis://own"}))
+    monkeypatch.setenv("DATA_DIR", str(tmp_path))
+    settings = load_operator_settings()
+    assert (settings.owner_url, settings.redis_dsn) == ("postgresql+asyncpg://own/database_owner_url", "redis://own")
+    # The owner of one database is never mixed with the address of another one.
+    monkeypatch.setenv("DATABASE_URL", "postgresql://other/database")
+    settings = load_operator_settings()
+    assert (settings.owner_url, settings.redis_dsn) == ("postgresql+asyncpg://other/database", "redis://own")
+
+
+def test_database_that_lets_nobody_in_is_one_line(
+    terminal: Terminal, monkeypatch: pytest.MonkeyPatch, database_url: str
+) -> None:
+    monkeypatch.setenv("DATABASE_OWNER_URL", database_url.replace("/test_", "/there_is_no_test_"))
+    assert terminal.call("users", "list")[0] == ("sluice: The database cannot serve this now. Try again in a moment.")

@@ -1,0 +1,336 @@
+"""`python -m api.client` without a service: what is typed, what is kept, and what a server may answer."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from api.client.__main__ import run
+from api.client.display import clean
+from api.client.errors import UnusableInput
+from api.client.identity import identify, normalize_url
+from api.client.session import Session, find_session_file, load_session, save_session
+
+PROJECT = Path(__file__).resolve().parents[2]
+ID = "01a2084b-9065-752d-aaf7-35b94206de34"
+NOWHERE = "http://127.0.0.1:1"
+DOCUMENT = {
+    "id": ID,
+    "filename": "a.txt",
+    "status": "ready",
+    "error": None,
+    "pages": 1,
+    "chunks": 1,
+    "progress": 1.0,
+    "queue_position": None,
+    "size_bytes": 1,
+    "created_at": "2026-11-27T00:00:00Z",
+    "a_field_of_tomorrow": 1,
+}
+
+
+Answer = tuple[int, dict[str, str], object]
+"""Status, headers, and a body that is bytes or becomes JSON."""
+
+
+class Script:
+    """A server that gives prepared answers, one after the other or as it decides, and keeps what it was asked."""
+
+    def __init__(self, url: str, answers: list[Answer]) -> None:
+        self.url = url
+        self.answers = answers
+        self.asked: list[tuple[str, str | None]] = []
+        self.bodies: list[bytes] = []
+
+
+@contextmanager
+def serve(*answers: Answer, decide: Callable[[str, str | None], Answer] | None = None) -> Iterator[Script]:
+    class Handler(BaseHTTPRequestHandler):
+        def answer(self) -> None:
+            script.bodies.append(self.rfile.read(int(self.headers.get("content-length", 0))))
+            script.asked.append((f"{self.command} {self.path}", self.headers["authorization"]))
+            status, headers, body = decide(*script.asked[-1]) if decide else script.answers.pop(0)
+            self.send_response(status)
+            for name, value in headers.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(body if isinstance(body, bytes) else json.dumps(body).encode())
+
+        do_GET = do_POST = answer  # noqa: N815
+
+        def log_message(self, *_: object) -> None:
+            """Nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        script = Script(f"http://127.0.0.1:{server.server_port}", list(answers))
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+        thread.start()
+        try:
+            yield script
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def refuse(status: int, code: str, **headers: str) -> Answer:
+    problem = {"type": "about:blank", "title": "x", "status": status, "detail": f"It is {code}.", "code": code}
+    return status, {name.replace("_", "-"): value for name, value in headers.items()}, {**problem, "request_id": "r-1"}
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> dict[str, str]:
+    return {"XDG_CONFIG_HOME": str(tmp_path), "SLUICE_TOKEN": "token"}
+
+
+def test_session_is_for_its_owner_alone(tmp_path: Path) -> None:
+    file = find_session_file({"XDG_CONFIG_HOME": str(tmp_path / "settings")})
+    assert file == tmp_path / "settings" / "sluice" / "session.json"
+    session = Session("http://one", "a@example.org", "token")
+    before = os.umask(0)
+    try:
+        save_session(file, session)
+    finally:
+        os.umask(before)
+    assert load_session(file) == session
+    assert (file.stat().st_mode & 0o777, file.parent.stat().st_mode & 0o777) == (0o600, 0o700)
+    # It is replaced in one step: whoever has the old one open goes on reading the old one.
+    with file.open() as old:
+        save_session(file, Session("http://one", "a@example.org", "new"))
+        assert json.loads(old.read())["token"] == "token"
+    assert list(file.parent.iterdir()) == [file]
+    file.write_text("{")
+    assert load_session(file) is None
+    assert find_session_file({"XDG_CONFIG_HOME": "relative"}) == Path.home() / ".config" / "sluice" / "session.json"
+
+
+def test_session_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    (tmp_path / "sluice").touch()
+    with pytest.raises(UnusableInput, match=r"session\.json"):
+        save_session(tmp_path / "sluice" / "session.json", Session("http://one", "a@example.org", "token"))
+
+
+def test_token_is_for_one_url_and_one_person(tmp_path: Path) -> None:
+    environment = {"XDG_CONFIG_HOME": str(tmp_path)}
+    save_session(find_session_file(environment), Session("http://one", "a@example.org", "kept"))
+    assert identify("http://one", environment).token == "kept"
+    assert identify("http://two", environment).token is None
+    assert identify("https://one", environment).token is None
+    assert identify("http://one", {**environment, "SLUICE_EMAIL": "b@example.org"}).token is None
+    other = identify("http://two", {**environment, "SLUICE_TOKEN": "given"})
+    assert (other.token, other.email, other.has_session) == ("given", None, False)
+    with serve() as script:
+        assert run(["status", "--url", script.url], environment) == 3
+        assert script.asked == []
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("http://127.0.0.1:8000/", "http://127.0.0.1:8000"),
+        ("HTTPS://Example.ORG/sluice/", "https://example.org/sluice"),
+        ("http://[::1]:80", "http://[::1]:80"),
+    ],
+)
+def test_urls_have_one_spelling(typed: str, meant: str) -> None:
+    assert normalize_url(typed) == meant
+
+
+@pytest.mark.parametrize(
+    "typed",
+    ["", "127.0.0.1:8000", "ftp://a", "http://", "http://a:b", "http://me:secret@host", "http://a?b", "http://[:"],
+)
+def test_urls_that_are_none_are_refused_unshown(typed: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["status", f"--url={typed or ' '}"], {}) == 2
+    assert "secret" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["upload"],
+        ["status", "no-id"],
+        ["upload", "--parallel", "0", "a"],
+        ["search", "x", "--top-k", "0"],
+        ["status", "--patience", "-1"],
+    ],
+)
+def test_what_cannot_be_typed(arguments: list[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        run(arguments, {})
+    assert end.value.code == 2
+
+
+def test_files_are_looked_at_before_anything_is_sent(
+    environment: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good = tmp_path / "a.txt"
+    good.write_text("a")
+    with serve() as script:
+        for bad, why in (
+            (tmp_path, "is a folder"),
+            (tmp_path / "none.txt", "does not exist"),
+            (Path("/dev/null"), "no file"),
+        ):
+            assert run(["upload", str(good), str(bad), "--url", script.url], environment) == 2
+            assert why in capsys.readouterr().err
+        assert script.asked == []
+
+
+def test_limits_and_outages_are_waited_for(
+    environment: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "a.txt"
+    file.write_text("some text")
+    with serve(
+        refuse(429, "rate_limited", Retry_After="1"),
+        refuse(503, "database_unavailable", Retry_After="1"),
+        (502, {}, b"<html>a proxy</html>"),
+        (202, {}, DOCUMENT),
+    ) as script:
+        began = time.monotonic()
+        assert run(["upload", str(file), "--json", "--url", script.url], environment) == 0
+        assert time.monotonic() - began >= 2
+    assert script.asked == [("POST /v1/documents", "Bearer token")] * 4
+    assert all(b"some text" in body and b'filename="a.txt"' in body for body in script.bodies)
+    assert json.loads(capsys.readouterr().out) == {**DOCUMENT, "file": str(file)}
+
+
+def test_limit_is_no_test_of_patience(environment: dict[str, str]) -> None:
+    page: dict[str, object] = {"items": [], "next_cursor": None}
+    with serve(refuse(429, "rate_limited", Retry_After="1"), (200, {}, page)) as script:
+        assert run(["status", "--url", script.url, "--patience", "0"], environment) == 0
+    with serve(refuse(503, "database_unavailable", Retry_After="1")) as script:
+        assert run(["status", "--url", script.url, "--patience", "0"], environment) == 4
+
+
+def test_what_is_no_text_is_told_or_replaced(
+    environment: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["search", "caf\udce9", "--url", NOWHERE], environment) == 2
+    for token in ("tok\u00e9n", "one\ntwo"):
+        assert run(["status", "--url", NOWHERE], {**environment, "SLUICE_TOKEN": token}) == 2
+    file = tmp_path / "caf\udce9.txt"
+    file.write_text("some text")
+    capsys.readouterr()
+    with serve((202, {}, DOCUMENT)) as script:
+        assert run(["upload", str(file), "--json", "--url", script.url], environment) == 0
+    assert json.loads(capsys.readouterr().out)["file"] == f"{tmp_path}/caf\ufffd.txt"
+    assert 'filename="caf\ufffd.txt"'.encode() in script.bodies[0]
+
+
+def test_service_that_is_away(environment: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "a.txt"
+    file.write_text("some text")
+    assert run(["status", "--url", NOWHERE, "--patience", "0"], environment) == 4
+    assert capsys.readouterr().err == f"sluice: {NOWHERE} does not answer (no connection)\n"
+    assert run(["upload", str(file), "--json", "--url", NOWHERE, "--patience", "0.3"], environment) == 4
+    printed = capsys.readouterr()
+    assert json.loads(printed.out) == {"file": str(file), "status": "sending", "error": None}
+    assert json.loads(printed.err)["code"] == "unreachable"
+
+
+@pytest.mark.parametrize(
+    ("answer", "code", "told"),
+    [
+        (refuse(404, "not_found"), 1, "sluice: It is not_found. (request r-1)\n"),
+        (refuse(500, "internal_error"), 1, "sluice: It is internal_error. (request r-1)\n"),
+        ((404, {}, b"<html>"), 1, "answered 404 Not Found, and not as Sluice does\n"),
+        ((302, {"Location": "http://127.0.0.1:1/"}, b""), 1, "answered 302 Found, and not as Sluice does\n"),
+        ((200, {}, b"[]"), 1, "did not answer as Sluice does\n"),
+        (refuse(401, "token_expired"), 3, "set SLUICE_TOKEN to a new one\n"),
+    ],
+)
+def test_refusals_are_one_line(
+    environment: dict[str, str],
+    capsys: pytest.CaptureFixture[str],
+    answer: Answer,
+    code: int,
+    told: str,
+) -> None:
+    with serve(answer) as script:
+        assert run(["status", "--url", script.url], environment) == code
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.endswith(told)
+    assert printed.err.count("\n") == 1
+
+
+def test_one_sign_in_serves_all_who_wait(environment: dict[str, str], tmp_path: Path) -> None:
+    files = [tmp_path / f"{number}.txt" for number in range(3)]
+    for file in files:
+        file.write_text(f"text of {file.name}")
+    all_are_refused = threading.Barrier(len(files), timeout=20)
+
+    def decide(asked: str, authorization: str | None) -> Answer:
+        if asked == "POST /v1/auth/login":
+            return 200, {}, {"access_token": "new", "token_type": "bearer", "expires_in": 900}
+        if authorization == "Bearer new":
+            return 202, {}, DOCUMENT
+        all_are_refused.wait()
+        return refuse(401, "token_expired")
+
+    environment |= {"SLUICE_EMAIL": "a@example.org", "SLUICE_PASSWORD": "password"}
+    with serve(decide=decide) as script:
+        assert run(["upload", *map(str, files), "--url", script.url, "--parallel", "3"], environment) == 0
+    assert [asked for asked, _ in script.asked].count("POST /v1/auth/login") == 1
+    assert not find_session_file(environment).exists(), "a token from the environment is not kept"
+
+
+def test_wrong_password_is_not_tried_again(environment: dict[str, str]) -> None:
+    environment |= {"SLUICE_EMAIL": "a@example.org", "SLUICE_PASSWORD": "password"}
+    with serve(refuse(401, "token_expired"), refuse(401, "invalid_credentials")) as script:
+        assert run(["status", "--url", script.url], environment) == 3
+        assert len(script.asked) == 2
+
+
+def test_login_without_anybody_to_ask(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    with Path(os.devnull).open() as nothing:
+        monkeypatch.setattr(sys, "stdin", nothing)
+        assert run(["login", "--url", NOWHERE], environment) == 2
+
+
+@settings(max_examples=50)
+@given(st.text())
+def test_nobodys_text_commands_the_terminal(text: str) -> None:
+    cleaned = clean(f"{text}\x1b]0;title\x07\x9b31m\r")
+    cleaned.encode()
+    assert not any((char < " " and char not in "\n\t") or "\x7f" <= char < "\xa0" for char in cleaned)
+
+
+def test_interruption_is_told_in_one_line(environment: dict[str, str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        with subprocess.Popen(
+            [sys.executable, "-m", "api.client", "status", "--url", address],
+            cwd=PROJECT,
+            env={**os.environ, **environment},
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as client:
+            connection, _ = silent.accept()
+            with connection:
+                connection.recv(1000)
+                client.send_signal(signal.SIGINT)
+                _, errors = client.communicate(timeout=20)
+    assert (client.returncode, errors) == (130, "sluice: interrupted\n")
+
+
+def test_client_needs_nothing_of_the_service() -> None:
+    code = "import sys, api.client.__main__; print(*{name.split('.')[0] for name in sys.modules})"
+    done = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=True)
+    loaded = set(done.stdout.split())
+    assert {"httpx", "rich", "msgspec"} <= loaded
+    assert loaded & {"litestar", "sqlalchemy", "redis", "torch", "numpy", "pydantic", "pipeline", "workers"} == set()
