@@ -5,7 +5,7 @@ UV_ENV := $(if $(PIP_FIND_LINKS),UV_FIND_LINKS=$(PIP_FIND_LINKS),UV_TORCH_BACKEN
 # Compiled once: a process with a model would else compile for 8 s where Python may not write its cache.
 UV := $(UV_ENV) UV_COMPILE_BYTECODE=1 VIRTUAL_ENV=$(CURDIR)/.venv $(BIN)/uv pip install --quiet --constraint constraints.txt --requirements pyproject.toml
 
-.PHONY: demo up test lint openapi bench bench-retrieval chaos
+.PHONY: demo up test lint browser openapi bench bench-retrieval chaos
 
 demo: .venv/.installed
 	@exec $(BIN)/python -m pipeline demo
@@ -22,6 +22,14 @@ lint: .venv/.installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# Debian's Chromium, where this user may install it.
+CHROMIUM := $(or $(BROWSER_PATH),chromium)
+browser:
+	@command -v $(CHROMIUM) > /dev/null \
+	|| { test "$$(id -u)" = 0 && command -v apt-get > /dev/null && apt-get update -qq \
+		&& DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends chromium > /dev/null; } \
+	|| echo "no chromium: the browser tests will be skipped; install it, or set BROWSER_PATH"
 
 openapi: .venv/.installed
 	$(BIN)/python -m api.describe > docs/openapi.json

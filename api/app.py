@@ -29,6 +29,7 @@ from api.ratelimit import RateLimiter, send_rate_limit
 from api.request_ids import send_request_id
 from api.strict import StrictRequest
 from api.tokens import Tokens
+from api.web import page_router
 from pipeline.errors import SluiceError
 from pipeline.runtime import open_runtime
 from pipeline.settings import Settings
@@ -69,6 +70,7 @@ def create_app(settings: Settings) -> Litestar:
             HealthController,
             show_metrics,
             docs_router,
+            page_router,
         ],
         lifespan=[run_runtime],
         dependencies={"runtime": Provide(provide_runtime)},

@@ -164,7 +164,7 @@ async def start_server(program: Sequence[str]) -> "ForkServer":
             stderr=DEVNULL,
             env={"PATH": os.defpath, "LANG": "C.UTF-8", "PYTHONDONTWRITEBYTECODE": "1"},
             cwd=PROJECT_FOLDER,
-            process_group=0,
+            start_new_session=True,  # uvloop knows no process_group
         )
     ours.setblocking(False)
     orders = ours.dup()

@@ -1,0 +1,160 @@
+/** The question, the answer as it is written, and its sources. */
+
+import { Problem, request } from "./api.js";
+import { joinQuotations, SourceCard } from "./citations.js";
+import { announce, byId, showText } from "./dom.js";
+import { formatCount } from "./format.js";
+import { readEvents } from "./sse.js";
+
+const CITATION = /\[(\d+)\]/g;
+
+export class Asking {
+  /** @type {SourceCard[]} */
+  #cards = [];
+  #text = "";
+  /** @type {AbortController | null} */
+  #abort = null;
+
+  /**
+   * @param {() => string[]} listSelected ids of the documents that alone are asked; none: all
+   * @param {(passage: any) => boolean} hasPicture
+   */
+  constructor(listSelected, hasPicture) {
+    this.listSelected = listSelected;
+    this.hasPicture = hasPicture;
+    byId("ask-form").addEventListener("submit", (event) => {
+      event.preventDefault();
+      this.#ask();
+    });
+    byId("question").addEventListener("keydown", (event) => {
+      if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
+      event.preventDefault();
+      byId("ask-form").requestSubmit();
+    });
+    byId("stop").addEventListener("click", () => this.#abort?.abort());
+  }
+
+  /** The body of the request for the question as it stands. */
+  get body() {
+    const ids = this.listSelected();
+    return { question: byId("question").value.trim(), ...(ids.length && { document_ids: ids }) };
+  }
+
+  async #ask() {
+    const { body } = this;
+    if (!body.question) return;
+    this.#abort?.abort();
+    const abort = new AbortController();
+    this.#abort = abort;
+    this.#start(body.question);
+    try {
+      await this.#read(body, abort.signal);
+    } catch (problem) {
+      if (this.#abort === abort) this.#fail(problem, abort.signal.aborted);
+    } finally {
+      if (this.#abort === abort) this.#end();
+    }
+  }
+
+  async #read(body, signal) {
+    const headers = { Accept: "text/event-stream" };
+    const response = await request("/v1/ask", { method: "POST", body, headers, signal });
+    let isWhole = false;
+    for await (const { name, data } of readEvents(response)) {
+      if (name === "passages") this.#showPassages(data.passages, body.question);
+      else if (name === "token") this.#showText(this.#text + data.text);
+      else if (name === "error") throw new Problem(data.status, data.detail);
+      else if (name === "done") {
+        this.#finish(data);
+        isWhole = true;
+      }
+    }
+    if (!isWhole) throw new Problem(0, "The connection broke before the answer was whole. Ask again.");
+  }
+
+  #start(question) {
+    this.#cards.forEach((card) => card.close());
+    this.#cards = [];
+    this.#text = "";
+    byId("answer").hidden = false;
+    byId("nothing-to-ask").hidden = true;
+    byId("asked").textContent = question;
+    byId("answer-status").textContent = "Searching…";
+    byId("answer-text").setAttribute("aria-busy", "true");
+    for (const id of ["answer-text", "cited-list", "others-list"]) byId(id).replaceChildren();
+    for (const id of ["cited", "others"]) byId(id).hidden = true;
+    showText(byId("answer-error"), "");
+    this.#showBusy(true);
+  }
+
+  #end() {
+    this.#abort = null;
+    byId("answer-text").setAttribute("aria-busy", "false");
+    this.#showBusy(false);
+  }
+
+  #showBusy(isBusy) {
+    const hadFocus = document.activeElement === byId("stop");
+    byId("stop").hidden = !isBusy;
+    if (hadFocus) byId("question").focus();
+  }
+
+  #showPassages(passages, question) {
+    this.#cards = passages.map((passage, number) => new SourceCard(number, passage, question, this.hasPicture(passage)));
+    byId("answer-status").textContent = `Answering from ${formatCount(passages.length, "passage")}…`;
+    byId("others-list").append(...this.#cards.map((card) => card.element));
+    this.#countOthers();
+  }
+
+  /** Show the answer so far; what it cites moves up to the sources. */
+  #showText(text, cited = null) {
+    this.#text = text;
+    const shown = joinQuotations(text);
+    const parts = [];
+    let end = 0;
+    for (const found of shown.matchAll(CITATION)) {
+      const card = this.#cards[Number(found[1])];
+      if (!card || (cited && !cited.includes(card.number))) continue;
+      parts.push(shown.slice(end, found.index), makeReference(card));
+      end = found.index + found[0].length;
+      if (!cited) byId("cited-list").append(card.element);
+    }
+    byId("answer-text").replaceChildren(...parts, shown.slice(end));
+    byId("cited").hidden = !byId("cited-list").childElementCount;
+    this.#countOthers();
+  }
+
+  #finish({ answer, citations, model }) {
+    const cited = citations.map((number) => this.#cards[number]);
+    const others = this.#cards.filter((card) => !cited.includes(card));
+    byId("cited-list").replaceChildren(...cited.map((card) => card.element));
+    byId("others-list").replaceChildren(...others.map((card) => card.element));
+    cited.forEach((card) => card.markQuotations(answer));
+    this.#showText(answer, citations);
+    byId("answer-status").textContent = model === "extractive" ? "Quoted word for word." : `Written by ${model}.`;
+    announce(cited.length ? `Answered, with ${formatCount(cited.length, "source")}.` : "Answered, without sources.");
+  }
+
+  #fail(problem, isStopped) {
+    byId("answer-status").textContent = isStopped ? "Stopped." : "";
+    if (!isStopped) showText(byId("answer-error"), problem.message);
+    byId("others").open = this.#cards.length > 0;
+  }
+
+  #countOthers() {
+    const count = byId("others-list").childElementCount;
+    byId("others").hidden = !count;
+    byId("others").querySelector("summary").textContent = `${formatCount(count, "passage")} found but not cited`;
+  }
+}
+
+/** @param {SourceCard} card */
+function makeReference(card) {
+  const button = document.createElement("button");
+  button.type = "button";
+  button.className = "reference";
+  button.textContent = `[${card.number}]`;
+  button.setAttribute("aria-label", `Source ${card.number}: ${card.passage.title}`);
+  button.addEventListener("click", () => card.open());
+  return button;
+}

@@ -1,0 +1,114 @@
+/** The list of documents: their stage and progress, their errors, and what can be done about them. */
+
+import { request, requestJson } from "./api.js";
+import { announce, byId, confirmDeletion, copyTemplate, makeButton, showText } from "./dom.js";
+import { formatBytes, formatCount, formatOrdinal } from "./format.js";
+import { isTerminal, Listing } from "./listing.js";
+
+/** What to do about a failure, where its message does not say it already. */
+const ADVICE = {
+  encrypted: "Save it without a password, and upload that.",
+  no_text: "Run text recognition (OCR) over it, and upload the result.",
+  timeout: "Split it, or save it anew, and upload that.",
+  embedding_failed: "Try again; if it fails again, tell whoever runs this server.",
+  worker_lost: "Try again; if it fails again, tell whoever runs this server.",
+};
+
+/**
+ * @param {{onChange: () => void, onSelection: (ids: string[]) => void}} callbacks
+ * @returns {Listing}
+ */
+export function makeDocuments({ onChange, onSelection }) {
+  const listing = new Listing("/v1/documents", {
+    list: byId("document-list"),
+    heading: byId("documents-title"),
+    empty: byId("no-documents"),
+    more: byId("more-documents"),
+    makeRow: (item) => makeRow(listing, item),
+    updateRow,
+    onChange,
+  });
+  byId("document-list").addEventListener("change", () => onSelection(listSelected()));
+  return listing;
+}
+
+/** @returns {string[]} ids of the documents that alone are to be asked */
+export function listSelected() {
+  return [...byId("document-list").querySelectorAll("input:checked")].map((box) => box.closest("li").dataset.id);
+}
+
+/** Ask all documents again. */
+export function clearSelection() {
+  for (const box of byId("document-list").querySelectorAll("input:checked")) box.checked = false;
+}
+
+function makeRow(listing, item) {
+  const row = copyTemplate("row-template");
+  const { id, filename } = item;
+  row.querySelector("input").setAttribute("aria-label", `Ask only ${filename}`);
+  const retry = makeButton("Try again", `Try ${filename} again`, () => act(row, () => retryDocument(listing, id)));
+  retry.classList.add("retry");
+  const remove = makeButton("Delete", `Delete ${filename}`, () => act(row, () => deleteDocument(listing, id)));
+  row.querySelector(".buttons").append(retry, remove);
+  return row;
+}
+
+async function retryDocument(listing, id) {
+  const item = await requestJson(`/v1/documents/${id}/retry`, { method: "POST" });
+  listing.getRow(id)?.querySelector(".buttons button:last-child").focus(); // this button goes
+  listing.update(item);
+}
+
+async function deleteDocument(listing, id) {
+  const { filename } = listing.get(id);
+  if (!(await confirmDeletion(filename))) return;
+  await request(`/v1/documents/${id}`, { method: "DELETE" });
+  listing.remove(id);
+  announce(`${filename} is deleted.`);
+}
+
+async function act(row, action) {
+  try {
+    await action();
+  } catch (problem) {
+    showText(row.querySelector(".error"), problem.message);
+  }
+}
+
+function updateRow(row, item, before) {
+  row.dataset.status = item.status;
+  row.querySelector(".name").textContent = item.filename;
+  row.querySelector(".badge").textContent = describeStage(item);
+  row.querySelector(".facts").textContent = describeFacts(item);
+  showText(row.querySelector(".error"), describeError(item));
+  row.querySelector(".retry").hidden = item.status !== "failed";
+  row.querySelector(".check").hidden = item.status !== "ready";
+  showProgress(row.querySelector("progress"), item);
+  if (before && !isTerminal(before) && isTerminal(item)) {
+    announce(item.status === "ready" ? `${item.filename} is ready.` : `${item.filename} failed. ${describeError(item)}`);
+  }
+}
+
+function describeStage(item) {
+  if (item.status === "pending") return item.queue_position ? `${formatOrdinal(item.queue_position)} in the queue` : "waiting";
+  if (item.status === "processing") return `reading, ${Math.round(100 * item.progress)} %`;
+  return item.status;
+}
+
+function describeFacts(item) {
+  const facts = [formatBytes(item.size_bytes)];
+  if (item.chunks) facts.unshift(formatCount(item.pages ?? 1, "page"), formatCount(item.chunks, "passage"));
+  return facts.join(" · ");
+}
+
+function describeError({ status, error }) {
+  if (status !== "failed" || !error) return "";
+  return [error.message, ADVICE[error.code], `(${error.code})`].filter(Boolean).join(" ");
+}
+
+function showProgress(bar, item) {
+  bar.hidden = isTerminal(item);
+  bar.setAttribute("aria-label", `Progress of ${item.filename}`);
+  if (item.status === "processing") bar.value = item.progress;
+  else bar.removeAttribute("value");
+}

@@ -1,0 +1,143 @@
+/** A list of documents or notes, newest first, that follows what happens to them. */
+
+import { requestJson } from "./api.js";
+import { announce, removeRow } from "./dom.js";
+
+const PAGE = 20;
+const LARGEST_PAGE = 100;
+
+/**
+ * @typedef {{id: string, status: string, updated_at: string}} Item a document or a note, as the API shows it
+ * @typedef {object} Appearance
+ * @property {HTMLElement} list
+ * @property {HTMLElement} heading
+ * @property {HTMLElement} empty shown while there is nothing
+ * @property {HTMLButtonElement} more
+ * @property {(item: any) => HTMLElement} makeRow
+ * @property {(row: HTMLElement, item: any, before: any) => void} updateRow
+ * @property {() => void} onChange
+ */
+
+/** @param {Item} item */
+export function isTerminal(item) {
+  return item.status === "ready" || item.status === "failed";
+}
+
+export class Listing {
+  /** @type {Map<string, Item>} */
+  #items = new Map();
+  /** @type {Map<string, HTMLElement>} */
+  #rows = new Map();
+  /** @type {Set<string>} */
+  #removed = new Set();
+  /** @type {string | null} */
+  #cursor = null;
+  #oldest = "";
+
+  /**
+   * @param {string} path of the listing in the API
+   * @param {Appearance} appearance
+   */
+  constructor(path, appearance) {
+    this.path = path;
+    this.appearance = appearance;
+    appearance.more.addEventListener("click", () => this.loadMore().catch((problem) => announce(problem.message)));
+  }
+
+  get size() {
+    return this.#items.size;
+  }
+
+  get isWaiting() {
+    return [...this.#items.values()].some((item) => !isTerminal(item));
+  }
+
+  /** @param {string} id */
+  get(id) {
+    return this.#items.get(id);
+  }
+
+  /** Load the next page, which is the first one at first. */
+  async loadMore() {
+    const cursor = this.#cursor ? `&cursor=${this.#cursor}` : "";
+    const page = await requestJson(`${this.path}?limit=${PAGE}${cursor}`);
+    this.#cursor = page.next_cursor;
+    this.#oldest = page.next_cursor ? page.items.at(-1).id : "";
+    page.items.forEach((item) => this.update(item));
+    this.#show();
+  }
+
+  /** Ask for the present state of what is shown. */
+  async refresh() {
+    const before = [...this.#items.keys()];
+    const limit = Math.min(Math.max(this.size, PAGE), LARGEST_PAGE);
+    const page = await requestJson(`${this.path}?limit=${limit}`);
+    page.items.forEach((item) => this.update(item));
+    const present = new Set(page.items.map((item) => item.id));
+    const end = page.next_cursor ? page.items.at(-1).id : "";
+    const missing = before.filter((id) => !present.has(id));
+    missing.filter((id) => id > end).forEach((id) => this.remove(id)); // deleted elsewhere
+    for (const id of missing) {
+      const item = this.get(id);
+      if (item && !isTerminal(item)) await this.#refreshOne(id);
+    }
+  }
+
+  /**
+   * Show a state of an item, unless a later one is known. What belongs to a page that is not loaded is left to it.
+   * @param {Item} item
+   */
+  update(item) {
+    const before = this.#items.get(item.id);
+    if (this.#removed.has(item.id) || (!before && item.id < this.#oldest)) return;
+    if (before && Date.parse(item.updated_at) < Date.parse(before.updated_at)) return;
+    this.#items.set(item.id, item);
+    const row = this.#rows.get(item.id) ?? this.#insert(item);
+    this.appearance.updateRow(row, item, before);
+    this.#show();
+  }
+
+  /** @param {string} id */
+  remove(id) {
+    this.#removed.add(id);
+    this.#items.delete(id);
+    const row = this.#rows.get(id);
+    this.#rows.delete(id);
+    if (row) removeRow(row, this.appearance.heading);
+    this.#show();
+  }
+
+  /**
+   * @param {string} id
+   * @returns {HTMLElement | undefined}
+   */
+  getRow(id) {
+    return this.#rows.get(id);
+  }
+
+  #insert(item) {
+    const row = this.appearance.makeRow(item);
+    row.dataset.id = item.id;
+    this.#rows.set(item.id, row);
+    // Ids made later sort later.
+    const next = [...this.appearance.list.children].find((other) => other.dataset.id < item.id);
+    this.appearance.list.insertBefore(row, next ?? null);
+    return row;
+  }
+
+  async #refreshOne(id) {
+    try {
+      this.update(await requestJson(`${this.path}/${id}`));
+    } catch (problem) {
+      if (problem.status !== 404) throw problem;
+      this.remove(id);
+    }
+  }
+
+  #show() {
+    const { empty, more, onChange } = this.appearance;
+    empty.hidden = this.size > 0;
+    more.hidden = !this.#cursor;
+    onChange();
+  }
+}

@@ -1,0 +1,89 @@
+/** Notes: written, changed and deleted here; their texts answer like documents. */
+
+import { request, requestJson } from "./api.js";
+import { announce, byId, confirmDeletion, copyTemplate, makeButton, showText } from "./dom.js";
+import { Listing } from "./listing.js";
+
+/** What people see of the status: the indexing of a note is short. */
+const STAGES = { pending: "waiting", processing: "reading", ready: "ready", failed: "failed" };
+
+/**
+ * @param {{onChange: () => void}} callbacks
+ * @returns {Listing}
+ */
+export function makeNotes({ onChange }) {
+  const listing = new Listing("/v1/notes", {
+    list: byId("note-list"),
+    heading: byId("notes-title"),
+    empty: byId("no-notes"),
+    more: byId("more-notes"),
+    makeRow: (item) => makeRow(listing, item),
+    updateRow,
+    onChange,
+  });
+  byId("new-note").addEventListener("click", () => editNote(listing, null));
+  return listing;
+}
+
+function makeRow(listing, { id, title }) {
+  const row = copyTemplate("row-template");
+  row.querySelector(".check").remove();
+  row.querySelector(".facts").remove();
+  const act = async (action) => {
+    try {
+      await action();
+    } catch (problem) {
+      showText(row.querySelector(".error"), problem.message);
+    }
+  };
+  row.querySelector(".buttons").append(
+    makeButton("Edit", `Edit ${title}`, () => act(async () => editNote(listing, await requestJson(`/v1/notes/${id}`)))),
+    makeButton("Delete", `Delete ${title}`, () => act(() => deleteNote(listing, id))),
+  );
+  return row;
+}
+
+function updateRow(row, { title, status, error }) {
+  row.dataset.status = status;
+  row.querySelector(".name").textContent = title;
+  row.querySelector(".badge").textContent = STAGES[status];
+  const failure = status === "failed" && error ? `${error.message} Edit it to try again. (${error.code})` : "";
+  showText(row.querySelector(".error"), failure);
+}
+
+async function deleteNote(listing, id) {
+  const { title } = listing.get(id);
+  if (!(await confirmDeletion(title))) return;
+  await request(`/v1/notes/${id}`, { method: "DELETE" });
+  listing.remove(id);
+  announce(`${title} is deleted.`);
+}
+
+/** Open the form for a note, or for a new one. */
+function editNote(listing, note) {
+  const dialog = byId("note-dialog");
+  const form = dialog.querySelector("form");
+  const error = form.querySelector(".error");
+  byId("note-title").textContent = note ? "Edit the note" : "New note";
+  form.elements.title.value = note?.title ?? "";
+  form.elements.body.value = note?.body ?? "";
+  showText(error, "");
+  form.querySelector(".cancel").onclick = () => dialog.close();
+  form.onsubmit = async (event) => {
+    event.preventDefault();
+    const body = { title: form.elements.title.value, body: form.elements.body.value };
+    const save = form.querySelector(".primary");
+    save.disabled = true;
+    try {
+      const path = note ? `/v1/notes/${note.id}` : "/v1/notes";
+      listing.update(await requestJson(path, { method: note ? "PATCH" : "POST", body }));
+      dialog.close();
+      announce(`${body.title} is saved.`);
+    } catch (problem) {
+      showText(error, problem.message);
+    } finally {
+      save.disabled = false;
+    }
+  };
+  dialog.showModal();
+}

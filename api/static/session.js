@@ -1,0 +1,95 @@
+/** Signing in, registering, and signing in again when the token has expired. */
+
+import { authorization, requestJson } from "./api.js";
+import { byId, showText } from "./dom.js";
+
+let email = "";
+/** @type {Promise<void> | null} */
+let renewal = null;
+authorization.renew = renew;
+
+/**
+ * Show the form until somebody is signed in.
+ * @returns {Promise<string>} their address
+ */
+export function waitForSignIn() {
+  const form = byId("sign-in");
+  form.email.focus();
+  return new Promise((resolve) => {
+    form.addEventListener("submit", (event) => {
+      event.preventDefault();
+      submit(form, async () => {
+        const credentials = { email: form.email.value, password: form.password.value };
+        if (event.submitter?.value === "register") await register(credentials);
+        await signIn(credentials);
+        resolve(email);
+      });
+    });
+  });
+}
+
+/** Ask for the password in place, once for all requests that need a new token. */
+function renew(refused) {
+  if (refused !== authorization.token) return Promise.resolve();
+  renewal ??= askForPassword().finally(() => (renewal = null));
+  return renewal;
+}
+
+/** Forget everything; what the page knows goes with it. */
+export function signOut() {
+  location.reload();
+}
+
+async function register(credentials) {
+  await requestJson("/v1/auth/register", { method: "POST", body: credentials });
+}
+
+async function signIn(credentials) {
+  const { access_token: token } = await requestJson("/v1/auth/login", { method: "POST", body: credentials });
+  authorization.token = token;
+  email = credentials.email;
+}
+
+function askForPassword() {
+  const dialog = byId("renew-dialog");
+  const form = dialog.querySelector("form");
+  form.email.value = email;
+  form.querySelector(".leave").onclick = signOut;
+  dialog.oncancel = (event) => event.preventDefault();
+  return new Promise((resolve) => {
+    form.onsubmit = (event) => {
+      event.preventDefault();
+      submit(form, async () => {
+        await signIn({ email, password: form.password.value });
+        dialog.onclose = null;
+        dialog.close();
+        resolve();
+      });
+    };
+    // Browsers close a dialog on the second Escape whatever it says.
+    dialog.onclose = () => dialog.showModal();
+    dialog.showModal();
+    form.password.focus();
+  });
+}
+
+/**
+ * Do what a form is for; its buttons wait, and its error is shown in it.
+ * @param {HTMLFormElement} form
+ * @param {() => Promise<void>} act
+ */
+async function submit(form, act) {
+  const error = form.querySelector(".error");
+  const buttons = form.querySelectorAll("button");
+  buttons.forEach((button) => (button.disabled = true));
+  showText(error, "");
+  try {
+    await act();
+    form.password.value = "";
+  } catch (problem) {
+    showText(error, problem.message);
+  } finally {
+    buttons.forEach((button) => (button.disabled = false));
+    if (!error.hidden) form.password.focus();
+  }
+}

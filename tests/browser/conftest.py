@@ -1,0 +1,104 @@
+"""One service and one browser for all browser tests; each test ends with what its pages have asked and complained of."""
+
+import re
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Playwright, expect, sync_playwright
+
+from tests.browser.chromium import PATH, run_chromium
+from tests.e2e.conftest import Up
+
+HOST = "127.0.0.1"
+PATIENCE_MILLISECONDS = 20_000
+UPLOADS_AT_ONCE = 6
+"""Of one person within two seconds; more have to wait."""
+
+
+@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Browser tests share a service and a browser."""
+    for item in items:
+        if "browser" in item.path.parts:
+            item.add_marker(pytest.mark.xdist_group("browser"))
+
+
+def require_chromium() -> None:
+    if PATH is None:
+        pytest.skip("no chromium is installed, and BROWSER_PATH is not set")
+
+
+class Watch:
+    """What the pages of one test asked for, and what they complained of."""
+
+    def __init__(self) -> None:
+        self.hosts: set[str] = set()
+        self.complaints: list[str] = []
+        self.expected: list[str] = []
+        """Patterns of complaints that the test brings about."""
+
+    def follow(self, page: Page) -> None:
+        page.on("request", lambda request: self.hosts.add(urlsplit(request.url).hostname or ""))
+        page.on("pageerror", lambda error: self.complaints.append(f"pageerror {error}"))
+        page.on("console", self._read)
+
+    def _read(self, message: ConsoleMessage) -> None:
+        if message.type in {"error", "warning"}:
+            self.complaints.append(f"{message.text} {urlsplit(message.location['url']).path}")
+
+    def check(self) -> None:
+        # Pictures have addresses such as blob:http://127.0.0.1:8000/…, which have no host of their own.
+        assert self.hosts - {""} == {HOST}
+        unexpected = [text for text in self.complaints if not any(re.search(one, text) for one in self.expected)]
+        assert unexpected == []
+
+
+@pytest.fixture(scope="module")
+def up() -> Iterator[Up]:
+    require_chromium()
+    with tempfile.TemporaryDirectory(prefix="sluice-browser-") as folder:
+        service = Up(Path(folder), RATE_LIMIT_LOGIN="", RATE_LIMIT_UPLOAD=f"{UPLOADS_AT_ONCE}/2 second")
+        yield service
+        service.stop()
+
+
+@pytest.fixture(scope="module")
+def playwright() -> Iterator[Playwright]:
+    require_chromium()
+    expect.set_options(timeout=PATIENCE_MILLISECONDS)
+    with sync_playwright() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def browser(playwright: Playwright) -> Iterator[Browser]:
+    with run_chromium(playwright) as running:
+        yield running
+
+
+@pytest.fixture
+def watch() -> Iterator[Watch]:
+    watching = Watch()
+    yield watching
+    watching.check()
+
+
+@pytest.fixture
+def open_page(browser: Browser, watch: Watch) -> Iterator[Callable[..., Page]]:
+    """Opens a page of a person of its own: nothing is shared with the others."""
+    contexts: list[BrowserContext] = []
+
+    def open_one(**options: Any) -> Page:
+        contexts.append(browser.new_context(**options))
+        contexts[-1].set_default_timeout(PATIENCE_MILLISECONDS)
+        page = contexts[-1].new_page()
+        watch.follow(page)
+        return page
+
+    yield open_one
+    for context in contexts:
+        context.close()

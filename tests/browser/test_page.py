@@ -1,0 +1,323 @@
+"""The page as people use it, in a real browser against the real service."""
+
+import json
+import re
+import secrets
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from urllib.parse import urlsplit
+from uuid import uuid4
+
+from playwright.sync_api import Page, Playwright, expect
+
+from api.tokens import Tokens
+from pipeline import samples
+from tests.browser.chromium import PASSWORD, ask, register, run_chromium, sign_in
+from tests.browser.conftest import PATIENCE_MILLISECONDS, UPLOADS_AT_ONCE, Watch
+from tests.e2e.conftest import SECRET, Up
+
+HANDBOOK = samples.FOLDER / "alder-lock-handbook.pdf"
+QUESTION = samples.list_questions()[0].question
+SENTENCE = "When the gauge at the footbridge reads more than 3.2 metres, the lock is closed"
+HOSTILE_NAME = "<img src=x onerror=document.title='taken'>.txt"
+
+OpenPage = Callable[..., Page]
+
+
+def make_email() -> str:
+    return f"{secrets.token_hex(6)}@example.org"
+
+
+def upload(page: Page, *files: Path | tuple[str, bytes]) -> None:
+    payloads = [
+        {"name": file.name, "mimeType": "", "buffer": file.read_bytes()}
+        if isinstance(file, Path)
+        else {"name": file[0], "mimeType": "", "buffer": file[1]}
+        for file in files
+    ]
+    page.get_by_label("Choose files").set_input_files(payloads)  # type: ignore[arg-type]
+
+
+def expect_status(page: Page, name: str, status: str) -> None:
+    expect(page.locator(f"#document-list [data-status={status}]", has_text=name)).to_be_visible()
+
+
+def ask_and_open_the_source(page: Page) -> None:
+    ask(page, QUESTION)
+    reference = page.locator(".answer-text .reference").first
+    number = reference.inner_text()
+    expect(page.locator("#answer-status")).to_have_text("Quoted word for word.")
+    expect(page.locator(".answer-text")).to_contain_text(SENTENCE)
+    reference.click()
+    card = page.locator("#cited .source", has=page.get_by_role("heading", name="alder-lock-handbook.pdf")).first
+    expect(card.get_by_role("heading")).to_have_text(f"{number} alder-lock-handbook.pdf page 4")
+    expect(card.get_by_role("heading")).to_be_focused()
+    expect(card.locator("mark").first).to_contain_text(SENTENCE)
+    picture = card.get_by_role("img", name="Page 4 of alder-lock-handbook.pdf, with the passage marked")
+    expect(picture).to_be_visible()
+    assert picture.evaluate("image => image.decode().then(() => image.naturalWidth)") > 300
+
+
+def test_register_upload_ask_and_see_the_page(open_page: OpenPage, up: Up) -> None:
+    page = open_page(permissions=["clipboard-read", "clipboard-write"])
+    register(page, up.url, make_email())
+    expect(page.locator("#connection")).to_have_text("live")
+    expect(page.get_by_text("Nothing to ask yet.")).to_be_visible()
+    upload(page, HANDBOOK, samples.FOLDER / "observatory-notes.md")
+    expect_status(page, HANDBOOK.name, "ready")
+    expect(page.locator(".row", has_text=HANDBOOK.name)).to_contain_text("5 pages · 5 passages · 4.1 kB")
+    expect(page.get_by_text("Nothing to ask yet.")).to_be_hidden()
+    ask_and_open_the_source(page)
+    _commands_hold_no_token(page)
+    _scope_narrows_the_question(page)
+
+
+def _commands_hold_no_token(page: Page) -> None:
+    page.get_by_label("Your question").fill("What's in 'it'?")
+    for button, ending in (
+        ("#ask-curl", r"""{"question":"What'\''s in '\''it'\''?"}'"""),
+        ("#upload-curl", "-F file=@document.pdf"),
+    ):
+        page.locator(button).click()
+        expect(page.get_by_role("status").first).to_contain_text("The command is copied.")
+        command = page.evaluate("navigator.clipboard.readText()")
+        assert command.strip().endswith(ending)
+        assert '"Authorization: Bearer $SLUICE_TOKEN"' in command
+        assert "eyJ" not in command
+
+
+def _scope_narrows_the_question(page: Page) -> None:
+    expect_status(page, "observatory-notes.md", "ready")
+    page.get_by_label("Ask only observatory-notes.md").check()
+    expect(page.get_by_text("Asks 1 document alone")).to_be_visible()
+    ask(page, QUESTION)
+    expect(page.locator("#answer-status")).to_have_text("Quoted word for word.")
+    titles = page.locator(".source .title").evaluate_all("titles => titles.map((title) => title.textContent)")
+    assert set(titles) == {"observatory-notes.md"}
+
+
+def test_the_same_while_no_event_arrives(open_page: OpenPage, up: Up, watch: Watch) -> None:
+    page = open_page()
+    watch.expected.append("net::ERR_FAILED /v1/events$")
+    page.route("**/v1/events", lambda route: route.abort())
+    register(page, up.url, make_email())
+    expect(page.locator("#connection")).to_have_text("checking every 2 s")
+    upload(page, HANDBOOK)
+    expect_status(page, HANDBOOK.name, "ready")
+    ask_and_open_the_source(page)
+
+
+def test_what_fails_says_why_and_what_to_do(open_page: OpenPage, up: Up, watch: Watch) -> None:
+    page = open_page()
+    watch.expected.append("415 .*/v1/documents$")
+    register(page, up.url, make_email())
+    upload(page, ("broken.pdf", b"%PDF-1.7 and then nothing of the kind"), ("song.mp3", b"ID3 not for reading"))
+    refused = page.locator(".row", has_text="song.mp3")
+    expect(refused.locator(".error")).to_contain_text("The file is of no supported format. Supported are")
+    refused.get_by_role("button", name="Stop the upload of song.mp3").click()
+    expect(refused).to_have_count(0)
+
+    failed = page.locator(".row[data-status=failed]", has_text="broken.pdf")
+    expect(failed.locator(".error")).to_contain_text(re.compile(r"damaged.*upload that\. \(malformed\)"))
+    with page.expect_response(lambda response: response.url.endswith("/retry")) as retried:
+        failed.get_by_role("button", name="Try broken.pdf again").click()
+    assert retried.value.status == 202
+    expect(failed.locator(".error")).to_be_visible()
+
+    failed.get_by_role("button", name="Delete broken.pdf").click()
+    page.get_by_role("button", name="Keep").click()
+    expect(failed.get_by_role("button", name="Delete broken.pdf")).to_be_focused()
+    page.keyboard.press("Enter")
+    page.get_by_role("dialog").get_by_role("button", name="Delete").click()
+    expect(failed).to_have_count(0)
+    expect(page.get_by_role("heading", name="Documents")).to_be_focused()
+    expect(page.get_by_text("No documents yet.")).to_be_visible()
+
+
+def test_busy_server_is_waited_for(open_page: OpenPage, up: Up, watch: Watch) -> None:
+    page = open_page()
+    watch.expected.append("429 .*/v1/documents$")
+    register(page, up.url, make_email())
+    files = [
+        (f"{number}.txt", f"Patience is virtue number {number}.".encode()) for number in range(UPLOADS_AT_ONCE + 2)
+    ]
+    upload(page, *files)
+    waiting = page.locator(".row:not([data-id])", has_text="again in").first
+    expect(waiting).to_contain_text("Wait before the next one.")
+    expect(page.locator("#document-list [data-status=ready]")).to_have_count(len(files))
+    upload(page, files[0])
+    expect(page.get_by_role("status").first).to_have_text("You have 0.txt already.")
+
+
+def test_long_lists_come_page_by_page(open_page: OpenPage, up: Up) -> None:
+    name = secrets.token_hex(6)
+    headers = up.login(name)
+    for number in range(22):
+        note = {"title": f"Note {number}", "body": "Short."}
+        newest = up.client.post("/v1/notes", headers=headers, json=note).raise_for_status().json()["id"]
+    page = open_page()
+    page.goto(up.url)
+    sign_in(page, f"{name}@example.org")
+    expect(page.locator("#connection")).to_have_text("live")
+    rows = page.locator("#note-list .name")
+    expect(rows).to_have_text([f"Note {number}" for number in range(21, 1, -1)])
+    page.get_by_role("button", name="More notes").click()
+    expect(rows).to_have_text([f"Note {number}" for number in range(21, -1, -1)])
+    expect(page.get_by_role("button", name="More notes")).to_be_hidden()
+    up.client.delete(f"/v1/notes/{newest}", headers=headers).raise_for_status()
+    expect(rows).to_have_count(21)
+
+
+def test_two_people_see_nothing_of_each_other(open_page: OpenPage, up: Up) -> None:
+    one, other = open_page(), open_page()
+    register(one, up.url, make_email())
+    register(other, up.url, make_email())
+    upload(one, (HOSTILE_NAME, b"The secret word is marzipan."))
+    expect_status(one, HOSTILE_NAME, "ready")
+    ask(one, "What is the secret word?")
+    expect(one.locator(".answer-text")).to_contain_text("marzipan")
+    # Names and texts are shown as they are, and never become a part of the page.
+    expect(one.locator("#cited .title")).to_have_text(HOSTILE_NAME)
+    assert one.locator("img[src=x]").count() == 0
+    assert one.title() == "Sluice: ask your documents"
+
+    ask(other, "What is the secret word?")
+    expect(other.locator(".answer-text")).to_have_text("Nothing was found that could answer this.")
+    expect(other.get_by_text("No documents yet.")).to_be_visible()
+    assert "marzipan" not in other.content()
+
+
+def test_reload_keeps_everything_but_the_token(open_page: OpenPage, up: Up) -> None:
+    page, email = open_page(), make_email()
+    register(page, up.url, email)
+    write_note(page, "Boiler", "The boiler is bled in October.")
+    lines = "\n".join(f"Line {number} of a text that takes its time." for number in range(500))
+    upload(page, ("long.txt", lines.encode()))
+    expect(page.locator(".row[data-id]", has_text="long.txt")).to_be_visible()
+    stored = page.evaluate("[localStorage.length, sessionStorage.length, document.cookie]")
+    assert stored == [0, 0, ""]
+    page.reload()
+    sign_in(page, email)
+    row = page.locator(".row", has_text="long.txt")
+    expect(row).to_have_attribute("data-status", re.compile("pending|processing"))
+    expect(row.get_by_role("progressbar")).to_be_visible()
+    expect(page.locator("#note-list [data-status=ready]", has_text="Boiler")).to_be_visible()
+    expect_status(page, "long.txt", "ready")
+
+
+def write_note(page: Page, title: str, body: str) -> None:
+    dialog = page.get_by_role("dialog")
+    page.get_by_role("button", name="New note").click()
+    dialog.get_by_label("Title").fill(title)
+    dialog.get_by_label("Text").fill(body)
+    dialog.get_by_role("button", name="Save").click()
+    expect(dialog).to_have_count(0)
+
+
+def test_notes_are_written_changed_and_deleted(open_page: OpenPage, up: Up) -> None:
+    page = open_page()
+    register(page, up.url, make_email())
+    write_note(page, "Keys", "The keys hang in the pantry.")
+    ready = page.locator("#note-list [data-status=ready]")
+    expect(ready).to_contain_text("Keys")
+    page.get_by_role("button", name="Edit Keys").click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog.get_by_label("Text")).to_have_value("The keys hang in the pantry.")
+    dialog.get_by_label("Text").fill("The keys hang behind the clock.")
+    dialog.get_by_role("button", name="Save").click()
+    expect(dialog).to_have_count(0)
+    expect(ready).to_contain_text("Keys")
+    ask(page, "Where do the keys hang?")
+    expect(page.locator(".answer-text")).to_contain_text("behind the clock")
+    expect(page.locator("#cited .source h4").first).to_have_text("[0] Keys note")
+    page.get_by_role("button", name="Delete Keys").click()
+    dialog.get_by_role("button", name="Delete").click()
+    expect(page.get_by_text("No notes yet.")).to_be_visible()
+
+
+def test_expired_token_asks_for_the_password_in_place(open_page: OpenPage, up: Up, watch: Watch) -> None:
+    page = open_page()
+    watch.expected.append("401 ")
+    register(page, up.url, make_email())
+    write_note(page, "Hedge", "The hedge is cut in March.")
+    expect(page.locator("#note-list [data-status=ready]")).to_be_visible()
+    expired = Tokens(SECRET, timedelta(minutes=-5)).issue(uuid4())
+    page.route(
+        "**/v1/ask",
+        lambda route: route.continue_(headers={**route.request.headers, "authorization": f"Bearer {expired}"}),
+    )
+    ask(page, "When is the hedge cut?")
+    dialog = page.get_by_role("dialog", name="Sign in again to go on")
+    page.keyboard.press("Escape")
+    expect(dialog).to_be_visible()
+    dialog.get_by_label("Password").fill("not the right one")
+    dialog.get_by_role("button", name="Sign in").click()
+    expect(dialog.get_by_role("alert")).to_be_visible()
+    page.unroute("**/v1/ask")
+    dialog.get_by_label("Password").fill(PASSWORD)
+    dialog.get_by_role("button", name="Sign in").click()
+    expect(page.locator(".answer-text")).to_contain_text("The hedge is cut in March.")
+    expect(page.get_by_label("Your question")).to_have_value("When is the hedge cut?")
+
+
+NAMELESS = """() => [...document.querySelectorAll("button, input, textarea, a, summary, progress")]
+  .filter((control) => control.checkVisibility())
+  .filter((control) => !(control.textContent.trim() || control.ariaLabel || control.labels?.length))
+  .map((control) => control.outerHTML)"""
+REACHABLE = """() => [...document.querySelectorAll("button, input, textarea, a, summary")]
+  .filter((control) => control.checkVisibility() && !control.disabled && !control.closest("dialog")).length"""
+
+
+def test_narrow_page_by_keyboard_alone(open_page: OpenPage, up: Up) -> None:
+    page = open_page(viewport={"width": 360, "height": 640})
+    page.goto(up.url)
+    assert page.evaluate(NAMELESS) == []
+    page.keyboard.type(make_email())  # the first field has the focus
+    page.keyboard.press("Tab")
+    page.keyboard.type(PASSWORD)
+    page.keyboard.press("Tab")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    expect(page.get_by_label("Your question")).to_be_focused()
+    upload(
+        page, (f"{'long-name-without-an-end' * 7}.txt", b"Moss grows on the northern side."), ("b.pdf", b"%PDF-1.4 no")
+    )
+    expect_status(page, "long-name", "ready")
+    expect_status(page, "b.pdf", "failed")
+    page.get_by_label("Your question").fill("Where does moss grow?")
+    page.keyboard.press("Enter")
+    expect(page.locator(".answer-text .reference")).to_be_visible()
+    assert page.evaluate(NAMELESS) == []
+    assert page.evaluate("document.documentElement.scrollWidth") == 360
+    page.evaluate("document.activeElement.blur()")
+    reached = set()
+    for _ in range(60):
+        page.keyboard.press("Tab")
+        reached.add(
+            page.evaluate("() => (window.all ??= [...document.querySelectorAll('*')]).indexOf(document.activeElement)")
+        )
+    on_body = page.evaluate("window.all.indexOf(document.body)")
+    assert len(reached - {on_body}) == page.evaluate(REACHABLE)
+
+
+def test_chromium_itself_asks_no_other_host(playwright: Playwright, up: Up, tmp_path: Path) -> None:
+    net_log = tmp_path / "net.json"
+    with run_chromium(playwright, net_log) as browser:
+        page = browser.new_page()
+        page.set_default_timeout(PATIENCE_MILLISECONDS)
+        register(page, up.url, make_email())
+        upload(page, HANDBOOK)
+        expect_status(page, HANDBOOK.name, "ready")
+        ask_and_open_the_source(page)
+    hosts: dict[str, set[str | None]] = {}
+    for event in json.loads(net_log.read_text())["events"]:
+        params = event.get("params", {})
+        if "initiator" in params and urlsplit(params.get("url", "")).scheme in {"http", "https", "ws", "wss"}:
+            hosts.setdefault(params["initiator"], set()).add(urlsplit(params["url"]).hostname)
+    # What has no page as its origin is what Chromium asks its makers, and the address that was typed.
+    own = hosts.pop("not an origin", set())
+    assert hosts == {up.url: {"127.0.0.1"}}
+    assert {
+        host for host in own if host != "127.0.0.1" and not str(host).endswith((".googleapis.com", ".google.com"))
+    } == set()

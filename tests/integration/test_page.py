@@ -1,0 +1,91 @@
+"""The files of the page: their types, their headers, and nothing beside them."""
+
+import json
+import re
+from pathlib import Path
+
+import httpx
+import pytest
+from pydantic import SecretStr
+
+from api.app import create_app
+from api.web import FOLDER, MEDIA_TYPES
+from pipeline.settings import Settings
+from tests.integration.conftest import Api
+
+pytestmark = pytest.mark.anyio
+
+FILES = sorted(path.name for path in FOLDER.iterdir())
+
+
+async def test_each_file_is_served_under_a_strict_policy(api: Api) -> None:
+    for path, name in (("/", "index.html"), *((f"/static/{name}", name) for name in FILES)):
+        response = await api.client.get(path)
+        assert response.status_code == 200, path
+        assert response.content == (FOLDER / name).read_bytes()
+        assert response.headers["content-type"].partition(";")[0] == MEDIA_TYPES[Path(name).suffix]
+        policy = response.headers["content-security-policy"]
+        assert "default-src 'none'; script-src 'self'; style-src 'self';" in policy
+        assert "unsafe" not in policy
+        assert "http" not in policy
+        assert response.headers["x-content-type-options"] == "nosniff"
+        assert response.headers["referrer-policy"] == "no-referrer"
+        assert response.headers["cache-control"] == "no-cache"
+
+
+async def test_head_has_the_same_headers_and_no_body(api: Api) -> None:
+    for path in ("/", "/static/main.js"):
+        answers = [await api.client.request(method, path) for method in ("GET", "HEAD")]
+        assert answers[1].status_code == 200
+        assert answers[1].content == b""
+        for header in ("etag", "content-type", "content-length", "content-security-policy"):
+            assert answers[0].headers[header] == answers[1].headers[header]
+
+
+async def test_what_the_browser_has_is_not_sent_again(api: Api) -> None:
+    etag = (await api.client.get("/static/main.js")).headers["etag"]
+    again = await api.client.get("/static/main.js", headers={"If-None-Match": f'"other", W/{etag}'})
+    assert (again.status_code, again.content, again.headers["etag"]) == (304, b"", etag)
+    assert "default-src 'none'" in again.headers["content-security-policy"]
+    other = await api.client.get("/static/main.js", headers={"If-None-Match": '"other"'})
+    assert other.status_code == 200
+
+
+@pytest.mark.parametrize("name", ["nothing.js", "..%2fweb.py", "%2e%2e%2fweb.py", "../web.py", "a/b.js", ""])
+async def test_nothing_else_is_served(api: Api, name: str) -> None:
+    response = await api.client.get(f"/static/{name}")
+    assert (response.status_code, response.json()["code"]) == (404, "not_found")
+
+
+async def test_other_methods_are_refused(api: Api) -> None:
+    for path in ("/", "/static/main.js"):
+        assert (await api.client.post(path)).status_code == 405
+        assert (await api.client.options(path)).headers["allow"] == "GET, HEAD, OPTIONS"
+
+
+async def test_page_is_no_part_of_the_contract(api: Api) -> None:
+    paths = json.loads((await api.client.get("/schema/openapi.json")).text)["paths"]
+    assert [path for path in paths if path == "/" or path.startswith("/static")] == []
+
+
+async def test_page_is_served_while_the_database_is_away(settings: Settings) -> None:
+    away = settings.model_copy(update={"database_url": SecretStr("postgresql://127.0.0.1:1/none")})
+    app = create_app(away)
+    transport = httpx.ASGITransport(app)  # type: ignore[arg-type]
+    async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+        assert (await client.get("/")).status_code == 200
+
+
+def test_files_name_no_other_host() -> None:
+    for name in FILES:
+        text = (FOLDER / name).read_text()
+        assert re.findall(r"(?:https?:)?//(?!www\.w3\.org/2000/svg)[a-z0-9-]+\.[a-z]", text, re.IGNORECASE) == [], name
+
+
+def test_text_never_becomes_html() -> None:
+    for name in FILES:
+        found = re.findall(
+            r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(|localStorage|sessionStorage|\.cookie",
+            (FOLDER / name).read_text(),
+        )
+        assert found == [], name
