@@ -14,7 +14,7 @@ up: .venv/.installed
 	@exec $(BIN)/python -m pipeline up
 
 test: .venv/.installed-dev
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup --ignore tests/faults
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --ignore tests/faults
 	$(BIN)/python -m pytest tests/faults  # alone: they measure how soon the service recovers
 
 lint: .venv/.installed-dev

@@ -93,14 +93,6 @@ def shared_data() -> Callable[[str], Path]:
     return find
 
 
-@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests of whole stacks measure memory: one after the other, in one process."""
-    for item in items:
-        if "e2e" in item.path.parts:
-            item.add_marker(pytest.mark.xdist_group("e2e"))
-
-
 def pytest_report_header() -> str:
     present = sorted(folder.name for folder in SHARED_DATA.iterdir()) if SHARED_DATA.exists() else []
     return f"shared data: {json.dumps(present)}"

@@ -19,14 +19,6 @@ UPLOADS_AT_ONCE = 6
 """Of one person within two seconds; more have to wait."""
 
 
-@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Browser tests share a service and a browser."""
-    for item in items:
-        if "browser" in item.path.parts:
-            item.add_marker(pytest.mark.xdist_group("browser"))
-
-
 def require_chromium() -> None:
     if PATH is None:
         pytest.skip("no chromium is installed, and BROWSER_PATH is not set")

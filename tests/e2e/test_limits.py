@@ -1,8 +1,6 @@
 """Large and hostile files against the running service: right answers, flat memory, and a worker that stays up."""
 
 import io
-import json
-import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,7 +11,7 @@ from pypdf import PdfReader, PdfWriter
 
 from pipeline import samples
 from tests.databases import find_violations
-from tests.e2e.conftest import PROJECT, Up
+from tests.e2e.conftest import Up
 
 MIB = 1024 * 1024
 
@@ -109,21 +107,3 @@ def test_real_report_is_ready_and_its_page_is_found(up: Up, shared_data: Callabl
         part = {"start": passage["start"], "end": passage["end"]}
         answer = up.client.get(f"/v1/documents/{document['id']}/text", headers=headers, params=part).json()
         assert answer["text"] == passage["text"]
-
-
-def test_curl_commands_of_the_readme_do_what_it_says(up: Up) -> None:
-    readme = (PROJECT / "README.md").read_text()
-    block = readme.split("## The same by curl", 1)[1].split("```sh\n", 1)[1].split("```", 1)[0]
-    script = block.replace("http://127.0.0.1:8000", up.url)
-    done = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", script], cwd=PROJECT, capture_output=True, text=True, check=True, timeout=90
-    )
-    lines = done.stdout.replace("}{", "}\n{").replace("}event:", "}\nevent:").splitlines()
-    account, _, waited, found, answer, replaced = (json.loads(line) for line in lines if line.startswith("{"))
-    assert account["email"] == "me@example.org"
-    assert waited["status"] in ("processing", "ready")
-    (passage,) = found["passages"]
-    assert (passage["title"], passage["page"]) == ("alder-lock-handbook.pdf", 4)
-    assert passage["text"] == answer["passages"][answer["citations"][0]]["text"]
-    assert [line.removeprefix("event: ") for line in lines if line.startswith("event: ")][-2:] == ["token", "done"]
-    assert (replaced["filename"], replaced["status"]) == ("greenhouse-report.pdf", "pending")
