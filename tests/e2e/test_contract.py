@@ -8,7 +8,7 @@ from pathlib import Path
 from tests.e2e.conftest import Up
 
 SEED = os.environ.get("SEED", "20261123")
-EXAMPLES = "15"
+EXAMPLES = "8"
 SCHEMATHESIS = Path(sysconfig.get_path("scripts")) / "schemathesis"
 
 

@@ -62,7 +62,7 @@ def two_apis(ports: list[int], environment: dict[str, str], folder: Path) -> Ite
         for port in ports:
             stack.enter_context(running(["-m", "api"], {**environment, "PORT": str(port)}, folder))
         for url in urls:
-            wait_for(url)
+            wait_for(url, "live")
         yield urls
 
 
