@@ -14,7 +14,7 @@ from tests.browser.chromium import PATH, run_chromium
 from tests.e2e.conftest import Up
 
 HOST = "127.0.0.1"
-PATIENCE_MILLISECONDS = 20_000
+PATIENCE_MILLISECONDS = 60_000
 UPLOADS_AT_ONCE = 6
 """Of one person within two seconds; more have to wait."""
 
