@@ -1,14 +1,11 @@
 """Files for browsers: read once, sent under the policy of their page, and only to whom has them not yet."""
 
-import hashlib
 from dataclasses import dataclass
-from typing import Annotated
 
 from litestar import HttpMethod, Response
 from litestar.exceptions import NotFoundException
-from litestar.params import HeaderParameter
 
-from api.etags import is_known
+from api.etags import is_known, make_etag
 
 METHODS = [HttpMethod.GET, HttpMethod.HEAD]
 HEADERS = {
@@ -19,8 +16,6 @@ HEADERS = {
     # Kept, but asked for anew: the files of two releases must not meet.
     "Cache-Control": "no-cache",
 }
-
-IfNoneMatch = Annotated[str | None, HeaderParameter(name="If-None-Match")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +29,7 @@ class Asset:
 
 def make_asset(content: bytes, media_type: str) -> Asset:
     """Return a file with its tag."""
-    return Asset(content, media_type, f'"{hashlib.sha256(content).hexdigest()[:32]}"')
+    return Asset(content, media_type, make_etag(content))
 
 
 def send_asset(asset: Asset | None, policy: str, if_none_match: str | None) -> Response[bytes]:

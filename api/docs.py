@@ -7,8 +7,9 @@ from pathlib import Path
 from litestar import Response, Router, route
 from litestar.params import FromPath
 
-from api.assets import METHODS, Asset, IfNoneMatch, make_asset, send_asset
+from api.assets import METHODS, Asset, make_asset, send_asset
 from api.auth import PUBLIC
+from api.etags import IfNoneMatch
 
 FOLDER = Path(__file__).resolve().parent / "documentation"
 PAGE = "index.html"

@@ -1,8 +1,7 @@
 """Documents: upload, watch, read, replace, retry, delete."""
 
-import hashlib
 from collections.abc import Awaitable
-from typing import Annotated, Any, cast
+from typing import Annotated, cast
 from urllib.parse import quote
 from uuid import UUID
 
@@ -14,7 +13,7 @@ from litestar.response import Stream
 from api import bodies
 from api.auth import UserRequest
 from api.deps import RuntimeDependency
-from api.etags import is_known
+from api.etags import IfNoneMatch, is_known, make_etag
 from api.multipart import discard_body, receive_file
 from api.openapi import NOT_MODIFIED, PictureOperation, UploadOperation, problems
 from api.pages import DEFAULT_LIMIT, PageCursor, PageLimit
@@ -80,7 +79,7 @@ class DocumentController(Controller):
             str | None,
             HeaderParameter(name="Prefer", description="`wait=N`: hold up to N seconds for a change of status."),
         ] = None,
-        if_none_match: Annotated[str | None, HeaderParameter(name="If-None-Match")] = None,
+        if_none_match: IfNoneMatch = None,
     ) -> Response[Document]:
         """Return a document; 304 where it is what `If-None-Match` names."""
         wait = parse_wait(prefer)
@@ -89,7 +88,7 @@ class DocumentController(Controller):
         else:
             waiting = documents.wait_for_change(runtime, request.user, document_id, wait)
             document = await bodies.work_while_connected(request, waiting)
-        etag = _make_etag(document)
+        etag = make_etag(msgspec.json.encode(document))
         headers = {"ETag": etag, "Cache-Control": "private, no-cache", **_polling_headers(document)}
         if wait is not None:
             headers["Preference-Applied"] = f"wait={wait}"
@@ -165,7 +164,7 @@ class DocumentController(Controller):
         page: Annotated[int, PathParameter(description="Counts from 1, as in passages.")],
         start: Annotated[int | None, PLACE] = None,
         end: Annotated[int | None, PLACE] = None,
-        if_none_match: Annotated[str | None, HeaderParameter(name="If-None-Match")] = None,
+        if_none_match: IfNoneMatch = None,
     ) -> Response[bytes | None]:
         """Return a page of a PDF as a PNG of 1,000 pixels width, with characters `start` to `end` marked in yellow.
 
@@ -175,7 +174,7 @@ class DocumentController(Controller):
         """
         view = PageView(page, start, end)
         document = await documents.get_with_pictures(runtime, request.user, document_id, page)
-        etag = _make_etag((document.sha256, view))
+        etag = make_etag(msgspec.json.encode((document.sha256, view)))
         headers = {"ETag": etag, "Cache-Control": "private, no-cache", "X-Content-Type-Options": "nosniff"}
         if is_known(etag, if_none_match):
             return Response(None, status_code=304, headers=headers)
@@ -217,10 +216,6 @@ def _answer_upload(document: Document, *, is_duplicate: bool) -> Response[Docume
     if is_duplicate:
         return Response(document, status_code=200, headers={**headers, "Deduplicated": "true"})
     return Response(document, status_code=202, headers=headers)
-
-
-def _make_etag(content: Any) -> str:
-    return f'"{hashlib.sha256(msgspec.json.encode(content)).hexdigest()[:32]}"'
 
 
 def _polling_headers(document: Document) -> dict[str, str]:

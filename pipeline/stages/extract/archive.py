@@ -4,6 +4,7 @@ Parts are inflated into memory alone, each by its exact name, and never before t
 """
 
 import io
+import posixpath
 import stat
 import zlib
 from typing import BinaryIO
@@ -85,6 +86,11 @@ class Archive:
             raise _too_large("has more in it than is read")
         if size > max(SMALL_BYTES, MAX_RATIO * entry.compress_size):
             raise _too_large("inflates far more than documents do")
+
+
+def resolve(folder: str, reference: str) -> str:
+    """Return the name of the part that a part in `folder` refers to; it never leads out of the archive."""
+    return posixpath.normpath(posixpath.join("/", folder, reference)).lstrip("/")
 
 
 def looks_like_zip(head: bytes) -> bool:

@@ -6,7 +6,7 @@ from typing import BinaryIO
 from urllib.parse import unquote, urldefrag
 
 from pipeline.errors import FailureCode, IngestionError
-from pipeline.stages.extract.archive import SIGNATURE, Archive, looks_like_zip
+from pipeline.stages.extract.archive import SIGNATURE, Archive, looks_like_zip, resolve
 from pipeline.stages.extract.format import MAX_SECTIONS, Extraction, Format
 from pipeline.stages.extract.html import decode_html, expand_empty_elements, read_sections
 from pipeline.stages.extract.xml import get_name, parse
@@ -58,8 +58,7 @@ def _find_items(archive: Archive) -> list[str]:
 
 def _resolve(folder: str, href: str) -> str:
     """Name of a part in the archive."""
-    path = unquote(urldefrag(href).url)
-    return posixpath.normpath(posixpath.join("/", folder, path)).lstrip("/")
+    return resolve(folder, unquote(urldefrag(href).url))
 
 
 def _find_encrypted(archive: Archive) -> set[str]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 from pipeline.errors import FailureCode, IngestionError
-from pipeline.stages.extract.archive import Archive
+from pipeline.stages.extract.archive import Archive, resolve
 from pipeline.stages.extract.xml import parse
 
 CONTENT_TYPES = "[Content_Types].xml"
@@ -45,7 +45,7 @@ def read_relationships(archive: Archive, part: str) -> dict[str, Relationship]:
     return {
         found.get("Id", ""): Relationship(
             kind=found.get("Type", "").rpartition("/")[2],
-            target=posixpath.normpath(posixpath.join("/", folder, found.get("Target", ""))).lstrip("/"),
+            target=resolve(folder, found.get("Target", "")),
         )
         for found in parse(archive.read(source))
         if found.get("TargetMode") != "External"
