@@ -32,7 +32,7 @@ browser:
 	|| echo "no chromium: the browser tests will be skipped; install it, or set BROWSER_PATH"
 
 openapi: .venv/.installed
-	$(BIN)/python -m api.describe > docs/openapi.json
+	$(BIN)/python -m api.openapi > docs/openapi.json
 
 # OPTIONS="FOLDER --rounds 1": see python -m tests.benchmarks --help
 bench: .venv/.installed-bench .bench/.installed-baseline

@@ -22,7 +22,7 @@ def main() -> None:
         port=settings.port,
         workers=settings.api_processes,
         loop="uvloop",
-        http="api.protocol:PatientProtocol",
+        http="api.http.protocol:PatientProtocol",
         timeout_graceful_shutdown=GRACEFUL_SECONDS,
         access_log=False,
         log_level="warning",

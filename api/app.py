@@ -9,9 +9,7 @@ from litestar.di import Provide
 from litestar.exceptions import HTTPException
 from litestar.middleware import DefineMiddleware
 
-from api import description, openapi
 from api.auth import BearerAuthentication
-from api.bodies import BodyDeadlines
 from api.controllers.ask import AskController
 from api.controllers.audit import AuditController
 from api.controllers.auth import AuthController
@@ -21,15 +19,18 @@ from api.controllers.health import HealthController, show_metrics
 from api.controllers.notes import NoteController
 from api.controllers.search import SearchController
 from api.deps import provide_runtime
-from api.docs import docs_router
 from api.errors import answer_framework_error, answer_known_error, answer_unforeseen_error
-from api.methods import send_allowed_methods
-from api.middleware import Observation, observe_response
+from api.http.allow_header import send_allowed_methods
+from api.http.body_deadlines import BodyDeadlines
+from api.http.request_ids import send_request_id
+from api.http.request_log import Observation, observe_response
+from api.http.strict_json import StrictRequest
+from api.openapi.complete import complete
+from api.openapi.config import CONFIG
 from api.ratelimit import RateLimiter, send_rate_limit
-from api.request_ids import send_request_id
-from api.strict import StrictRequest
 from api.tokens import Tokens
-from api.web import page_router
+from api.web.docs import docs_router
+from api.web.page import page_router
 from pipeline.errors import SluiceError
 from pipeline.runtime import open_runtime
 from pipeline.settings import Settings
@@ -87,9 +88,9 @@ def create_app(settings: Settings) -> Litestar:
         before_send=[send_request_id, send_rate_limit, send_allowed_methods, observe_response],
         request_class=StrictRequest,
         request_max_body_size=MAX_JSON_BYTES,
-        openapi_config=openapi.CONFIG,
+        openapi_config=CONFIG,
         # Our own handlers log what needs a log line; Litestar's would print bodies.
         logging_config=None,
     )
-    description.complete(app.openapi_schema)
+    complete(app.openapi_schema)
     return app

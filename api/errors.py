@@ -7,7 +7,7 @@ import msgspec
 from litestar import Request, Response
 from litestar.exceptions import HTTPException, ValidationException
 
-from api.request_ids import get_request_id
+from api.http.request_ids import get_request_id
 from pipeline.errors import (
     AnswerUnavailable,
     Conflict,

@@ -19,7 +19,7 @@ from redis.asyncio import ConnectionPool
 from redis.exceptions import RedisError
 
 from pipeline import metrics
-from pipeline.breaker import Breaker, wait_within
+from pipeline.circuit_breaker import Breaker, wait_within
 from pipeline.errors import TooManyRequests
 from pipeline.settings import Settings
 

@@ -5,8 +5,13 @@ from uuid import UUID
 
 import msgspec
 
-from pipeline.accounts import EMAIL_PATTERN, MAX_EMAIL_CHARACTERS, MAX_PASSWORD_CHARACTERS, MIN_PASSWORD_CHARACTERS
 from pipeline.types import SearchMode
+from pipeline.use_cases.accounts import (
+    EMAIL_PATTERN,
+    MAX_EMAIL_CHARACTERS,
+    MAX_PASSWORD_CHARACTERS,
+    MIN_PASSWORD_CHARACTERS,
+)
 
 NO_NUL = r"^[^\x00]*$"
 

@@ -12,18 +12,24 @@ from dataclasses import asdict
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from pipeline import accounts
 from pipeline.db import embedding_models
 from pipeline.db.models import SERVICE_ROLE
 from pipeline.db.schema import set_service_password
 from pipeline.db.session import Database
-from pipeline.doctor import Finding, Verdict, examine
+from pipeline.embedding.reembed import ModelChangeError, reembed
 from pipeline.errors import InvalidInput, SluiceError
-from pipeline.local import demo, stack
-from pipeline.local.stack import StackError, ensure_secret, load_operator_settings, run_stack, stop_on_signals
 from pipeline.logs import configure_logging
-from pipeline.reembed import ModelChangeError, reembed
+from pipeline.operations.doctor import Finding, Verdict, examine
+from pipeline.operations.local import demo, stack
+from pipeline.operations.local.stack import (
+    StackError,
+    ensure_secret,
+    load_operator_settings,
+    run_stack,
+    stop_on_signals,
+)
 from pipeline.settings import SettingsError, load_settings
+from pipeline.use_cases import accounts
 
 OWNER_TIMEOUT_SECONDS = 60.0
 """An account with many documents takes long to delete."""

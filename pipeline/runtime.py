@@ -5,16 +5,16 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from pipeline import metrics
-from pipeline.breaker import Breaker
-from pipeline.changes import ChangeFeed
+from pipeline.circuit_breaker import Breaker
 from pipeline.db.session import Database
-from pipeline.doorbell import Doorbell
-from pipeline.encoder import Encoder
-from pipeline.encoders import Encoders
-from pipeline.llm import LanguageModel
-from pipeline.sandbox import Sandbox
+from pipeline.embedding.active_model import Encoders
+from pipeline.embedding.encoder import Encoder
+from pipeline.llm.client import LanguageModel
+from pipeline.notify.change_feed import ChangeFeed
+from pipeline.notify.doorbell import Doorbell
+from pipeline.sandbox.limiter import Turns
+from pipeline.sandbox.pool import Sandbox
 from pipeline.settings import Settings
-from pipeline.turns import Turns
 
 WORKER_DATABASE_TIMEOUT_SECONDS = 30.0
 """A worker would rather wait for PostgreSQL than do its work again."""

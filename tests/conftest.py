@@ -10,8 +10,8 @@ from uuid import uuid4
 import pytest
 from pydantic import SecretStr
 
-from pipeline.local.servers import run_postgres, run_valkey
 from pipeline.logs import configure_logging
+from pipeline.operations.local.servers import run_postgres, run_valkey
 from pipeline.settings import Settings
 from tests.databases import clone_database, migrate, run_sql
 

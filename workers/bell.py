@@ -6,8 +6,8 @@ from typing import Any
 from arq.worker import Worker
 from redis.exceptions import RedisError
 
-from pipeline.doorbell import QUEUE_NAME, connect
 from pipeline.logs import get_logger
+from pipeline.notify.doorbell import QUEUE_NAME, connect
 from workers import tasks
 from workers.consumer import Consumer
 

@@ -10,9 +10,9 @@ import structlog
 from pipeline import metrics
 from pipeline.db import queue
 from pipeline.errors import DatabaseUnavailable
-from pipeline.faults import make_fault
-from pipeline.ingest import StageReporter, ingest
-from pipeline.lease import BEATS_A_LEASE, Heart
+from pipeline.ingest.attempt import StageReporter, ingest
+from pipeline.ingest.faults import make_fault
+from pipeline.ingest.heartbeat import BEATS_A_LEASE, Heart
 from pipeline.logs import get_logger
 from pipeline.runtime import WORKER_DATABASE_TIMEOUT_SECONDS, Runtime, open_runtime
 from pipeline.settings import Settings

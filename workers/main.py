@@ -10,8 +10,8 @@ from typing import Any
 
 from arq.connections import RedisSettings
 
-from pipeline.doorbell import serialize
 from pipeline.logs import configure_logging
+from pipeline.notify.doorbell import serialize
 from pipeline.settings import load_settings
 from workers.bell import ARQ_OPTIONS
 from workers.consumer import open_consumer

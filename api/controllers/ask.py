@@ -10,15 +10,15 @@ from litestar.params import JSONBody
 from litestar.response import ServerSentEvent, ServerSentEventMessage
 
 from api.auth import UserRequest
-from api.bodies import work_while_connected
 from api.deps import RuntimeDependency
 from api.errors import answer_known_error
-from api.openapi import AskOperation, problems
+from api.http.body_deadlines import work_while_connected
+from api.http.operations import AskOperation, problems
 from api.ratelimit import limit_queries
 from api.schemas import AskRequest
-from pipeline import answer
 from pipeline.errors import SluiceError
 from pipeline.types import Answer, Passage
+from pipeline.use_cases import answer
 
 JSON = "application/json"
 EVENTS = "text/event-stream"

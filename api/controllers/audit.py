@@ -4,10 +4,10 @@ from litestar import Controller, get
 
 from api.auth import UserRequest
 from api.deps import RuntimeDependency
-from api.openapi import problems
-from api.pages import DEFAULT_LIMIT, PageCursor, PageLimit
-from pipeline import history
+from api.http.operations import problems
+from api.http.pagination import DEFAULT_LIMIT, PageCursor, PageLimit
 from pipeline.types import AuditList
+from pipeline.use_cases import audit_log
 
 
 class AuditController(Controller):
@@ -25,4 +25,4 @@ class AuditController(Controller):
         cursor: PageCursor = None,
     ) -> AuditList:
         """List the caller's own audit rows, page by page."""
-        return await history.list_page(runtime, request.user, limit=limit, cursor=cursor)
+        return await audit_log.list_page(runtime, request.user, limit=limit, cursor=cursor)

@@ -7,12 +7,12 @@ from litestar.params import JSONBody
 
 from api.auth import PUBLIC, UserRequest
 from api.deps import RuntimeDependency
-from api.openapi import PublicOperation, problems
+from api.http.operations import PublicOperation, problems
 from api.ratelimit import find_address, limit_login, limit_registration
 from api.schemas import Credentials, Registration
 from api.tokens import Tokens
-from pipeline import accounts
 from pipeline.types import Account
+from pipeline.use_cases import accounts
 
 PublicRequest = Request[None, None, State]
 

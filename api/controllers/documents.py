@@ -10,19 +10,19 @@ from litestar import Controller, Response, delete, get, post, put
 from litestar.params import FromPath, HeaderParameter, PathParameter, QueryParameter
 from litestar.response import Stream
 
-from api import bodies
 from api.auth import UserRequest
 from api.deps import RuntimeDependency
-from api.etags import IfNoneMatch, is_known, make_etag
-from api.multipart import discard_body, receive_file
-from api.openapi import NOT_MODIFIED, PictureOperation, UploadOperation, problems
-from api.pages import DEFAULT_LIMIT, PageCursor, PageLimit
-from api.preferences import parse_wait
+from api.http import body_deadlines
+from api.http.etags import IfNoneMatch, is_known, make_etag
+from api.http.multipart import discard_body, receive_file
+from api.http.operations import NOT_MODIFIED, PictureOperation, UploadOperation, problems
+from api.http.pagination import DEFAULT_LIMIT, PageCursor, PageLimit
+from api.http.prefer import parse_wait
 from api.ratelimit import limit_pictures, limit_uploads
-from pipeline import documents
 from pipeline.errors import NotFound, TooManyRequests
 from pipeline.runtime import Runtime
 from pipeline.types import Document, DocumentList, DocumentText, PageView, ReceivedFile, Status
+from pipeline.use_cases import documents
 
 POLL_AFTER_SECONDS = "1"
 
@@ -43,7 +43,7 @@ class DocumentController(Controller):
         responses=problems(401, 408, 413, 415, 422, 429, 507),
         request_max_body_size=None,
         operation_class=UploadOperation,
-        opt={bodies.PATIENCE: bodies.UPLOAD},
+        opt={body_deadlines.PATIENCE: body_deadlines.UPLOAD},
         guards=[limit_uploads],
     )
     async def upload(self, request: UserRequest, runtime: RuntimeDependency) -> Response[Document]:
@@ -87,7 +87,7 @@ class DocumentController(Controller):
             document = await documents.get(runtime, request.user, document_id)
         else:
             waiting = documents.wait_for_change(runtime, request.user, document_id, wait)
-            document = await bodies.work_while_connected(request, waiting)
+            document = await body_deadlines.work_while_connected(request, waiting)
         etag = make_etag(msgspec.json.encode(document))
         headers = {"ETag": etag, "Cache-Control": "private, no-cache", **_polling_headers(document)}
         if wait is not None:
@@ -124,7 +124,7 @@ class DocumentController(Controller):
         responses=problems(401, 404, 408, 409, 413, 415, 422, 429, 507),
         request_max_body_size=None,
         operation_class=UploadOperation,
-        opt={bodies.PATIENCE: bodies.UPLOAD},
+        opt={body_deadlines.PATIENCE: body_deadlines.UPLOAD},
         guards=[limit_uploads],
     )
     async def replace(
@@ -179,7 +179,7 @@ class DocumentController(Controller):
         if is_known(etag, if_none_match):
             return Response(None, status_code=304, headers=headers)
         drawing = documents.draw_page(runtime, request.user, document, view)
-        picture = await bodies.work_while_connected(request, drawing)
+        picture = await body_deadlines.work_while_connected(request, drawing)
         return Response(picture, headers=headers, media_type="image/png")
 
     @post(

@@ -14,13 +14,13 @@ from litestar.response import ServerSentEvent, ServerSentEventMessage
 
 from api.auth import UserRequest
 from api.deps import RuntimeDependency
-from api.openapi import EventsOperation, problems
-from api.protocol import ENDLESS
+from api.http.operations import EventsOperation, problems
+from api.http.protocol import ENDLESS
 from api.tokens import Tokens
-from pipeline import events
 from pipeline.errors import SluiceError, TooManyRequests
 from pipeline.logs import get_logger
 from pipeline.types import Change, Deleted, Document, NoteState
+from pipeline.use_cases import events
 
 MAX_STREAMS = 100
 """Of one user in one process: each holds a connection for as long as it likes."""

@@ -6,8 +6,9 @@ from litestar.openapi import ResponseSpec
 
 from api.auth import PUBLIC
 from api.deps import RuntimeDependency
-from api.openapi import PublicOperation
-from pipeline import health, metrics
+from api.http.operations import PublicOperation
+from pipeline import metrics
+from pipeline.operations import health
 
 
 class Liveness(msgspec.Struct):

@@ -7,11 +7,11 @@ from litestar.params import FromPath, JSONBody
 
 from api.auth import UserRequest
 from api.deps import RuntimeDependency
-from api.openapi import problems
-from api.pages import DEFAULT_LIMIT, PageCursor, PageLimit
+from api.http.operations import problems
+from api.http.pagination import DEFAULT_LIMIT, PageCursor, PageLimit
 from api.schemas import NoteChange, NoteDraft
-from pipeline import notes
 from pipeline.types import Note, NoteList
+from pipeline.use_cases import notes
 
 
 class NoteController(Controller):

@@ -8,11 +8,11 @@ from litestar.params import JSONBody
 
 from api.auth import UserRequest
 from api.deps import RuntimeDependency
-from api.openapi import problems
+from api.http.operations import problems
 from api.ratelimit import limit_queries
 from api.schemas import SearchRequest
-from pipeline import search
 from pipeline.types import Passage
+from pipeline.use_cases import search
 
 
 class SearchResult(msgspec.Struct):

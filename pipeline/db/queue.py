@@ -16,7 +16,7 @@ from sqlalchemy import BigInteger, ColumnElement, String, and_, delete, func, li
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from pipeline.db import chunks, news
+from pipeline.db import chunks, notifications
 from pipeline.db.models import Chunk, Document, Job, Note
 from pipeline.db.session import act_for
 from pipeline.errors import FailureCode, IngestionError, LeaseLost
@@ -73,7 +73,7 @@ async def enqueue(session: AsyncSession, subject: Subject, size_bytes: int) -> N
             size_bytes=size_bytes,
         )
     )
-    await news.announce(session, subject)
+    await notifications.announce(session, subject)
 
 
 async def enqueue_vectors(session: AsyncSession, model: str) -> None:
@@ -132,7 +132,7 @@ async def discard(session: AsyncSession, subject: Subject) -> None:
     """Take the job of something that is being deleted or changed away, from its worker too."""
     await take_turn(session, subject)
     await session.execute(delete(Job).where(_is_about(subject)))
-    await news.announce(session, subject)
+    await notifications.announce(session, subject)
 
 
 async def discard_all(session: AsyncSession, owner_id: UUID) -> None:
@@ -429,5 +429,5 @@ async def _set(session: AsyncSession, subject: Subject, *conditions: ColumnEleme
     )
     if changed.one_or_none() is None:
         return False
-    await news.announce(session, subject)
+    await notifications.announce(session, subject)
     return True

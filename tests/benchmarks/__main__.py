@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from pipeline import samples
-from pipeline.local.servers import run_postgres
-from pipeline.stages.embed import PACKAGED_MODEL, EmbeddingModel
+from pipeline.embedding.model import PACKAGED_MODEL, EmbeddingModel
+from pipeline.operations.local.servers import run_postgres
 from tests.benchmarks.baseline import run_baseline
 from tests.benchmarks.growth import measure_growth
 from tests.benchmarks.measure import Service

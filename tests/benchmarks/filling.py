@@ -11,7 +11,7 @@ from uuid import UUID
 import asyncpg
 import numpy as np
 
-from pipeline.stages.embed import PACKAGED_MODEL
+from pipeline.embedding.model import PACKAGED_MODEL
 from pipeline.types import new_id
 
 DIMENSION = 384

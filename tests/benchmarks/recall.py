@@ -19,8 +19,8 @@ from rich.table import Table
 from pipeline.db import candidates, retrieval
 from pipeline.db.retrieval import PassageQuery, find_passages
 from pipeline.db.session import Database
-from pipeline.local.servers import run_postgres
-from pipeline.stages.embed import PACKAGED_MODEL, EmbeddingModel
+from pipeline.embedding.model import PACKAGED_MODEL, EmbeddingModel
+from pipeline.operations.local.servers import run_postgres
 from pipeline.types import SearchMode, new_id
 from tests.benchmarks.filling import DIMENSION, MODEL, Owner, fill
 from tests.benchmarks.measure import Times

@@ -17,7 +17,7 @@ import asyncpg
 import httpx
 import numpy as np
 
-from pipeline.stages.embed import PACKAGED_MODEL, EmbeddingModel
+from pipeline.embedding.model import PACKAGED_MODEL, EmbeddingModel
 from tests.benchmarks.measure import MIB, Service, Times, measure, time_requests
 from tests.benchmarks.report import Report
 

@@ -12,8 +12,8 @@ from sqlalchemy import text
 
 from pipeline.db import chunks
 from pipeline.db.session import Database
+from pipeline.embedding.model import PACKAGED_MODEL, EmbeddingModel, Precision
 from pipeline.stages.chunk import split_page
-from pipeline.stages.embed import PACKAGED_MODEL, EmbeddingModel, Precision
 from pipeline.stages.extract import get_format
 from pipeline.types import PageText, Subject, SubjectKind, TextChunk, new_id
 from tests.benchmarks.report import Report

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import pytest
 import uvicorn
 
-from api.describe import describe, make_app
+from api.openapi.__main__ import describe, make_app
 
 playwright = pytest.importorskip("playwright.sync_api")
 BROWSER = Path(os.environ.get("BROWSER_PATH", "/usr/bin/chromium"))

@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from pipeline import samples
-from pipeline.local.stack import ensure_secret
+from pipeline.operations.local.stack import ensure_secret
 from tests.databases import find_violations
 from tests.e2e.conftest import PROJECT, SECRET, Up
 from tests.waiting import wait_until

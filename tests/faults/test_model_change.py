@@ -7,7 +7,7 @@ import threading
 import time
 from pathlib import Path
 
-from pipeline.stages.embed import PACKAGED_MODEL
+from pipeline.embedding.model import PACKAGED_MODEL
 from tests.databases import run_sql
 from tests.faults.cluster import Cluster, Process
 from tests.faults.history import Client

@@ -8,7 +8,7 @@ import pytest
 
 from api.app import create_app
 from pipeline.db import queue
-from pipeline.ingest import ingest
+from pipeline.ingest.attempt import ingest
 from pipeline.runtime import Runtime, open_runtime
 from pipeline.settings import Settings
 from pipeline.types import Lease, OnStage, Stage

@@ -13,8 +13,8 @@ from prometheus_client import REGISTRY
 from pydantic import HttpUrl
 
 from pipeline import samples
-from pipeline.answer import NOTHING_FOUND
 from pipeline.settings import Settings
+from pipeline.use_cases.answer import NOTHING_FOUND
 from tests.databases import fetch
 from tests.integration.conftest import Api, Person
 from tests.llm_server import Call, LlmServer, run_llm_server, wait_to_be_heard
@@ -105,7 +105,7 @@ def llm() -> Iterator[LlmServer]:
 async def serve(api: Api) -> AsyncIterator[httpx.AsyncClient]:
     """The same application behind a socket, with the protocol that `python -m api` uses."""
     app = api.client._transport.app  # type: ignore[attr-defined]
-    config = uvicorn.Config(app, port=0, http="api.protocol:PatientProtocol", lifespan="off", log_level="error")
+    config = uvicorn.Config(app, port=0, http="api.http.protocol:PatientProtocol", lifespan="off", log_level="error")
     config.load()
     server = uvicorn.Server(config)
     server.lifespan = config.lifespan_class(config)

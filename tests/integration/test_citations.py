@@ -10,7 +10,7 @@ import pypdfium2
 import pytest
 from fpdf import FPDF
 
-from pipeline.stages.extract.child import PAGE_SEPARATOR
+from pipeline.sandbox.child import PAGE_SEPARATOR
 from tests.archives import (
     docx_parts,
     epub_parts,

@@ -46,7 +46,7 @@ async def test_bug_is_a_500_without_insides(api: Api, monkeypatch: pytest.Monkey
     def crash(*_: object) -> None:
         raise ZeroDivisionError("secret /path")
 
-    monkeypatch.setattr("pipeline.accounts.get_account", crash)
+    monkeypatch.setattr("pipeline.use_cases.accounts.get_account", crash)
     person = await api.register()
     response = await api.get(person, "/v1/users/me")
     assert response.status_code == 500

@@ -10,10 +10,10 @@ from uuid import UUID
 import pytest
 
 from api.controllers.events import OpenStreams
-from pipeline import events
 from pipeline.db import queue
 from pipeline.errors import NotFound, TooManyRequests
 from pipeline.types import Change, Deleted, Document, Lease, NoteState, Stage, Subject, SubjectKind
+from pipeline.use_cases import events
 from tests.databases import fetch
 from tests.integration.conftest import Api, Person, claim
 
@@ -62,7 +62,7 @@ async def following(api: Api, owner_id: UUID, last_id: int | None = None) -> Asy
 
 
 async def test_every_change_of_a_document_is_told_until_it_is_ready(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeline.changes.POLL_SECONDS", 60.0)  # so that only the news itself can tell
+    monkeypatch.setattr("pipeline.notify.change_feed.POLL_SECONDS", 60.0)  # so that only the news itself can tell
     person = await api.register()
     owner_id = await find_id(api, person)
     document_id = get_id((await api.upload(person, b"some text")).headers["location"])
@@ -112,8 +112,8 @@ async def test_a_document_that_is_deleted_ends_its_stream(api: Api) -> None:
 
 
 async def test_all_of_an_owner_is_told_and_nothing_of_others(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeline.changes.POLL_SECONDS", 60.0)
-    monkeypatch.setattr("pipeline.events.PLACE_SECONDS", 60.0)
+    monkeypatch.setattr("pipeline.notify.change_feed.POLL_SECONDS", 60.0)
+    monkeypatch.setattr("pipeline.use_cases.events.PLACE_SECONDS", 60.0)
     person, other = await api.register(), await api.register("bert")
     async with following(api, await find_id(api, person)) as listener:
         assert await listener.settle() == []
@@ -178,7 +178,7 @@ async def test_a_change_that_commits_late_is_told_after_a_break(api: Api) -> Non
 
 
 async def test_followers_look_for_themselves_where_the_news_are_lost(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeline.changes.POLL_SECONDS", 0.05)
+    monkeypatch.setattr("pipeline.notify.change_feed.POLL_SECONDS", 0.05)
     await api.runtime.changes.close()
     api.runtime.changes.is_listening = False
     person = await api.register()
@@ -193,7 +193,7 @@ async def test_followers_look_for_themselves_where_the_news_are_lost(api: Api, m
 
 
 async def test_places_in_the_queue_are_told(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeline.events.PLACE_SECONDS", 0.05)
+    monkeypatch.setattr("pipeline.use_cases.events.PLACE_SECONDS", 0.05)
     first, second = await api.register(), await api.register("bert")
     await api.upload(first, b"goes first")
     document_id = get_id((await api.upload(second, b"goes second")).headers["location"])
@@ -243,7 +243,7 @@ async def test_streams_over_http(api: Api, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 async def test_stream_ends_with_its_token(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeline.events.SIGN_OF_LIFE_SECONDS", 0.1)
+    monkeypatch.setattr("pipeline.use_cases.events.SIGN_OF_LIFE_SECONDS", 0.1)
     person = await api.register()
     following = asyncio.create_task(api.get(person, "/v1/events"))
     await asyncio.sleep(0.5)

@@ -8,8 +8,8 @@ from zipfile import ZIP_STORED
 import pytest
 
 from pipeline.errors import IngestionError
-from pipeline.sandbox import Sandbox
-from pipeline.stages.extract.frames import Limits
+from pipeline.sandbox.pool import Sandbox
+from pipeline.sandbox.protocol import Limits
 from tests.archives import (
     BILLION_LAUGHS,
     DOCX,

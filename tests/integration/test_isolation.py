@@ -8,7 +8,7 @@ from sqlalchemy import CTE, ColumnElement, select, text, update
 from pipeline.db import candidates, models, retrieval
 from pipeline.db.models import SERVICE_ROLE
 from pipeline.db.retrieval import PassageQuery, find_passages
-from pipeline.stages.embed import PACKAGED_MODEL
+from pipeline.embedding.model import PACKAGED_MODEL
 from pipeline.types import SearchMode
 from tests.databases import fetch
 from tests.integration.conftest import Api, Person

@@ -11,8 +11,8 @@ import httpx
 import pytest
 
 from pipeline import metrics
-from pipeline.breaker import Breaker
-from pipeline.llm import LanguageModel
+from pipeline.circuit_breaker import Breaker
+from pipeline.llm.client import LanguageModel
 from pipeline.stages.prompt import Prompt
 from tests.waiting import wait_until
 

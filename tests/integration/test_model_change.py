@@ -11,18 +11,19 @@ import numpy as np
 import pytest
 from sqlalchemy import column, exists, make_url, select, table
 
-from pipeline import encoders, health, reembed
 from pipeline.db import chunks, embedding_models, queue
 from pipeline.db.retrieval import PassageQuery, find_passages
 from pipeline.db.session import Database
+from pipeline.embedding import active_model, reembed
+from pipeline.embedding.model import PACKAGED_MODEL
+from pipeline.embedding.reembed import ModelChangeError
 from pipeline.errors import FailureCode, IngestionError
-from pipeline.ingest import GIVE_WAY_AFTER, ingest
-from pipeline.reembed import ModelChangeError
+from pipeline.ingest.attempt import GIVE_WAY_AFTER, ingest
+from pipeline.operations import health
 from pipeline.runtime import Runtime, open_runtime
-from pipeline.search import search
 from pipeline.settings import Settings
-from pipeline.stages.embed import PACKAGED_MODEL
 from pipeline.types import JobKind, Lease, SearchMode, Stage, Subject, SubjectKind, TextChunk
+from pipeline.use_cases.search import search
 from tests.databases import fetch, fetch_value, find_violations
 from tests.integration.conftest import Api, Person, claim, ignore_stage, work
 from tests.second_model import DIMENSION, make_model
@@ -45,7 +46,7 @@ def second_model(tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.fixture
 def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     """For tests with one process: it looks often, and gets no time to notice."""
-    monkeypatch.setattr(encoders, "LOOK_SECONDS", 0.05)
+    monkeypatch.setattr(active_model, "LOOK_SECONDS", 0.05)
     monkeypatch.setattr(reembed, "NOTICE_SECONDS", 0.0)
     monkeypatch.setattr(reembed, "POLL_SECONDS", 0.05)
 

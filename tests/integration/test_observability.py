@@ -113,8 +113,8 @@ async def test_metrics_tell_what_happened(api: Api) -> None:
 
 
 async def test_stages_are_timed(api: Api) -> None:
-    from pipeline.ingest import StageReporter
-    from pipeline.lease import HeldLease
+    from pipeline.ingest.attempt import StageReporter
+    from pipeline.ingest.heartbeat import HeldLease
 
     person = await api.register()
     await api.upload(person, b"some text", "a.txt")

@@ -10,16 +10,16 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from pipeline import accounts
 from pipeline.__main__ import main
-from pipeline.doctor import Finding, Verdict, examine
 from pipeline.errors import NotAuthenticated, TooManyRequests
-from pipeline.health import find_newest_revision
-from pipeline.local.stack import SERVERS_FILE, load_operator_settings
 from pipeline.logs import configure_logging
+from pipeline.operations.doctor import Finding, Verdict, examine
+from pipeline.operations.health import find_newest_revision
+from pipeline.operations.local.stack import SERVERS_FILE, load_operator_settings
 from pipeline.runtime import open_runtime
 from pipeline.settings import Settings
 from pipeline.types import Account
+from pipeline.use_cases import accounts
 from tests.databases import run_sql
 from tests.llm_server import run_llm_server
 

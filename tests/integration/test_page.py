@@ -9,7 +9,7 @@ import pytest
 from pydantic import SecretStr
 
 from api.app import create_app
-from api.web import FOLDER, MEDIA_TYPES
+from api.web.page import FOLDER, MEDIA_TYPES
 from pipeline.settings import Settings
 from tests.integration.conftest import Api
 

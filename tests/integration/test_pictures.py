@@ -14,9 +14,9 @@ from PIL import Image, ImageChops
 from pipeline import samples
 from pipeline.errors import IngestionError
 from pipeline.runtime import PICTURES_WAITING
-from pipeline.sandbox import Sandbox
+from pipeline.sandbox.pool import Sandbox
+from pipeline.sandbox.protocol import ProcessLimits
 from pipeline.stages.extract.format import Mark, keep_letters, make_mark
-from pipeline.stages.extract.frames import ProcessLimits
 from tests.integration.conftest import Api, Person
 from tests.integration.test_sandbox import make_server
 

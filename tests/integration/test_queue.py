@@ -12,8 +12,8 @@ import pytest
 
 from pipeline.db import access, queue
 from pipeline.errors import FailureCode, IngestionError, LeaseLost
-from pipeline.ingest import ingest
-from pipeline.lease import Heart
+from pipeline.ingest.attempt import ingest
+from pipeline.ingest.heartbeat import Heart
 from pipeline.runtime import Runtime
 from pipeline.types import Document, Lease, ReceivedFile, Stage, new_id
 from tests.databases import fetch, fetch_value, find_violations
@@ -35,7 +35,7 @@ async def add_document(runtime: Runtime, owner: UUID, text: str = "") -> UUID:
     import hashlib
     import io
 
-    from pipeline import documents
+    from pipeline.use_cases import documents
 
     content = (text or f"Text {uuid4()}").encode()
     received = ReceivedFile("a.txt", "text/plain", len(content), hashlib.sha256(content).digest(), io.BytesIO(content))
@@ -292,8 +292,8 @@ async def test_cancelled_ingestion_gives_the_attempt_back(runtime: Runtime, data
 
 
 async def test_delete_and_retry_at_once_leave_no_job(runtime: Runtime, database_url: str) -> None:
-    from pipeline import documents
     from pipeline.errors import SluiceError
+    from pipeline.use_cases import documents
 
     owner = await add_owner(database_url)
     for _ in range(20):

@@ -16,7 +16,7 @@ from pydantic import SecretStr
 
 from api.ratelimit import CHECKS_AT_ONCE, KEY_PREFIX, Policy, RateLimiter, Standing
 from pipeline import metrics
-from pipeline.breaker import Breaker
+from pipeline.circuit_breaker import Breaker
 from pipeline.errors import TooManyRequests
 from pipeline.settings import Settings
 from pipeline.types import new_id

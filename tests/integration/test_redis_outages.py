@@ -9,8 +9,8 @@ import pytest
 from pydantic import SecretStr
 
 from pipeline import metrics
-from pipeline.breaker import Breaker
-from pipeline.doorbell import BUDGET_SECONDS, Doorbell
+from pipeline.circuit_breaker import Breaker
+from pipeline.notify.doorbell import BUDGET_SECONDS, Doorbell
 from pipeline.settings import Settings
 from pipeline.types import new_id
 from tests.integration.conftest import Api

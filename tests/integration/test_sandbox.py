@@ -16,9 +16,9 @@ import pytest
 
 from pipeline import samples
 from pipeline.errors import IngestionError
-from pipeline.sandbox import Sandbox
+from pipeline.sandbox.pool import Sandbox
+from pipeline.sandbox.protocol import Limits
 from pipeline.stages.extract.format import MAX_SECTIONS
-from pipeline.stages.extract.frames import Limits
 
 pytestmark = pytest.mark.anyio
 
@@ -37,8 +37,8 @@ def make_server(child: str) -> tuple[str, str]:
     """A fork server as the real one, whose children do something else: what a file might make them do."""
     program = """
         import os, signal, sys
-        from pipeline.stages.extract import __main__ as server
-        from pipeline.stages.extract.frames import Done, Page, encode
+        from pipeline.sandbox import __main__ as server
+        from pipeline.sandbox.protocol import Done, Page, encode
 
         def say(*frames):
             os.write(1, b"".join(map(encode, frames)))
@@ -68,7 +68,7 @@ async def read_with(child: str, media_type: str = "text/plain") -> list[str]:
 
 
 def find_server() -> psutil.Process:
-    [server] = [child for child in psutil.Process().children() if "pipeline.stages.extract" in child.cmdline()]
+    [server] = [child for child in psutil.Process().children() if "pipeline.sandbox" in child.cmdline()]
     return server
 
 
@@ -139,9 +139,9 @@ async def test_what_a_child_starts_goes_with_it() -> None:
 def test_child_starts_no_process() -> None:
     program = """
 import os, sys
-from pipeline.stages.extract.child import limit_process
+from pipeline.sandbox.child import limit_process
 from pipeline.stages.extract.format import MAX_SECTIONS
-from pipeline.stages.extract.frames import Limits
+from pipeline.sandbox.protocol import Limits
 if os.geteuid() == 0:
     os.setgid(65534), os.setuid(65534)
 limit_process(Limits(seconds=5, memory_bytes=2**30, pages=1, characters=1))

@@ -8,8 +8,8 @@ from sqlalchemy import event, func, select
 from pipeline import samples
 from pipeline.db import candidates, retrieval
 from pipeline.db.retrieval import PassageQuery, find_passages
+from pipeline.embedding.model import PACKAGED_MODEL
 from pipeline.errors import ModelUnavailable
-from pipeline.stages.embed import PACKAGED_MODEL
 from pipeline.types import SearchMode, new_id
 from tests.databases import fetch, fetch_value
 from tests.integration.conftest import Api, Person

@@ -11,12 +11,12 @@ import pytest
 from fpdf import FPDF
 from sqlalchemy import update
 
-from pipeline import documents
 from pipeline.db import contents, models, queue
 from pipeline.errors import DatabaseUnavailable, FailureCode, IngestionError
-from pipeline.ingest import ingest
+from pipeline.ingest.attempt import ingest
 from pipeline.runtime import Runtime
 from pipeline.types import Lease, Stage
+from pipeline.use_cases import documents
 from tests.databases import fetch, fetch_value, find_violations
 from tests.integration.conftest import Api, Person, claim
 

@@ -6,9 +6,9 @@ import structlog
 from prometheus_client import REGISTRY
 from structlog.testing import LogCapture
 
-from pipeline import breaker as module
+from pipeline import circuit_breaker as module
 from pipeline import metrics
-from pipeline.breaker import Breaker, wait_within
+from pipeline.circuit_breaker import Breaker, wait_within
 
 
 class Clock:

@@ -7,8 +7,8 @@ from html.parser import HTMLParser
 import httpx
 import pytest
 
-from api.describe import make_app
-from api.docs import FILES_OF_SWAGGER, OUR_FILES, POLICY
+from api.openapi.__main__ import make_app
+from api.web.docs import FILES_OF_SWAGGER, OUR_FILES, POLICY
 
 pytestmark = pytest.mark.anyio
 

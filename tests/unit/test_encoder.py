@@ -7,9 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.encoder import Encoder, Request, embed_round, take_texts
-from pipeline.errors import IngestionError, ModelUnavailable
-from pipeline.stages.embed import (
+from pipeline.embedding.encoder import Encoder, Request, embed_round, take_texts
+from pipeline.embedding.model import (
     BATCH_TOKENS,
     PACKAGED_MODEL,
     PASS_TOKENS,
@@ -18,6 +17,7 @@ from pipeline.stages.embed import (
     choose_precision,
     cut_batches,
 )
+from pipeline.errors import IngestionError, ModelUnavailable
 
 TEXTS = ["short", "The quick brown fox jumps over the lazy dog.", "revenue " * 600, "", "Umsatz und Gewinn 2023 " * 20]
 

@@ -6,7 +6,7 @@ from pipeline import samples
 from pipeline.errors import FailureCode, IngestionError
 from pipeline.stages.extract import find_formats, get_format
 from pipeline.stages.extract.format import clean
-from pipeline.stages.extract.text import decode
+from pipeline.stages.extract.formats.text import decode
 
 
 def read(media_type: str, data: bytes) -> list[str]:

@@ -11,10 +11,11 @@ import structlog
 from prometheus_client import REGISTRY
 from structlog.testing import LogCapture
 
-from pipeline import metrics, openai_chat
-from pipeline.breaker import Breaker
+from pipeline import metrics
+from pipeline.circuit_breaker import Breaker
 from pipeline.errors import AnswerUnavailable
-from pipeline.llm import LanguageModel
+from pipeline.llm import openai_chat
+from pipeline.llm.client import LanguageModel
 from pipeline.logs import configure_logging
 from pipeline.stages.prompt import Prompt
 from tests.llm_server import Behaviour, Call, LlmServer, run_llm_server, say_yes, talk_until_left, wait_to_be_heard
@@ -49,7 +50,7 @@ def logged(monkeypatch: pytest.MonkeyPatch) -> LogCapture:
     capture = LogCapture()
     logger = structlog.wrap_logger(None, processors=[capture], wrapper_class=structlog.BoundLogger)
     monkeypatch.setattr(openai_chat, "log", logger)
-    monkeypatch.setattr("pipeline.breaker.log", logger)
+    monkeypatch.setattr("pipeline.circuit_breaker.log", logger)
     return capture
 
 

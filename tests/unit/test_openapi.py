@@ -14,8 +14,8 @@ from litestar.routes import HTTPRoute
 from openapi_spec_validator import validate
 
 from api import ratelimit
-from api.describe import describe, make_app
-from api.examples import PROBLEMS
+from api.openapi.__main__ import describe, make_app
+from api.openapi.examples import PROBLEMS
 
 PROJECT = Path(__file__).resolve().parents[2]
 METHODS = {"get", "put", "post", "patch", "delete"}

@@ -1,6 +1,6 @@
 import pytest
 
-from api.preferences import parse_wait
+from api.http.prefer import parse_wait
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.errors import InvalidInput, UnsupportedMedia
-from pipeline.uploads import HEAD_BYTES, MAX_NAME_BYTES, clean_filename, identify
+from pipeline.use_cases.uploads import HEAD_BYTES, MAX_NAME_BYTES, clean_filename, identify
 from tests.archives import DOCX, EPUB, PPTX, docx_parts, epub_parts, pack, pptx_parts
 
 PDF = b"%PDF-1.7\n"

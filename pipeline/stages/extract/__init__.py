@@ -1,17 +1,18 @@
-"""Text of files. A format is one module of this package, found by discovery."""
+"""Extracts the text of files. Each module of `formats` is one file format, found by discovery."""
 
 import pkgutil
 from functools import cache
 from importlib import import_module
 
+from pipeline.stages.extract import formats
 from pipeline.stages.extract.format import Format
 
 
 @cache
 def find_formats() -> tuple[Format, ...]:
-    """All formats: the `FORMAT` of every module of this package that has one."""
-    modules = (import_module(f"{__name__}.{module.name}") for module in pkgutil.iter_modules(__path__))
-    return tuple(module.FORMAT for module in modules if hasattr(module, "FORMAT"))
+    """Return all formats: the `FORMAT` of each module of `formats`."""
+    modules = (import_module(f"{formats.__name__}.{module.name}") for module in pkgutil.iter_modules(formats.__path__))
+    return tuple(module.FORMAT for module in modules)
 
 
 def get_format(media_type: str) -> Format:

@@ -1,0 +1,143 @@
+"""The OpenAPI document, completed by what follows from it and by examples."""
+
+from collections.abc import Iterator
+
+import msgspec
+from litestar.openapi.spec import (
+    Example,
+    OpenAPI,
+    OpenAPIHeader,
+    OpenAPIMediaType,
+    OpenAPIResponse,
+    OpenAPIType,
+    Operation,
+    Parameter,
+    PathItem,
+    Reference,
+    RequestBody,
+    Schema,
+)
+
+from api import schemas
+from api.http.operations import problems
+from api.openapi.examples import PARAMETERS, TEXTS, UPLOAD, find_example, find_problems
+
+METHODS = ("get", "put", "post", "patch", "delete")
+PROBLEM = "application/problem+json"
+
+HEADERS = {
+    "X-Request-Id": (
+        "Names the request in our logs; yours, where you sent one.",
+        "019a1b2c-5e6f-7a70-8b8c-9d0e1f2a3b4c",
+    ),
+    "Retry-After": ("Seconds to wait before the next request, at most 120.", 5),
+    "WWW-Authenticate": ("How to say who you are.", "Bearer"),
+    "RateLimit": ("What is left (`r`), for so many seconds (`t`); absent where nothing limits.", '"query";r=239;t=60'),
+    "RateLimit-Policy": ("How many requests (`q`) in so many seconds (`w`).", '"query";q=240;w=60'),
+    "Location": ("Address of the document.", "/v1/documents/019a1b2c-3d4e-7f50-8a6b-7c8d9e0f1a2b"),
+    "Deduplicated": ("These bytes were there already.", "true"),
+    "ETag": ("For `If-None-Match`.", '"4e07408562bedb8b60ce05c1decfe3ad"'),
+    "Cache-Control": ("Keep it for yourself, and ask before each use.", "private, no-cache"),
+    "Preference-Applied": ("The wish of `Prefer` that counted.", "wait=30"),
+    "Content-Disposition": ("File name, by RFC 6266.", 'attachment; filename="alder-lock-handbook.pdf"'),
+}
+HEADERS_OF_STATUS = {
+    401: ("WWW-Authenticate",),
+    429: ("Retry-After",),
+    503: ("Retry-After",),
+    507: ("Retry-After",),
+}
+HEADERS_OF_SUCCESS = {
+    "POST /v1/documents": ("Location", "Retry-After", "Deduplicated"),
+    "PUT /v1/documents/{document_id}/content": ("Location", "Retry-After", "Deduplicated"),
+    "POST /v1/documents/{document_id}/retry": ("Retry-After",),
+    "GET /v1/documents/{document_id}": ("ETag", "Cache-Control", "Retry-After", "Preference-Applied"),
+    "GET /v1/documents/{document_id}/content": ("Content-Disposition",),
+    "GET /v1/documents/{document_id}/pages/{page}/image": ("ETag", "Cache-Control"),
+}
+
+
+def complete(document: OpenAPI) -> None:
+    """Add to Litestar's document what it cannot see, and an example of everything."""
+    _forbid_unknown_fields(document)
+    for path, item in (document.paths or {}).items():
+        for method, operation in _find_operations(item):
+            name = f"{method.upper()} {path}"
+            _add_problems(operation)
+            _add_examples(name, operation)
+            _add_headers(name, operation)
+
+
+def _find_operations(item: PathItem) -> Iterator[tuple[str, Operation]]:
+    for method in METHODS:
+        operation = getattr(item, method)
+        if operation is not None:
+            yield method, operation
+
+
+def _forbid_unknown_fields(document: OpenAPI) -> None:
+    """Say that the bodies of `api.schemas` may hold no other fields than theirs: Litestar leaves that out."""
+    bodies = {
+        name
+        for name, kind in vars(schemas).items()
+        if isinstance(kind, type) and issubclass(kind, msgspec.Struct) and kind.__struct_config__.forbid_unknown_fields
+    }
+    for name, schema in (document.components.schemas or {}).items():
+        if isinstance(schema, Schema) and name in bodies:
+            schema.additional_properties = False
+
+
+def _add_problems(operation: Operation) -> None:
+    """What every operation may answer, and every one with a body; Litestar's 400 is our 422."""
+    responses = operation.responses = operation.responses or {}
+    responses.pop("400", None)
+    statuses = (408, 413, 422, 500) if operation.request_body else (500,)
+    for status in statuses:
+        spec = problems(status)[status]
+        problem = OpenAPIMediaType(schema=Reference(ref="#/components/schemas/Problem"))
+        responses.setdefault(str(status), OpenAPIResponse(description=spec.description, content={PROBLEM: problem}))
+    operation.responses = dict(sorted(responses.items()))
+
+
+def _add_examples(name: str, operation: Operation) -> None:
+    for parameter in operation.parameters or ():
+        if isinstance(parameter, Parameter) and parameter.required:
+            parameter.example = PARAMETERS.get(parameter.name)
+    if isinstance(operation.request_body, RequestBody):
+        for media_type, body in operation.request_body.content.items():
+            body.example = UPLOAD if media_type == "multipart/form-data" else find_example(_name_type(body))
+    for status, response in _find_responses(operation):
+        for media_type, body in (response.content or {}).items():
+            if media_type == PROBLEM:
+                found = find_problems(name, status)
+                body.examples = {code: Example(summary=code, value=problem) for code, problem in found.items()}
+            else:
+                body.example = find_example(_name_type(body), status) or TEXTS.get(name)
+
+
+def _add_headers(name: str, operation: Operation) -> None:
+    is_limited = "rate_limited" in find_problems(name, 429) and "429" in (operation.responses or {})
+    for status, response in _find_responses(operation):
+        headers = ["X-Request-Id", *HEADERS_OF_STATUS.get(status, ())]
+        if status < 400:
+            headers += HEADERS_OF_SUCCESS.get(name, ())
+        if is_limited and status not in (401, 500):
+            headers += ("RateLimit", "RateLimit-Policy")
+        response.headers = {header: _describe_header(header) for header in headers}
+
+
+def _describe_header(name: str) -> OpenAPIHeader:
+    description, example = HEADERS[name]
+    kind = OpenAPIType.INTEGER if isinstance(example, int) else OpenAPIType.STRING
+    return OpenAPIHeader(schema=Schema(type=kind), description=description, example=example)
+
+
+def _find_responses(operation: Operation) -> Iterator[tuple[int, OpenAPIResponse]]:
+    for status, response in (operation.responses or {}).items():
+        if isinstance(response, OpenAPIResponse):
+            yield int(status), response
+
+
+def _name_type(body: OpenAPIMediaType) -> str:
+    """Name of the type that a body is of; empty where it is none of ours."""
+    return body.schema.ref.rsplit("/", 1)[1] if isinstance(body.schema, Reference) else ""

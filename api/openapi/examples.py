@@ -1,0 +1,263 @@
+"""Examples for the OpenAPI document: one of each type that goes in or out, and one problem of each code.
+
+They are values of the types themselves, so that they cannot lack a field or hold one too many.
+"""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from http import HTTPStatus
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from api.controllers.ask import Done, Found, Words
+from api.controllers.auth import AccessToken
+from api.controllers.health import Liveness, Readiness
+from api.controllers.search import SearchResult
+from api.errors import Problem
+from api.schemas import AskRequest, Credentials, NoteChange, NoteDraft, Registration, SearchRequest
+from pipeline.errors import FieldError
+from pipeline.operations.health import Checks
+from pipeline.types import (
+    Account,
+    Answer,
+    AuditEntry,
+    AuditList,
+    Deleted,
+    Document,
+    DocumentList,
+    DocumentText,
+    Note,
+    NoteList,
+    Passage,
+    Status,
+    SubjectKind,
+)
+
+USER_ID = UUID("019a1b2c-0000-7000-8000-000000000001")
+DOCUMENT_ID = UUID("019a1b2c-3d4e-7f50-8a6b-7c8d9e0f1a2b")
+NOTE_ID = UUID("019a1b2c-4d5e-7f60-9a7b-8c9d0e1f2a3b")
+REQUEST_ID = "019a1b2c-5e6f-7a70-8b8c-9d0e1f2a3b4c"
+MORNING = datetime(2026, 11, 27, 8, 30, tzinfo=UTC)
+SENTENCE = "When the gauge at the footbridge reads more than 3.2 metres, the lock is closed to all boats."
+
+ACCOUNT = Account(id=USER_ID, email="anna@example.org", created_at=MORNING)
+DOCUMENT = Document(
+    id=DOCUMENT_ID,
+    filename="alder-lock-handbook.pdf",
+    media_type="application/pdf",
+    size_bytes=5712,
+    sha256="9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+    status=Status.READY,
+    error=None,
+    pages=5,
+    pages_with_text=5,
+    chunks=5,
+    chunks_reused=0,
+    attempts=1,
+    progress=1.0,
+    queue_position=None,
+    created_at=MORNING,
+    updated_at=MORNING,
+    ingested_at=MORNING,
+)
+ACCEPTED = replace(
+    DOCUMENT,
+    status=Status.PENDING,
+    pages=None,
+    pages_with_text=None,
+    chunks=0,
+    attempts=0,
+    progress=0.0,
+    queue_position=1,
+    ingested_at=None,
+)
+NOTE = Note(
+    id=NOTE_ID,
+    title="Keys of the lock house",
+    body="The spare key hangs behind the stove.",
+    status=Status.READY,
+    error=None,
+    created_at=MORNING,
+    updated_at=MORNING,
+)
+PASSAGE = Passage(
+    source=SubjectKind.DOCUMENT,
+    document_id=DOCUMENT_ID,
+    note_id=None,
+    title="alder-lock-handbook.pdf",
+    page=4,
+    page_end=4,
+    start=1834,
+    end=1834 + len(SENTENCE),
+    text=SENTENCE,
+    score=2.33,
+)
+ANSWER = Answer(answer="The lock is closed above 3.2 metres [0].", citations=[0], passages=[PASSAGE], model="qwen3-8b")
+
+EXAMPLES: tuple[Any, ...] = (
+    Registration(email="anna@example.org", password="correct horse"),  # noqa: S106 - of nobody
+    Credentials(email="anna@example.org", password="correct horse"),  # noqa: S106
+    ACCOUNT,
+    AccessToken(access_token="eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIwMTlhIn0.c2ln", token_type="bearer", expires_in=900),  # noqa: S106
+    DOCUMENT,
+    DocumentList(items=[DOCUMENT], next_cursor=None),
+    DocumentText(text=SENTENCE, start=1834, end=1834 + len(SENTENCE), length=2210),
+    NoteDraft(title=NOTE.title, body=NOTE.body),
+    NoteChange(body="The spare key hangs behind the clock."),
+    NOTE,
+    NoteList(items=[NOTE], next_cursor=None),
+    SearchRequest(query="At what water level is the lock closed?", top_k=1),
+    SearchResult(passages=[PASSAGE], took_ms=18.2),
+    AskRequest(question="At what water level is the lock closed?", top_k=1),
+    ANSWER,
+    AuditList(
+        items=[
+            AuditEntry(
+                id=UUID("019a1b2c-6f70-7b80-8c9d-0e1f2a3b4c5d"),
+                actor_user_id=USER_ID,
+                event_type="document.upload",
+                details={"document_id": str(DOCUMENT_ID), "filename": DOCUMENT.filename, "size_bytes": 5712},
+                created_at=MORNING,
+            )
+        ],
+        next_cursor=None,
+    ),
+    Liveness(status="live"),
+    Readiness(status="ready", checks=Checks(database="ok", migrations="ok", embedding_model="ok", redis="ok")),
+)
+
+EXAMPLES_OF_STATUS: dict[int, tuple[Any, ...]] = {
+    202: (ACCEPTED,),
+    503: (
+        Readiness(
+            status="unavailable", checks=Checks(database="ok", migrations="ok", embedding_model="loading", redis="ok")
+        ),
+    ),
+}
+"""What takes the place of the above in answers of this status."""
+
+PARAMETERS: dict[str, Any] = {"document_id": str(DOCUMENT_ID), "note_id": str(NOTE_ID), "page": PASSAGE.page}
+"""Values of what a request must have in its path."""
+
+
+def _event(name: str, data: Any, number: int | None = None) -> str:
+    head = f"id: {number}\n" if number else ""
+    return f"{head}event: {name}\ndata: {msgspec.json.encode(data).decode()}\n\n"
+
+
+TEXTS: dict[str, str] = {
+    "POST /v1/ask": "".join(
+        (
+            _event("passages", Found(passages=ANSWER.passages, model=ANSWER.model)),
+            _event("token", Words(text=ANSWER.answer)),
+            _event("done", Done(answer=ANSWER.answer, citations=ANSWER.citations, model=ANSWER.model)),
+        )
+    ),
+    "GET /v1/documents/{document_id}/events": _event("document", ACCEPTED, 8101) + _event("document", DOCUMENT, 8107),
+    "GET /v1/events": _event("document", DOCUMENT, 8107) + _event("deleted", Deleted(SubjectKind.NOTE, NOTE_ID), 8110),
+    "GET /v1/documents/{document_id}/content": "%PDF-1.3 …",
+    "GET /v1/documents/{document_id}/pages/{page}/image": "\x89PNG …",
+    "GET /metrics": "# TYPE sluice_redis_up gauge\nsluice_redis_up 1.0\n",
+}
+"""Answers that are no JSON, as the operation gives them."""
+
+UPLOAD = {"file": "%PDF-1.3 …"}
+
+
+def _problem(status: int, code: str, detail: str, *, field: str | None = None, quotes: bool = False) -> Problem:
+    return Problem(
+        type="about:blank",
+        title=HTTPStatus(status).phrase,
+        status=status,
+        detail=detail,
+        code=code,
+        request_id=REQUEST_ID,
+        errors=[FieldError(field, detail)] if field else [],
+        passages=[PASSAGE] if quotes else [],
+    )
+
+
+PROBLEMS = (
+    _problem(401, "not_authenticated", "This needs a token: Authorization: Bearer <token>."),
+    _problem(401, "invalid_token", "The token is not valid. Log in again."),
+    _problem(401, "token_expired", "The token has expired. Log in again."),
+    _problem(401, "invalid_credentials", "E-mail address or password is wrong."),
+    _problem(404, "not_found", "There is no such document."),
+    _problem(404, "no_picture", "There are no pictures of files of this format; read the text."),
+    _problem(408, "too_slow", "Nothing arrived for 10 seconds. Try again."),
+    _problem(409, "email_taken", "There is an account with this e-mail address. Log in instead."),
+    _problem(409, "not_failed", "Only failed documents can be retried; this one is ready."),
+    _problem(409, "duplicate_content", f"Your document {NOTE_ID} has exactly these bytes. Delete that one first."),
+    _problem(409, "no_picture", "There are pictures of documents that are ready; this one is pending."),
+    _problem(413, "too_large", "The request is too large."),
+    _problem(415, "unsupported_media_type", "The file is none of PDF, plain text, Markdown and HTML."),
+    _problem(422, "invalid_input", "The request does not fit. See `errors`.", field="body"),
+    _problem(422, "picture_failed", "This page cannot be drawn. The file crashes its reader.", field="body"),
+    _problem(429, "rate_limited", "More than 240 requests in 60 seconds. Wait before the next one."),
+    _problem(
+        429, "queue_full", "10000 of your documents and notes wait or are in work, and no more may. Nothing was stored."
+    ),
+    _problem(429, "too_many_streams", "You have 100 streams of events open. Close some, or follow /v1/events alone."),
+    _problem(429, "login_paused", "Too many failed logins. Try again in 30 seconds."),
+    _problem(500, "internal_error", "Something went wrong on our side. Report the request_id."),
+    _problem(503, "database_unavailable", "The database is not available. Try again in a moment."),
+    _problem(503, "model_unavailable", "The embedding model is still loading. Try again in a moment."),
+    _problem(503, "answer_unavailable", "The language model cannot be reached.", quotes=True),
+    _problem(503, "picture_unavailable", "Too many pictures are being drawn. Try again in a moment."),
+    _problem(507, "storage_full", "There is no room left to store this. Try again later; reading still works."),
+)
+
+USUAL_CODES = {
+    401: ("not_authenticated", "invalid_token", "token_expired"),
+    404: ("not_found",),
+    408: ("too_slow",),
+    413: ("too_large",),
+    415: ("unsupported_media_type",),
+    422: ("invalid_input",),
+    429: ("rate_limited",),
+    500: ("internal_error",),
+    503: ("database_unavailable",),
+    507: ("storage_full",),
+}
+OWN_CODES = {
+    ("POST /v1/auth/register", 409): ("email_taken",),
+    ("POST /v1/auth/login", 401): ("invalid_credentials",),
+    ("POST /v1/auth/login", 429): ("rate_limited", "login_paused"),
+    ("POST /v1/documents", 429): ("rate_limited", "queue_full"),
+    ("PUT /v1/documents/{document_id}/content", 409): ("duplicate_content",),
+    ("PUT /v1/documents/{document_id}/content", 429): ("rate_limited", "queue_full"),
+    ("POST /v1/documents/{document_id}/retry", 409): ("not_failed",),
+    ("GET /v1/documents/{document_id}/pages/{page}/image", 404): ("not_found", "no_picture"),
+    ("GET /v1/documents/{document_id}/pages/{page}/image", 409): ("no_picture",),
+    ("GET /v1/documents/{document_id}/pages/{page}/image", 422): ("invalid_input", "picture_failed"),
+    ("GET /v1/documents/{document_id}/pages/{page}/image", 503): ("database_unavailable", "picture_unavailable"),
+    ("POST /v1/notes", 429): ("queue_full",),
+    ("GET /v1/events", 429): ("too_many_streams",),
+    ("GET /v1/documents/{document_id}/events", 429): ("too_many_streams",),
+    ("POST /v1/search", 503): ("database_unavailable", "model_unavailable"),
+    ("POST /v1/ask", 503): ("database_unavailable", "model_unavailable", "answer_unavailable"),
+}
+"""What an operation answers beside, or instead of, the usual codes of a status."""
+
+
+def find_example(type_name: str, status: int | None = None) -> Any:
+    """Return the example of a type, in an answer of this status, as JSON has it; None where there is none."""
+    for example in (*EXAMPLES_OF_STATUS.get(status or 0, ()), *EXAMPLES):
+        if type(example).__name__ == type_name:
+            return _to_json(example)
+    return None
+
+
+def _to_json(example: Any) -> msgspec.Raw:
+    """Keep the nulls, which Litestar drops from its document."""
+    return msgspec.Raw(msgspec.json.encode(example))
+
+
+def find_problems(operation: str, status: int) -> dict[str, Any]:
+    """Return what an operation (`GET /v1/notes`) may answer with this status, by code."""
+    codes = OWN_CODES.get((operation, status)) or USUAL_CODES.get(status, ())
+    return {
+        problem.code: _to_json(problem) for problem in PROBLEMS if problem.status == status and problem.code in codes
+    }

@@ -1,0 +1,1 @@
+"""The embedding model: loading, batching, switching to another model."""

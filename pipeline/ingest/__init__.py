@@ -1,0 +1,1 @@
+"""One ingestion attempt, step by step: read, embed, store."""

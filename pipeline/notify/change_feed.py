@@ -1,0 +1,140 @@
+"""News of documents and notes: one LISTEN connection a process. Without it, who waits looks by himself."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+from sqlalchemy import func, select
+
+from pipeline.db import notifications
+from pipeline.logs import get_logger
+from pipeline.types import Subject
+
+RECONNECT_SECONDS = 1.0
+ALIVE_CHECK_SECONDS = 5.0
+POLL_SECONDS = 1.0
+"""How often to look while no news arrive."""
+
+_PING = str(select(func.now()))
+
+log = get_logger()
+
+
+class ChangeFeed:
+    """Wakes those who wait for a document, or for anything of an owner, when PostgreSQL says that it changed."""
+
+    def __init__(self, url: str, *, timeout_seconds: float) -> None:
+        self._dsn = url.replace("+asyncpg", "")
+        self._timeout_seconds = timeout_seconds
+        self._watches: defaultdict[UUID, set[Watch]] = defaultdict(set)
+        """By the id of what is watched: a document, or an owner."""
+        self._task: asyncio.Task[None] | None = None
+        self.is_listening = False
+        """Whether news arrive; else who waits has to look by himself."""
+
+    def start(self) -> None:
+        """Begin to listen; reconnects for ever."""
+        self._task = asyncio.create_task(self._listen())
+
+    async def close(self) -> None:
+        """Stop listening."""
+        if self._task:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    @contextmanager
+    def watch(self, watched_id: UUID) -> Iterator["Watch"]:
+        """Watch a document, or all of an owner; changes from here on are noticed."""
+        watch = Watch()
+        self._watches[watched_id].add(watch)
+        try:
+            yield watch
+        finally:
+            self._watches[watched_id].discard(watch)
+            if not self._watches[watched_id]:
+                del self._watches[watched_id]
+
+    async def _listen(self) -> None:
+        while True:
+            try:
+                async with self._connection() as connection:
+                    await connection.add_listener(notifications.CHANNEL, self._wake)
+                    self._turn(is_listening=True)
+                    while True:
+                        await asyncio.sleep(ALIVE_CHECK_SECONDS)
+                        await connection.fetchval(_PING)
+            except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
+                log.warning("changes.disconnected", cause=repr(error))
+                self._turn(is_listening=False)
+                await asyncio.sleep(RECONNECT_SECONDS)
+
+    @asynccontextmanager
+    async def _connection(self) -> AsyncIterator[Any]:
+        connection = await asyncpg.connect(
+            self._dsn,
+            timeout=self._timeout_seconds,
+            command_timeout=self._timeout_seconds,
+            server_settings={"application_name": "sluice-changes"},
+        )
+        try:
+            yield connection
+        finally:
+            connection.terminate()
+
+    def _wake(self, _connection: object, _pid: int, _channel: str, payload: object) -> None:
+        subject = notifications.parse(str(payload))
+        if subject is None:
+            self._wake_all()
+            return
+        for watched_id in (subject.id, subject.owner_id):
+            for watch in self._watches.get(watched_id, ()):
+                watch.tell(subject)
+
+    def _turn(self, *, is_listening: bool) -> None:
+        self.is_listening = is_listening
+        self._wake_all()
+
+    def _wake_all(self) -> None:
+        for watches in self._watches.values():
+            for watch in watches:
+                watch.tell_all()
+
+
+@dataclass
+class News:
+    """What has changed; `everything` says that more may have than what is named."""
+
+    subjects: set[Subject] = field(default_factory=set)
+    everything: bool = False
+
+
+class Watch:
+    """One waiter's view of the changes."""
+
+    def __init__(self) -> None:
+        self._changed = asyncio.Event()
+        self._news = News()
+
+    def tell(self, subject: Subject) -> None:
+        """Something has changed."""
+        self._news.subjects.add(subject)
+        self._changed.set()
+
+    def tell_all(self) -> None:
+        """Anything may have changed."""
+        self._news.everything = True
+        self._changed.set()
+
+    async def next(self, seconds: float) -> News:
+        """Return what has changed, as soon as something has, or nothing after `seconds`."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._changed.wait()
+        self._changed.clear()
+        news, self._news = self._news, News()
+        return news

@@ -1,0 +1,91 @@
+"""Whether this process can do its work."""
+
+import asyncio
+from dataclasses import dataclass
+from functools import cache
+from itertools import product
+from math import nan
+from pathlib import Path
+
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+
+from pipeline import metrics
+from pipeline.db import schema, statistics
+from pipeline.errors import DatabaseUnavailable
+from pipeline.runtime import Runtime
+from pipeline.types import Status, SubjectKind
+
+PROJECT_FOLDER = Path(__file__).resolve().parents[2]
+BUDGET_SECONDS = 0.8
+"""Readiness answers within a second, whatever hangs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Checks:
+    """State of each part: `ok`, or what is wrong with it."""
+
+    database: str
+    migrations: str
+    embedding_model: str
+    redis: str
+
+    @property
+    def are_ready(self) -> bool:
+        """Whether requests can be served; Redis is not needed for that."""
+        return self.database == self.migrations == self.embedding_model == "ok"
+
+
+@cache
+def find_newest_revision() -> str | None:
+    """Migration that this code needs."""
+    return ScriptDirectory.from_config(Config(PROJECT_FOLDER / "alembic.ini")).get_current_head()
+
+
+async def check(runtime: Runtime) -> Checks:
+    """Look at every part at once."""
+    (database, migrations), redis = await asyncio.gather(_check_database(runtime), _check_redis(runtime))
+    return Checks(
+        database=database,
+        migrations=migrations,
+        embedding_model=_check_model(runtime),
+        redis=redis,
+    )
+
+
+def _check_model(runtime: Runtime) -> str:
+    if runtime.encoders.is_mismatched:
+        return "mismatch"
+    return "ok" if runtime.encoders.is_ready else "loading"
+
+
+async def _check_database(runtime: Runtime) -> tuple[str, str]:
+    try:
+        async with asyncio.timeout(BUDGET_SECONDS), runtime.database.transaction() as session:
+            revision = await schema.read_revision(session)
+    except (DatabaseUnavailable, TimeoutError):
+        return "unavailable", "unknown"
+    return "ok", "ok" if revision == find_newest_revision() else "behind"
+
+
+async def _check_redis(runtime: Runtime) -> str:
+    is_answering = await runtime.doorbell.is_answering()
+    metrics.REDIS_UP.set(is_answering)
+    return "ok" if is_answering else "degraded"
+
+
+async def measure(runtime: Runtime) -> bytes:
+    """Return all metrics as Prometheus text; those that only PostgreSQL knows are NaN while it is away."""
+    await _check_redis(runtime)
+    nothing = 0.0
+    counts: dict[tuple[str, str], statistics.StatusCount] = {}
+    try:
+        async with asyncio.timeout(BUDGET_SECONDS), runtime.database.transaction() as session:
+            counts = {(count.kind, count.status): count for count in await statistics.count_statuses(session)}
+    except (DatabaseUnavailable, TimeoutError):
+        nothing = nan
+    for key in product(SubjectKind, Status):
+        count = counts.get(key)
+        metrics.SUBJECTS.labels(*key).set(count.subjects if count else nothing)
+        metrics.OLDEST_SECONDS.labels(*key).set(count.oldest_seconds if count else nothing)
+    return metrics.render()

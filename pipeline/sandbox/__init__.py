@@ -1,0 +1,1 @@
+"""Runs extraction of untrusted files in limited child processes."""

@@ -1,0 +1,1 @@
+"""One module per file format. Each module defines `FORMAT` and is found by discovery."""

@@ -1,0 +1,88 @@
+"""CSV and its kin: a row a paragraph, each value with the name of its column, so that a passage says what it shows."""
+
+import csv
+import io
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from itertools import chain, islice
+from typing import BinaryIO
+
+from pipeline.stages.extract.format import Extraction, Format
+from pipeline.stages.extract.formats.text import looks_like_text, read_lines
+
+DELIMITERS = ",;\t|"
+SAMPLE_CHARACTERS = 64 * 1024
+SAMPLE_ROWS = 100
+ROW = "\n\n"
+LONGEST_NAME = 200
+"""A row whose cells are longer names no columns: every row below would repeat them."""
+
+csv.field_size_limit(sys.maxsize)
+
+
+def read(file: BinaryIO) -> Extraction:
+    """Read a table as one page of one section."""
+    text = read_lines(file).replace("\0", "")
+    rows = _read_rows(text, _find_delimiter(text[:SAMPLE_CHARACTERS]))
+    return Extraction(pages=1, texts=iter([[ROW.join(filter(None, _describe(rows)))]]))
+
+
+def _read_rows(text: str, delimiter: str) -> Iterator[list[str]]:
+    for row in csv.reader(io.StringIO(text, newline=""), delimiter=delimiter):
+        cells = [cell.strip() for cell in row]
+        if any(cells):
+            yield cells
+
+
+def _find_delimiter(sample: str) -> str:
+    """The one that divides the most rows of the sample into the same number of cells."""
+
+    def fit(delimiter: str) -> tuple[int, int]:
+        widths = Counter(len(row) for row in islice(_read_rows(sample, delimiter), SAMPLE_ROWS) if len(row) > 1)
+        return max(((count, width) for width, count in widths.items()), default=(0, 0))
+
+    return max(DELIMITERS, key=fit)
+
+
+def _describe(rows: Iterator[list[str]]) -> Iterator[str]:
+    """Text of each row, with the names of the columns where the first row has them."""
+    first = next(rows, [])
+    second = next(rows, [])
+    if second and _names_columns(first):
+        for row in chain([second], rows):
+            yield "\n".join(_name_cells(first, row))
+    else:
+        for row in chain([first, second], rows):
+            yield ", ".join(filter(None, row))
+
+
+def _names_columns(row: list[str]) -> bool:
+    """Whether a first row is a header: names that differ, no number among them, and at most one column without."""
+    names = list(filter(None, row))
+    return (
+        len(row) > 1
+        and len(names) >= len(row) - 1
+        and len(set(names)) == len(names)
+        and all(len(name) <= LONGEST_NAME and not _is_number(name) for name in names)
+    )
+
+
+def _is_number(cell: str) -> bool:
+    return any(char.isdigit() for char in cell) and not any(char.isalpha() for char in cell)
+
+
+def _name_cells(names: list[str], row: list[str]) -> Iterator[str]:
+    for index, cell in enumerate(row):
+        if cell:
+            name = names[index] if index < len(names) else ""
+            yield f"{name}: {cell}" if name else cell
+
+
+FORMAT = Format(
+    media_type="text/csv",
+    extensions=(".csv", ".tsv"),
+    aliases=("text/tab-separated-values", "application/csv", "application/vnd.ms-excel", "text/plain"),
+    admits=looks_like_text,
+    readers=(read,),
+)

@@ -1,0 +1,103 @@
+"""HTML: the text that a reader of the page would see, a line a block."""
+
+import re
+from collections.abc import Iterator
+from typing import BinaryIO
+
+from selectolax.lexbor import LexborHTMLParser, LexborNode
+
+from pipeline.stages.extract.format import MAX_SECTIONS, Block, Extraction, Format, join_sections
+from pipeline.stages.extract.formats.text import decode, looks_like_text
+
+INVISIBLE = ["script", "style", "template", "noscript", "head", "svg", "iframe", "object"]
+_INLINE_NAMES = """
+a abbr b bdi bdo cite code data dfn em font i kbd label mark q s samp small span strong sub sup time tt u var wbr
+"""
+INLINE = frozenset(_INLINE_NAMES.split())
+_VOID_NAMES = """
+area base br col embed hr img input link meta param source track wbr
+"""
+VOID = frozenset(_VOID_NAMES.split())
+SEPARATORS = {"td": " ", "th": " ", "tr": "\n", "li": "\n", "br": "\n", "dt": "\n", "dd": "\n"}
+PARAGRAPH = "\n\n"
+HEADINGS = frozenset({"h1", "h2", "h3", "h4", "h5", "h6"})
+DECLARED_CHARSET = re.compile(rb"<(?:meta[^>]+charset|\?xml[^>]+encoding)=[\"']?([a-zA-Z0-9_-]+)", re.IGNORECASE)
+CHARSET_WINDOW = 2048
+SPACES = re.compile(r"[ \t\r\f\v]+")
+BLANK_LINES = re.compile(r"\s*\n\s*\n\s*")
+EMPTY_ELEMENT = re.compile(r"<([a-zA-Z][\w:.-]*)([^<>]*)/>")
+LINE_EDGES = re.compile(r" *\n *")
+
+
+def looks_like_html(head: bytes) -> bool:
+    """Whether these bytes begin an HTML document."""
+    start = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    return start.startswith((b"<!doctype html", b"<html", b"<head", b"<body"))
+
+
+def read(file: BinaryIO) -> Extraction:
+    """Read an HTML file as one page, in the sections that its headings begin."""
+    return Extraction(pages=1, texts=iter([read_sections(decode_html(file.read()))]))
+
+
+def read_sections(html: str, most: int = MAX_SECTIONS) -> list[str]:
+    """Return the text of a page in the sections that its headings begin, at most so many."""
+    tree = LexborHTMLParser(html)
+    tree.strip_tags(INVISIBLE)
+    sections = join_sections(_walk(tree.root), most) if tree.root else []
+    texts = [text for section in sections if (text := _tidy(section))]
+    return [*(text + PARAGRAPH for text in texts[:-1]), *(texts[-1:] or [""])]
+
+
+def expand_empty_elements(xhtml: str) -> str:
+    """Close elements as HTML does: to it, `<title/>` is a beginning, and all that follows the title."""
+    return EMPTY_ELEMENT.sub(_close, xhtml)
+
+
+def _close(element: re.Match[str]) -> str:
+    return element[0] if element[1].lower() in VOID else f"<{element[1]}{element[2]}></{element[1]}>"
+
+
+def _tidy(text: str) -> str:
+    text = LINE_EDGES.sub("\n", SPACES.sub(" ", text))
+    return BLANK_LINES.sub(PARAGRAPH, text).strip()
+
+
+def decode_html(data: bytes) -> str:
+    """Decode a page: by its byte order mark, as it says, or as other text.
+
+    Raises IngestionError where no encoding fits.
+    """
+    declared = DECLARED_CHARSET.search(data[:CHARSET_WINDOW])
+    if declared and not data.startswith((b"\xff\xfe", b"\xfe\xff", b"\xef\xbb\xbf")):
+        try:
+            return data.decode(declared[1].decode("ascii"), "replace")
+        except LookupError:
+            pass
+    return decode(data)
+
+
+def _walk(root: LexborNode) -> Iterator[Block]:
+    """Texts in reading order with separators around blocks; a stack of our own, for nesting has no limit."""
+    stack: list[tuple[LexborNode | str, bool]] = [(root, False)]
+    while stack:
+        node, is_heading = stack.pop()
+        if isinstance(node, str):
+            yield Block(node)
+        elif node.tag == "-text":
+            yield Block(node.text_content or "", is_heading)
+        else:
+            separator = "" if node.tag in INLINE else SEPARATORS.get(node.tag or "", PARAGRAPH)
+            is_heading = is_heading or node.tag in HEADINGS
+            inner = [(child, is_heading) for child in node.iter(include_text=True)]
+            stack += [(separator, False), *reversed(inner), (separator, False)]
+
+
+FORMAT = Format(
+    media_type="text/html",
+    extensions=(".html", ".htm", ".xhtml"),
+    aliases=("application/xhtml+xml",),
+    admits=looks_like_text,
+    signature=looks_like_html,
+    readers=(read,),
+)

@@ -1,0 +1,110 @@
+"""JSON and JSON Lines: a line a value, with the path to it, so that a passage says what it shows."""
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any, BinaryIO
+
+from pipeline.errors import FailureCode, IngestionError
+from pipeline.stages.extract.format import Extraction, Format
+from pipeline.stages.extract.formats.text import decode, looks_like_text
+
+PARAGRAPH = "\n\n"
+SPACE = re.compile(r"[ \t\r\n\x1e]*")
+"""Between values; a record separator too (RFC 7464)."""
+LONGEST_PATH = 200
+"""Longer ones are written once, instead of on every line below them."""
+LONGEST_ITEM = 40
+"""Lists of values none of which is longer are written on one line."""
+Value = Any
+"""Text (numbers too), a truth value, None, a list, or an object as a tuple of its pairs: so it may have a key twice."""
+Entry = tuple[str, Value]
+"""A value and the path to it."""
+END_OF_RECORD = object()
+
+
+def read(file: BinaryIO) -> Extraction:
+    """Read one JSON text, or several one behind the other, as one page of one section.
+
+    Raises IngestionError where it is no valid JSON.
+    """
+    records = (record for value in _read_values(decode(file.read())) for record in _write(value))
+    return Extraction(pages=1, texts=iter([[PARAGRAPH.join(filter(None, records))]]))
+
+
+def _read_values(text: str) -> Iterator[Value]:
+    # Numbers stay as they are written.
+    decoder = json.JSONDecoder(
+        strict=False, object_pairs_hook=tuple, parse_int=str, parse_float=str, parse_constant=str
+    )
+    position = _skip_space(text, 0)
+    while position < len(text):
+        try:
+            value, position = decoder.raw_decode(text, position)
+        except json.JSONDecodeError as error:
+            message = f"The file is no valid JSON: {error.msg} in line {error.lineno}, column {error.colno}."
+            raise IngestionError(FailureCode.MALFORMED, message) from error
+        except RecursionError as error:
+            raise IngestionError(FailureCode.MALFORMED, "The JSON is nested too deeply.") from error
+        yield value
+        position = _skip_space(text, position)
+
+
+def _skip_space(text: str, position: int) -> int:
+    found = SPACE.match(text, position)
+    return found.end() if found else position
+
+
+def _write(value: Value) -> Iterator[str]:
+    """Text of each record of a value; a stack of our own, for nesting may go deeper than calls can."""
+    lines: list[str] = []
+    stack: list[Entry] = [("", value)]
+    while stack:
+        path, value = stack.pop()
+        if value is END_OF_RECORD:
+            yield "\n".join(lines)
+            lines = []
+        elif not _is_leaf(value):
+            if len(path) > LONGEST_PATH:
+                lines.append(f"{path}:")
+                path = ""
+            stack += reversed(_expand(path, value))
+        elif text := _show(value):
+            lines.append(f"{path}: {text}" if path else text)
+    yield "\n".join(lines)
+
+
+def _is_leaf(value: Value) -> bool:
+    """Whether the value is written on a line of its own."""
+    if isinstance(value, list):
+        return all(not isinstance(item, (tuple, list)) and len(_show(item)) <= LONGEST_ITEM for item in value)
+    return not isinstance(value, tuple)
+
+
+def _expand(path: str, value: Value) -> list[Entry]:
+    """What an object or a list holds, each with its path; what is no scalar in a list is a record."""
+    if isinstance(value, tuple):
+        return [(f"{path}.{key}" if path else key, member) for key, member in value]
+    if any(isinstance(item, (tuple, list)) for item in value):
+        return [("", END_OF_RECORD), *(entry for item in value for entry in ((path, item), ("", END_OF_RECORD)))]
+    return [(path, item) for item in value]
+
+
+def _show(value: Value) -> str:
+    match value:
+        case None:
+            return ""
+        case bool():
+            return str(value).lower()
+        case list():
+            return ", ".join(filter(None, map(_show, value)))
+    return str(value)
+
+
+FORMAT = Format(
+    media_type="application/json",
+    extensions=(".json", ".jsonl", ".ndjson"),
+    aliases=("application/x-ndjson", "application/jsonl", "application/json-lines", "text/json", "text/plain"),
+    admits=looks_like_text,
+    readers=(read,),
+)

@@ -1,0 +1,105 @@
+"""Answering a question from passages: by a language model, or by the sentences that answer it best."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Collection, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from uuid import UUID
+
+from pipeline import metrics
+from pipeline.embedding.encoder import Encoder
+from pipeline.errors import AnswerUnavailable
+from pipeline.llm.client import LanguageModel
+from pipeline.runtime import Runtime
+from pipeline.stages.citations import CitationCheck
+from pipeline.stages.prompt import build_prompt
+from pipeline.stages.sentences import choose, list_candidates
+from pipeline.types import Answer, Passage, Piece
+from pipeline.use_cases.search import search
+
+EXTRACTIVE = "extractive"
+"""What stands for the model where none wrote the answer."""
+QUOTED_SENTENCES = 3
+NOTHING_FOUND = "Nothing was found that could answer this."
+
+
+@dataclass(frozen=True)
+class Draft:
+    """An answer in the making: its passages are found, its words come piece by piece. Closing `pieces` ends it."""
+
+    passages: list[Passage]
+    model: str
+    pieces: AsyncGenerator[Piece]
+
+    def complete(self, pieces: Sequence[Piece]) -> Answer:
+        """Return the answer that these pieces, which must be all of them, are."""
+        text = "".join(piece.text for piece in pieces)
+        citations = dict.fromkeys(number for piece in pieces for number in piece.citations)
+        return Answer(text, list(citations), self.passages, self.model)
+
+    async def finish(self) -> Answer:
+        """Return the answer when it is whole.
+
+        Raises what `pieces` raise.
+        """
+        async with aclosing(self.pieces) as pieces:
+            return self.complete([piece async for piece in pieces])
+
+
+async def ask(
+    runtime: Runtime, owner_id: UUID, question: str, *, top_k: int, document_ids: Collection[UUID] | None
+) -> Draft:
+    """Find the passages, in all of the owner's documents or in some; the answer is made as its pieces are read.
+
+    Raises what `search` raises. The pieces raise AnswerUnavailable, with the passages, where the language model fails;
+    without one, what the encoder raises.
+    """
+    passages = await search(runtime, owner_id, question, top_k=top_k, document_ids=document_ids)
+    if not passages:
+        return Draft(passages, EXTRACTIVE, _say_nothing_found())
+    if runtime.llm is None:
+        return Draft(passages, EXTRACTIVE, _quote(runtime.encoder, question, passages))
+    pieces = _write(runtime.llm, question, passages, runtime.settings.llm_prompt_characters)
+    return Draft(passages, runtime.llm.name, pieces)
+
+
+async def _say_nothing_found() -> AsyncGenerator[Piece]:
+    metrics.ANSWERS.labels("nothing_found").inc()
+    yield Piece(NOTHING_FOUND)
+
+
+async def _quote(encoder: Encoder, question: str, passages: Sequence[Passage]) -> AsyncGenerator[Piece]:
+    candidates = await asyncio.to_thread(list_candidates, question, passages)
+    vectors = await encoder.encode([question, *(candidate.text for candidate in candidates)])
+    separator = ""
+    for chosen in choose(candidates, vectors[1:], vectors[0], QUOTED_SENTENCES):
+        yield Piece(f"{separator}“{chosen.text}” [{chosen.passage}]", (chosen.passage,))
+        separator = "\n"
+    metrics.ANSWERS.labels("quoted").inc()
+
+
+async def _write(
+    llm: LanguageModel, question: str, passages: Sequence[Passage], max_characters: int
+) -> AsyncGenerator[Piece]:
+    prompt = await asyncio.to_thread(build_prompt, question, passages, max_characters=max_characters)
+    check = CitationCheck(prompt.passages)
+    is_empty = True
+    try:
+        async with aclosing(llm.write(prompt)) as words:
+            async for text in words:
+                piece = check.feed(text)
+                if piece.text:
+                    is_empty = is_empty and piece.text.isspace()
+                    yield piece
+        last = check.finish()
+        if is_empty and not last.text.strip():
+            raise AnswerUnavailable("The language model said nothing. Try again; `passages` holds what was found.")
+        if last.text:
+            yield last
+        metrics.ANSWERS.labels("written").inc()
+    except AnswerUnavailable as error:
+        metrics.ANSWERS.labels("failed").inc()
+        error.passages = passages
+        raise
+    finally:
+        metrics.UNKNOWN_CITATIONS.inc(check.unknown)

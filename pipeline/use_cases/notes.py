@@ -1,0 +1,71 @@
+"""What users do with notes."""
+
+from uuid import UUID
+
+from sqlalchemy.exc import IntegrityError
+
+from pipeline.db import access, queue
+from pipeline.errors import AccountGone
+from pipeline.runtime import Runtime
+from pipeline.types import Note, NoteList, Subject, SubjectKind, new_id
+from pipeline.use_cases import quotas
+
+
+async def create(runtime: Runtime, owner_id: UUID, title: str, body: str) -> Note:
+    """Keep a note, and queue it to be made searchable.
+
+    Raises NotAuthenticated where the owner has no account any more, TooManyRequests where too much of theirs waits.
+    """
+    note_id = new_id()
+    try:
+        async with runtime.database.transaction(owner_id) as session:
+            await quotas.require_room(session, runtime.settings, owner_id, size_bytes=0)
+            await access.add_note(session, owner_id, note_id, title, body)
+            await queue.enqueue(session, Subject(owner_id, SubjectKind.NOTE, note_id), size_bytes=0)
+            note = await access.get_note(session, owner_id, note_id)
+    except IntegrityError:
+        raise AccountGone from None
+    await runtime.doorbell.ring(note_id)
+    return note
+
+
+async def get(runtime: Runtime, owner_id: UUID, note_id: UUID) -> Note:
+    """Return the owner's note.
+
+    Raises NotFound.
+    """
+    async with runtime.database.transaction(owner_id) as session:
+        return await access.get_note(session, owner_id, note_id)
+
+
+async def list_page(runtime: Runtime, owner_id: UUID, *, limit: int, cursor: str | None) -> NoteList:
+    """Return a page of the owner's notes, newest first.
+
+    Raises InvalidInput for a foreign cursor.
+    """
+    async with runtime.database.transaction(owner_id) as session:
+        return await access.list_notes(session, owner_id, limit=limit, cursor=cursor)
+
+
+async def change(runtime: Runtime, owner_id: UUID, note_id: UUID, *, title: str | None, body: str | None) -> Note:
+    """Replace the title, the body or both; the old passages answer until the new ones are ready.
+
+    Raises NotFound.
+    """
+    texts = {name: text for name, text in (("title", title), ("body", body)) if text is not None}
+    async with runtime.database.transaction(owner_id) as session:
+        if texts:
+            await access.change_note(session, owner_id, note_id, **texts)
+        note = await access.get_note(session, owner_id, note_id)
+    if texts:
+        await runtime.doorbell.ring(note_id)
+    return note
+
+
+async def delete(runtime: Runtime, owner_id: UUID, note_id: UUID) -> None:
+    """Delete the note with its passages, at any status.
+
+    Raises NotFound.
+    """
+    async with runtime.database.transaction(owner_id) as session:
+        await access.delete_note(session, owner_id, note_id)
