@@ -17,7 +17,7 @@ from pipeline.errors import (
     InvalidInput,
     NotAuthenticated,
     NotFound,
-    PictureFailed,
+    PageImageFailed,
     SluiceError,
     StorageFull,
     TooLarge,
@@ -41,7 +41,7 @@ STATUS_OF_ERROR: dict[type[SluiceError], int] = {
     StorageFull: 507,
     Unavailable: 503,
     IngestionError: 422,
-    PictureFailed: 422,
+    PageImageFailed: 422,
 }
 """The first class that fits counts, subclasses before their parents."""
 

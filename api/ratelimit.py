@@ -19,7 +19,7 @@ from redis.asyncio import ConnectionPool
 from redis.exceptions import RedisError
 
 from pipeline import metrics
-from pipeline.circuit_breaker import Breaker, wait_within
+from pipeline.circuit_breaker import CircuitBreaker, wait_within
 from pipeline.errors import TooManyRequests
 from pipeline.settings import Settings
 
@@ -69,7 +69,7 @@ class Standing:
 class RateLimiter:
     """Counts over a moving window, exactly, however many processes count. Connects when first used."""
 
-    def __init__(self, settings: Settings, breaker: Breaker) -> None:
+    def __init__(self, settings: Settings, breaker: CircuitBreaker) -> None:
         rates = {
             Policy.LOGIN: settings.rate_limit_login,
             Policy.REGISTRATION: settings.rate_limit_login,
@@ -92,14 +92,14 @@ class RateLimiter:
             )
         )
         # Waiting for each other must not count as waiting for Redis: a burst would switch its own limit off.
-        self._turns = asyncio.Semaphore(CHECKS_AT_ONCE)
+        self._slots = asyncio.Semaphore(CHECKS_AT_ONCE)
 
     async def count(self, policy: Policy, *caller: str) -> Standing | None:
         """Count a request of this caller; None where nothing limits it: the limit is off, or Redis is away."""
         limit = self._limits.get(policy)
         if limit is None:
             return None
-        async with self._turns:
+        async with self._slots:
             if not self._breaker.is_open:
                 try:
                     return await self._ask_redis(policy, limit, _digest(caller))
@@ -165,7 +165,7 @@ async def limit_queries(connection: Connection, _handler: BaseRouteHandler) -> N
     await _enforce(connection, Policy.QUERY, str(connection.user))
 
 
-async def limit_pictures(connection: Connection, _handler: BaseRouteHandler) -> None:
+async def limit_page_images(connection: Connection, _handler: BaseRouteHandler) -> None:
     """Guard: count a picture for this user.
 
     Raises TooManyRequests.

@@ -18,11 +18,11 @@ Result = TypeVar("Result")
 log = get_logger()
 
 
-class Breaker:
+class CircuitBreaker:
     """Shared by all who use a server: one of them notices the failure, the others save the wait."""
 
     def __init__(self, server: str, failures: Counter, rest_seconds: float = REST_SECONDS) -> None:
-        self._event = f"{server}.away"
+        self._event = f"{server}.unavailable"
         self._failures = failures
         self._rest_seconds = rest_seconds
         self._rests_until = 0.0

@@ -15,8 +15,8 @@
     │   │   └── StorageFull     no room for what is to be written; reading goes on
     │   ├── ModelUnavailable
     │   ├── AnswerUnavailable   the language model failed; the passages were found
-    │   └── PictureUnavailable  pages cannot be drawn just now
-    ├── PictureFailed           this page cannot be drawn
+    │   └── PageImageUnavailable  pages cannot be drawn just now
+    ├── PageImageFailed           this page cannot be drawn
     ├── IngestionError          why a document ends `failed`
     └── LeaseLost               another worker owns the job, or its document is gone
 
@@ -170,14 +170,14 @@ class AnswerUnavailable(Unavailable):
         self.passages: Sequence[Passage] = ()
 
 
-class PictureUnavailable(Unavailable):
+class PageImageUnavailable(Unavailable):
     """Pages cannot be drawn just now."""
 
     code = "picture_unavailable"
     retry_after_seconds = 2
 
 
-class PictureFailed(SluiceError):
+class PageImageFailed(SluiceError):
     """This page cannot be drawn; its text is there all the same."""
 
     code = "picture_failed"

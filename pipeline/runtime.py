@@ -5,20 +5,20 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from pipeline import metrics
-from pipeline.circuit_breaker import Breaker
+from pipeline.circuit_breaker import CircuitBreaker
 from pipeline.db.session import Database
 from pipeline.embedding.active_model import Encoders
 from pipeline.embedding.encoder import Encoder
 from pipeline.llm.client import LanguageModel
 from pipeline.notify.change_feed import ChangeFeed
 from pipeline.notify.doorbell import Doorbell
-from pipeline.sandbox.limiter import Turns
+from pipeline.sandbox.limiter import Limiter
 from pipeline.sandbox.pool import Sandbox
 from pipeline.settings import Settings
 
 WORKER_DATABASE_TIMEOUT_SECONDS = 30.0
 """A worker would rather wait for PostgreSQL than do its work again."""
-PICTURES_WAITING = 16
+PAGE_IMAGES_WAITING = 16
 """More than that a browser does not ask for at once."""
 
 
@@ -28,11 +28,11 @@ class Runtime:
 
     settings: Settings
     database: Database
-    redis_breaker: Breaker
+    redis_breaker: CircuitBreaker
     doorbell: Doorbell
     encoders: Encoders
     sandbox: Sandbox
-    drawing: Turns
+    drawing_limiter: Limiter
     """Pictures of pages take one processor at most."""
     changes: ChangeFeed
     llm: LanguageModel | None
@@ -51,7 +51,7 @@ async def open_runtime(settings: Settings, *, database_timeout_seconds: float) -
     Raises SettingsError where DATABASE_URL is missing.
     """
     url = settings.sqlalchemy_url
-    redis_breaker = Breaker("redis", metrics.REDIS_FAILURES)
+    redis_breaker = CircuitBreaker("redis", metrics.REDIS_FAILURES)
     database = Database(url, pool_size=settings.database_pool_size, timeout_seconds=database_timeout_seconds)
     runtime = Runtime(
         settings=settings,
@@ -60,7 +60,7 @@ async def open_runtime(settings: Settings, *, database_timeout_seconds: float) -
         doorbell=Doorbell(settings.redis_dsn, redis_breaker),
         encoders=Encoders(database, settings.embedding_model),
         sandbox=Sandbox(),
-        drawing=Turns(at_once=1, waiting=PICTURES_WAITING),
+        drawing_limiter=Limiter(at_once=1, waiting=PAGE_IMAGES_WAITING),
         changes=ChangeFeed(url, timeout_seconds=database_timeout_seconds),
         llm=make_language_model(settings),
     )
@@ -82,5 +82,5 @@ def make_language_model(settings: Settings) -> LanguageModel | None:
     if settings.llm_base_url is None or settings.llm_model is None:
         return None
     key = settings.llm_api_key.get_secret_value() if settings.llm_api_key else None
-    breaker = Breaker("llm", metrics.LLM_FAILURES)
+    breaker = CircuitBreaker("llm", metrics.LLM_FAILURES)
     return LanguageModel(str(settings.llm_base_url), settings.llm_model, key, settings.llm_timeout_seconds, breaker)

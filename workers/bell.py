@@ -35,7 +35,7 @@ class Listener(Worker):
     """arq's worker, but that it leaves rings to others while its consumer would take no job."""
 
     async def _poll_iteration(self) -> None:
-        self.allow_pick_jobs = self.ctx["consumer"].has_place
+        self.allow_pick_jobs = self.ctx["consumer"].has_free_slot
         await super()._poll_iteration()
 
 
@@ -57,7 +57,7 @@ async def listen(dsn: str, consumer: Consumer) -> None:
         try:
             await worker.async_run()
         except (RedisError, OSError, TimeoutError) as error:
-            log.warning("bell.silent", cause=repr(error), pause_seconds=pause)
+            log.warning("doorbell.unreachable", cause=repr(error), pause_seconds=pause)
         finally:
             await redis.aclose(close_connection_pool=True)
         pause = FIRST_PAUSE_SECONDS if loop.time() - started > STEADY_SECONDS else pause

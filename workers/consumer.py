@@ -12,7 +12,7 @@ from pipeline.db import queue
 from pipeline.errors import DatabaseUnavailable
 from pipeline.ingest.attempt import StageReporter, ingest
 from pipeline.ingest.faults import make_fault
-from pipeline.ingest.heartbeat import BEATS_A_LEASE, Heart
+from pipeline.ingest.heartbeat import BEATS_A_LEASE, Heartbeat
 from pipeline.logs import get_logger
 from pipeline.runtime import WORKER_DATABASE_TIMEOUT_SECONDS, Runtime, open_runtime
 from pipeline.settings import Settings
@@ -29,9 +29,9 @@ log = get_logger()
 class Consumer:
     """Claims jobs while there are any, and sleeps until a ring, or until it is time to look."""
 
-    def __init__(self, runtime: Runtime, heart: Heart) -> None:
+    def __init__(self, runtime: Runtime, heartbeat: Heartbeat) -> None:
         self._runtime = runtime
-        self._heart = heart
+        self._heartbeat = heartbeat
         self._settings = runtime.settings
         self._fault = make_fault(self._settings.fault_hook)
         self._changed = asyncio.Event()
@@ -41,7 +41,7 @@ class Consumer:
         self._swept_at = 0.0
 
     @property
-    def has_place(self) -> bool:
+    def has_free_slot(self) -> bool:
         """Whether it would take another job: it has a model and a place, does not stop, and is not with a suspect."""
         runs_suspect = any(lease.is_suspect for lease in self._running.values())
         is_full = len(self._running) >= self._settings.worker_concurrency
@@ -69,7 +69,7 @@ class Consumer:
                 while await self._claim_one():
                     pass
             except DatabaseUnavailable as error:
-                log.warning("consumer.database_away", cause=repr(error.__cause__))
+                log.warning("consumer.database_unavailable", cause=repr(error.__cause__))
                 await asyncio.sleep(OUTAGE_SECONDS)
                 continue
             await self._sleep()
@@ -95,7 +95,7 @@ class Consumer:
             log.warning("queue.swept", jobs=swept)
 
     async def _claim_one(self) -> bool:
-        if not self.has_place:
+        if not self.has_free_slot:
             return False
         # The last place is kept free for short documents: long ones must not make everybody wait.
         is_last = 0 < len(self._running) == self._settings.worker_concurrency - 1
@@ -120,7 +120,7 @@ class Consumer:
 
     async def _work(self, lease: Lease) -> None:
         structlog.contextvars.bind_contextvars(request_id=lease.request_id)
-        with self._heart.hold(lease) as held:
+        with self._heartbeat.hold(lease) as held:
             await ingest(self._runtime, lease, StageReporter(self._runtime, held, self._fault))
 
     async def _sleep(self) -> None:
@@ -141,16 +141,16 @@ class Consumer:
 
 @asynccontextmanager
 async def open_consumer(settings: Settings) -> AsyncIterator[Consumer]:
-    """Build a consumer with its runtime and heart, and close them at the end."""
+    """Build a consumer with its runtime and heartbeat, and close them at the end."""
     async with open_runtime(settings, database_timeout_seconds=WORKER_DATABASE_TIMEOUT_SECONDS) as runtime:
-        heart = Heart(
+        heartbeat = Heartbeat(
             settings.sqlalchemy_url,
             lease_seconds=settings.lease_seconds,
             stall_seconds=settings.extract_timeout_seconds + STALL_MARGIN_SECONDS,
         )
-        consumer = Consumer(runtime, heart)
-        heart.start()
+        consumer = Consumer(runtime, heartbeat)
+        heartbeat.start()
         try:
             yield consumer
         finally:
-            heart.stop()
+            heartbeat.stop()

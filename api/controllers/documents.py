@@ -15,10 +15,10 @@ from api.deps import RuntimeDependency
 from api.http import body_deadlines
 from api.http.etags import IfNoneMatch, is_known, make_etag
 from api.http.multipart import discard_body, receive_file
-from api.http.operations import NOT_MODIFIED, PictureOperation, UploadOperation, problems
+from api.http.operations import NOT_MODIFIED, PageImageOperation, UploadOperation, problems
 from api.http.pagination import DEFAULT_LIMIT, PageCursor, PageLimit
 from api.http.prefer import parse_wait
-from api.ratelimit import limit_pictures, limit_uploads
+from api.ratelimit import limit_page_images, limit_uploads
 from pipeline.errors import NotFound, TooManyRequests
 from pipeline.runtime import Runtime
 from pipeline.types import Document, DocumentList, DocumentText, PageView, ReceivedFile, Status
@@ -153,8 +153,8 @@ class DocumentController(Controller):
         "/{document_id:uuid}/pages/{page:int}/image",
         summary="See a page, with a passage marked",
         responses=problems(401, 404, 409, 422, 429, 507) | NOT_MODIFIED,
-        operation_class=PictureOperation,
-        guards=[limit_pictures],
+        operation_class=PageImageOperation,
+        guards=[limit_page_images],
     )
     async def draw_page(
         self,
@@ -173,7 +173,7 @@ class DocumentController(Controller):
         passages that answer are then not of the bytes that are there.
         """
         view = PageView(page, start, end)
-        document = await documents.get_with_pictures(runtime, request.user, document_id, page)
+        document = await documents.get_with_page_image(runtime, request.user, document_id, page)
         etag = make_etag(msgspec.json.encode((document.sha256, view)))
         headers = {"ETag": etag, "Cache-Control": "private, no-cache", "X-Content-Type-Options": "nosniff"}
         if is_known(etag, if_none_match):

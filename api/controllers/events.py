@@ -131,7 +131,7 @@ async def _prepend(
             yield message
     except SluiceError as error:
         # The client comes again by itself, behind its last event, and is then told what is wrong.
-        log.warning("events.broken_off", cause=repr(error))
+        log.warning("events.interrupted", cause=repr(error))
 
 
 async def _stream(

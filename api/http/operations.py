@@ -71,7 +71,7 @@ class AskOperation(Operation):
 
 
 @dataclass
-class PictureOperation(Operation):
+class PageImageOperation(Operation):
     """Operation whose answer is a PNG."""
 
     def __post_init__(self) -> None:

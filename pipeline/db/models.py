@@ -248,7 +248,7 @@ class Job(Base):
     """A `JobKind`."""
     subject_id: Mapped[UUID] = mapped_column(primary_key=True)
     """The document or note that the job is about."""
-    turn: Mapped[int] = mapped_column(BigInteger)
+    virtual_start: Mapped[int] = mapped_column("turn", BigInteger)
     """Place in the queue: an owner's n-th waiting job goes before anybody's n+1-th; background work behind all."""
     queued_at: Mapped[datetime] = mapped_column(server_default=func.now())
     available_at: Mapped[datetime] = mapped_column(server_default=func.now())
@@ -267,9 +267,9 @@ class Job(Base):
     """Of the document; 0 of a note. Stands here so that one look at this table says how much of an owner waits."""
 
 
-Index("ix_jobs_waiting", Job.turn, Job.queued_at, postgresql_where=Job.lease_token.is_(None))
+Index("ix_jobs_waiting", Job.virtual_start, Job.queued_at, postgresql_where=Job.lease_token.is_(None))
 Index("ix_jobs_leased", Job.lease_until, postgresql_where=Job.lease_token.is_not(None))
-Index("ix_jobs_owner_turn", Job.owner_id, Job.turn)
+Index("ix_jobs_owner_turn", Job.owner_id, Job.virtual_start)
 
 
 class AuditLog(Base):

@@ -30,7 +30,7 @@ SHORT_BYTES = 256 * 1024
 MAX_FAILURES = 3
 RETRY_DELAYS = (timedelta(seconds=2), timedelta(seconds=10))
 """Pause after the first and the second failure; the third one is final."""
-BACKGROUND_TURN = 2**40
+BACKGROUND_START = 2**40
 """Turns from here on are of background work: it goes behind everything that somebody waits for."""
 
 
@@ -45,7 +45,7 @@ class Waiting:
     bytes: int
 
 
-_IS_AWAITED = Job.turn < BACKGROUND_TURN
+_IS_AWAITED = Job.virtual_start < BACKGROUND_START
 _IS_STUCK = (Job.failures >= MAX_FAILURES) | (Job.crashes >= MAX_CRASHES)
 """Of background work; what somebody waits for is gone from the queue by then."""
 
@@ -58,17 +58,19 @@ async def enqueue(session: AsyncSession, subject: Subject, size_bytes: int) -> N
     Turns are start-time fair queueing (Goyal, Vin and Cheng 1996): a job starts behind its owner's jobs, and
     no earlier than what is being served now. So an owner's n-th waiting job goes before anybody's n+1-th.
     """
-    behind_own = select(func.max(Job.turn) + 1).where(Job.owner_id == subject.owner_id, _IS_AWAITED).scalar_subquery()
-    served_now = select(func.max(Job.turn)).where(Job.lease_token.is_not(None), _IS_AWAITED).scalar_subquery()
-    served_next = select(func.min(Job.turn)).where(Job.lease_token.is_(None), _IS_AWAITED).scalar_subquery()
-    turn = func.greatest(behind_own, func.coalesce(served_now, served_next, 0))
+    behind_own = (
+        select(func.max(Job.virtual_start) + 1).where(Job.owner_id == subject.owner_id, _IS_AWAITED).scalar_subquery()
+    )
+    served_now = select(func.max(Job.virtual_start)).where(Job.lease_token.is_not(None), _IS_AWAITED).scalar_subquery()
+    served_next = select(func.min(Job.virtual_start)).where(Job.lease_token.is_(None), _IS_AWAITED).scalar_subquery()
+    virtual_start = func.greatest(behind_own, func.coalesce(served_now, served_next, 0))
     request_id = structlog.contextvars.get_contextvars().get("request_id")
     await session.execute(
         insert(Job).values(
             owner_id=subject.owner_id,
             kind=subject.kind,
             subject_id=subject.id,
-            turn=turn,
+            virtual_start=virtual_start,
             request_id=request_id,
             size_bytes=size_bytes,
         )
@@ -87,7 +89,7 @@ async def enqueue_vectors(session: AsyncSession, model: str) -> None:
             source.owner_id,
             literal(kind, String),
             source.id,
-            place + literal(BACKGROUND_TURN, BigInteger),
+            place + literal(BACKGROUND_START, BigInteger),
             Document.size_bytes if source is Document else literal(0, BigInteger),
         ).where(chunks.count_embedded(source, model) < source.chunks)
         columns = ["owner_id", "kind", "subject_id", "turn", "size_bytes"]
@@ -101,14 +103,16 @@ async def forget_stuck(session: AsyncSession) -> None:
 
 async def count_background(session: AsyncSession) -> tuple[int, int]:
     """How many background jobs there are, and how many of them were given up."""
-    row = await session.execute(select(func.count(), func.count().filter(_IS_STUCK)).where(Job.turn >= BACKGROUND_TURN))
+    row = await session.execute(
+        select(func.count(), func.count().filter(_IS_STUCK)).where(Job.virtual_start >= BACKGROUND_START)
+    )
     there, stuck = row.one()
     return there, stuck
 
 
 async def requeue(session: AsyncSession, subject: Subject) -> bool:
     """Put a failed document into the queue again; False where it is not failed."""
-    await take_turn(session, subject)
+    await lock_subject(session, subject)
     model = MODELS[subject.kind]
     reset = await _set(session, subject, model.status == Status.FAILED, **_NEW)
     if reset:
@@ -130,7 +134,7 @@ async def renew(session: AsyncSession, subject: Subject, **content: Any) -> bool
 
 async def discard(session: AsyncSession, subject: Subject) -> None:
     """Take the job of something that is being deleted or changed away, from its worker too."""
-    await take_turn(session, subject)
+    await lock_subject(session, subject)
     await session.execute(delete(Job).where(_is_about(subject)))
     await notifications.announce(session, subject)
 
@@ -140,7 +144,7 @@ async def discard_all(session: AsyncSession, owner_id: UUID) -> None:
     await session.execute(delete(Job).where(Job.owner_id == owner_id))
 
 
-async def take_turn(session: AsyncSession, subject: Subject) -> None:
+async def lock_subject(session: AsyncSession, subject: Subject) -> None:
     """What users do to a document or note happens one after the other: wait for the transaction before this one.
 
     No row could be the lock: the one of the job comes first in the order of locks, and may not be there.
@@ -204,7 +208,7 @@ async def claim(
             literal(not only_short) | (Job.size_bytes <= SHORT_BYTES),
             not_(_IS_STUCK) if background else _IS_AWAITED,
         )
-        .order_by(Job.turn, Job.queued_at)
+        .order_by(Job.virtual_start, Job.queued_at)
         .limit(1)
         .with_for_update(skip_locked=True)
         .cte("candidate")
@@ -362,7 +366,7 @@ async def find_positions(session: AsyncSession, subject_ids: Collection[UUID]) -
     """Places in the queue, from 1, of those documents that wait."""
     if not subject_ids:
         return {}
-    place = func.row_number().over(order_by=(Job.turn, Job.queued_at)).label("place")
+    place = func.row_number().over(order_by=(Job.virtual_start, Job.queued_at)).label("place")
     waiting = select(Job.subject_id, place).where(Job.lease_token.is_(None), _IS_AWAITED).subquery()
     rows = await session.execute(
         select(waiting.c.subject_id, waiting.c.place).where(waiting.c.subject_id.in_(subject_ids))

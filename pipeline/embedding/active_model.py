@@ -86,9 +86,9 @@ class Encoders:
             async with self._database.transaction() as session:
                 if not self._known.is_set():
                     await embedding_models.adopt(session, self._configured)
-                self._turn_to(await embedding_models.read(session))
+                self._switch_to(await embedding_models.read(session))
 
-    def _turn_to(self, models: Models) -> None:
+    def _switch_to(self, models: Models) -> None:
         if models.active is None:
             return
         self._known.set()

@@ -37,7 +37,7 @@ class HeldLease:
         self.moved_at = monotonic()
 
 
-class Heart:
+class Heartbeat:
     """Extends the leases of this process, three times a lease.
 
     A job whose work has not moved for `stall_seconds` is no longer extended: it will be taken from us and run
@@ -50,7 +50,7 @@ class Heart:
         self._stall_seconds = stall_seconds
         self._held: dict[UUID, HeldLease] = {}
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="heart", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
 
     def start(self) -> None:
         """Begin to beat."""
@@ -83,7 +83,7 @@ class Heart:
             try:
                 await self._beat(database)
             except DatabaseUnavailable as error:
-                log.warning("heart.missed", cause=repr(error.__cause__))
+                log.warning("heartbeat.missed", cause=repr(error.__cause__))
             await asyncio.to_thread(self._stop.wait, max(0.0, started + interval - monotonic()))
         await database.close()
 

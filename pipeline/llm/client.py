@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import TYPE_CHECKING
 
-from pipeline.circuit_breaker import Breaker
+from pipeline.circuit_breaker import CircuitBreaker
 from pipeline.errors import AnswerUnavailable
 from pipeline.stages.prompt import Prompt
 
@@ -19,7 +19,9 @@ NO_KEY = "none"
 class LanguageModel:
     """A model behind an OpenAI-compatible address; nothing is imported or connected before the first question."""
 
-    def __init__(self, base_url: str, name: str, api_key: str | None, timeout_seconds: float, breaker: Breaker) -> None:
+    def __init__(
+        self, base_url: str, name: str, api_key: str | None, timeout_seconds: float, breaker: CircuitBreaker
+    ) -> None:
         self.name = name
         self._base_url = base_url
         self._api_key = api_key or NO_KEY

@@ -10,7 +10,7 @@ import httpx2
 import openai
 from openai.types.chat import ChatCompletionChunk
 
-from pipeline.circuit_breaker import Breaker
+from pipeline.circuit_breaker import CircuitBreaker
 from pipeline.errors import AnswerUnavailable
 from pipeline.logs import get_logger
 from pipeline.stages.prompt import Prompt
@@ -36,7 +36,9 @@ class UnfitAnswer(ValueError):
 class Chat:
     """A connection pool to one server."""
 
-    def __init__(self, base_url: str, model: str, api_key: str, timeout_seconds: float, breaker: Breaker) -> None:
+    def __init__(
+        self, base_url: str, model: str, api_key: str, timeout_seconds: float, breaker: CircuitBreaker
+    ) -> None:
         self._model = model
         self._timeout_seconds = timeout_seconds
         self._breaker = breaker

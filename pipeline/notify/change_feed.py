@@ -1,4 +1,4 @@
-"""News of documents and notes: one LISTEN connection a process. Without it, who waits looks by himself."""
+"""Changes of documents and notes: one LISTEN connection a process. Without it, who waits looks by himself."""
 
 import asyncio
 from collections import defaultdict
@@ -64,13 +64,13 @@ class ChangeFeed:
             try:
                 async with self._connection() as connection:
                     await connection.add_listener(notifications.CHANNEL, self._wake)
-                    self._turn(is_listening=True)
+                    self._set_listening(is_listening=True)
                     while True:
                         await asyncio.sleep(ALIVE_CHECK_SECONDS)
                         await connection.fetchval(_PING)
             except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
-                log.warning("changes.disconnected", cause=repr(error))
-                self._turn(is_listening=False)
+                log.warning("change_feed.disconnected", cause=repr(error))
+                self._set_listening(is_listening=False)
                 await asyncio.sleep(RECONNECT_SECONDS)
 
     @asynccontextmanager
@@ -95,7 +95,7 @@ class ChangeFeed:
             for watch in self._watches.get(watched_id, ()):
                 watch.tell(subject)
 
-    def _turn(self, *, is_listening: bool) -> None:
+    def _set_listening(self, *, is_listening: bool) -> None:
         self.is_listening = is_listening
         self._wake_all()
 
@@ -106,7 +106,7 @@ class ChangeFeed:
 
 
 @dataclass
-class News:
+class Changes:
     """What has changed; `everything` says that more may have than what is named."""
 
     subjects: set[Subject] = field(default_factory=set)
@@ -118,23 +118,23 @@ class Watch:
 
     def __init__(self) -> None:
         self._changed = asyncio.Event()
-        self._news = News()
+        self._changes = Changes()
 
     def tell(self, subject: Subject) -> None:
         """Something has changed."""
-        self._news.subjects.add(subject)
+        self._changes.subjects.add(subject)
         self._changed.set()
 
     def tell_all(self) -> None:
         """Anything may have changed."""
-        self._news.everything = True
+        self._changes.everything = True
         self._changed.set()
 
-    async def next(self, seconds: float) -> News:
+    async def next(self, seconds: float) -> Changes:
         """Return what has changed, as soon as something has, or nothing after `seconds`."""
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._changed.wait()
         self._changed.clear()
-        news, self._news = self._news, News()
-        return news
+        changes, self._changes = self._changes, Changes()
+        return changes

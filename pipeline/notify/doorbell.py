@@ -7,7 +7,7 @@ from arq import ArqRedis
 from redis.asyncio import BlockingConnectionPool
 from redis.exceptions import RedisError
 
-from pipeline.circuit_breaker import Breaker, wait_within
+from pipeline.circuit_breaker import CircuitBreaker, wait_within
 
 QUEUE_NAME = "sluice:rings"
 RING_TASK = "ring"
@@ -45,7 +45,7 @@ def serialize(job: object) -> bytes:
 class Doorbell:
     """Rings without ever raising: Redis may be away, stalled, full or read-only."""
 
-    def __init__(self, dsn: str, breaker: Breaker) -> None:
+    def __init__(self, dsn: str, breaker: CircuitBreaker) -> None:
         self._redis = connect(dsn, timeout_seconds=SOCKET_SECONDS)
         self._breaker = breaker
 

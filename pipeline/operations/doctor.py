@@ -16,7 +16,7 @@ from redis.exceptions import RedisError
 from sqlalchemy.exc import DBAPIError
 
 from pipeline import metrics, samples
-from pipeline.circuit_breaker import Breaker
+from pipeline.circuit_breaker import CircuitBreaker
 from pipeline.db import embedding_models, queue, schema
 from pipeline.db.models import SERVICE_ROLE
 from pipeline.db.schema import Server
@@ -226,7 +226,7 @@ async def _check_owner(settings: Settings) -> Finding:
 
 
 async def _check_redis(settings: Settings) -> Finding:
-    doorbell = Doorbell(settings.redis_dsn, Breaker("redis", metrics.REDIS_FAILURES))
+    doorbell = Doorbell(settings.redis_dsn, CircuitBreaker("redis", metrics.REDIS_FAILURES))
     try:
         if not await doorbell.is_answering():
             return _warn("redis", "does not answer", "all works without it, but rate limits; bring it back")

@@ -37,7 +37,7 @@ class ForkServer:
                 ready = [key.fileobj for key, _ in selector.select()]
                 if woken in ready:
                     woken.recv(4096)
-                    self._bury()
+                    self._reap()
                 if self._orders in ready and not self._follow():
                     return
 
@@ -68,7 +68,7 @@ class ForkServer:
                 os.kill(process_id, signal.SIGKILL)  # it may not have its group yet, or have left it
                 _kill_group(process_id)
 
-    def _bury(self) -> None:
+    def _reap(self) -> None:
         for process_id in list(self._children):
             if os.waitid(os.P_PID, process_id, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
                 continue

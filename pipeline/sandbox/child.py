@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import BinaryIO
 
 from pipeline.errors import FailureCode, IngestionError
-from pipeline.sandbox.protocol import Done, Draw, Failed, Frame, Page, Picture, ProcessLimits, Start, Task, encode
+from pipeline.sandbox.protocol import Done, Draw, Failed, Frame, Page, PageImage, ProcessLimits, Start, Task, encode
 from pipeline.stages.extract import get_format
 from pipeline.stages.extract.format import clean
 
@@ -98,5 +98,5 @@ def _draw_page(file: BinaryIO, order: Draw) -> Iterator[Frame]:
     draw = get_format(order.media_type).draw
     if draw is None:
         raise LookupError(order.media_type)
-    yield Picture(draw(file, order.page, order.mark))
+    yield PageImage(draw(file, order.page, order.mark))
     yield Done()

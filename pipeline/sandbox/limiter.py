@@ -4,10 +4,10 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from pipeline.errors import PictureUnavailable
+from pipeline.errors import PageImageUnavailable
 
 
-class Turns:
+class Limiter:
     """Lets so many in at once, in the order in which they came."""
 
     def __init__(self, *, at_once: int, waiting: int) -> None:
@@ -16,13 +16,13 @@ class Turns:
         self._present = 0
 
     @asynccontextmanager
-    async def take(self) -> AsyncIterator[None]:
+    async def slot(self) -> AsyncIterator[None]:
         """Wait for a turn.
 
-        Raises PictureUnavailable where too many wait.
+        Raises PageImageUnavailable where too many wait.
         """
         if self._present >= self._places:
-            raise PictureUnavailable("Too many pictures are being drawn. Try again in a moment.")
+            raise PageImageUnavailable("Too many pictures are being drawn. Try again in a moment.")
         self._present += 1
         try:
             async with self._free:

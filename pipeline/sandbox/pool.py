@@ -26,7 +26,7 @@ from pipeline.sandbox.protocol import (
     Limits,
     Order,
     Page,
-    Picture,
+    PageImage,
     ProcessLimits,
     Start,
     Task,
@@ -46,7 +46,7 @@ KILL_SECONDS = 5.0
 
 log = get_logger()
 
-Result = TypeVar("Result", Page, Picture)
+Result = TypeVar("Result", Page, PageImage)
 
 
 def make_limits(settings: Settings) -> Limits:
@@ -111,7 +111,7 @@ class Sandbox:
         """
         deadline = asyncio.get_running_loop().time() + limits.seconds
         order = Draw(0, media_type, limits, page, mark)
-        async with contextlib.aclosing(self._run(file, order, deadline, Picture)) as pictures:
+        async with contextlib.aclosing(self._run(file, order, deadline, PageImage)) as pictures:
             async for picture in pictures:
                 return picture.png
         raise _explain_end(0, limits)
@@ -280,7 +280,7 @@ class Child:
                 self._server.send(Kill(self._order.number))
                 await asyncio.wait([self.ended], timeout=KILL_SECONDS)
         if not self.ended.done():
-            log.error("extraction.server_hangs")
+            log.error("sandbox.server_hung")
             await self._server.kill()
 
 
@@ -293,7 +293,7 @@ async def _open_pipe(source: int) -> tuple[StreamReader, asyncio.ReadTransport]:
 
 def _explain_end(exit_code: int, limits: ProcessLimits) -> IngestionError:
     """Why a child ended without saying so: the kernel stopped it, or its reader crashed."""
-    log.warning("extraction.ended", exit_code=exit_code)
+    log.warning("sandbox.child_died", exit_code=exit_code)
     if exit_code == -signal.SIGXCPU:
         return _timeout(limits)
     if exit_code == -signal.SIGKILL:

@@ -9,7 +9,7 @@ from pipeline.stages.extract.format import MAX_SECTIONS, Mark
 
 LENGTH_BYTES = 4
 BYTES_A_CHARACTER = 4
-MAX_PICTURE_BYTES = 16 * 1024 * 1024
+MAX_PAGE_IMAGE_BYTES = 16 * 1024 * 1024
 """More than 4 million pixels take in a PNG."""
 
 
@@ -57,7 +57,7 @@ class Draw(msgspec.Struct, tag=True, frozen=True):
     @property
     def longest_frame(self) -> int:
         """Bytes that no honest answer is longer than."""
-        return MAX_PICTURE_BYTES
+        return MAX_PAGE_IMAGE_BYTES
 
 
 class Kill(msgspec.Struct, tag=True, frozen=True):
@@ -85,7 +85,7 @@ class Page(msgspec.Struct, tag=True):
         return "".join(self.sections)
 
 
-class Picture(msgspec.Struct, tag=True):
+class PageImage(msgspec.Struct, tag=True):
     """The page, drawn."""
 
     png: bytes
@@ -105,7 +105,7 @@ class Failed(msgspec.Struct, tag=True):
 
 Task = Start | Draw
 Order = Task | Kill
-Frame = Page | Picture | Done | Failed
+Frame = Page | PageImage | Done | Failed
 
 _frames: msgspec.msgpack.Decoder[Frame] = msgspec.msgpack.Decoder(Frame)
 _orders: msgspec.msgpack.Decoder[Order] = msgspec.msgpack.Decoder(Order)

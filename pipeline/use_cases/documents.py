@@ -16,8 +16,8 @@ from pipeline.errors import (
     FailureCode,
     IngestionError,
     NotFound,
-    PictureFailed,
-    PictureUnavailable,
+    PageImageFailed,
+    PageImageUnavailable,
     translate_full_disk,
 )
 from pipeline.notify import change_feed
@@ -38,7 +38,7 @@ from pipeline.types import (
 )
 from pipeline.use_cases import quotas
 
-PICTURE_SECONDS = 10.0
+PAGE_IMAGE_SECONDS = 10.0
 """Longest that a page may take to draw."""
 
 
@@ -92,7 +92,7 @@ async def replace(runtime: Runtime, owner_id: UUID, document_id: UUID, received:
     much of theirs waits.
     """
     async with runtime.database.transaction(owner_id) as session:
-        await queue.take_turn(session, Subject(owner_id, SubjectKind.DOCUMENT, document_id))
+        await queue.lock_subject(session, Subject(owner_id, SubjectKind.DOCUMENT, document_id))
         old = await access.get_document(session, owner_id, document_id)
         if old.sha256 == received.sha256.hex() and old.status != Status.FAILED:
             return old, True
@@ -200,7 +200,7 @@ async def read_text(runtime: Runtime, owner_id: UUID, document_id: UUID, start: 
         return await contents.read_text(session, owner_id, document_id, start, end)
 
 
-async def get_with_pictures(runtime: Runtime, owner_id: UUID, document_id: UUID, page: int) -> Document:
+async def get_with_page_image(runtime: Runtime, owner_id: UUID, document_id: UUID, page: int) -> Document:
     """Return the owner's document, if this page of it can be seen.
 
     The bytes that are there must be those that passages come from: a new version that is not `ready` yet, or never
@@ -219,13 +219,13 @@ async def get_with_pictures(runtime: Runtime, owner_id: UUID, document_id: UUID,
 
 
 async def draw_page(runtime: Runtime, owner_id: UUID, document: Document, view: PageView) -> bytes:
-    """Return a PNG of what is to be seen, drawn from the original bytes.
+    """Return a PNG of the page, drawn from the original bytes.
 
-    Raises NotFound, Conflict where the document has other bytes by now, PictureFailed, or PictureUnavailable where too
-    many pictures are asked for.
+    Raises NotFound, Conflict if the document has been replaced, PageImageFailed, or PageImageUnavailable if too many
+    page images are requested.
     """
-    limits = ProcessLimits(PICTURE_SECONDS, runtime.settings.extract_memory_bytes)
-    async with runtime.drawing.take():
+    limits = ProcessLimits(PAGE_IMAGE_SECONDS, runtime.settings.extract_memory_bytes)
+    async with runtime.drawing_limiter.slot():
         mark = await _find_mark(runtime, owner_id, document.id, view)
         with translate_full_disk(), tempfile.TemporaryFile() as file:
             await _fetch_original(runtime, owner_id, document, file)
@@ -233,8 +233,8 @@ async def draw_page(runtime: Runtime, owner_id: UUID, document: Document, view: 
                 return await runtime.sandbox.draw(file, document.media_type, limits, view.page, mark)
             except IngestionError as error:
                 if error.failure == FailureCode.WORKER_LOST:
-                    raise PictureUnavailable("The process that draws pages was lost. Try again.") from error
-                raise PictureFailed(f"This page cannot be drawn. {error.message}") from error
+                    raise PageImageUnavailable("The process that draws pages was lost. Try again.") from error
+                raise PageImageFailed(f"This page cannot be drawn. {error.message}") from error
 
 
 def _no_such_page(page: int) -> NotFound:

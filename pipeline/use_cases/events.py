@@ -14,7 +14,7 @@ from pipeline.types import Change, Deleted, Document, NoteState, Status, Subject
 from pipeline.use_cases import documents
 
 SIGN_OF_LIFE_SECONDS = 15.0
-PLACE_SECONDS = 5.0
+QUEUE_POSITION_SECONDS = 5.0
 """How often to look where those that wait have got to in the queue: that alone is no news."""
 OVERLAP = timedelta(seconds=60)
 """A change is seen when its transaction ends, and has the time of a moment within it. So long may lie between."""
@@ -61,14 +61,14 @@ async def follow(runtime: Runtime, owner_id: UUID, last_id: int | None) -> Async
         async for change in follower.catch_up():
             yield change
         while True:
-            news = await watch.next(
+            changes = await watch.next(
                 follower.patience_seconds if runtime.changes.is_listening else change_feed.POLL_SECONDS
             )
             yield Change(follower.id, None)
-            if news.everything or not runtime.changes.is_listening:
+            if changes.everything or not runtime.changes.is_listening:
                 async for change in follower.catch_up():
                     yield change
-            async for change in follower.look(news.subjects | follower.find_waiting()):
+            async for change in follower.look(changes.subjects | follower.find_waiting()):
                 yield change
 
 
@@ -85,7 +85,7 @@ class _Follower:
     @property
     def patience_seconds(self) -> float:
         """How long to wait for news."""
-        return PLACE_SECONDS if self.find_waiting() else SIGN_OF_LIFE_SECONDS
+        return QUEUE_POSITION_SECONDS if self.find_waiting() else SIGN_OF_LIFE_SECONDS
 
     def find_waiting(self) -> set[Subject]:
         """Documents whose place in the queue may have changed."""

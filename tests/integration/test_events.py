@@ -113,7 +113,7 @@ async def test_a_document_that_is_deleted_ends_its_stream(api: Api) -> None:
 
 async def test_all_of_an_owner_is_told_and_nothing_of_others(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pipeline.notify.change_feed.POLL_SECONDS", 60.0)
-    monkeypatch.setattr("pipeline.use_cases.events.PLACE_SECONDS", 60.0)
+    monkeypatch.setattr("pipeline.use_cases.events.QUEUE_POSITION_SECONDS", 60.0)
     person, other = await api.register(), await api.register("bert")
     async with following(api, await find_id(api, person)) as listener:
         assert await listener.settle() == []
@@ -193,7 +193,7 @@ async def test_followers_look_for_themselves_where_the_news_are_lost(api: Api, m
 
 
 async def test_places_in_the_queue_are_told(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeline.use_cases.events.PLACE_SECONDS", 0.05)
+    monkeypatch.setattr("pipeline.use_cases.events.QUEUE_POSITION_SECONDS", 0.05)
     first, second = await api.register(), await api.register("bert")
     await api.upload(first, b"goes first")
     document_id = get_id((await api.upload(second, b"goes second")).headers["location"])
@@ -216,8 +216,8 @@ async def test_payload_of_somebody_else_wakes_everybody(api: Api) -> None:
 async def _wake(api: Api, payload: str) -> tuple[set[Subject], bool]:
     with api.runtime.changes.watch(UUID(int=1)) as watch:
         api.runtime.changes._wake(None, 0, "sluice_changes", payload)
-        news = await watch.next(1)
-    return news.subjects, news.everything
+        changes = await watch.next(1)
+    return changes.subjects, changes.everything
 
 
 async def test_streams_over_http(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:

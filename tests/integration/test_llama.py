@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from pipeline import metrics
-from pipeline.circuit_breaker import Breaker
+from pipeline.circuit_breaker import CircuitBreaker
 from pipeline.llm.client import LanguageModel
 from pipeline.stages.prompt import Prompt
 from tests.waiting import wait_until
@@ -62,7 +62,7 @@ def is_talking(url: str) -> bool:
 
 
 async def test_real_model_talks_and_is_stopped(url: str) -> None:
-    llm = LanguageModel(f"{url}/v1", "any", None, 60, Breaker("llm", metrics.LLM_FAILURES))
+    llm = LanguageModel(f"{url}/v1", "any", None, 60, CircuitBreaker("llm", metrics.LLM_FAILURES))
     words = llm.write(PROMPT)
     said = ""
     while len(said) < 5:

@@ -112,7 +112,7 @@ async def count(database_url: str, model: str) -> int:
 async def queue_ghost(database_url: str, owner: UUID) -> None:
     """A job for a note that was deleted in the moment in which it was queued."""
     statement = "INSERT INTO jobs (owner_id, kind, subject_id, turn) VALUES ($1, 'note_vectors', gen_random_uuid(), $2)"
-    await fetch(database_url, statement, owner, queue.BACKGROUND_TURN)
+    await fetch(database_url, statement, owner, queue.BACKGROUND_START)
 
 
 async def get_owner(api: Api, person: Person) -> UUID:
@@ -380,7 +380,7 @@ async def test_users_go_first_and_are_not_counted_for_it(api: Api, database_url:
         await claim(api.runtime),
     ]
     assert [lease and lease.kind for lease in leases] == [JobKind.DOCUMENT, None, JobKind.DOCUMENT_VECTORS]
-    assert await fetch_value(database_url, "SELECT turn FROM jobs WHERE kind = 'document'") < queue.BACKGROUND_TURN
+    assert await fetch_value(database_url, "SELECT turn FROM jobs WHERE kind = 'document'") < queue.BACKGROUND_START
     assert leases[0]
     await ingest(api.runtime, leases[0], ignore_stage)
     assert await count(database_url, second_model) == 1, "what is new has vectors of both models at once"

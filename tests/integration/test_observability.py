@@ -45,13 +45,13 @@ async def test_request_id_follows_the_job_into_the_worker(api: Api, logged: io.S
     class Held:
         def touch(self) -> None: ...
 
-    class Heart:
+    class Heartbeat:
         def hold(self, _lease: Lease) -> Any:
             import contextlib
 
             return contextlib.nullcontext(Held())
 
-    await Consumer(api.runtime, Heart())._work(lease)  # type: ignore[arg-type]
+    await Consumer(api.runtime, Heartbeat())._work(lease)  # type: ignore[arg-type]
     structlog.contextvars.clear_contextvars()
     events = {line["event"]: line.get("request_id") for line in read(logged)}
     assert events["request"] is not None

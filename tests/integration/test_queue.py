@@ -13,7 +13,7 @@ import pytest
 from pipeline.db import access, queue
 from pipeline.errors import FailureCode, IngestionError, LeaseLost
 from pipeline.ingest.attempt import ingest
-from pipeline.ingest.heartbeat import Heart
+from pipeline.ingest.heartbeat import Heartbeat
 from pipeline.runtime import Runtime
 from pipeline.types import Document, Lease, ReceivedFile, Stage, new_id
 from tests.databases import fetch, fetch_value, find_violations
@@ -204,15 +204,15 @@ async def test_heartbeat_keeps_a_lease_while_the_event_loop_is_blocked(runtime: 
     await add_document(runtime, await add_owner(database_url))
     lease = await claim(runtime, 1.0)
     assert lease
-    heart = Heart(runtime.settings.sqlalchemy_url, lease_seconds=1.0, stall_seconds=60)
-    heart.start()
+    heartbeat = Heartbeat(runtime.settings.sqlalchemy_url, lease_seconds=1.0, stall_seconds=60)
+    heartbeat.start()
     try:
-        with heart.hold(lease) as held:
+        with heartbeat.hold(lease) as held:
             time.sleep(2.5)  # noqa: ASYNC251 - blocking the loop is the point
             assert await sweep(runtime) == 0
             held.touch()
     finally:
-        heart.stop()
+        heartbeat.stop()
 
 
 async def test_stalled_work_loses_its_lease(runtime: Runtime, database_url: str) -> None:
@@ -220,30 +220,30 @@ async def test_stalled_work_loses_its_lease(runtime: Runtime, database_url: str)
     await add_document(runtime, await add_owner(database_url))
     lease = await claim(runtime, 0.6)
     assert lease
-    heart = Heart(runtime.settings.sqlalchemy_url, lease_seconds=0.6, stall_seconds=0.5)
-    heart.start()
+    heartbeat = Heartbeat(runtime.settings.sqlalchemy_url, lease_seconds=0.6, stall_seconds=0.5)
+    heartbeat.start()
     try:
-        with heart.hold(lease):
+        with heartbeat.hold(lease):
             await asyncio.sleep(1.8)
             assert await sweep(runtime) == 1
     finally:
-        heart.stop()
+        heartbeat.stop()
 
 
 async def test_holder_hears_that_its_lease_is_lost(runtime: Runtime, database_url: str) -> None:
     await add_document(runtime, await add_owner(database_url))
     lease = await claim(runtime, 60)
     assert lease
-    heart = Heart(runtime.settings.sqlalchemy_url, lease_seconds=0.6, stall_seconds=60)
-    heart.start()
+    heartbeat = Heartbeat(runtime.settings.sqlalchemy_url, lease_seconds=0.6, stall_seconds=60)
+    heartbeat.start()
     try:
-        with heart.hold(lease) as held:
+        with heartbeat.hold(lease) as held:
             await fetch(database_url, "UPDATE jobs SET lease_token = gen_random_uuid()")
             await asyncio.sleep(1.0)
             with pytest.raises(LeaseLost):
                 held.touch()
     finally:
-        heart.stop()
+        heartbeat.stop()
 
 
 async def test_failure_that_may_pass_is_tried_three_times(runtime: Runtime, database_url: str) -> None:

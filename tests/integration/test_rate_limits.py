@@ -16,7 +16,7 @@ from pydantic import SecretStr
 
 from api.ratelimit import CHECKS_AT_ONCE, KEY_PREFIX, Policy, RateLimiter, Standing
 from pipeline import metrics
-from pipeline.circuit_breaker import Breaker
+from pipeline.circuit_breaker import CircuitBreaker
 from pipeline.errors import TooManyRequests
 from pipeline.settings import Settings
 from pipeline.types import new_id
@@ -46,8 +46,8 @@ def settings(settings: Settings, valkey: redis.Redis) -> Settings:
 
 
 @asynccontextmanager
-async def limiter(settings: Settings, breaker: Breaker | None = None) -> AsyncIterator[RateLimiter]:
-    made = RateLimiter(settings, breaker or Breaker("redis", metrics.REDIS_FAILURES))
+async def limiter(settings: Settings, breaker: CircuitBreaker | None = None) -> AsyncIterator[RateLimiter]:
+    made = RateLimiter(settings, breaker or CircuitBreaker("redis", metrics.REDIS_FAILURES))
     yield made
     await made.close()
 
@@ -387,7 +387,7 @@ async def test_burst_on_open_connections_that_fall_silent(settings: Settings, va
 
 
 async def test_limits_return_with_redis(settings: Settings, valkey: redis.Redis) -> None:
-    async with limiter(settings, Breaker("redis", metrics.REDIS_FAILURES, rest_seconds=0.2)) as one:
+    async with limiter(settings, CircuitBreaker("redis", metrics.REDIS_FAILURES, rest_seconds=0.2)) as one:
         valkey.replicaof("127.0.0.1", "1")
         try:
             assert await one.count(Policy.QUERY, "anna") is None

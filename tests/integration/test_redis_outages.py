@@ -9,7 +9,7 @@ import pytest
 from pydantic import SecretStr
 
 from pipeline import metrics
-from pipeline.circuit_breaker import Breaker
+from pipeline.circuit_breaker import CircuitBreaker
 from pipeline.notify.doorbell import BUDGET_SECONDS, Doorbell
 from pipeline.settings import Settings
 from pipeline.types import new_id
@@ -67,7 +67,7 @@ async def test_everything_works_without_redis(api: Api) -> None:
 
 
 async def test_ring_never_raises(settings: Settings) -> None:
-    bell = Doorbell(settings.redis_dsn, Breaker("redis", metrics.REDIS_FAILURES))
+    bell = Doorbell(settings.redis_dsn, CircuitBreaker("redis", metrics.REDIS_FAILURES))
     started = time.perf_counter()
     for _ in range(20):
         await bell.ring(new_id())

@@ -12,7 +12,7 @@ from prometheus_client import REGISTRY
 from structlog.testing import LogCapture
 
 from pipeline import metrics
-from pipeline.circuit_breaker import Breaker
+from pipeline.circuit_breaker import CircuitBreaker
 from pipeline.errors import AnswerUnavailable
 from pipeline.llm import openai_chat
 from pipeline.llm.client import LanguageModel
@@ -55,7 +55,9 @@ def logged(monkeypatch: pytest.MonkeyPatch) -> LogCapture:
 
 
 def make_model(url: str, timeout_seconds: float = SECONDS, rest_seconds: float = 5.0) -> LanguageModel:
-    return LanguageModel(url, "a-model", KEY, timeout_seconds, Breaker("llm", metrics.LLM_FAILURES, rest_seconds))
+    return LanguageModel(
+        url, "a-model", KEY, timeout_seconds, CircuitBreaker("llm", metrics.LLM_FAILURES, rest_seconds)
+    )
 
 
 async def collect(llm: LanguageModel) -> str:
@@ -86,7 +88,7 @@ async def test_what_is_asked_and_answered(llm: LanguageModel, server: LlmServer)
 
 async def test_without_key_no_other_is_sent(server: LlmServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "the key of another server")
-    model = LanguageModel(server.url, "a-model", None, SECONDS, Breaker("llm", metrics.LLM_FAILURES))
+    model = LanguageModel(server.url, "a-model", None, SECONDS, CircuitBreaker("llm", metrics.LLM_FAILURES))
     await collect(model)
     await model.close()
     assert server.calls[0].headers["Authorization"] == "Bearer none"
@@ -214,7 +216,7 @@ async def test_server_that_is_not_there(logged: LogCapture) -> None:
     _, failure = await fail(model)
     await model.close()
     assert AWAY in failure.message
-    assert [entry["event"] for entry in logged.entries] == ["llm.failed", "llm.away"]
+    assert [entry["event"] for entry in logged.entries] == ["llm.failed", "llm.unavailable"]
 
 
 async def test_server_that_hangs_up(server: LlmServer) -> None:

@@ -145,7 +145,7 @@ def test_summaries_are_ours() -> None:
 
 
 def test_limited_operations_say_so() -> None:
-    guards = {ratelimit.limit_queries, ratelimit.limit_uploads, ratelimit.limit_pictures}
+    guards = {ratelimit.limit_queries, ratelimit.limit_uploads, ratelimit.limit_page_images}
     limited = {name for names, handler in find_handlers() if guards & set(handler.resolve_guards()) for name in names}
     by_address = {"POST /v1/auth/login", "POST /v1/auth/register"}
     documented = {name for name, operation in OPERATIONS.items() if says_limit(operation)}

@@ -13,7 +13,7 @@ from PIL import Image, ImageChops
 
 from pipeline import samples
 from pipeline.errors import IngestionError
-from pipeline.runtime import PICTURES_WAITING
+from pipeline.runtime import PAGE_IMAGES_WAITING
 from pipeline.sandbox.pool import Sandbox
 from pipeline.sandbox.protocol import ProcessLimits
 from pipeline.stages.extract.format import Mark, keep_letters, make_mark
@@ -91,10 +91,10 @@ async def test_same_picture_is_not_drawn_again(api: Api) -> None:
     leave = asyncio.Event()
 
     async def occupy() -> None:
-        async with api.runtime.drawing.take():
+        async with api.runtime.drawing_limiter.slot():
             await leave.wait()
 
-    others = [asyncio.create_task(occupy()) for _ in range(1 + PICTURES_WAITING)]
+    others = [asyncio.create_task(occupy()) for _ in range(1 + PAGE_IMAGES_WAITING)]
     await asyncio.sleep(0)
     again = await api.get(person, f"{location}/pages/4/image?start=1", **{"If-None-Match": f'"x", {etag}'})
     assert (again.status_code, again.content, again.headers["etag"]) == (304, b"", etag)

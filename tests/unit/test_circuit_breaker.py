@@ -8,7 +8,7 @@ from structlog.testing import LogCapture
 
 from pipeline import circuit_breaker as module
 from pipeline import metrics
-from pipeline.circuit_breaker import Breaker, wait_within
+from pipeline.circuit_breaker import CircuitBreaker, wait_within
 
 
 class Clock:
@@ -36,7 +36,7 @@ def count_failures() -> float:
 
 
 def test_breaker_rests_after_a_failure_and_no_longer(clock: Clock) -> None:
-    breaker = Breaker("redis", metrics.REDIS_FAILURES, rest_seconds=5)
+    breaker = CircuitBreaker("redis", metrics.REDIS_FAILURES, rest_seconds=5)
     assert not breaker.is_open
     breaker.trip(OSError())
     assert breaker.is_open
@@ -47,19 +47,19 @@ def test_breaker_rests_after_a_failure_and_no_longer(clock: Clock) -> None:
 
 
 def test_failures_during_the_rest_neither_prolong_it_nor_say_so_again(clock: Clock, logged: LogCapture) -> None:
-    breaker = Breaker("redis", metrics.REDIS_FAILURES, rest_seconds=5)
+    breaker = CircuitBreaker("redis", metrics.REDIS_FAILURES, rest_seconds=5)
     before = count_failures()
     for _ in range(3):
         breaker.trip(OSError("gone"))
         clock.now += 2
     assert not breaker.is_open
     lines = [(entry["log_level"], entry["event"], entry["cause"]) for entry in logged.entries]
-    assert lines == [("warning", "redis.away", "OSError('gone')")]
+    assert lines == [("warning", "redis.unavailable", "OSError('gone')")]
     assert count_failures() - before == 1
 
 
 def test_each_trip_has_its_line(clock: Clock, logged: LogCapture) -> None:
-    breaker = Breaker("redis", metrics.REDIS_FAILURES, rest_seconds=5)
+    breaker = CircuitBreaker("redis", metrics.REDIS_FAILURES, rest_seconds=5)
     for _ in range(3):
         breaker.trip(OSError())
         clock.now += 6
