@@ -5,7 +5,7 @@ import sys
 
 import structlog
 
-CHATTY_LIBRARIES = ("arq", "httpx", "httpx2", "openai", "sentence_transformers", "pypdf", "uvicorn.access")
+CHATTY_LIBRARIES = ("arq", "httpx2", "httpx2", "openai", "sentence_transformers", "pypdf", "uvicorn.access")
 
 
 def configure_logging(level: str) -> None:

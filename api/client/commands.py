@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import aclosing
 from typing import Any
 
-import httpx
+import httpx2
 import msgspec
 
 from api.client import display
@@ -16,7 +16,7 @@ from api.client.messages import Answer, Document, DocumentPage, Passages, Proble
 from api.client.session import Session, save_session
 from api.client.upload import PAGE_LIMIT, Run, Upload, find_files
 
-ANSWER_TIMEOUT = httpx.Timeout(5.0, read=330.0, write=30.0, pool=None)
+ANSWER_TIMEOUT = httpx2.Timeout(5.0, read=330.0, write=30.0, pool=None)
 """A language model may take five minutes."""
 EVENTS = "text/event-stream"
 
@@ -113,7 +113,7 @@ async def ask(connection: Connection, options: Namespace) -> int:
     response = await connection.send("POST", "/v1/ask", json=body, headers=headers, timeout=ANSWER_TIMEOUT, stream=True)
     try:
         await _print_answer(response)
-    except httpx.TransportError:
+    except httpx2.TransportError:
         # What was printed cannot be taken back: another answer after it would be read as one with it.
         raise ClientError(Problem("broken_off", "the answer broke off; ask again")) from None
     finally:
@@ -121,7 +121,7 @@ async def ask(connection: Connection, options: Namespace) -> int:
     return DONE
 
 
-async def _print_answer(response: httpx.Response) -> None:
+async def _print_answer(response: httpx2.Response) -> None:
     found = Passages([])
     async with aclosing(read_events(response)) as events:
         async for event in events:

@@ -8,7 +8,7 @@ from time import monotonic
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-import httpx
+import httpx2
 import msgspec
 
 from api.client.errors import ClientError, NotSignedIn, Refused, Unreachable
@@ -23,7 +23,7 @@ PASSWORD_TRIES = 3
 
 # An answer of a language model takes up to five minutes; everything else answers or is silent within a minute.
 READ_SECONDS = 60.0
-TIMEOUT = httpx.Timeout(5.0, read=READ_SECONDS, write=30.0, pool=None)
+TIMEOUT = httpx2.Timeout(5.0, read=READ_SECONDS, write=30.0, pool=None)
 
 AWAY_STATUSES = frozenset({408, 502, 503, 504, 507})
 """A bad connection, a proxy whose service is away, the service whose database is away or whose disk is full."""
@@ -74,7 +74,7 @@ class Connection(AbstractAsyncContextManager["Connection"]):
         self.ask_password = ask_password
         self._patience_seconds = patience_seconds
         self._signing_in = asyncio.Lock()
-        self._http = httpx.AsyncClient(base_url=identity.url, timeout=TIMEOUT)
+        self._http = httpx2.AsyncClient(base_url=identity.url, timeout=TIMEOUT)
 
     async def __aenter__(self) -> Self:
         return self
@@ -86,7 +86,7 @@ class Connection(AbstractAsyncContextManager["Connection"]):
 
     async def send(
         self, method: str, path: str, *, stream: bool = False, tell: Tell | None = None, **options: Any
-    ) -> httpx.Response:
+    ) -> httpx2.Response:
         """Send a request, again and again where that can help, and return the answer that is no error.
 
         With `stream` the caller reads its body and closes it; `tell` hears of this request alone.
@@ -101,7 +101,7 @@ class Connection(AbstractAsyncContextManager["Connection"]):
             if response is None:
                 is_token_new = False
                 continue
-            if response.status_code != httpx.codes.UNAUTHORIZED:
+            if response.status_code != httpx2.codes.UNAUTHORIZED:
                 return _require_success(response)
             if is_token_new:
                 raise NotSignedIn(f"the service does not accept its own token: {read_problem(response).detail}")
@@ -123,19 +123,19 @@ class Connection(AbstractAsyncContextManager["Connection"]):
         response = await self._send_credentials("/v1/auth/login", email, password)
         return decode(response, AccessToken).access_token
 
-    async def _send_credentials(self, path: str, email: str, password: str) -> httpx.Response:
+    async def _send_credentials(self, path: str, email: str, password: str) -> httpx2.Response:
         patience = Patience(self._patience_seconds, self.tell)
         while True:
             response = await self._try(patience, "POST", path, json={"email": email, "password": password})
             if response is None:
                 continue
-            if response.status_code == httpx.codes.UNAUTHORIZED:
+            if response.status_code == httpx2.codes.UNAUTHORIZED:
                 raise NotSignedIn(read_problem(response).detail)
             return _require_success(response)
 
     async def _try(
         self, patience: Patience, method: str, path: str, *, stream: bool = False, **options: Any
-    ) -> httpx.Response | None:
+    ) -> httpx2.Response | None:
         """Send once; None after a pause where it is worth another try.
 
         Raises Unreachable where patience has come to its end.
@@ -145,13 +145,13 @@ class Connection(AbstractAsyncContextManager["Connection"]):
             response = await self._http.send(request, stream=True)
             if not stream or response.is_error:
                 await response.aread()
-        except httpx.LocalProtocolError:
+        except httpx2.LocalProtocolError:
             raise  # the body is not what we announced: the caller knows why
-        except httpx.RequestError as error:
+        except httpx2.RequestError as error:
             reason = f"{self.identity.url} does not answer ({_explain(error)})"
             await patience.wait(reason)
             return None
-        if response.status_code == httpx.codes.TOO_MANY_REQUESTS:
+        if response.status_code == httpx2.codes.TOO_MANY_REQUESTS:
             seconds = _read_retry_after(response) or LONGEST_PAUSE_SECONDS
             await patience.wait_as_told(read_problem(response).detail, seconds)
             return None
@@ -212,13 +212,13 @@ class Connection(AbstractAsyncContextManager["Connection"]):
                 return
 
 
-def _require_success(response: httpx.Response) -> httpx.Response:
+def _require_success(response: httpx2.Response) -> httpx2.Response:
     if not response.is_success:
         raise Refused(read_problem(response))
     return response
 
 
-def read_problem(response: httpx.Response) -> Problem:
+def read_problem(response: httpx2.Response) -> Problem:
     """Why an answer is an error; whatever answered may not be this service at all."""
     try:
         return msgspec.json.decode(response.content, type=Problem)
@@ -228,7 +228,7 @@ def read_problem(response: httpx.Response) -> Problem:
         return Problem("unexpected_answer", detail, response.status_code)
 
 
-def decode(response: httpx.Response, kind: type[Message]) -> Message:
+def decode(response: httpx2.Response, kind: type[Message]) -> Message:
     """Read the body of an answer.
 
     Raises ClientError where it is not what this service says.
@@ -239,7 +239,7 @@ def decode(response: httpx.Response, kind: type[Message]) -> Message:
         raise ClientError(Problem("unexpected_answer", f"{response.url.path} did not answer as Sluice does")) from None
 
 
-def _read_retry_after(response: httpx.Response) -> float | None:
+def _read_retry_after(response: httpx2.Response) -> float | None:
     """Seconds that the service wants to be left alone; a date counts as not said."""
     value = response.headers.get("retry-after", "")
     if not (value.isascii() and value.isdecimal() and len(value) < 6):
@@ -247,11 +247,11 @@ def _read_retry_after(response: httpx.Response) -> float | None:
     return min(float(value), LONGEST_RETRY_AFTER_SECONDS)
 
 
-def _explain(error: httpx.RequestError) -> str:
+def _explain(error: httpx2.RequestError) -> str:
     match error:
-        case httpx.ConnectError():
+        case httpx2.ConnectError():
             return "no connection"
-        case httpx.TimeoutException():
+        case httpx2.TimeoutException():
             return "too slow"
         case _:
             return "the connection was lost"

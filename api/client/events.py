@@ -3,7 +3,7 @@
 from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass
 
-import httpx
+import httpx2
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,7 +14,7 @@ class Event:
     data: str
 
 
-async def read_events(response: httpx.Response) -> AsyncGenerator[Event]:
+async def read_events(response: httpx2.Response) -> AsyncGenerator[Event]:
     """Yield the events of an answer as they come; one that was broken off is none."""
     name = ""
     data: list[str] = []
@@ -29,8 +29,8 @@ async def read_events(response: httpx.Response) -> AsyncGenerator[Event]:
             name, data = "", []
 
 
-async def _read_lines(response: httpx.Response) -> AsyncIterator[str]:
-    """Lines that end with a line feed alone: httpx's own also end at U+2028 and others, which JSON may hold."""
+async def _read_lines(response: httpx2.Response) -> AsyncIterator[str]:
+    """Lines that end with a line feed alone: httpx2's own also end at U+2028 and others, which JSON may hold."""
     rest = b""
     async for piece in response.aiter_bytes():
         *lines, rest = (rest + piece).split(b"\n")

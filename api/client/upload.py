@@ -9,7 +9,7 @@ from pathlib import Path
 from time import monotonic
 from typing import BinaryIO
 
-import httpx
+import httpx2
 import msgspec
 
 from api.client.connection import Connection, decode
@@ -81,7 +81,7 @@ class Upload:
 
 
 class CountedFile:
-    """A file that tells how much of it was read; httpx reads it in pieces, and from the beginning at each try."""
+    """A file that tells how much of it was read; httpx2 reads it in pieces, and from the beginning at each try."""
 
     def __init__(self, file: BinaryIO, count: Callable[[int], None]) -> None:
         self._file = file
@@ -135,7 +135,7 @@ class Run:
                 await self._send(upload)
             except Refused as error:
                 self._refuse(upload, error.problem.code, error.problem.detail)
-            except httpx.LocalProtocolError:
+            except httpx2.LocalProtocolError:
                 self._refuse(upload, "changed", "the file changed while it was sent")
             except OSError as error:
                 self._refuse(upload, "unreadable", f"the file cannot be read: {error.strerror}")

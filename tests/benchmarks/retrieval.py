@@ -20,7 +20,7 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import numpy as np
 from rich.console import Console
 from rich.table import Table
@@ -144,7 +144,7 @@ class Account:
 
     def __init__(self, url: str, name: str) -> None:
         self._credentials = {"email": f"{name}@retrieval.example.org", "password": PASSWORD}
-        self._http = httpx.Client(base_url=url, timeout=600)
+        self._http = httpx2.Client(base_url=url, timeout=600)
         self._http.post("/v1/auth/register", json=self._credentials)
         self._log_in()
 

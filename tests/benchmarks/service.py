@@ -14,7 +14,7 @@ from typing import Any
 from uuid import UUID
 
 import asyncpg
-import httpx
+import httpx2
 import numpy as np
 
 from pipeline.embedding.model import PACKAGED_MODEL, EmbeddingModel
@@ -33,7 +33,7 @@ class Client:
     """Somebody with an account."""
 
     def __init__(self, service: Service, name: str) -> None:
-        self.http = httpx.Client(base_url=service.url, timeout=600)
+        self.http = httpx2.Client(base_url=service.url, timeout=600)
         credentials = {"email": f"{name}@example.org", "password": "password of a benchmark"}
         self.user_id = UUID(self.http.post("/v1/auth/register", json=credentials).raise_for_status().json()["id"])
         token = self.http.post("/v1/auth/login", json=credentials).raise_for_status().json()["access_token"]
@@ -107,7 +107,7 @@ def baseline_ingest(report: Report, service: Service, files: Sequence[Path]) -> 
     """The same files into the baseline."""
 
     def upload(file: Path) -> int:
-        with httpx.Client(timeout=3600) as client:
+        with httpx2.Client(timeout=3600) as client:
             answer = client.post(f"{service.url}/documents", files={"file": (file.name, file.read_bytes())})
         return int(answer.raise_for_status().json()["pages"])
 
@@ -126,7 +126,7 @@ def search(
     address = service.url.removeprefix("http://")
 
     def ask(question: str) -> None:
-        # Not httpx: it costs the processor as much as the answer does.
+        # Not httpx2: it costs the processor as much as the answer does.
         if not hasattr(connections, "http"):
             connections.http = http.client.HTTPConnection(address)
         body = json.dumps({"query": question})

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import psutil
 import pytest
 
@@ -46,7 +46,7 @@ class Up:
             text=True,
         )
         self.url = self._read_url()
-        self.client = httpx.Client(base_url=self.url, timeout=60)
+        self.client = httpx2.Client(base_url=self.url, timeout=60)
 
     def _read_url(self) -> str:
         timer = threading.Timer(START_SECONDS, self.process.kill)
@@ -66,7 +66,7 @@ class Up:
         response = self.client.post("/v1/auth/login", json=credentials)
         return {"Authorization": f"Bearer {response.raise_for_status().json()['access_token']}"}
 
-    def upload(self, headers: dict[str, str], name: str, content: bytes) -> httpx.Response:
+    def upload(self, headers: dict[str, str], name: str, content: bytes) -> httpx2.Response:
         return self.client.post("/v1/documents", headers=headers, files={"file": (name, content)})
 
     def show(self, headers: dict[str, str], document_id: str) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from uuid import uuid4
 
-import httpx
+import httpx2
 import pytest
 
 from api.client.connection import Connection
@@ -162,7 +162,7 @@ def test_bars_tell_the_truth(service: Service, person: Person, tmp_path: Path) -
     samples: dict[str, list[float]] = {upload.path.name: [0.0] for upload in uploads}
     headers = {"Authorization": f"Bearer {person.identify().token}"}
 
-    async def watch(server: httpx.AsyncClient) -> None:
+    async def watch(server: httpx2.AsyncClient) -> None:
         while any(upload.phase != Phase.ENDED for upload in uploads):
             for upload in uploads:
                 seen, fraction = samples[upload.path.name], upload.fraction
@@ -175,7 +175,7 @@ def test_bars_tell_the_truth(service: Service, person: Person, tmp_path: Path) -
     async def run() -> None:
         async with (
             Connection(person.identify(), None, 10) as connection,
-            httpx.AsyncClient(base_url=service.url) as own,
+            httpx2.AsyncClient(base_url=service.url) as own,
             asyncio.TaskGroup() as tasks,
         ):
             tasks.create_task(watch(own))

@@ -6,7 +6,7 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
-import httpx
+import httpx2
 import pytest
 
 from tests.e2e.conftest import SECRET
@@ -31,10 +31,10 @@ def test_two_hundred_logins_at_once(redis: str, database_url: str, redis_url: st
         urls = [f"http://127.0.0.1:{port}" for port in ports]
         for url in urls:
             wait_for(url)
-        httpx.post(f"{urls[0]}/v1/auth/register", json=CREDENTIALS).raise_for_status()
+        httpx2.post(f"{urls[0]}/v1/auth/register", json=CREDENTIALS).raise_for_status()
 
         def log_in(number: int) -> int:
-            return httpx.post(f"{urls[number % 2]}/v1/auth/login", json=CREDENTIALS, timeout=60).status_code
+            return httpx2.post(f"{urls[number % 2]}/v1/auth/login", json=CREDENTIALS, timeout=60).status_code
 
         started = time.monotonic()
         with ThreadPoolExecutor(200) as threads:
@@ -44,7 +44,7 @@ def test_two_hundred_logins_at_once(redis: str, database_url: str, redis_url: st
 
         def guess(_number: int) -> tuple[int, str]:
             wrong = {"email": f"{redis}@example.org", "password": "wrong"}
-            response = httpx.post(f"{urls[0]}/v1/auth/login", json=wrong, timeout=60)
+            response = httpx2.post(f"{urls[0]}/v1/auth/login", json=wrong, timeout=60)
             return response.status_code, response.json()["code"]
 
         guesses = [guess(number) for number in range(7)]

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-import httpx
+import httpx2
 import psutil
 import pytest
 
@@ -61,9 +61,9 @@ def wait_for(url: str, health: str = "ready") -> None:
     deadline = time.monotonic() + 90
     while time.monotonic() < deadline:
         try:
-            if httpx.get(f"{url}/health/{health}", timeout=5).status_code == 200:
+            if httpx2.get(f"{url}/health/{health}", timeout=5).status_code == 200:
                 return
-        except httpx.TransportError:
+        except httpx2.TransportError:
             pass
         time.sleep(0.2)
     raise AssertionError(f"{url} is not ready")
@@ -80,12 +80,12 @@ def test_two_apis_and_two_kinds_of_worker_share_the_work(environment: dict[str, 
         for url in urls:
             wait_for(url)
         credentials = {"email": "parts@example.org", "password": "password of a test"}
-        httpx.post(f"{urls[0]}/v1/auth/register", json=credentials).raise_for_status()
-        token = httpx.post(f"{urls[1]}/v1/auth/login", json=credentials).raise_for_status().json()["access_token"]
+        httpx2.post(f"{urls[0]}/v1/auth/register", json=credentials).raise_for_status()
+        token = httpx2.post(f"{urls[1]}/v1/auth/login", json=credentials).raise_for_status().json()["access_token"]
         headers = {"Authorization": f"Bearer {token}"}
 
         def ingest(number: int) -> str:
-            with httpx.Client(base_url=urls[number % 2], headers=headers, timeout=60) as client:
+            with httpx2.Client(base_url=urls[number % 2], headers=headers, timeout=60) as client:
                 text = "\n".join(f"Line {line} of text {number}." for line in range(300))
                 response = client.post("/v1/documents", files={"file": (f"{number}.txt", text.encode())})
                 assert response.status_code == 202, response.text
@@ -130,11 +130,11 @@ def test_supervised_worker_outlives_redis(environment: dict[str, str], database_
     ):
         url = f"http://127.0.0.1:{port}"
         wait_for(url)
-        assert httpx.get(f"{url}/health/ready").json()["checks"]["redis"] == "degraded"
+        assert httpx2.get(f"{url}/health/ready").json()["checks"]["redis"] == "degraded"
         credentials = {"email": "parts@example.org", "password": "password of a test"}
-        httpx.post(f"{url}/v1/auth/register", json=credentials).raise_for_status()
-        token = httpx.post(f"{url}/v1/auth/login", json=credentials).raise_for_status().json()["access_token"]
-        with httpx.Client(base_url=url, headers={"Authorization": f"Bearer {token}"}, timeout=60) as client:
+        httpx2.post(f"{url}/v1/auth/register", json=credentials).raise_for_status()
+        token = httpx2.post(f"{url}/v1/auth/login", json=credentials).raise_for_status().json()["access_token"]
+        with httpx2.Client(base_url=url, headers={"Authorization": f"Bearer {token}"}, timeout=60) as client:
             location = client.post("/v1/documents", files={"file": ("a.txt", b"some text")}).headers["location"]
             deadline = time.monotonic() + 60
             while client.get(location).json()["status"] != "ready":
@@ -154,29 +154,29 @@ def test_followers_lose_nothing_when_the_api_is_stopped_and_started_again(
         with running(api, {**environment, "PORT": str(port)}):
             wait_for(url, "live")
             credentials = {"email": "parts@example.org", "password": "password of a test"}
-            httpx.post(f"{url}/v1/auth/register", json=credentials).raise_for_status()
-            token = httpx.post(f"{url}/v1/auth/login", json=credentials).raise_for_status().json()["access_token"]
+            httpx2.post(f"{url}/v1/auth/register", json=credentials).raise_for_status()
+            token = httpx2.post(f"{url}/v1/auth/login", json=credentials).raise_for_status().json()["access_token"]
             headers = {"Authorization": f"Bearer {token}"}
-            stream = stack.enter_context(httpx.stream("GET", f"{url}/v1/events", headers=headers, timeout=30))
+            stream = stack.enter_context(httpx2.stream("GET", f"{url}/v1/events", headers=headers, timeout=30))
             assert stream.headers["content-type"].startswith("text/event-stream")
             events = read_events(stream)
-            upload = httpx.post(f"{url}/v1/documents", headers=headers, files={"file": ("a.txt", b"some text")})
+            upload = httpx2.post(f"{url}/v1/documents", headers=headers, files={"file": ("a.txt", b"some text")})
             event = next(events)
             assert event["event"] == "document"
             assert json.loads(event["data"]) == upload.json()
             stopped_at = time.monotonic()
         assert time.monotonic() - stopped_at < 4, "the open stream held up the stop, which then takes 5 s"
-        with pytest.raises(httpx.RemoteProtocolError):
+        with pytest.raises(httpx2.RemoteProtocolError):
             next(events)
     run_sql(database_url, "UPDATE documents SET progress = 0.5, updated_at = clock_timestamp()")
     with running(api, {**environment, "PORT": str(port)}):
         wait_for(url, "live")
         behind = {**headers, "Last-Event-ID": event["id"]}
-        with httpx.stream("GET", f"{url}/v1/events", headers=behind, timeout=30) as stream:
+        with httpx2.stream("GET", f"{url}/v1/events", headers=behind, timeout=30) as stream:
             assert json.loads(next(read_events(stream))["data"])["progress"] == 0.5
 
 
-def read_events(response: httpx.Response) -> Iterator[dict[str, str]]:
+def read_events(response: httpx2.Response) -> Iterator[dict[str, str]]:
     """Events that have data, as they arrive."""
     event: dict[str, str] = {}
     for line in response.iter_lines():

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-import httpx
+import httpx2
 
 from tests.e2e.conftest import PROJECT
 from tests.e2e.test_parts import find_port, running, wait_for
@@ -35,7 +35,7 @@ class Traffic:
             number += 1
             try:
                 self.statuses[ask(self._urls[number % 2], self._token)] += 1
-            except httpx.TransportError:
+            except httpx2.TransportError:
                 self.statuses["no connection"] += 1
 
     def start(self) -> None:
@@ -47,11 +47,11 @@ class Traffic:
 
 
 def ask(url: str, token: str) -> int:
-    return httpx.get(f"{url}/v1/users/me", headers={"Authorization": f"Bearer {token}"}, timeout=10).status_code
+    return httpx2.get(f"{url}/v1/users/me", headers={"Authorization": f"Bearer {token}"}, timeout=10).status_code
 
 
 def log_in(url: str) -> str:
-    token: str = httpx.post(f"{url}/v1/auth/login", json=CREDENTIALS).raise_for_status().json()["access_token"]
+    token: str = httpx2.post(f"{url}/v1/auth/login", json=CREDENTIALS).raise_for_status().json()["access_token"]
     return token
 
 
@@ -86,7 +86,7 @@ def test_row_27_new_secret_signs_everybody_out(tmp_path: Path, database_url: str
     ports = [find_port(), find_port()]
     write_secret(tmp_path)
     with two_apis(ports, environment, tmp_path) as urls:
-        httpx.post(f"{urls[0]}/v1/auth/register", json=CREDENTIALS).raise_for_status()
+        httpx2.post(f"{urls[0]}/v1/auth/register", json=CREDENTIALS).raise_for_status()
         old = log_in(urls[0])
         assert [ask(url, old) for url in urls] == [200, 200]
         traffic = Traffic(urls, old)

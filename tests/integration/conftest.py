@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
-import httpx
+import httpx2
 import pytest
 
 from api.app import create_app
@@ -26,7 +26,7 @@ class Person:
 class Api:
     """The service as its clients see it."""
 
-    def __init__(self, client: httpx.AsyncClient, runtime: Runtime) -> None:
+    def __init__(self, client: httpx2.AsyncClient, runtime: Runtime) -> None:
         self.client = client
         self.runtime = runtime
 
@@ -41,15 +41,15 @@ class Api:
 
     async def upload(
         self, person: Person, content: bytes, name: str = "note.txt", media_type: str = ""
-    ) -> httpx.Response:
+    ) -> httpx2.Response:
         return await self.client.post(
             "/v1/documents", headers=person.headers, files={"file": (name, content, media_type)}
         )
 
-    async def replace(self, person: Person, location: str, content: bytes, name: str = "note.txt") -> httpx.Response:
+    async def replace(self, person: Person, location: str, content: bytes, name: str = "note.txt") -> httpx2.Response:
         return await self.client.put(f"{location}/content", headers=person.headers, files={"file": (name, content)})
 
-    async def get(self, person: Person, path: str, **headers: str) -> httpx.Response:
+    async def get(self, person: Person, path: str, **headers: str) -> httpx2.Response:
         return await self.client.get(path, headers={**person.headers, **headers})
 
     async def work(self, on_stage: OnStage | None = None) -> int:
@@ -79,8 +79,8 @@ async def work(runtime: Runtime, on_stage: OnStage | None = None) -> int:
 @pytest.fixture
 async def api(settings: Settings) -> AsyncIterator[Api]:
     app = create_app(settings)
-    transport = httpx.ASGITransport(app, raise_app_exceptions=False)  # type: ignore[arg-type]
-    async with app.lifespan(), httpx.AsyncClient(transport=transport, base_url="http://test", timeout=60) as client:
+    transport = httpx2.ASGITransport(app, raise_app_exceptions=False)  # type: ignore[arg-type]
+    async with app.lifespan(), httpx2.AsyncClient(transport=transport, base_url="http://test", timeout=60) as client:
         runtime: Runtime = app.state.runtime
         await runtime.encoders.wait()
         yield Api(client, runtime)

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 import uvicorn
 from prometheus_client import REGISTRY
@@ -25,7 +25,7 @@ EVENTS = {"Accept": "text/event-stream"}
 QUESTION = {"question": "Where does the horse sleep?"}
 
 
-async def ask(api: Api, person: Person, **body: Any) -> httpx.Response:
+async def ask(api: Api, person: Person, **body: Any) -> httpx2.Response:
     return await api.client.post("/v1/ask", headers=person.headers, json=body or QUESTION)
 
 
@@ -102,7 +102,7 @@ def llm() -> Iterator[LlmServer]:
 
 
 @asynccontextmanager
-async def serve(api: Api) -> AsyncIterator[httpx.AsyncClient]:
+async def serve(api: Api) -> AsyncIterator[httpx2.AsyncClient]:
     """The same application behind a socket, with the protocol that `python -m api` uses."""
     app = api.client._transport.app  # type: ignore[attr-defined]
     config = uvicorn.Config(app, port=0, http="api.http.protocol:PatientProtocol", lifespan="off", log_level="error")
@@ -111,7 +111,7 @@ async def serve(api: Api) -> AsyncIterator[httpx.AsyncClient]:
     server.lifespan = config.lifespan_class(config)
     await server.startup()
     port = server.servers[0].sockets[0].getsockname()[1]
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=20) as client:
+    async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=20) as client:
         yield client
     await server.shutdown()
 

@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 
 from pipeline.db import queue
@@ -26,11 +26,11 @@ def settings(settings: Settings) -> Settings:
     return settings.model_copy(update={"max_pending_per_user": MAX_PENDING, "max_bytes_per_user": MAX_BYTES})
 
 
-async def write_note(api: Api, person: Person, body: str = "A note.") -> httpx.Response:
+async def write_note(api: Api, person: Person, body: str = "A note.") -> httpx2.Response:
     return await api.client.post("/v1/notes", headers=person.headers, json={"title": "Title", "body": body})
 
 
-async def upload_bytes(api: Api, person: Person, size: int, letter: str = "a") -> httpx.Response:
+async def upload_bytes(api: Api, person: Person, size: int, letter: str = "a") -> httpx2.Response:
     return await api.upload(person, letter.encode() * size, f"{letter}.txt")
 
 
@@ -40,7 +40,7 @@ async def measure(api: Api, person: Person) -> Waiting:
         return await queue.measure_waiting(session, owner_id)
 
 
-def assert_full(response: httpx.Response, *words: str) -> None:
+def assert_full(response: httpx2.Response, *words: str) -> None:
     problem: dict[str, Any] = response.json()
     assert (response.status_code, problem["status"], problem["code"]) == (429, 429, "queue_full"), response.text
     assert response.headers["content-type"] == "application/problem+json"

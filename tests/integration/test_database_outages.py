@@ -5,7 +5,7 @@ import socket
 import time
 from collections.abc import Iterator
 
-import httpx
+import httpx2
 import pytest
 from pydantic import SecretStr
 
@@ -67,8 +67,8 @@ def unreachable(settings: Settings, request: pytest.FixtureRequest) -> Iterator[
 async def test_every_route_says_503(unreachable: tuple[Settings, float]) -> None:
     settings, seconds = unreachable
     app = create_app(settings)
-    transport = httpx.ASGITransport(app, raise_app_exceptions=False)  # type: ignore[arg-type]
-    async with app.lifespan(), httpx.AsyncClient(transport=transport, base_url="http://test", timeout=60) as client:
+    transport = httpx2.ASGITransport(app, raise_app_exceptions=False)  # type: ignore[arg-type]
+    async with app.lifespan(), httpx2.AsyncClient(transport=transport, base_url="http://test", timeout=60) as client:
         await app.state.runtime.encoder.wait()
         token = app.state.tokens.issue(new_id())
         document = (await client.get("/schema/openapi.json")).json()
@@ -92,7 +92,7 @@ async def test_every_route_says_503(unreachable: tuple[Settings, float]) -> None
         assert 'sluice_subjects{kind="document",status="ready"} NaN' in metrics.text
 
 
-async def ask(client: httpx.AsyncClient, token: str, method: str, path: str) -> tuple[int, float]:
+async def ask(client: httpx2.AsyncClient, token: str, method: str, path: str) -> tuple[int, float]:
     """Status and seconds of a request that is valid in everything."""
     bodies: dict[str, dict[str, object]] = {
         "/v1/auth/register": {"email": "a@b.example", "password": "password"},

@@ -4,7 +4,7 @@ import io
 import time
 from uuid import UUID
 
-import httpx
+import httpx2
 import pytest
 from pypdf import PdfReader, PdfWriter
 
@@ -276,7 +276,7 @@ async def test_delete_takes_everything_at_every_status(api: Api, database_url: s
 async def test_delete_wins_at_every_stage_of_the_ingestion(api: Api, database_url: str, stage: Stage) -> None:
     person = await api.register()
     location = (await api.upload(person, HANDBOOK, "h.pdf")).headers["location"]
-    deleted: list[httpx.Response] = []
+    deleted: list[httpx2.Response] = []
 
     async def delete(_lease: Lease, reached: Stage, _progress: float) -> None:
         if reached == stage and not deleted:

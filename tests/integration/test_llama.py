@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
-import httpx
+import httpx2
 import pytest
 
 from pipeline import metrics
@@ -58,7 +58,7 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 def is_talking(url: str) -> bool:
-    return any(slot["is_processing"] for slot in httpx.get(f"{url}/slots").raise_for_status().json())
+    return any(slot["is_processing"] for slot in httpx2.get(f"{url}/slots").raise_for_status().json())
 
 
 async def test_real_model_talks_and_is_stopped(url: str) -> None:

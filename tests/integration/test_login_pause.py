@@ -75,9 +75,9 @@ async def test_others_are_not_paused(api: Api) -> None:
 
 async def from_elsewhere(api: Api, person: Person) -> int:
     """Log in as a client of another address."""
-    import httpx
+    import httpx2
 
-    transport = httpx.ASGITransport(api.client._transport.app, client=("10.9.8.7", 1))  # type: ignore[attr-defined]
-    async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+    transport = httpx2.ASGITransport(api.client._transport.app, client=("10.9.8.7", 1))  # type: ignore[attr-defined]
+    async with httpx2.AsyncClient(transport=transport, base_url="http://test") as client:
         credentials = {"email": person.email, "password": person.password}
         return (await client.post("/v1/auth/login", json=credentials)).status_code

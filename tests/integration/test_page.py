@@ -4,7 +4,7 @@ import json
 import re
 from pathlib import Path
 
-import httpx
+import httpx2
 import pytest
 from pydantic import SecretStr
 
@@ -71,8 +71,8 @@ async def test_page_is_no_part_of_the_contract(api: Api) -> None:
 async def test_page_is_served_while_the_database_is_away(settings: Settings) -> None:
     away = settings.model_copy(update={"database_url": SecretStr("postgresql://127.0.0.1:1/none")})
     app = create_app(away)
-    transport = httpx.ASGITransport(app)  # type: ignore[arg-type]
-    async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+    transport = httpx2.ASGITransport(app)  # type: ignore[arg-type]
+    async with httpx2.AsyncClient(transport=transport, base_url="http://test") as client:
         assert (await client.get("/")).status_code == 200
 
 

@@ -8,7 +8,7 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
-import httpx
+import httpx2
 import pytest
 import redis
 from prometheus_client import REGISTRY
@@ -52,17 +52,17 @@ async def limiter(settings: Settings, breaker: CircuitBreaker | None = None) -> 
     await made.close()
 
 
-async def search(api: Api, person: Person, **body: object) -> httpx.Response:
+async def search(api: Api, person: Person, **body: object) -> httpx2.Response:
     return await api.client.post("/v1/search", headers=person.headers, json={"query": "text", **body})
 
 
-async def log_in(api: Api, email: str, password: str, address: str = "127.0.0.1") -> httpx.Response:
-    transport = httpx.ASGITransport(api.client._transport.app, client=(address, 1))  # type: ignore[attr-defined]
-    async with httpx.AsyncClient(transport=transport, base_url="http://test", timeout=60) as client:
+async def log_in(api: Api, email: str, password: str, address: str = "127.0.0.1") -> httpx2.Response:
+    transport = httpx2.ASGITransport(api.client._transport.app, client=(address, 1))  # type: ignore[attr-defined]
+    async with httpx2.AsyncClient(transport=transport, base_url="http://test", timeout=60) as client:
         return await client.post("/v1/auth/login", json={"email": email, "password": password})
 
 
-def read_standing(response: httpx.Response) -> tuple[str, int, int]:
+def read_standing(response: httpx2.Response) -> tuple[str, int, int]:
     """Policy, requests that remain, and seconds until there are more; checks the policy's header too."""
     match = RATE_LIMIT.fullmatch(response.headers["ratelimit"])
     assert match
@@ -71,7 +71,7 @@ def read_standing(response: httpx.Response) -> tuple[str, int, int]:
     return match[1], int(match[2]), int(match[3])
 
 
-def assert_refused(response: httpx.Response, policy: str) -> None:
+def assert_refused(response: httpx2.Response, policy: str) -> None:
     problem = response.json()
     assert (response.status_code, problem["status"], problem["code"]) == (429, 429, "rate_limited")
     assert response.headers["content-type"] == "application/problem+json"

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 from uuid import UUID
 
-import httpx
+import httpx2
 import pytest
 from fpdf import FPDF
 from sqlalchemy import update
@@ -129,7 +129,7 @@ async def test_new_version_wins_at_every_stage_of_the_old_one(api: Api, database
     person = await api.register()
     for stage in Stage:
         location = await upload(api, person, f"The old words of {stage}.".encode())
-        replacing: list[asyncio.Task[httpx.Response]] = []
+        replacing: list[asyncio.Task[httpx2.Response]] = []
 
         async def replace(_lease: Lease, reached: Stage, _progress: float) -> None:
             if reached == stage and not replacing:  # noqa: B023 - done within this round
@@ -188,7 +188,7 @@ async def test_old_passages_answer_where_the_new_version_fails(api: Api, databas
     location = await upload(api, person, b"The ferry leaves at noon.")
     await api.work()
     broken = b"%PDF-1.7\nrubbish"
-    ways: list[Callable[[], Awaitable[httpx.Response]]] = [
+    ways: list[Callable[[], Awaitable[httpx2.Response]]] = [
         lambda: api.replace(person, location, broken, "ferry.pdf"),
         lambda: api.replace(person, location, broken, "ferry again.pdf"),
         lambda: api.client.post(f"{location}/retry", headers=person.headers),
@@ -270,7 +270,7 @@ async def test_readers_never_get_slices_of_two_versions(api: Api, monkeypatch: p
     assert await read_text(api, person, location) == "The last version."
 
 
-async def count_statuses(*requests: Awaitable[httpx.Response]) -> list[int]:
+async def count_statuses(*requests: Awaitable[httpx2.Response]) -> list[int]:
     return sorted(response.status_code for response in await asyncio.gather(*requests))
 
 

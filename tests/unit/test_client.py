@@ -332,5 +332,5 @@ def test_client_needs_nothing_of_the_service() -> None:
     code = "import sys, api.client.__main__; print(*{name.split('.')[0] for name in sys.modules})"
     done = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=True)
     loaded = set(done.stdout.split())
-    assert {"httpx", "rich", "msgspec"} <= loaded
+    assert {"httpx2", "rich", "msgspec"} <= loaded
     assert loaded & {"litestar", "sqlalchemy", "redis", "torch", "numpy", "pydantic", "pipeline", "workers"} == set()

@@ -4,7 +4,7 @@ import re
 from collections.abc import AsyncIterator
 from html.parser import HTMLParser
 
-import httpx
+import httpx2
 import pytest
 
 from api.openapi.__main__ import make_app
@@ -14,9 +14,9 @@ pytestmark = pytest.mark.anyio
 
 
 @pytest.fixture
-async def client() -> AsyncIterator[httpx.AsyncClient]:
-    transport = httpx.ASGITransport(make_app(), raise_app_exceptions=False)  # type: ignore[arg-type]
-    async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+async def client() -> AsyncIterator[httpx2.AsyncClient]:
+    transport = httpx2.ASGITransport(make_app(), raise_app_exceptions=False)  # type: ignore[arg-type]
+    async with httpx2.AsyncClient(transport=transport, base_url="http://test") as client:
         yield client
 
 
@@ -37,7 +37,7 @@ class Links(HTMLParser):
             self.inline.append(tag)
 
 
-async def test_page_loads_from_here_alone(client: httpx.AsyncClient) -> None:
+async def test_page_loads_from_here_alone(client: httpx2.AsyncClient) -> None:
     page = await client.get("/docs")
     assert (page.status_code, page.headers["content-type"]) == (200, "text/html; charset=utf-8")
     links = Links(page.text)
@@ -51,7 +51,7 @@ async def test_page_loads_from_here_alone(client: httpx.AsyncClient) -> None:
 
 
 @pytest.mark.parametrize("path", ["/docs", *(f"/docs/assets/{name}" for name in OUR_FILES | FILES_OF_SWAGGER)])
-async def test_every_file_has_the_policy(client: httpx.AsyncClient, path: str) -> None:
+async def test_every_file_has_the_policy(client: httpx2.AsyncClient, path: str) -> None:
     response = await client.get(path)
     assert response.headers["x-content-type-options"] == "nosniff"
     sources = dict(part.strip().split(" ", 1) for part in response.headers["content-security-policy"].split(";"))
@@ -62,7 +62,7 @@ async def test_every_file_has_the_policy(client: httpx.AsyncClient, path: str) -
     assert (again.status_code, again.content) == (304, b"")
 
 
-async def test_our_code_names_no_other_host(client: httpx.AsyncClient) -> None:
+async def test_our_code_names_no_other_host(client: httpx2.AsyncClient) -> None:
     for name in OUR_FILES:
         assert re.findall(r"(?:https?:)?//\w", (await client.get(f"/docs/assets/{name}")).text) == []
     css = (await client.get("/docs/assets/swagger-ui.css")).text
@@ -75,10 +75,10 @@ async def test_our_code_names_no_other_host(client: httpx.AsyncClient) -> None:
 @pytest.mark.parametrize(
     "name", ["nothing.js", "swagger-initializer.js", "..%2f__init__.py", "%2e%2e/%2e%2e/pyproject.toml", "index.j2"]
 )
-async def test_nothing_else_is_served(client: httpx.AsyncClient, name: str) -> None:
+async def test_nothing_else_is_served(client: httpx2.AsyncClient, name: str) -> None:
     assert (await client.get(f"/docs/assets/{name}")).status_code == 404
 
 
-async def test_only_get_and_head(client: httpx.AsyncClient) -> None:
+async def test_only_get_and_head(client: httpx2.AsyncClient) -> None:
     assert (await client.head("/docs")).headers["content-security-policy"] == POLICY
     assert (await client.post("/docs")).status_code == 405

@@ -7,7 +7,7 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
-import httpx
+import httpx2
 from pydantic import SecretStr
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
@@ -56,14 +56,14 @@ def _run_in(folder: Path, started: float) -> None:
         try:
             with run_stack(settings, log=log, tell=lambda step: console.print(f"[dim]{step} …[/]")) as stack:
                 console.print(f"[green]ready[/] {stack.url} [dim]after {monotonic() - started:.1f} s[/]")
-                with httpx.Client(base_url=stack.url, timeout=30.0) as client:
+                with httpx2.Client(base_url=stack.url, timeout=30.0) as client:
                     _show(client)
         except StackError:
             console.print(log_path.read_text(errors="replace")[-2000:], markup=False)
             raise
 
 
-def _show(client: httpx.Client) -> None:
+def _show(client: httpx2.Client) -> None:
     credentials = {"email": "demo@example.org", "password": secrets.token_urlsafe(16)}
     client.post("/v1/auth/register", json=credentials).raise_for_status()
     token = client.post("/v1/auth/login", json=credentials).raise_for_status().json()["access_token"]
@@ -73,7 +73,7 @@ def _show(client: httpx.Client) -> None:
         _ask(client, question)
 
 
-def _ingest(client: httpx.Client) -> None:
+def _ingest(client: httpx2.Client) -> None:
     columns = (
         TextColumn("{task.description:<26}"),
         BarColumn(),
@@ -101,7 +101,7 @@ def _ingest(client: httpx.Client) -> None:
             time.sleep(POLL_SECONDS)
 
 
-def _ask(client: httpx.Client, question: samples.Question) -> None:
+def _ask(client: httpx2.Client, question: samples.Question) -> None:
     console.print(f"\n[bold]{question.question}[/]")
     body = {"query": question.question, "top_k": PASSAGES}
     answer: dict[str, Any] = client.post("/v1/search", json=body).raise_for_status().json()

@@ -17,7 +17,7 @@ from pathlib import Path
 from time import monotonic
 from typing import IO
 
-import httpx
+import httpx2
 from pydantic import SecretStr
 
 from pipeline.db.models import SERVICE_ROLE
@@ -226,9 +226,9 @@ def _wait_until_ready(url: str, children: list[Child]) -> None:
             if not child.is_running:
                 raise StackError(f"{child.name} ended with {child.process.returncode}; see the lines above")
         try:
-            if httpx.get(f"{url}/health/ready", timeout=2.0).status_code == httpx.codes.OK:
+            if httpx2.get(f"{url}/health/ready", timeout=2.0).status_code == httpx2.codes.OK:
                 return
-        except httpx.TransportError:
+        except httpx2.TransportError:
             pass
         time.sleep(0.1)
     raise StackError(f"the API was not ready within {START_SECONDS:g} seconds")

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import httpx
+import httpx2
 
 from tests.benchmarks.measure import Service
 
@@ -38,8 +38,8 @@ def _wait(url: str, process: subprocess.Popen[bytes]) -> None:
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline and process.poll() is None:
         try:
-            httpx.get(f"{url}/docs")
-        except httpx.TransportError:
+            httpx2.get(f"{url}/docs")
+        except httpx2.TransportError:
             time.sleep(0.2)
         else:
             return
