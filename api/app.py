@@ -1,7 +1,7 @@
 """The Litestar application: controllers, errors and the lifespan of the runtime."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import timedelta
 
 from litestar import Litestar
@@ -32,16 +32,19 @@ from api.tokens import Tokens
 from api.web.docs import docs_router
 from api.web.page import page_router
 from pipeline.errors import SluiceError
-from pipeline.runtime import open_runtime
+from pipeline.runtime import Runtime, open_runtime
 from pipeline.settings import Settings
 
 MAX_JSON_BYTES = 1024 * 1024
 
+OpenRuntime = Callable[..., AbstractAsyncContextManager[Runtime]]
+"""`pipeline.runtime.open_runtime`, or the same function with some arguments bound."""
 
-def create_app(settings: Settings) -> Litestar:
-    """Build the application; nothing connects before the first request that needs it.
 
-    Raises SettingsError where JWT_SECRET or DATABASE_URL is missing.
+def create_app(settings: Settings, *, open_runtime: OpenRuntime = open_runtime) -> Litestar:
+    """Build the application. Nothing connects before the first request that needs it.
+
+    Raises SettingsError if JWT_SECRET or DATABASE_URL is missing.
     """
     tokens = Tokens(settings.signing_secret, timedelta(minutes=settings.jwt_ttl_minutes))
     _ = settings.sqlalchemy_url  # refuses to start without a database

@@ -23,6 +23,7 @@ class Tokens:
 
     secret: str
     lifetime: timedelta
+    leeway: timedelta = LEEWAY
 
     def issue(self, user_id: UUID) -> str:
         """Return a token for a user, valid for `lifetime` from now."""
@@ -49,7 +50,7 @@ class Tokens:
                 algorithms=[ALGORITHM],
                 issuer=ISSUER,
                 audience=AUDIENCE,
-                leeway=LEEWAY,
+                leeway=self.leeway,
                 options={"require": REQUIRED_CLAIMS},
             )
             return UUID(claims["sub"])

@@ -1,4 +1,4 @@
-"""The composition root: the only place that builds the parts and gives them to each other."""
+"""The composition root: builds the parts and passes them to each other. Nothing else builds them."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -17,49 +17,74 @@ from pipeline.sandbox.pool import Sandbox
 from pipeline.settings import Settings
 
 WORKER_DATABASE_TIMEOUT_SECONDS = 30.0
-"""A worker would rather wait for PostgreSQL than do its work again."""
+"""Longer than the API's: waiting for PostgreSQL costs a worker less than repeating an attempt."""
 PAGE_IMAGES_WAITING = 16
-"""More than that a browser does not ask for at once."""
+"""Page images that may wait to be drawn. A browser does not request more at once."""
+
+
+@dataclass(frozen=True)
+class Waits:
+    """Intervals in seconds. Tests change them; the service runs with these defaults."""
+
+    model_check: float = 1.0
+    """Between two looks at which embedding model is active."""
+    poll: float = 1.0
+    """Between two reads of a document or note that a client waits for, in case a notification was lost."""
+    queue_position: float = 5.0
+    """Between two reads of the queue positions that an event stream reports."""
+    keep_alive: float = 15.0
+    """Between two comments on an idle event stream."""
 
 
 @dataclass(frozen=True)
 class Runtime:
-    """What the use cases work with."""
+    """The parts that use cases and workers work with."""
 
     settings: Settings
+    waits: Waits
     database: Database
     redis_breaker: CircuitBreaker
     doorbell: Doorbell
     encoders: Encoders
     sandbox: Sandbox
     drawing_limiter: Limiter
-    """Pictures of pages take one processor at most."""
+    """Page images use at most one processor."""
     changes: ChangeFeed
     llm: LanguageModel | None
-    """Who writes answers; None: answers are quotations."""
+    """Writes answers. None: answers are quotations."""
 
     @property
     def encoder(self) -> Encoder:
-        """The model that answers; ask again for each piece of work."""
+        """The encoder of the active model. Read it again for each piece of work: the model may change."""
         return self.encoders.active
 
 
 @asynccontextmanager
-async def open_runtime(settings: Settings, *, database_timeout_seconds: float) -> AsyncIterator[Runtime]:
-    """Build the parts and close them at the end. Nothing connects before it is used.
+async def open_runtime(
+    settings: Settings,
+    *,
+    database_timeout_seconds: float,
+    encoder: Encoder | None = None,
+    sandbox: Sandbox | None = None,
+    waits: Waits | None = None,
+) -> AsyncIterator[Runtime]:
+    """Build the parts, and close them at the end. Nothing connects before its first use.
 
-    Raises SettingsError where DATABASE_URL is missing.
+    An `encoder` for `settings.embedding_model` or a `sandbox` that is passed in is shared: it stays open.
+    Raises SettingsError if DATABASE_URL is missing.
     """
     url = settings.sqlalchemy_url
+    waits = waits or Waits()
     redis_breaker = CircuitBreaker("redis", metrics.REDIS_FAILURES)
     database = Database(url, pool_size=settings.database_pool_size, timeout_seconds=database_timeout_seconds)
     runtime = Runtime(
         settings=settings,
+        waits=waits,
         database=database,
         redis_breaker=redis_breaker,
         doorbell=Doorbell(settings.redis_dsn, redis_breaker),
-        encoders=Encoders(database, settings.embedding_model),
-        sandbox=Sandbox(),
+        encoders=Encoders(database, settings.embedding_model, shared=encoder, check_seconds=waits.model_check),
+        sandbox=sandbox or Sandbox(),
         drawing_limiter=Limiter(at_once=1, waiting=PAGE_IMAGES_WAITING),
         changes=ChangeFeed(url, timeout_seconds=database_timeout_seconds),
         llm=make_language_model(settings),
@@ -72,13 +97,14 @@ async def open_runtime(settings: Settings, *, database_timeout_seconds: float) -
             await runtime.llm.close()
         await runtime.changes.close()
         await runtime.encoders.close()
-        await runtime.sandbox.close()
+        if sandbox is None:
+            await runtime.sandbox.close()
         await runtime.doorbell.close()
         await runtime.database.close()
 
 
 def make_language_model(settings: Settings) -> LanguageModel | None:
-    """Return who writes answers, if there is anybody."""
+    """Return the language model that the settings name, or None."""
     if settings.llm_base_url is None or settings.llm_model is None:
         return None
     key = settings.llm_api_key.get_secret_value() if settings.llm_api_key else None

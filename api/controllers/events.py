@@ -42,7 +42,8 @@ log = get_logger()
 class OpenStreams:
     """How many streams each user has open."""
 
-    def __init__(self) -> None:
+    def __init__(self, limit: int = MAX_STREAMS) -> None:
+        self._limit = limit
         self._open: Counter[UUID] = Counter()
 
     @contextmanager
@@ -51,8 +52,8 @@ class OpenStreams:
 
         Raises TooManyRequests.
         """
-        if self._open[user_id] >= MAX_STREAMS:
-            message = f"You have {MAX_STREAMS} streams of events open. Close some, or follow /v1/events alone."
+        if self._open[user_id] >= self._limit:
+            message = f"You have {self._limit} streams of events open. Close some, or follow /v1/events alone."
             raise TooManyRequests(message, code="too_many_streams", retry_after_seconds=30)
         self._open[user_id] += 1
         try:

@@ -1,4 +1,4 @@
-"""The embedding models of this process: the one that answers, and while models change, the one that takes over."""
+"""The embedding models of this process: the active one, and the next one while models change."""
 
 import asyncio
 from collections.abc import Coroutine
@@ -13,76 +13,80 @@ from pipeline.embedding.encoder import Encoder
 from pipeline.errors import DatabaseUnavailable, ModelUnavailable
 from pipeline.logs import get_logger
 
-LOOK_SECONDS = 1.0
-
 log = get_logger()
 
 
 class Encoders:
-    """Follows what the database says: which model answers, and which one to have loaded when it takes over."""
+    """Follows the database: it says which model answers searches, and which one to load for a change."""
 
-    def __init__(self, database: Database, configured: str) -> None:
-        self.active = Encoder(configured)
-        """Until the database has said which one answers, a guess."""
+    def __init__(
+        self, database: Database, configured: str, *, shared: Encoder | None = None, check_seconds: float
+    ) -> None:
+        """Start with the model `configured`, through the encoder `shared` if there is one; its caller closes it."""
+        self.active = shared or Encoder(configured)
+        """A guess until the database has been read."""
         self.next: Encoder | None = None
         self.is_mismatched = False
-        """Whether EMBEDDING_MODEL was never, since this process began, a model that has a part in searches."""
+        """True if EMBEDDING_MODEL has been neither the active nor the next model since this process began."""
         self._database = database
         self._configured = configured
+        self._shared = shared
+        self._check_seconds = check_seconds
         self._known = asyncio.Event()
         self._is_accepted = False
-        self._looking = asyncio.Lock()
+        self._checking = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
 
     def start(self) -> None:
-        """Begin to follow and to load."""
+        """Begin to load the model and to follow the database."""
         self._spawn(self._follow())
 
     async def close(self) -> None:
-        """Stop loading, and let what was asked for be answered."""
+        """Stop loading. Requests that were accepted are still answered."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         for encoder in (self.active, self.next):
             if encoder:
-                encoder.close()
+                self._close(encoder)
 
     @property
     def is_ready(self) -> bool:
-        """Whether the model that answers is known and loaded."""
+        """Whether the active model is known and loaded."""
         return self._known.is_set() and self.active.is_ready
 
     @property
     def is_next_ready(self) -> bool:
-        """Whether there is a model that takes over, and it is loaded."""
+        """Whether there is a next model, and it is loaded."""
         return self.next is not None and self.next.is_ready
 
     async def wait(self) -> None:
-        """Return when the model that answers is known and loaded."""
+        """Return when the active model is known and loaded."""
         while not self.is_ready:
             await self._known.wait()
-            with suppress(ModelUnavailable):  # another one has taken over meanwhile
+            with suppress(ModelUnavailable):  # another model has become active
                 await self.active.wait()
 
     async def has_replaced(self, name: str) -> bool:
-        """Look whether another model answers than the one of this name.
+        """Check whether the model `name` is no longer the active one.
 
         Raises DatabaseUnavailable.
         """
-        await self._look(besides=name)
+        await self._check(besides=name)
         return self.active.model_name != name
 
     async def _follow(self) -> None:
         while True:
-            with suppress(DatabaseUnavailable, ProgrammingError):  # away, or not migrated yet: readiness says so
-                await self._look()
+            # Readiness reports a database that is down or not migrated.
+            with suppress(DatabaseUnavailable, ProgrammingError):
+                await self._check()
             self.active.start()
-            await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.sleep(self._check_seconds)
 
-    async def _look(self, besides: str | None = None) -> None:
-        async with self._looking:
+    async def _check(self, besides: str | None = None) -> None:
+        async with self._checking:
             if besides is not None and self.active.model_name != besides:
-                return  # somebody looked while we waited
+                return  # another call has checked in the meantime
             async with self._database.transaction() as session:
                 if not self._known.is_set():
                     await embedding_models.adopt(session, self._configured)
@@ -95,23 +99,26 @@ class Encoders:
         self._is_accepted |= self._configured in (models.active, models.next)
         self.is_mismatched = not self._is_accepted
         if self.active.model_name != models.active:
-            log.info("model.switched", before=self.active.model_name, after=models.active)
-            self.active.close()
-            took_over = self.next is not None and self.next.model_name == models.active
-            self.active, self.next = (
-                (self.next, None) if took_over and self.next else (Encoder(models.active), self.next)
-            )
-            self.active.start()
+            self._replace_active(models.active)
         if self.next and self.next.model_name != models.next:
-            self.next.close()
+            self._close(self.next)
             self.next = None
         if models.next and not self.next:
             self.next = Encoder(models.next)
             self.next.start()
             self._spawn(self._delay_switch(self.next))
 
+    def _replace_active(self, name: str) -> None:
+        log.info("model.switched", before=self.active.model_name, after=name)
+        self._close(self.active)
+        if self.next and self.next.model_name == name:
+            self.active, self.next = self.next, None
+        else:
+            self.active = Encoder(name)
+        self.active.start()
+
     async def _delay_switch(self, encoder: Encoder) -> None:
-        """Let no model take over that would first have to be loaded here."""
+        """Delay the switch to the next model until this process has loaded it."""
         with suppress(DatabaseUnavailable, ModelUnavailable):
             async with self._database.statement() as connection:
                 await embedding_models.delay_switch(connection)
@@ -119,6 +126,10 @@ class Encoders:
                     await encoder.wait()
                 finally:
                     await embedding_models.allow_switch(connection)
+
+    def _close(self, encoder: Encoder) -> None:
+        if encoder is not self._shared:
+            encoder.close()
 
     def _spawn(self, coroutine: Coroutine[None, None, None]) -> None:
         task = asyncio.create_task(coroutine)

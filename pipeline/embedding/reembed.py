@@ -1,7 +1,8 @@
-"""Changing the embedding model while all goes on: new vectors beside the old ones, one switch, then the old ones go."""
+"""Changes the embedding model under load: new vectors beside the old ones, one switch, then the old vectors go."""
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import dataclass
 from time import monotonic
 from uuid import UUID
 
@@ -10,94 +11,105 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from pipeline.db import chunks, embedding_models, queue
 from pipeline.db.embedding_models import Models
 from pipeline.db.session import Database
-from pipeline.embedding.active_model import LOOK_SECONDS
 from pipeline.embedding.model import EmbeddingModel
 
 LARGEST_DIMENSION = 3_800
-"""Vectors stand in the rows of the table, and a row fits into a page of 8 KiB."""
+"""Vectors are stored in the table's rows, and a row must fit into a page of 8 KiB."""
 DATABASE_TIMEOUT_SECONDS = 60.0
-POLL_SECONDS = 1.0
-NOTICE_SECONDS = 3 * LOOK_SECONDS
-"""After so long every process has noticed the next model, and delays the switch while it loads it."""
 
 Tell = Callable[[str], None]
 
 
+@dataclass(frozen=True)
+class ReembedWaits:
+    """Intervals in seconds. Tests shorten them."""
+
+    poll: float = 1.0
+    """Between two looks at the progress."""
+    notice: float = 3.0
+    """Until every process has noticed the next model and delays the switch while it loads the model.
+
+    Three times the interval at which processes check the active model."""
+
+
 class ModelChangeError(Exception):
-    """The model cannot be changed; the message says why, and what to do."""
+    """The model cannot be changed. The message says why, and what to do."""
 
 
-async def reembed(owner_url: str, model: str, tell: Tell) -> None:
-    """Let the workers embed everything with `model`, let it answer from then on, and delete the vectors of the old one.
+async def reembed(owner_url: str, model: str, tell: Tell, waits: ReembedWaits | None = None) -> None:
+    """Embed everything with `model`, make it the active model, and delete the vectors of the old one.
 
-    Whatever stops it, the old model goes on answering, and the same call goes on where it was. Called with the model
-    that answers, it gives up a change that has not come to its end. `tell` hears how far it is.
+    If it is interrupted, the old model stays active, and the same call continues the change. A call with the active
+    model abandons an unfinished change. `tell` is called with each progress message.
     Raises ModelChangeError, DatabaseUnavailable.
     """
+    waits = waits or ReembedWaits()
     database = Database(owner_url, pool_size=2, timeout_seconds=DATABASE_TIMEOUT_SECONDS, role=None)
     try:
-        if await _is_wanted(database, model, tell):
+        if await _needs_change(database, model, tell):
             await _begin(database, model)
-            await _wait_for_vectors(database, model, tell)
-            tell(f"{model} answers from now on; set EMBEDDING_MODEL to it")
+            await _wait_for_vectors(database, model, tell, waits)
+            tell(f"{model} is the active model now; set EMBEDDING_MODEL to it")
         await _delete_unused_vectors(database)
     finally:
         await database.close()
 
 
-async def _is_wanted(database: Database, model: str, tell: Tell) -> bool:
-    """Whether there is a change to be made; one that is under way to another model is given up for the one of now."""
+async def _needs_change(database: Database, model: str, tell: Tell) -> bool:
+    """Return whether `model` is not yet active. If it is, abandon an unfinished change to another model."""
     async with database.transaction() as session:
         if not await embedding_models.sees_everything(session):
-            raise ModelChangeError("this is for the owner of the tables: set DATABASE_OWNER_URL, as for migrations")
+            raise ModelChangeError("only the owner of the tables can do this; set DATABASE_OWNER_URL")
         models = await embedding_models.read(session)
         if models.active is None:
-            raise ModelChangeError(f"no model is in use yet: set EMBEDDING_MODEL to {model} and start")
+            raise ModelChangeError(f"no model is in use yet; set EMBEDDING_MODEL to {model} and start the service")
         if models.active != model:
             return True
         if models.next:
             await embedding_models.drop_next(session)
-            tell(f"the change to {models.next} is given up")
-        tell(f"{model} answers already")
+            tell(f"the change to {models.next} is abandoned")
+        tell(f"{model} is already the active model")
         return False
 
 
 async def _begin(database: Database, model: str) -> None:
     """Register the model as the next one."""
     async with database.transaction() as session:
-        _refuse_another(await embedding_models.read(session), model)
+        _refuse_other_change(await embedding_models.read(session), model)
     await asyncio.to_thread(require_usable, model)
-    # What a change that was given up has left has gaps, and would be taken for complete.
+    # Vectors of an abandoned change are incomplete and would be taken for complete.
     await _delete_unused_vectors(database)
     async with database.transaction() as session:
         await embedding_models.register(session, model)
-        _refuse_another(await embedding_models.read(session), model)
+        _refuse_other_change(await embedding_models.read(session), model)
         await queue.forget_stuck(session)
 
 
-def _refuse_another(models: Models, model: str) -> None:
+def _refuse_other_change(models: Models, model: str) -> None:
     if models.next not in (None, model):
         raise ModelChangeError(
-            f"the change to {models.next} is under way: let it come to its end with reembed --model {models.next}, "
-            f"or give it up with reembed --model {models.active}"
+            f"the change to {models.next} is not finished; finish it with reembed --model {models.next}, "
+            f"or abandon it with reembed --model {models.active}"
         )
 
 
 def require_usable(model: str) -> None:
     """Load a model.
 
-    Raises ModelChangeError where that fails, or where its vectors could not be stored.
+    Raises ModelChangeError if that fails, or if its vectors are too large to store.
     """
     try:
         dimension = EmbeddingModel(model).dimension
     except (OSError, ValueError, RuntimeError, ImportError, KeyError) as error:
         raise ModelChangeError(f"{model} cannot be loaded: {error}") from error
     if dimension > LARGEST_DIMENSION:
-        raise ModelChangeError(f"{model} makes vectors of {dimension} numbers; at most {LARGEST_DIMENSION} can be kept")
+        raise ModelChangeError(
+            f"the vectors of {model} have {dimension} numbers; at most {LARGEST_DIMENSION} can be stored"
+        )
 
 
-async def _wait_for_vectors(database: Database, model: str, tell: Tell) -> None:
-    """Queue what lacks vectors, again and again, until nothing does; then switch."""
+async def _wait_for_vectors(database: Database, model: str, tell: Tell, waits: ReembedWaits) -> None:
+    """Queue everything that lacks vectors, until nothing does, then switch."""
     began = monotonic()
     told = ""
     while True:
@@ -114,25 +126,29 @@ async def _wait_for_vectors(database: Database, model: str, tell: Tell) -> None:
             told = line
         if 0 < stuck == waiting:
             raise ModelChangeError(
-                f"{stuck} documents or notes cannot be embedded with {model}: the workers' log says why, at "
-                f"ingestion.failed and queue.swept. The old model goes on answering; call again to try them again"
+                f"{stuck} documents or notes cannot be embedded with {model}; see ingestion.failed and queue.swept "
+                f"in the workers' log. The old model stays active. Run the command again to retry them"
             )
-        if progress.done >= progress.total and monotonic() > began + NOTICE_SECONDS and await _switch(database, model):
+        is_noticed = monotonic() > began + waits.notice
+        if progress.done >= progress.total and is_noticed and await switch_if_complete(database, model):
             return
-        # A look takes long where there is much to look at.
-        await asyncio.sleep(max(POLL_SECONDS, monotonic() - looked_at))
+        # One look at a large corpus takes long: spend at most half of the time on it.
+        await asyncio.sleep(max(waits.poll, monotonic() - looked_at))
 
 
 async def _has_ended(session: AsyncSession, model: str) -> bool:
-    """Whether another call has brought the change to its end; it may also have given it up."""
+    """Return whether another call has finished the change.
+
+    Raises ModelChangeError if another call has abandoned it.
+    """
     models = await embedding_models.read(session)
     if model not in (models.active, models.next):
-        raise ModelChangeError(f"the change to {model} was given up meanwhile; {models.active} goes on answering")
+        raise ModelChangeError(f"another command has abandoned the change to {model}; {models.active} stays active")
     return models.active == model
 
 
-async def _switch(database: Database, model: str) -> bool:
-    """Let the next model answer, if nothing lacks its vectors; in that moment nobody stores any."""
+async def switch_if_complete(database: Database, model: str) -> bool:
+    """Make the next model active if nothing lacks its vectors. No vectors can be stored at that moment."""
     async with database.transaction() as session:
         if not await embedding_models.close_for_switch(session):
             return False
@@ -146,7 +162,7 @@ async def _switch(database: Database, model: str) -> bool:
 
 
 async def _delete_unused_vectors(database: Database) -> None:
-    behind: tuple[UUID, UUID] | None = chunks.FIRST_KEY
-    while behind:
+    last_key: tuple[UUID, UUID] | None = chunks.FIRST_KEY
+    while last_key:
         async with database.transaction() as session:
-            behind = await chunks.delete_unused(session, behind)
+            last_key = await chunks.delete_unused(session, last_key)

@@ -17,8 +17,6 @@ from pipeline.types import Subject
 
 RECONNECT_SECONDS = 1.0
 ALIVE_CHECK_SECONDS = 5.0
-POLL_SECONDS = 1.0
-"""How often to look while no news arrive."""
 
 _PING = str(select(func.now()))
 

@@ -20,7 +20,6 @@ from pipeline.errors import (
     PageImageUnavailable,
     translate_full_disk,
 )
-from pipeline.notify import change_feed
 from pipeline.runtime import Runtime
 from pipeline.sandbox.protocol import ProcessLimits
 from pipeline.stages.extract import get_format
@@ -133,7 +132,7 @@ async def wait_for_change(runtime: Runtime, owner_id: UUID, document_id: UUID, s
             left = deadline - monotonic()
             if left <= 0:
                 break
-            await watch.next(min(left, change_feed.POLL_SECONDS))  # the news may be lost
+            await watch.next(min(left, runtime.waits.poll))
             document = await get(runtime, owner_id, document_id)
     return document
 

@@ -8,14 +8,10 @@ from uuid import UUID
 
 from pipeline.db import access
 from pipeline.errors import NotFound
-from pipeline.notify import change_feed
 from pipeline.runtime import Runtime
 from pipeline.types import Change, Deleted, Document, NoteState, Status, Subject, SubjectKind
 from pipeline.use_cases import documents
 
-SIGN_OF_LIFE_SECONDS = 15.0
-QUEUE_POSITION_SECONDS = 5.0
-"""How often to look where those that wait have got to in the queue: that alone is no news."""
 OVERLAP = timedelta(seconds=60)
 """A change is seen when its transaction ends, and has the time of a moment within it. So long may lie between."""
 READ_AT_ONCE = 100
@@ -37,12 +33,12 @@ async def follow_document(
         seen = document if last_id == _to_id(document.updated_at) else None
         told_at = monotonic()
         while True:
-            if document != seen or monotonic() > told_at + SIGN_OF_LIFE_SECONDS:
+            if document != seen or monotonic() > told_at + runtime.waits.keep_alive:
                 yield Change(_to_id(document.updated_at), document if document != seen else None)
                 seen, told_at = document, monotonic()
             if document.status.is_terminal:
                 return
-            await watch.next(change_feed.POLL_SECONDS)
+            await watch.next(runtime.waits.poll)
             try:
                 document = await documents.get(runtime, owner_id, document_id)
             except NotFound:
@@ -61,9 +57,8 @@ async def follow(runtime: Runtime, owner_id: UUID, last_id: int | None) -> Async
         async for change in follower.catch_up():
             yield change
         while True:
-            changes = await watch.next(
-                follower.patience_seconds if runtime.changes.is_listening else change_feed.POLL_SECONDS
-            )
+            is_listening = runtime.changes.is_listening
+            changes = await watch.next(follower.wait_seconds if is_listening else runtime.waits.poll)
             yield Change(follower.id, None)
             if changes.everything or not runtime.changes.is_listening:
                 async for change in follower.catch_up():
@@ -83,9 +78,10 @@ class _Follower:
         self._seen: dict[Subject, Document | NoteState] = {}
 
     @property
-    def patience_seconds(self) -> float:
-        """How long to wait for news."""
-        return QUEUE_POSITION_SECONDS if self.find_waiting() else SIGN_OF_LIFE_SECONDS
+    def wait_seconds(self) -> float:
+        """How long to wait for a change."""
+        waits = self._runtime.waits
+        return waits.queue_position if self.find_waiting() else waits.keep_alive
 
     def find_waiting(self) -> set[Subject]:
         """Documents whose place in the queue may have changed."""

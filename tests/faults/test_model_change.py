@@ -76,7 +76,7 @@ def test_command_and_worker_are_killed_and_it_goes_on(
     began = time.monotonic()
     command = cluster.start_change(model)
     wait_until(lambda: not command.is_running, 30 + SECTIONS / 10, f"the command, see {command.log}")
-    assert f"{model} answers from now on" in command.log.read_text()
+    assert f"{model} is the active model now" in command.log.read_text()
     seen = len(asker.answers)
     wait_until(lambda: asker.problems or len(asker.answers) > seen + 2, 10, "answers")
     asker.stop()

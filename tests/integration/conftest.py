@@ -2,14 +2,19 @@
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from functools import partial
 
 import httpx2
 import pytest
+from litestar import Litestar
 
 from api.app import create_app
 from pipeline.db import queue
+from pipeline.embedding.encoder import Encoder
+from pipeline.embedding.model import PACKAGED_MODEL
 from pipeline.ingest.attempt import ingest
-from pipeline.runtime import Runtime, open_runtime
+from pipeline.runtime import Runtime, Waits, open_runtime
+from pipeline.sandbox.pool import Sandbox
 from pipeline.settings import Settings
 from pipeline.types import Lease, OnStage, Stage
 
@@ -23,10 +28,17 @@ class Person:
     headers: dict[str, str] = field(default_factory=dict)
 
 
+def make_transport(app: Litestar, address: str = "127.0.0.1") -> httpx2.ASGITransport:
+    """Requests to the app in this process, as if from this address."""
+    # Litestar types ASGI messages more narrowly than httpx2.
+    return httpx2.ASGITransport(app, raise_app_exceptions=False, client=(address, 1))  # type: ignore[arg-type]
+
+
 class Api:
     """The service as its clients see it."""
 
-    def __init__(self, client: httpx2.AsyncClient, runtime: Runtime) -> None:
+    def __init__(self, app: Litestar, client: httpx2.AsyncClient, runtime: Runtime) -> None:
+        self.app = app
         self.client = client
         self.runtime = runtime
 
@@ -76,17 +88,43 @@ async def work(runtime: Runtime, on_stage: OnStage | None = None) -> int:
     return done
 
 
+@pytest.fixture(scope="session")
+async def encoder() -> AsyncIterator[Encoder]:
+    """The packaged model, loaded once in each test process."""
+    encoder = Encoder(PACKAGED_MODEL)
+    encoder.start()
+    await encoder.wait()
+    yield encoder
+    encoder.close()
+
+
+@pytest.fixture(scope="session")
+async def sandbox() -> AsyncIterator[Sandbox]:
+    """One fork server for each test process."""
+    sandbox = Sandbox()
+    yield sandbox
+    await sandbox.close()
+
+
 @pytest.fixture
-async def api(settings: Settings) -> AsyncIterator[Api]:
-    app = create_app(settings)
-    transport = httpx2.ASGITransport(app, raise_app_exceptions=False)  # type: ignore[arg-type]
+def waits(request: pytest.FixtureRequest) -> Waits:
+    """The intervals of the runtime; `@pytest.mark.waits(poll=60.0)` changes them for one test."""
+    marker = request.node.get_closest_marker("waits")
+    return Waits(**marker.kwargs) if marker else Waits()
+
+
+@pytest.fixture
+async def api(settings: Settings, encoder: Encoder, sandbox: Sandbox, waits: Waits) -> AsyncIterator[Api]:
+    app = create_app(settings, open_runtime=partial(open_runtime, encoder=encoder, sandbox=sandbox, waits=waits))
+    transport = make_transport(app)
     async with app.lifespan(), httpx2.AsyncClient(transport=transport, base_url="http://test", timeout=60) as client:
         runtime: Runtime = app.state.runtime
         await runtime.encoders.wait()
-        yield Api(client, runtime)
+        yield Api(app, client, runtime)
 
 
 @pytest.fixture
-async def runtime(settings: Settings) -> AsyncIterator[Runtime]:
-    async with open_runtime(settings, database_timeout_seconds=10) as opened:
+async def runtime(settings: Settings, encoder: Encoder, sandbox: Sandbox, waits: Waits) -> AsyncIterator[Runtime]:
+    opening = open_runtime(settings, database_timeout_seconds=10, encoder=encoder, sandbox=sandbox, waits=waits)
+    async with opening as opened:
         yield opened

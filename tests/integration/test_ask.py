@@ -104,7 +104,7 @@ def llm() -> Iterator[LlmServer]:
 @asynccontextmanager
 async def serve(api: Api) -> AsyncIterator[httpx2.AsyncClient]:
     """The same application behind a socket, with the protocol that `python -m api` uses."""
-    app = api.client._transport.app  # type: ignore[attr-defined]
+    app = api.app
     config = uvicorn.Config(app, port=0, http="api.http.protocol:PatientProtocol", lifespan="off", log_level="error")
     config.load()
     server = uvicorn.Server(config)

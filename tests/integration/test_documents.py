@@ -157,10 +157,8 @@ async def test_etag_says_when_nothing_changed(api: Api) -> None:
     assert changed.headers["etag"] != etag
 
 
-async def test_wait_returns_when_the_status_changes(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        "pipeline.notify.change_feed.POLL_SECONDS", 60.0
-    )  # so that only the news itself can wake the waiter
+@pytest.mark.waits(poll=60.0)
+async def test_wait_returns_when_the_status_changes(api: Api) -> None:
     person = await api.register()
     location = (await api.upload(person, b"some text")).headers["location"]
     waiting = asyncio.create_task(api.get(person, location, Prefer="wait=20"))

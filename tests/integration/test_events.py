@@ -4,12 +4,14 @@ import asyncio
 import json
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
+from dataclasses import replace
 from datetime import timedelta
 from uuid import UUID
 
 import pytest
 
 from api.controllers.events import OpenStreams
+from api.tokens import LEEWAY
 from pipeline.db import queue
 from pipeline.errors import NotFound, TooManyRequests
 from pipeline.types import Change, Deleted, Document, Lease, NoteState, Stage, Subject, SubjectKind
@@ -61,8 +63,8 @@ async def following(api: Api, owner_id: UUID, last_id: int | None = None) -> Asy
         yield Listener(changes)
 
 
-async def test_every_change_of_a_document_is_told_until_it_is_ready(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeline.notify.change_feed.POLL_SECONDS", 60.0)  # so that only the news itself can tell
+@pytest.mark.waits(poll=60.0)
+async def test_every_change_of_a_document_is_told_until_it_is_ready(api: Api) -> None:
     person = await api.register()
     owner_id = await find_id(api, person)
     document_id = get_id((await api.upload(person, b"some text")).headers["location"])
@@ -111,9 +113,8 @@ async def test_a_document_that_is_deleted_ends_its_stream(api: Api) -> None:
         await listener.next()
 
 
-async def test_all_of_an_owner_is_told_and_nothing_of_others(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeline.notify.change_feed.POLL_SECONDS", 60.0)
-    monkeypatch.setattr("pipeline.use_cases.events.QUEUE_POSITION_SECONDS", 60.0)
+@pytest.mark.waits(poll=60.0, queue_position=60.0)
+async def test_all_of_an_owner_is_told_and_nothing_of_others(api: Api) -> None:
     person, other = await api.register(), await api.register("bert")
     async with following(api, await find_id(api, person)) as listener:
         assert await listener.settle() == []
@@ -177,8 +178,8 @@ async def test_a_change_that_commits_late_is_told_after_a_break(api: Api) -> Non
     assert after.progress == 0.5
 
 
-async def test_followers_look_for_themselves_where_the_news_are_lost(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeline.notify.change_feed.POLL_SECONDS", 0.05)
+@pytest.mark.waits(poll=0.05)
+async def test_followers_look_for_themselves_where_the_news_are_lost(api: Api) -> None:
     await api.runtime.changes.close()
     api.runtime.changes.is_listening = False
     person = await api.register()
@@ -192,8 +193,8 @@ async def test_followers_look_for_themselves_where_the_news_are_lost(api: Api, m
         assert await listener.next_state() == Deleted(SubjectKind.DOCUMENT, get_id(location))
 
 
-async def test_places_in_the_queue_are_told(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeline.use_cases.events.QUEUE_POSITION_SECONDS", 0.05)
+@pytest.mark.waits(queue_position=0.05)
+async def test_places_in_the_queue_are_told(api: Api) -> None:
     first, second = await api.register(), await api.register("bert")
     await api.upload(first, b"goes first")
     document_id = get_id((await api.upload(second, b"goes second")).headers["location"])
@@ -220,7 +221,7 @@ async def _wake(api: Api, payload: str) -> tuple[set[Subject], bool]:
     return changes.subjects, changes.everything
 
 
-async def test_streams_over_http(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_streams_over_http(api: Api) -> None:
     person, other = await api.register(), await api.register("bert")
     location = (await api.upload(person, b"some text")).headers["location"]
     await api.work()
@@ -237,26 +238,26 @@ async def test_streams_over_http(api: Api, monkeypatch: pytest.MonkeyPatch) -> N
     assert (foreign.status_code, foreign.json()["code"]) == (404, "not_found")
     wrong = await api.get(person, "/v1/events", **{"Last-Event-ID": "x"})
     assert (wrong.status_code, wrong.json()["code"]) == (422, "invalid_input")
-    monkeypatch.setattr("api.controllers.events.MAX_STREAMS", 0)
+    api.app.state.open_streams = OpenStreams(limit=0)
     full = await api.get(person, "/v1/events")
     assert (full.status_code, full.json()["code"]) == (429, "too_many_streams")
 
 
-async def test_stream_ends_with_its_token(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeline.use_cases.events.SIGN_OF_LIFE_SECONDS", 0.1)
+@pytest.mark.waits(keep_alive=0.1)
+async def test_stream_ends_with_its_token(api: Api) -> None:
     person = await api.register()
+    expiring = replace(api.app.state.tokens, lifetime=timedelta(seconds=1) - LEEWAY)
+    person.headers["Authorization"] = f"Bearer {expiring.issue(await find_id(api, person))}"
     following = asyncio.create_task(api.get(person, "/v1/events"))
     await asyncio.sleep(0.5)
     assert not following.done()
-    monkeypatch.setattr("api.tokens.LEEWAY", timedelta(minutes=-15))
     async with asyncio.timeout(5):
         assert (await following).status_code == 200
     assert (await api.get(person, "/v1/events")).status_code == 401
 
 
-def test_open_streams_are_counted_for_each_user(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("api.controllers.events.MAX_STREAMS", 1)
-    streams, anna, bert = OpenStreams(), UUID(int=1), UUID(int=2)
+def test_open_streams_are_counted_for_each_user() -> None:
+    streams, anna, bert = OpenStreams(limit=1), UUID(int=1), UUID(int=2)
     for _ in range(2):
         with streams.count(anna), streams.count(bert), pytest.raises(TooManyRequests), streams.count(anna):
             pass

@@ -4,7 +4,7 @@ import pytest
 
 from pipeline.db import logins
 from tests.databases import fetch, fetch_value
-from tests.integration.conftest import Api, Person
+from tests.integration.conftest import Api, Person, make_transport
 
 pytestmark = pytest.mark.anyio
 
@@ -77,7 +77,7 @@ async def from_elsewhere(api: Api, person: Person) -> int:
     """Log in as a client of another address."""
     import httpx2
 
-    transport = httpx2.ASGITransport(api.client._transport.app, client=("10.9.8.7", 1))  # type: ignore[attr-defined]
+    transport = make_transport(api.app, "10.9.8.7")
     async with httpx2.AsyncClient(transport=transport, base_url="http://test") as client:
         credentials = {"email": person.email, "password": person.password}
         return (await client.post("/v1/auth/login", json=credentials)).status_code

@@ -14,13 +14,13 @@ from sqlalchemy import column, exists, make_url, select, table
 from pipeline.db import chunks, embedding_models, queue
 from pipeline.db.retrieval import PassageQuery, find_passages
 from pipeline.db.session import Database
-from pipeline.embedding import active_model, reembed
+from pipeline.embedding import reembed
 from pipeline.embedding.model import PACKAGED_MODEL
-from pipeline.embedding.reembed import ModelChangeError
+from pipeline.embedding.reembed import ModelChangeError, ReembedWaits, switch_if_complete
 from pipeline.errors import FailureCode, IngestionError
 from pipeline.ingest.attempt import GIVE_WAY_AFTER, ingest
 from pipeline.operations import health
-from pipeline.runtime import Runtime, open_runtime
+from pipeline.runtime import Runtime, Waits, open_runtime
 from pipeline.settings import Settings
 from pipeline.types import JobKind, Lease, SearchMode, Stage, Subject, SubjectKind, TextChunk
 from pipeline.use_cases.search import search
@@ -35,20 +35,14 @@ QUESTION = {"query": "When is lock 7 open?", "top_k": 5}
 
 WAITING = select(exists().where(table("pg_locks", column("granted")).c.granted.is_(False)))
 
+WAITS = ReembedWaits(poll=0.05, notice=0.0)
+
 Answer = list[tuple[str, float]]
 
 
 @pytest.fixture(scope="module")
 def second_model(tmp_path_factory: pytest.TempPathFactory) -> str:
     return make_model(tmp_path_factory.mktemp("model"))
-
-
-@pytest.fixture
-def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
-    """For tests with one process: it looks often, and gets no time to notice."""
-    monkeypatch.setattr(active_model, "LOOK_SECONDS", 0.05)
-    monkeypatch.setattr(reembed, "NOTICE_SECONDS", 0.0)
-    monkeypatch.setattr(reembed, "POLL_SECONDS", 0.05)
 
 
 def write(sections: int) -> bytes:
@@ -101,7 +95,7 @@ def name_driver(database_url: str) -> str:
 
 async def change(database_url: str, model: str, lines: list[str] | None = None) -> None:
     """The operator's command."""
-    await reembed.reembed(name_driver(database_url), model, (lines if lines is not None else []).append)
+    await reembed.reembed(name_driver(database_url), model, (lines if lines is not None else []).append, WAITS)
 
 
 async def count(database_url: str, model: str) -> int:
@@ -199,7 +193,7 @@ async def test_old_model_finds_nothing_from_the_switch_on(api: Api, database_url
     assert await fetch_value(database_url, "SELECT count(*) FROM audit_logs WHERE event_type = 'rag.query'") == 3
 
 
-@pytest.mark.usefixtures("hurry")
+@pytest.mark.waits(model_check=0.05)
 async def test_interrupted_change_goes_on_where_it_was(api: Api, database_url: str, second_model: str) -> None:
     """The command is stopped, and a worker dies with the job in its hands."""
     person = await api.register()
@@ -240,7 +234,7 @@ async def test_interrupted_change_goes_on_where_it_was(api: Api, database_url: s
     async with run_beside(keep_working(api.runtime)):
         await second
     database = Database(name_driver(database_url), pool_size=1, timeout_seconds=5, role=None)
-    assert await reembed._switch(database, second_model), "by another operator, a moment later"
+    assert await switch_if_complete(database, second_model), "by another operator, a moment later"
     await database.close()
     left = {row["id"] for row in await fetch(database_url, "SELECT id FROM chunks")}
     assert made < left
@@ -248,10 +242,10 @@ async def test_interrupted_change_goes_on_where_it_was(api: Api, database_url: s
     assert [tuple(row.values()) for row in models] == [(second_model, "active")]
     assert await asyncio.to_thread(find_violations, database_url) == {}
     await change(database_url, second_model, lines)
-    assert lines[-1] == f"{second_model} answers already"
+    assert lines[-1] == f"{second_model} is already the active model"
 
 
-@pytest.mark.usefixtures("hurry")
+@pytest.mark.waits(model_check=0.05)
 async def test_vectors_of_what_was_replaced_meanwhile_are_not_stored(
     api: Api, database_url: str, second_model: str
 ) -> None:
@@ -295,7 +289,7 @@ async def test_vectors_of_what_was_replaced_meanwhile_are_not_stored(
     assert [tuple(row.values()) for row in rows] == [("The new text.", second_model)]
 
 
-@pytest.mark.usefixtures("hurry")
+@pytest.mark.waits(model_check=0.05)
 async def test_worker_with_the_old_model_stores_nothing_after_the_switch(
     api: Api, database_url: str, second_model: str
 ) -> None:
@@ -319,7 +313,7 @@ async def test_worker_with_the_old_model_stores_nothing_after_the_switch(
     assert await ask(api, person)
 
 
-@pytest.mark.usefixtures("hurry")
+@pytest.mark.waits(model_check=0.05)
 async def test_what_cannot_be_embedded_ends_the_change_and_can_be_tried_again(
     api: Api, database_url: str, second_model: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -360,7 +354,7 @@ async def test_what_cannot_be_embedded_ends_the_change_and_can_be_tried_again(
     assert await count(database_url, second_model) == 2
 
 
-@pytest.mark.usefixtures("hurry")
+@pytest.mark.waits(model_check=0.05)
 async def test_users_go_first_and_are_not_counted_for_it(api: Api, database_url: str, second_model: str) -> None:
     person = await api.register()
     owner = await get_owner(api, person)
@@ -393,7 +387,7 @@ async def test_users_go_first_and_are_not_counted_for_it(api: Api, database_url:
     assert await fetch_value(database_url, "SELECT count(*) FROM jobs") == 0
 
 
-@pytest.mark.usefixtures("hurry")
+@pytest.mark.waits(model_check=0.05)
 async def test_change_can_be_given_up(api: Api, database_url: str, second_model: str) -> None:
     person = await api.register()
     await upload(api, person, b"The ferry leaves at noon.", "a.txt")
@@ -404,17 +398,17 @@ async def test_change_can_be_given_up(api: Api, database_url: str, second_model:
     while (lease := await claim(api.runtime)) is None:
         pass
     database = Database(name_driver(database_url), pool_size=1, timeout_seconds=5, role=None)
-    assert not await reembed._switch(database, second_model), "not even now: something lacks vectors"
+    assert not await switch_if_complete(database, second_model), "not even now: something lacks vectors"
     await database.close()
     await ingest(api.runtime, lease, ignore_stage)
     assert await count(database_url, second_model) == 1
-    with pytest.raises(ModelChangeError, match="is under way"):
+    with pytest.raises(ModelChangeError, match="is not finished"):
         await change(database_url, "a third")
     lines: list[str] = []
     await change(database_url, PACKAGED_MODEL, lines)
-    with pytest.raises(ModelChangeError, match="given up meanwhile"):
+    with pytest.raises(ModelChangeError, match="has abandoned the change"):
         await changing
-    assert lines == [f"the change to {second_model} is given up", f"{PACKAGED_MODEL} answers already"]
+    assert lines == [f"the change to {second_model} is abandoned", f"{PACKAGED_MODEL} is already the active model"]
     assert await count(database_url, second_model) == 0
     assert await fetch_value(database_url, "SELECT count(*) FROM jobs") == 0
     assert await ask(api, person)
@@ -451,14 +445,14 @@ async def test_no_switch_while_a_process_loads_the_model_or_stores_vectors(api: 
     assert await closing
 
 
-@pytest.mark.usefixtures("hurry")
+@pytest.mark.waits(model_check=0.05)
 async def test_readiness_refuses_a_model_that_the_chunks_do_not_have(
     api: Api, settings: Settings, database_url: str, second_model: str
 ) -> None:
     @asynccontextmanager
     async def start(model: str) -> AsyncIterator[Runtime]:
         changed = settings.model_copy(update={"embedding_model": model})
-        async with open_runtime(changed, database_timeout_seconds=5) as runtime:
+        async with open_runtime(changed, database_timeout_seconds=5, waits=Waits(model_check=0.05)) as runtime:
             await runtime.encoders.wait()
             yield runtime
 

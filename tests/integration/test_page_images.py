@@ -3,6 +3,7 @@
 import asyncio
 import tempfile
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 
@@ -148,9 +149,10 @@ async def test_child_that_misbehaves(api: Api) -> None:
         ("os.write(1, (2**31).to_bytes(4))", 422, "picture_failed"),
         ("os.kill(os.getppid(), signal.SIGKILL)", 503, "picture_unavailable"),
     ]:
-        await api.runtime.sandbox.close()
-        api.runtime.sandbox._program = make_server(child)
+        sandbox = Sandbox(make_server(child))
+        api.app.state.runtime = replace(api.runtime, sandbox=sandbox)
         answer = await api.get(person, f"{location}/pages/1/image")
+        await sandbox.close()
         assert (answer.status_code, answer.json()["code"]) == (status, code), child
     assert (await api.client.get("/health/live")).status_code == 200
 

@@ -106,6 +106,7 @@ async def test_paused_holder_writes_nothing(runtime: Runtime, database_url: str)
     await runtime.encoders.wait()
     slow = asyncio.create_task(ingest(runtime, paused, pause))
     await reached.wait()
+    await asyncio.sleep(TINY)
     assert await sweep(runtime) == 1
     winner = await claim(runtime)
     assert winner

@@ -20,7 +20,7 @@ from pipeline.circuit_breaker import CircuitBreaker
 from pipeline.errors import TooManyRequests
 from pipeline.settings import Settings
 from pipeline.types import new_id
-from tests.integration.conftest import Api, Person
+from tests.integration.conftest import Api, Person, make_transport
 
 pytestmark = pytest.mark.anyio
 
@@ -57,7 +57,7 @@ async def search(api: Api, person: Person, **body: object) -> httpx2.Response:
 
 
 async def log_in(api: Api, email: str, password: str, address: str = "127.0.0.1") -> httpx2.Response:
-    transport = httpx2.ASGITransport(api.client._transport.app, client=(address, 1))  # type: ignore[attr-defined]
+    transport = make_transport(api.app, address)
     async with httpx2.AsyncClient(transport=transport, base_url="http://test", timeout=60) as client:
         return await client.post("/v1/auth/login", json={"email": email, "password": password})
 

@@ -68,8 +68,9 @@ async def read_with(child: str, media_type: str = "text/plain") -> list[str]:
 
 
 def find_server() -> psutil.Process:
-    [server] = [child for child in psutil.Process().children() if "pipeline.sandbox" in child.cmdline()]
-    return server
+    """The fork server that was started last; another one may serve the tests of other files."""
+    servers = [child for child in psutil.Process().children() if "pipeline.sandbox" in child.cmdline()]
+    return max(servers, key=psutil.Process.create_time)
 
 
 @pytest.mark.parametrize("text", ["", "x" * 500], ids=["endless pages", "endless text"])
