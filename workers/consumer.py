@@ -10,9 +10,10 @@ import structlog
 from pipeline import metrics
 from pipeline.db import queue
 from pipeline.errors import DatabaseUnavailable
-from pipeline.ingest.attempt import StageReporter, ingest
+from pipeline.ingest.executor import ingest
 from pipeline.ingest.faults import make_fault
 from pipeline.ingest.heartbeat import BEATS_A_LEASE, Heartbeat
+from pipeline.ingest.progress import StageReporter
 from pipeline.logs import get_logger
 from pipeline.runtime import WORKER_DATABASE_TIMEOUT_SECONDS, Runtime, open_runtime
 from pipeline.settings import Settings
@@ -121,7 +122,7 @@ class Consumer:
     async def _work(self, lease: Lease) -> None:
         structlog.contextvars.bind_contextvars(request_id=lease.request_id)
         with self._heartbeat.hold(lease) as held:
-            await ingest(self._runtime, lease, StageReporter(self._runtime, held, self._fault))
+            await ingest(self._runtime, lease, StageReporter(self._runtime.database, held, self._fault))
 
     async def _sleep(self) -> None:
         try:

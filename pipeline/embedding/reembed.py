@@ -141,7 +141,8 @@ async def _has_ended(session: AsyncSession, model: str) -> bool:
 
     Raises ModelChangeError if another call has abandoned it.
     """
-    models = await embedding_models.read(session)
+    # Held until the transaction ends, so that an abandoned change leaves no jobs that this call queues.
+    models = await embedding_models.hold(session)
     if model not in (models.active, models.next):
         raise ModelChangeError(f"another command has abandoned the change to {model}; {models.active} stays active")
     return models.active == model

@@ -12,7 +12,7 @@ from api.app import create_app
 from pipeline.db import queue
 from pipeline.embedding.encoder import Encoder
 from pipeline.embedding.model import PACKAGED_MODEL
-from pipeline.ingest.attempt import ingest
+from pipeline.ingest.executor import ingest
 from pipeline.runtime import Runtime, Waits, open_runtime
 from pipeline.sandbox.pool import Sandbox
 from pipeline.settings import Settings

@@ -18,7 +18,8 @@ from pipeline.embedding import reembed
 from pipeline.embedding.model import PACKAGED_MODEL
 from pipeline.embedding.reembed import ModelChangeError, ReembedWaits, switch_if_complete
 from pipeline.errors import FailureCode, IngestionError
-from pipeline.ingest.attempt import GIVE_WAY_AFTER, ingest
+from pipeline.ingest.executor import ingest
+from pipeline.ingest.vectors import BACKGROUND_CHUNKS
 from pipeline.operations import health
 from pipeline.runtime import Runtime, Waits, open_runtime
 from pipeline.settings import Settings
@@ -197,19 +198,19 @@ async def test_old_model_finds_nothing_from_the_switch_on(api: Api, database_url
 async def test_interrupted_change_goes_on_where_it_was(api: Api, database_url: str, second_model: str) -> None:
     """The command is stopped, and a worker dies with the job in its hands."""
     person = await api.register()
-    book = await upload(api, person, write(GIVE_WAY_AFTER + 30), "locks.md")
+    book = await upload(api, person, write(BACKGROUND_CHUNKS + 30), "locks.md")
     await api.work()
     columns = 'document_id, ordinal, page, page_end, start, "end", text, lexemes'
     await fetch(
         database_url,
         f"""INSERT INTO chunks (owner_id, id, model, embedding, {columns})
-            SELECT owner_id, gen_random_uuid(), $1, '[1]', {columns} FROM chunks WHERE ordinal > {GIVE_WAY_AFTER}""",
+            SELECT owner_id, gen_random_uuid(), $1, '[1]', {columns} FROM chunks WHERE ordinal > {BACKGROUND_CHUNKS}""",
         second_model,
     )  # as a change that was given up may have left it
     lines: list[str] = []
     first = asyncio.create_task(change(database_url, second_model, lines))
     await wait_for(lambda: lines and api.runtime.encoders.is_next_ready)
-    assert lines == [f"0 of {GIVE_WAY_AFTER + 30} chunks"]
+    assert lines == [f"0 of {BACKGROUND_CHUNKS + 30} chunks"]
     lease = await claim(api.runtime)
     assert lease
     assert lease.kind == JobKind.DOCUMENT_VECTORS
@@ -217,7 +218,7 @@ async def test_interrupted_change_goes_on_where_it_was(api: Api, database_url: s
     first.cancel()
     await asyncio.gather(first, return_exceptions=True)
     made = {row["id"] for row in await fetch(database_url, "SELECT id FROM chunks WHERE model = $1", second_model)}
-    assert len(made) == GIVE_WAY_AFTER
+    assert len(made) == BACKGROUND_CHUNKS
 
     assert await claim(api.runtime), "the rest of it; this worker dies"
     assert await claim(api.runtime) is None
@@ -230,7 +231,7 @@ async def test_interrupted_change_goes_on_where_it_was(api: Api, database_url: s
     lines.clear()
     second = asyncio.create_task(change(database_url, second_model, lines))
     await wait_for(lambda: lines)
-    assert lines == [f"{GIVE_WAY_AFTER} of {GIVE_WAY_AFTER + 30} chunks"]
+    assert lines == [f"{BACKGROUND_CHUNKS} of {BACKGROUND_CHUNKS + 30} chunks"]
     async with run_beside(keep_working(api.runtime)):
         await second
     database = Database(name_driver(database_url), pool_size=1, timeout_seconds=5, role=None)

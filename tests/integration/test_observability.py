@@ -113,14 +113,14 @@ async def test_metrics_tell_what_happened(api: Api) -> None:
 
 
 async def test_stages_are_timed(api: Api) -> None:
-    from pipeline.ingest.attempt import StageReporter
     from pipeline.ingest.heartbeat import HeldLease
+    from pipeline.ingest.progress import StageReporter
 
     person = await api.register()
     await api.upload(person, b"some text", "a.txt")
     lease = await claim(api.runtime)
     assert lease
-    reporter = StageReporter(api.runtime, HeldLease(lease, 0.0), None)
+    reporter = StageReporter(api.runtime.database, HeldLease(lease, 0.0), None)
     for stage in Stage:
         await reporter(lease, stage, 0.5)
     text = (await api.client.get("/metrics")).text

@@ -12,7 +12,7 @@ import pytest
 
 from pipeline.db import access, queue
 from pipeline.errors import FailureCode, IngestionError, LeaseLost
-from pipeline.ingest.attempt import ingest
+from pipeline.ingest.executor import ingest
 from pipeline.ingest.heartbeat import Heartbeat
 from pipeline.runtime import Runtime
 from pipeline.types import Document, Lease, ReceivedFile, Stage, new_id

@@ -13,7 +13,7 @@ from sqlalchemy import update
 
 from pipeline.db import contents, models, queue
 from pipeline.errors import DatabaseUnavailable, FailureCode, IngestionError
-from pipeline.ingest.attempt import ingest
+from pipeline.ingest.executor import ingest
 from pipeline.runtime import Runtime
 from pipeline.types import Lease, Stage
 from pipeline.use_cases import documents

@@ -1,0 +1,111 @@
+"""Second step: pages become chunks, and chunks become vectors."""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from pipeline.db.chunks import fingerprint
+from pipeline.embedding.encoder import Encoder
+from pipeline.ingest.attempt import Attempt
+from pipeline.ingest.progress import measure_embedding, measure_extraction
+from pipeline.ingest.read import ReadPage
+from pipeline.stages.chunk import split_page
+from pipeline.stages.repair import repair
+from pipeline.types import PageText, Stage, TextChunk
+
+EMBED_AT_ONCE = 32
+"""Chunks in one request to the encoder."""
+
+
+@dataclass(frozen=True)
+class SplitPages:
+    """Pages, their chunks, and the share of the file (0.0 to 1.0) that ends with them."""
+
+    pages: list[PageText]
+    chunks: list[TextChunk]
+    texts: list[str]
+    """What is embedded and indexed of each chunk."""
+    share: float
+
+
+@dataclass
+class Content:
+    """What will be stored: the pages of a document, and chunks with their vectors."""
+
+    model: str
+    """The model that made the vectors."""
+    pages: list[PageText] = field(default_factory=list)
+    chunks: list[TextChunk] = field(default_factory=list)
+    texts: list[str] = field(default_factory=list)
+    """What is embedded and indexed of each chunk."""
+    vectors: list[np.ndarray] = field(default_factory=list)
+    """Vectors of the first chunks, in order; of all of them at the end."""
+    reused: int = 0
+    """Vectors that were taken over from the version before."""
+
+    @property
+    def waiting(self) -> int:
+        """Chunks that have no vector yet."""
+        return len(self.chunks) - len(self.vectors)
+
+    def add(self, split: SplitPages) -> None:
+        """Append pages and their chunks."""
+        self.pages += split.pages
+        self.chunks += split.chunks
+        self.texts += split.texts
+
+
+async def split_pages(
+    attempt: Attempt, batches: AsyncIterable[list[ReadPage]], heading: str
+) -> AsyncGenerator[SplitPages]:
+    """Split pages into chunks; `heading` is embedded with every chunk."""
+    async for batch in batches:
+        share = batch[-1].share
+        await attempt.reach(Stage.CHUNKING, measure_extraction(share))
+        pages = [read.page for read in batch]
+        chunks, texts = await asyncio.to_thread(_split, pages, heading)
+        yield SplitPages(pages, chunks, texts, share)
+
+
+def _split(pages: list[PageText], heading: str) -> tuple[list[TextChunk], list[str]]:
+    chunks = [chunk for page in pages for chunk in split_page(page)]
+    return chunks, [heading + repair(chunk.text) for chunk in chunks]
+
+
+async def embed(
+    attempt: Attempt, splits: AsyncIterable[SplitPages], encoder: Encoder, known: Mapping[bytes, np.ndarray]
+) -> Content:
+    """Embed chunks as they come, 32 at once. Chunks with `known` fingerprints keep their vectors."""
+    content = Content(encoder.model_name)
+    share = 0.0
+    async for split in splits:
+        content.add(split)
+        share = split.share
+        while content.waiting >= EMBED_AT_ONCE:
+            await _embed_next(attempt, content, encoder, known, share)
+    while content.waiting:
+        await _embed_next(attempt, content, encoder, known, share)
+    return content
+
+
+async def _embed_next(
+    attempt: Attempt, content: Content, encoder: Encoder, known: Mapping[bytes, np.ndarray], share: float
+) -> None:
+    embedded = len(content.vectors)
+    await attempt.reach(Stage.EMBEDDING, measure_embedding(embedded, len(content.chunks), share))
+    texts = content.texts[embedded : embedded + EMBED_AT_ONCE]
+    vectors, reused = await _find_vectors(encoder, texts, known)
+    content.vectors += vectors
+    content.reused += reused
+
+
+async def _find_vectors(
+    encoder: Encoder, texts: Sequence[str], known: Mapping[bytes, np.ndarray]
+) -> tuple[list[np.ndarray], int]:
+    """Return the vectors of the texts, and how many of them were known."""
+    fingerprints = [fingerprint(text) for text in texts]
+    unknown = [text for text, mark in zip(texts, fingerprints, strict=True) if mark not in known]
+    made = iter(await encoder.encode(unknown) if unknown else ())
+    return [known[mark] if mark in known else next(made) for mark in fingerprints], len(texts) - len(unknown)

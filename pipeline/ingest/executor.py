@@ -1,0 +1,88 @@
+"""Runs one attempt, from the claimed job to `ready` or `failed`: the steps in order, and their one error boundary."""
+
+import asyncio
+from contextlib import aclosing
+from time import monotonic
+
+from pipeline import metrics
+from pipeline.errors import DatabaseUnavailable, FailureCode, IngestionError, LeaseLost, ModelUnavailable, NotFound
+from pipeline.ingest import release
+from pipeline.ingest.attempt import Attempt
+from pipeline.ingest.embed import Content, embed, split_pages
+from pipeline.ingest.read import Source, open_document, open_note, read_ahead
+from pipeline.ingest.store import store
+from pipeline.ingest.vectors import add_next_vectors
+from pipeline.logs import get_logger
+from pipeline.runtime import Runtime
+from pipeline.types import JobKind, Lease, OnStage, Stage
+
+log = get_logger()
+
+
+async def ingest(runtime: Runtime, lease: Lease, on_stage: OnStage) -> None:
+    """Do a claimed job to its end. The subject never stays `processing`, whatever happens.
+
+    Cancelling gives the job back to the queue.
+    """
+    attempt = Attempt(runtime, lease, on_stage)
+    try:
+        await _execute(attempt)
+    except (LeaseLost, NotFound):
+        log.info("ingestion.lease_lost", **attempt.log_fields)
+    except IngestionError as error:
+        await release.fail(attempt, error)
+    except DatabaseUnavailable as error:
+        await release.give_back_after_outage(attempt, error)
+    except ModelUnavailable:
+        await release.give_back_after_model_change(attempt)
+    except asyncio.CancelledError:
+        await asyncio.shield(release.give_back_on_stop(attempt))
+        raise
+    except Exception:
+        # The boundary of one ingestion: an unforeseen error fails this document and never the worker.
+        log.exception("ingestion.crashed", **attempt.log_fields)
+        message = "The worker failed on this file. Retry; if it fails again, report it."
+        await release.fail(attempt, IngestionError(FailureCode.WORKER_LOST, message))
+
+
+async def _execute(attempt: Attempt) -> None:
+    started = monotonic()
+    await attempt.reach(Stage.CLAIMED, 0.0)
+    match attempt.kind:
+        case JobKind.DOCUMENT:
+            content = await _make_content(attempt, await open_document(attempt))
+        case JobKind.NOTE:
+            content = await _make_content(attempt, await open_note(attempt))
+        case JobKind.DOCUMENT_VECTORS | JobKind.NOTE_VECTORS:
+            await add_next_vectors(attempt)
+            return
+    _require_text(content)
+    await store(attempt, content)
+    _record_ready(attempt, content, monotonic() - started)
+
+
+async def _make_content(attempt: Attempt, source: Source) -> Content:
+    """Read, split and embed. Each step consumes the stream of the step before."""
+    async with (
+        aclosing(read_ahead(source.pages)) as batches,
+        aclosing(split_pages(attempt, batches, source.heading)) as splits,
+    ):
+        return await embed(attempt, splits, source.encoder, source.known)
+
+
+def _require_text(content: Content) -> None:
+    if not content.chunks:
+        message = "The file contains no text; perhaps it is a scan. Run text recognition (OCR) and upload the result."
+        raise IngestionError(FailureCode.NO_TEXT, message)
+
+
+def _record_ready(attempt: Attempt, content: Content, seconds: float) -> None:
+    metrics.INGESTIONS.labels(attempt.kind, "ready").inc()
+    log.info(
+        "ingestion.ready",
+        **attempt.log_fields,
+        pages=len(content.pages),
+        chunks=len(content.chunks),
+        reused=content.reused,
+        seconds=round(seconds, 2),
+    )

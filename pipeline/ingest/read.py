@@ -1,0 +1,137 @@
+"""First step: the text of a document or note as a stream of pages."""
+
+import asyncio
+import tempfile
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import BinaryIO
+
+import numpy as np
+
+from pipeline.db import access, chunks, contents
+from pipeline.embedding.encoder import Encoder
+from pipeline.errors import LeaseLost, translate_full_disk
+from pipeline.ingest.attempt import Attempt
+from pipeline.ingest.progress import measure_extraction
+from pipeline.sandbox.pool import make_limits
+from pipeline.types import Document, Note, PageText, Stage
+
+
+@dataclass(frozen=True)
+class ReadPage:
+    """A page, and the share of the file (0.0 to 1.0) that ends with it."""
+
+    page: PageText
+    share: float
+
+
+@dataclass(frozen=True)
+class Source:
+    """What an attempt works on."""
+
+    encoder: Encoder
+    """The encoder of the model that was active when the attempt began."""
+    pages: AsyncGenerator[ReadPage]
+    known: Mapping[bytes, np.ndarray]
+    """Vectors of the version before, by the fingerprints of their texts."""
+    heading: str = ""
+    """Embedded with every chunk."""
+
+
+async def open_document(attempt: Attempt) -> Source:
+    """Return the document's pages as a child process will extract them.
+
+    Raises NotFound if the document is deleted.
+    """
+    subject, encoder = attempt.subject, attempt.runtime.encoder
+    async with attempt.transaction() as session:
+        document = await access.get_document(session, subject.owner_id, subject.id)
+        known = await chunks.find_vectors(session, subject, encoder.model_name)
+    return Source(encoder, _read_document(attempt, document), known)
+
+
+async def open_note(attempt: Attempt) -> Source:
+    """Return the note's body as one page.
+
+    Raises NotFound if the note is deleted.
+    """
+    subject, encoder = attempt.subject, attempt.runtime.encoder
+    async with attempt.transaction() as session:
+        note = await access.get_note(session, subject.owner_id, subject.id)
+        known = await chunks.find_vectors(session, subject, encoder.model_name)
+    return Source(encoder, _read_note(note), known, make_heading(note))
+
+
+def make_heading(note: Note) -> str:
+    """Return the text that is embedded with every chunk of a note."""
+    return f"{note.title}\n\n"
+
+
+async def read_ahead(pages: AsyncGenerator[ReadPage]) -> AsyncGenerator[list[ReadPage]]:
+    """Read pages in a task of its own, and yield all that have arrived each time.
+
+    So the first chunks are embedded while later pages are still being read, and a slow model does not use up the
+    time limit of the extraction.
+    """
+    arrived: asyncio.Queue[ReadPage | None] = asyncio.Queue()
+    reading = asyncio.create_task(_fill(arrived, pages))
+    try:
+        is_complete = False
+        while not is_complete:
+            taken = [await arrived.get()]
+            while not arrived.empty():
+                taken.append(arrived.get_nowait())
+            batch = [page for page in taken if page is not None]
+            is_complete = len(batch) < len(taken)
+            if batch:
+                yield batch
+        await reading
+    finally:
+        reading.cancel()
+        await asyncio.gather(reading, return_exceptions=True)
+
+
+async def _fill(arrived: asyncio.Queue[ReadPage | None], pages: AsyncGenerator[ReadPage]) -> None:
+    try:
+        async with aclosing(pages):
+            async for page in pages:
+                arrived.put_nowait(page)
+    finally:
+        arrived.put_nowait(None)
+
+
+async def _read_note(note: Note) -> AsyncGenerator[ReadPage]:
+    yield ReadPage(PageText(number=1, start=0, sections=[note.body]), share=1.0)
+
+
+async def _read_document(attempt: Attempt, document: Document) -> AsyncGenerator[ReadPage]:
+    limits = make_limits(attempt.runtime.settings)
+    number = start = 0
+    with translate_full_disk(), tempfile.TemporaryFile() as file:
+        await _fetch_original(attempt, document, file)
+        await attempt.reach(Stage.EXTRACTING, 0.0)
+        async with aclosing(attempt.runtime.sandbox.extract(file, document.media_type, limits)) as extracted:
+            async for page in extracted:
+                number += 1
+                share = number / page.pages
+                yield ReadPage(PageText(number=number, start=start, sections=page.sections), share)
+                start += len(page.text)
+                await attempt.reach(Stage.EXTRACTING, measure_extraction(share))
+
+
+async def _fetch_original(attempt: Attempt, document: Document, file: BinaryIO) -> None:
+    """Copy the original bytes from PostgreSQL to a file, slice by slice.
+
+    Raises LeaseLost if the document was replaced or deleted meanwhile.
+    """
+    subject, sha256 = attempt.subject, bytes.fromhex(document.sha256)
+    fetched = position = 0
+    while fetched < document.size_bytes:
+        async with attempt.transaction() as session:
+            data = await contents.read_slice(session, subject.owner_id, subject.id, position, sha256)
+        if data is None:
+            raise LeaseLost
+        await asyncio.to_thread(file.write, data)
+        fetched += len(data)
+        position += 1

@@ -1,0 +1,48 @@
+"""Last step: chunks, counts, `ready` and the fence of the lease in one transaction."""
+
+from pipeline.db import chunks, contents, embedding_models, queue
+from pipeline.errors import ModelUnavailable
+from pipeline.ingest.attempt import Attempt
+from pipeline.ingest.embed import Content
+from pipeline.ingest.progress import EMBEDDED
+from pipeline.ingest.vectors import embed_with_next
+from pipeline.types import Stage, SubjectKind
+
+
+async def store(attempt: Attempt, content: Content) -> None:
+    """Replace the subject's chunks, and its text if it is a document, and mark it `ready`.
+
+    Raises LeaseLost if another worker has the job, ModelUnavailable if another model has become active. Nothing is
+    stored then.
+    """
+    subject = attempt.subject
+    vectors = {content.model: content.vectors, **await embed_with_next(attempt, content.texts)}
+    await attempt.reach(Stage.STORING, EMBEDDED)
+    counts = {"chunks": len(content.chunks)}
+    async with attempt.transaction() as session:
+        models = await embedding_models.hold(session)
+        if models.active not in vectors:
+            raise ModelUnavailable("Another model has become active.")
+        await queue.complete(session, attempt.lease)
+        if subject.kind == SubjectKind.DOCUMENT:
+            await contents.replace_text(session, subject.owner_id, subject.id, content.pages)
+            counts |= _count_pages(content)
+        await chunks.replace(
+            session,
+            subject,
+            content.chunks,
+            content.texts,
+            {name: made for name, made in vectors.items() if name in (models.active, models.next)},
+            configuration=attempt.runtime.settings.text_search_config,
+        )
+        await queue.mark_ready(session, attempt.lease, **counts)
+        await attempt.reach(Stage.FINISHING, EMBEDDED)
+    await attempt.reach(Stage.STORED, 1.0)
+
+
+def _count_pages(content: Content) -> dict[str, int]:
+    return {
+        "pages": len(content.pages),
+        "pages_with_text": sum(bool(page.text.strip()) for page in content.pages),
+        "chunks_reused": content.reused,
+    }

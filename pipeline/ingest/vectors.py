@@ -1,0 +1,70 @@
+"""Vectors of the next model, made while the active model still answers."""
+
+import asyncio
+from collections.abc import Sequence
+
+import numpy as np
+
+from pipeline.db import access, chunks, embedding_models, queue
+from pipeline.embedding.encoder import Encoder
+from pipeline.errors import IngestionError, ModelUnavailable
+from pipeline.ingest.attempt import Attempt
+from pipeline.ingest.embed import EMBED_AT_ONCE
+from pipeline.ingest.progress import EMBEDDED
+from pipeline.ingest.read import make_heading
+from pipeline.stages.repair import repair
+from pipeline.types import Stage, SubjectKind
+
+BACKGROUND_CHUNKS = 64
+"""Chunks of one background attempt. Then the job goes back to the queue, so that jobs of users come first."""
+
+
+async def add_next_vectors(attempt: Attempt) -> None:
+    """Embed up to 64 stored chunks of the subject with the next model.
+
+    Chunks that change meanwhile are found later: the `reembed` command queues all that lack vectors until none do.
+    Raises ModelUnavailable if there is no next model, LeaseLost if another worker has the job.
+    """
+    subject, encoder = attempt.subject, attempt.runtime.encoders.next
+    if encoder is None:
+        raise ModelUnavailable("There is no next model.")
+    async with attempt.transaction() as session:
+        stored = await chunks.find_lacking(session, subject, encoder.model_name, BACKGROUND_CHUNKS)
+        has_title = stored and subject.kind == SubjectKind.NOTE
+        heading = make_heading(await access.get_note(session, subject.owner_id, subject.id)) if has_title else ""
+    texts = await asyncio.to_thread(lambda: [heading + repair(chunk.text) for chunk in stored])
+    vectors = await _embed(attempt, encoder, texts)
+    await attempt.reach(Stage.STORING, EMBEDDED)
+    async with attempt.transaction() as session:
+        models = await embedding_models.hold(session)
+        if models.next != encoder.model_name:
+            raise ModelUnavailable("The next model is another one now.")
+        if len(stored) < BACKGROUND_CHUNKS:
+            await queue.complete(session, attempt.lease)
+        else:
+            await queue.give_back(session, attempt.lease)
+        await chunks.add_vectors(session, subject, stored, texts, vectors, encoder.model_name)
+        await attempt.reach(Stage.FINISHING, EMBEDDED)
+    await attempt.reach(Stage.STORED, 1.0)
+
+
+async def embed_with_next(attempt: Attempt, texts: Sequence[str]) -> dict[str, list[np.ndarray]]:
+    """Return vectors of the next model by its name, or nothing if there is none or it fails.
+
+    A new document then does not add to what lacks vectors.
+    """
+    encoder = attempt.runtime.encoders.next
+    if not (encoder and encoder.is_ready):
+        return {}
+    try:
+        return {encoder.model_name: await _embed(attempt, encoder, texts)}
+    except (IngestionError, ModelUnavailable):
+        return {}  # the `reembed` command notices that they are missing
+
+
+async def _embed(attempt: Attempt, encoder: Encoder, texts: Sequence[str]) -> list[np.ndarray]:
+    vectors: list[np.ndarray] = []
+    while len(vectors) < len(texts):
+        await attempt.reach(Stage.EMBEDDING, EMBEDDED)
+        vectors += list(await encoder.encode(texts[len(vectors) : len(vectors) + EMBED_AT_ONCE]))
+    return vectors
