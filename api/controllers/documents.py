@@ -22,7 +22,7 @@ from api.ratelimit import limit_page_images, limit_uploads
 from pipeline.errors import NotFound, TooManyRequests
 from pipeline.runtime import Runtime
 from pipeline.types import Document, DocumentList, DocumentText, PageView, ReceivedFile, Status
-from pipeline.use_cases import documents
+from pipeline.use_cases import documents, page_images
 
 POLL_AFTER_SECONDS = "1"
 
@@ -173,14 +173,14 @@ class DocumentController(Controller):
         passages that answer are then not of the bytes that are there.
         """
         view = PageView(page, start, end)
-        document = await documents.get_with_page_image(runtime, request.user, document_id, page)
+        document = await page_images.find_document(runtime, request.user, document_id, page)
         etag = make_etag(msgspec.json.encode((document.sha256, view)))
         headers = {"ETag": etag, "Cache-Control": "private, no-cache", "X-Content-Type-Options": "nosniff"}
         if is_known(etag, if_none_match):
             return Response(None, status_code=304, headers=headers)
-        drawing = documents.draw_page(runtime, request.user, document, view)
-        picture = await body_deadlines.work_while_connected(request, drawing)
-        return Response(picture, headers=headers, media_type="image/png")
+        drawing = page_images.draw(runtime, request.user, document, view)
+        image = await body_deadlines.work_while_connected(request, drawing)
+        return Response(image, headers=headers, media_type="image/png")
 
     @post(
         "/{document_id:uuid}/retry",

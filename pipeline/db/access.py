@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import TypeVar
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, delete, func, select
+from sqlalchemy import ColumnElement, Select, delete, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -78,21 +78,24 @@ async def add_document(session: AsyncSession, owner_id: UUID, document_id: UUID,
 
 
 async def change_document(session: AsyncSession, owner_id: UUID, document_id: UUID, received: ReceivedFile) -> None:
-    """Let the owner's document be this file, which is then ingested; its bytes are the caller's to store.
+    """Let the row describe another file.
 
-    Raises NotFound, or Conflict where another document of the owner has these bytes.
+    Raises NotFound, or Conflict if another document of the owner has these bytes.
     """
-    subject = Subject(owner_id, SubjectKind.DOCUMENT, document_id)
+    change = (
+        update(models.Document)
+        .where(models.Document.owner_id == owner_id, models.Document.id == document_id)
+        .values(
+            filename=received.filename,
+            media_type=received.media_type,
+            size_bytes=received.size_bytes,
+            sha256=received.sha256,
+        )
+        .returning(models.Document.id)
+    )
     try:
         async with session.begin_nested():
-            is_there = await queue.renew(
-                session,
-                subject,
-                filename=received.filename,
-                media_type=received.media_type,
-                size_bytes=received.size_bytes,
-                sha256=received.sha256,
-            )
+            is_there = await session.scalar(change)
     except IntegrityError:
         other = await find_by_hash(session, owner_id, received.sha256)
         message = f"Your document {other.id} has exactly these bytes. Delete that one first, or leave both as they are."
@@ -168,11 +171,12 @@ async def list_notes(session: AsyncSession, owner_id: UUID, *, limit: int, curso
 
 
 async def change_note(session: AsyncSession, owner_id: UUID, note_id: UUID, **texts: str) -> None:
-    """Replace the title, the body or both of the owner's note, which is then indexed anew.
+    """Replace the title, the body or both of the owner's note.
 
     Raises NotFound.
     """
-    if not await queue.renew(session, Subject(owner_id, SubjectKind.NOTE, note_id), **texts):
+    is_owned = (models.Note.owner_id == owner_id, models.Note.id == note_id)
+    if not await session.scalar(update(models.Note).where(*is_owned).values(**texts).returning(models.Note.id)):
         raise no_such_note()
 
 

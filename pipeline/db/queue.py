@@ -120,16 +120,13 @@ async def requeue(session: AsyncSession, subject: Subject) -> bool:
     return reset
 
 
-async def renew(session: AsyncSession, subject: Subject, **content: Any) -> bool:
-    """Ingest something again with new content, given as columns; False where there is no such thing.
+async def renew(session: AsyncSession, subject: Subject, size_bytes: int) -> None:
+    """Queue the new content of a document or note whose old job is discarded.
 
-    A worker that has the old version loses its lease. What the old version left stays until the new one is ready.
+    The chunks of the old version stay until the new version is `ready`.
     """
-    await discard(session, subject)
-    if not await _set(session, subject, **_NEW, **content):
-        return False
-    await enqueue(session, subject, await _find_size(session, subject))
-    return True
+    await _set(session, subject, **_NEW)
+    await enqueue(session, subject, size_bytes)
 
 
 async def discard(session: AsyncSession, subject: Subject) -> None:

@@ -55,7 +55,10 @@ async def change(runtime: Runtime, owner_id: UUID, note_id: UUID, *, title: str 
     texts = {name: text for name, text in (("title", title), ("body", body)) if text is not None}
     async with runtime.database.transaction(owner_id) as session:
         if texts:
+            subject = Subject(owner_id, SubjectKind.NOTE, note_id)
+            await queue.discard(session, subject)
             await access.change_note(session, owner_id, note_id, **texts)
+            await queue.renew(session, subject, size_bytes=0)
         note = await access.get_note(session, owner_id, note_id)
     if texts:
         await runtime.doorbell.ring(note_id)

@@ -1,0 +1,86 @@
+"""Page images: a page of a document as a PNG, with a passage marked."""
+
+import asyncio
+import tempfile
+from typing import BinaryIO
+from uuid import UUID
+
+from pipeline.db import contents
+from pipeline.errors import (
+    Conflict,
+    FailureCode,
+    IngestionError,
+    NotFound,
+    PageImageFailed,
+    PageImageUnavailable,
+    translate_full_disk,
+)
+from pipeline.runtime import Runtime
+from pipeline.sandbox.protocol import ProcessLimits
+from pipeline.stages.extract import get_format
+from pipeline.stages.extract.format import Mark, make_mark
+from pipeline.types import Document, PageView, Status
+from pipeline.use_cases import documents
+
+DRAW_SECONDS = 10.0
+"""Time limit for drawing one page."""
+
+
+async def find_document(runtime: Runtime, owner_id: UUID, document_id: UUID, page: int) -> Document:
+    """Return the owner's document if this page of it can be drawn.
+
+    A document that is not `ready` may hold the bytes of a new version, while passages still come from the old one.
+    Raises NotFound if there is no such page or the format has none, Conflict if the document is not `ready`.
+    """
+    document = await documents.get(runtime, owner_id, document_id)
+    if get_format(document.media_type).draw is None:
+        raise NotFound("Files of this format have no page images. Read the text instead.", code="no_picture")
+    if document.status != Status.READY:
+        message = f"Page images need a document that is ready; this one, or its new version, is {document.status}."
+        raise Conflict(message, code="no_picture")
+    if not 1 <= page <= (document.pages or 0):
+        raise _no_such_page(page)
+    return document
+
+
+async def draw(runtime: Runtime, owner_id: UUID, document: Document, view: PageView) -> bytes:
+    """Return a PNG of the page, drawn from the original bytes.
+
+    Raises NotFound, Conflict if the document has been replaced, PageImageFailed, or PageImageUnavailable if too many
+    page images are requested.
+    """
+    limits = ProcessLimits(DRAW_SECONDS, runtime.settings.extract_memory_bytes)
+    async with runtime.drawing_limiter.slot():
+        mark = await _find_mark(runtime, owner_id, document.id, view)
+        with translate_full_disk(), tempfile.TemporaryFile() as file:
+            await _fetch_original(runtime, owner_id, document, file)
+            try:
+                return await runtime.sandbox.draw(file, document.media_type, limits, view.page, mark)
+            except IngestionError as error:
+                if error.failure == FailureCode.WORKER_LOST:
+                    raise PageImageUnavailable("The process that draws pages was lost. Try again.") from error
+                raise PageImageFailed(f"This page cannot be drawn. {error.message}") from error
+
+
+def _no_such_page(page: int) -> NotFound:
+    return NotFound(f"The document has no page {page}.")
+
+
+async def _find_mark(runtime: Runtime, owner_id: UUID, document_id: UUID, view: PageView) -> Mark | None:
+    if view.start is None and view.end is None:
+        return None
+    async with runtime.database.transaction(owner_id) as session:
+        page = await contents.read_page(session, owner_id, document_id, view.page)
+    if page is None:
+        raise _no_such_page(view.page)
+    start = max(0, (view.start or 0) - page.start)
+    end = len(page.text) if view.end is None else max(0, view.end - page.start)
+    return await asyncio.to_thread(make_mark, page.text, start, end)
+
+
+async def _fetch_original(runtime: Runtime, owner_id: UUID, document: Document, file: BinaryIO) -> None:
+    async for data in documents.read_content(runtime, owner_id, document):
+        await asyncio.to_thread(file.write, data)
+    if file.tell() < document.size_bytes:
+        raise Conflict("The document was replaced or deleted meanwhile. Try again.", code="no_picture")
+    file.flush()
