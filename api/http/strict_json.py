@@ -38,7 +38,7 @@ class StrictRequest(Request[UUID, str, State]):
 
 
 def _normalise(body: Any) -> Any:
-    """Turn top-level floats such as 41.0 into integers: JSON does not distinguish them."""
+    """Convert top-level floats such as 41.0 to integers: JSON does not distinguish them."""
     if not isinstance(body, dict):
         return body
     return {

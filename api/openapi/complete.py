@@ -1,4 +1,4 @@
-"""Completes Litestar's OpenAPI document with what Litestar cannot infer: shared errors, headers and examples."""
+"""Completes the OpenAPI document with parts that Litestar cannot infer: shared errors, headers and examples."""
 
 from collections.abc import Iterator
 
