@@ -1,1 +1,1 @@
-"""The HTTP door: translates requests into use cases and their results into responses."""
+"""The HTTP API: translates requests into use cases and their results into responses."""

@@ -1,4 +1,4 @@
-"""`python -m api`: the API as it is to be run, with an end to every wait for a client."""
+"""`python -m api`: run the API in production, with a time limit on every wait for a client."""
 
 import sys
 
@@ -7,7 +7,7 @@ import uvicorn
 from pipeline.settings import SettingsError, load_settings
 
 GRACEFUL_SECONDS = 5
-"""How long a stopping API lets requests finish."""
+"""Grace period for running requests when the API stops."""
 
 
 def main() -> None:

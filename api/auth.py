@@ -1,4 +1,4 @@
-"""Who is calling: every route asks for a bearer token unless it says that it is public."""
+"""Authentication: every route requires a bearer token unless it is marked `PUBLIC`."""
 
 from typing import Any
 from uuid import UUID
@@ -12,23 +12,23 @@ from api.tokens import Tokens
 from pipeline.errors import NotAuthenticated
 
 PUBLIC = {"public": True}
-"""`opt` of a route that needs no token."""
+"""Route option: no token is required."""
 
 UserRequest = Request[UUID, str, State]
-"""Request of a caller whose token was checked: `request.user` is the id of the account."""
+"""An authenticated request: `request.user` is the account's id."""
 
 
 class BearerAuthentication(AbstractAuthenticationMiddleware):
-    """Checks `Authorization: Bearer <token>`. No path is excluded by pattern; routes opt out themselves."""
+    """Checks `Authorization: Bearer <token>`. Routes opt out one by one; no path pattern is excluded."""
 
     async def authenticate_request(self, connection: ASGIConnection[Any, Any, Any, Any]) -> AuthenticationResult:
         """Return the caller's account id and token.
 
-        Raises NotAuthenticated.
+        Raises NotAuthenticated if the token is missing or not valid.
         """
         scheme, _, token = connection.headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not token.strip():
-            raise NotAuthenticated("This needs a token: Authorization: Bearer <token>.")
+            raise NotAuthenticated("No access token was sent. Log in and send `Authorization: Bearer <token>`.")
         tokens: Tokens = connection.app.state.tokens
         user_id = tokens.verify(token.strip())
         return AuthenticationResult(user=user_id, auth=token)

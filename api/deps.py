@@ -1,4 +1,4 @@
-"""What handlers ask for."""
+"""Dependencies that Litestar injects into handlers."""
 
 from litestar.datastructures import State
 from litestar.di import NamedDependency
@@ -9,6 +9,6 @@ RuntimeDependency = NamedDependency[Runtime]
 
 
 async def provide_runtime(state: State) -> Runtime:
-    """The runtime that the lifespan opened."""
+    """Return the runtime that the application opened at start."""
     runtime: Runtime = state.runtime
     return runtime

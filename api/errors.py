@@ -1,4 +1,4 @@
-"""Every error as `application/problem+json` (RFC 9457), by one table."""
+"""Turns every error into an `application/problem+json` response (RFC 9457); one table maps errors to statuses."""
 
 from http import HTTPStatus
 from typing import Any
@@ -43,7 +43,7 @@ STATUS_OF_ERROR: dict[type[SluiceError], int] = {
     IngestionError: 422,
     PageImageFailed: 422,
 }
-"""The first class that fits counts, subclasses before their parents."""
+"""The first matching class wins, so subclasses stand before their parents."""
 
 CODES = {
     400: "bad_request",
@@ -53,12 +53,13 @@ CODES = {
     415: "unsupported_media_type",
     422: "invalid_input",
 }
+"""`code` of each status that Litestar itself raises."""
 
 log = get_logger()
 
 
 class Problem(msgspec.Struct, omit_defaults=True):
-    """Body of every error."""
+    """The body of every error response."""
 
     type: str
     title: str
@@ -71,7 +72,7 @@ class Problem(msgspec.Struct, omit_defaults=True):
 
 
 def answer_known_error(request: Request[Any, Any, Any], error: SluiceError) -> Response[Problem]:
-    """Answer an error of our own tree."""
+    """Return the response for an error from `pipeline.errors`."""
     status = next(status for kind, status in STATUS_OF_ERROR.items() if isinstance(error, kind))
     headers: dict[str, str] = {}
     errors: tuple[FieldError, ...] = ()
@@ -90,37 +91,38 @@ def answer_known_error(request: Request[Any, Any, Any], error: SluiceError) -> R
 
 
 def answer_framework_error(request: Request[Any, Any, Any], error: HTTPException) -> Response[Problem]:
-    """Answer what Litestar refuses: unknown routes, wrong methods, bodies that do not fit."""
+    """Return the response for an error that Litestar raises: unknown path, wrong method or invalid input."""
     if isinstance(error, ValidationException) or error.status_code == HTTPStatus.BAD_REQUEST:
-        return _answer(request, 422, "The request does not fit. See `errors`.", "invalid_input", _find_problems(error))
+        detail = "The request is invalid. Correct the fields listed in `errors`."
+        return _answer(request, 422, detail, "invalid_input", _list_field_errors(error))
     status = error.status_code
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         return answer_unforeseen_error(request, error)
     detail = {
-        404: "There is nothing at this address.",
-        405: "This address does not know this method.",
-        413: "The request is too large.",
-        415: "The request is of a type that is not read here.",
+        404: "This path does not exist. Check the URL.",
+        405: "This path does not support this method. The `Allow` header lists the methods it supports.",
+        413: "The request body is too large. Send a smaller one.",
+        415: "This content type is not supported here. Check the `Content-Type` header.",
     }.get(status, HTTPStatus(status).phrase)
     return _answer(request, status, detail, CODES.get(status, "error"), headers=dict(error.headers or {}))
 
 
 def answer_unforeseen_error(request: Request[Any, Any, Any], error: Exception) -> Response[Problem]:
-    """Answer a bug: the log has all of it, the caller the id under which to find it."""
+    """Return the response for a bug: details go to the log, and the caller gets the request id to report."""
     request_id = get_request_id(request.scope)
     log.error("request.crashed", request_id=request_id, path=request.url.path, exc_info=error)
-    detail = "Something went wrong on our side. Report the request_id."
+    detail = "Something went wrong on the server. Report this error with its `request_id`."
     return _answer(request, 500, detail, "internal_error")
 
 
-def _find_problems(error: HTTPException) -> tuple[FieldError, ...]:
+def _list_field_errors(error: HTTPException) -> tuple[FieldError, ...]:
     extra = error.extra if isinstance(error.extra, list) else []
-    problems = tuple(
-        FieldError(str(item.get("key") or "body"), str(item.get("message") or "does not fit"))
+    field_errors = tuple(
+        FieldError(str(item.get("key") or "body"), str(item.get("message") or "is invalid"))
         for item in extra
         if isinstance(item, dict)
     )
-    return problems or (FieldError("body", "is not what this address reads"),)
+    return field_errors or (FieldError("body", "is not what this path expects"),)
 
 
 def _answer(

@@ -1,4 +1,4 @@
-"""`uvicorn api.main:app`: the API, built from the environment."""
+"""The ASGI application for `uvicorn api.main:app`, configured from the environment."""
 
 import sys
 

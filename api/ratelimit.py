@@ -1,4 +1,7 @@
-"""Limits on requests, counted in Redis for all processes together. Redis away: no limit at all."""
+"""Rate limits, counted in Redis across all processes. While Redis is unavailable, requests are not limited.
+
+Litestar's own middleware reads and writes its counter in two steps, so concurrent processes lose counts.
+"""
 
 import asyncio
 import hashlib
@@ -24,31 +27,33 @@ from pipeline.errors import TooManyRequests
 from pipeline.settings import Settings
 
 BUDGET_SECONDS = 0.1
-"""Longest that Redis may take for one answer."""
+"""Longest wait for one reply from Redis; after it the request is not limited."""
 SOCKET_SECONDS = 2.0
-"""Only the last resort: the budget counts."""
+"""Socket timeout, a last resort: `BUDGET_SECONDS` normally ends the wait."""
 CHECKS_AT_ONCE = 2
+"""Concurrent checks in Redis by one process."""
 KEY_PREFIX = "sluice:limits"
 STANDING = "rate_limit"
+"""Key of the caller's `Standing` in the state of a request."""
 
 Connection = ASGIConnection[Any, Any, Any, Any]
 
 
 class Policy(StrEnum):
-    """What is limited, by the name that the headers show."""
+    """What is limited. The values appear in the response headers."""
 
     LOGIN = "login"
     REGISTRATION = "registration"
-    """As many as logins, but counted apart: who has just registered may log in as often as everybody."""
+    """The same rate as `LOGIN`, counted separately: registering does not use up logins."""
     UPLOAD = "upload"
     QUERY = "query"
-    PICTURE = "picture"
-    """As many as queries, but counted apart: who looks at what was found may go on asking."""
+    PAGE_IMAGE = "picture"
+    """The same rate as `QUERY`, counted separately: viewing sources does not use up queries."""
 
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """Where a caller stands under a policy, the present request included."""
+    """A caller's use of a policy, including the current request."""
 
     policy: Policy
     limit: int
@@ -59,7 +64,7 @@ class Standing:
 
     @property
     def headers(self) -> dict[str, str]:
-        """The headers of draft-ietf-httpapi-ratelimit-headers."""
+        """Headers defined by draft-ietf-httpapi-ratelimit-headers."""
         return {
             "RateLimit-Policy": f'"{self.policy}";q={self.limit};w={self.window_seconds}',
             "RateLimit": f'"{self.policy}";r={self.remaining};t={self.reset_seconds}',
@@ -67,7 +72,7 @@ class Standing:
 
 
 class RateLimiter:
-    """Counts over a moving window, exactly, however many processes count. Connects when first used."""
+    """Counts requests in a moving window, exactly, across all processes. Connects on first use."""
 
     def __init__(self, settings: Settings, breaker: CircuitBreaker) -> None:
         rates = {
@@ -75,11 +80,11 @@ class RateLimiter:
             Policy.REGISTRATION: settings.rate_limit_login,
             Policy.UPLOAD: settings.rate_limit_upload,
             Policy.QUERY: settings.rate_limit_query,
-            Policy.PICTURE: settings.rate_limit_query,
+            Policy.PAGE_IMAGE: settings.rate_limit_query,
         }
         self._limits = {policy: parse(rate) for policy, rate in rates.items() if rate}
         self._breaker = breaker
-        # A pool of our own, for `limits` reads fewer kinds of address than redis-py does.
+        # The pool is created here because `limits` accepts fewer kinds of Redis URL than redis-py.
         self._pool: ConnectionPool = ConnectionPool.from_url(
             settings.redis_dsn, socket_timeout=SOCKET_SECONDS, socket_connect_timeout=SOCKET_SECONDS
         )
@@ -88,18 +93,18 @@ class RateLimiter:
                 "redis://",
                 implementation="redispy",
                 key_prefix=KEY_PREFIX,
-                connection_pool=self._pool,  # type: ignore[arg-type]  # documented, but not in its annotation
+                connection_pool=self._pool,  # type: ignore[arg-type]  # documented by `limits`, but not annotated
             )
         )
-        # Waiting for each other must not count as waiting for Redis: a burst would switch its own limit off.
-        self._slots = asyncio.Semaphore(CHECKS_AT_ONCE)
+        # Checks queue here, outside the Redis budget; otherwise a burst would time out and lift its own limit.
+        self._check_queue = asyncio.Semaphore(CHECKS_AT_ONCE)
 
     async def count(self, policy: Policy, *caller: str) -> Standing | None:
-        """Count a request of this caller; None where nothing limits it: the limit is off, or Redis is away."""
+        """Count a request of this caller. Return None if there is no limit, or if Redis is unavailable."""
         limit = self._limits.get(policy)
         if limit is None:
             return None
-        async with self._slots:
+        async with self._check_queue:
             if not self._breaker.is_open:
                 try:
                     return await self._ask_redis(policy, limit, _digest(caller))
@@ -117,9 +122,9 @@ class RateLimiter:
             limit=limit.amount,
             window_seconds=window_seconds,
             is_within=is_within,
-            # Between the two questions the oldest request may have left the window.
+            # The oldest request may leave the window between the two Redis calls.
             remaining=max(0, stats.remaining) if is_within else 0,
-            # Another machine, whose clock is ahead, may have counted the oldest request.
+            # The oldest request may have been counted by a machine whose clock is ahead.
             reset_seconds=min(max(1, ceil(stats.reset_time - time.time())), window_seconds),
         )
 
@@ -129,30 +134,30 @@ class RateLimiter:
 
 
 async def limit_login(connection: Connection, email: str) -> None:
-    """Count a login, for address and account together.
+    """Count a login from this network address to this account.
 
-    Raises TooManyRequests.
+    Raises TooManyRequests if the limit is exceeded.
     """
     await _enforce(connection, Policy.LOGIN, find_address(connection), email.strip().lower())
 
 
 async def limit_registration(connection: Connection, email: str) -> None:
-    """Count a registration, for address and account together.
+    """Count a registration from this network address for this e-mail address.
 
-    Raises TooManyRequests.
+    Raises TooManyRequests if the limit is exceeded.
     """
     await _enforce(connection, Policy.REGISTRATION, find_address(connection), email.strip().lower())
 
 
 def find_address(connection: Connection) -> str:
-    """Network address of the client, as far as the server knows it."""
+    """Return the client's network address, or `unknown`."""
     return connection.client.host if connection.client else "unknown"
 
 
 async def limit_uploads(connection: Connection, _handler: BaseRouteHandler) -> None:
     """Guard: count an upload of this user, before its body is read.
 
-    Raises TooManyRequests.
+    Raises TooManyRequests if the limit is exceeded.
     """
     await _enforce(connection, Policy.UPLOAD, str(connection.user))
 
@@ -160,21 +165,21 @@ async def limit_uploads(connection: Connection, _handler: BaseRouteHandler) -> N
 async def limit_queries(connection: Connection, _handler: BaseRouteHandler) -> None:
     """Guard: count a query of this user.
 
-    Raises TooManyRequests.
+    Raises TooManyRequests if the limit is exceeded.
     """
     await _enforce(connection, Policy.QUERY, str(connection.user))
 
 
 async def limit_page_images(connection: Connection, _handler: BaseRouteHandler) -> None:
-    """Guard: count a picture for this user.
+    """Guard: count a page image for this user.
 
-    Raises TooManyRequests.
+    Raises TooManyRequests if the limit is exceeded.
     """
-    await _enforce(connection, Policy.PICTURE, str(connection.user))
+    await _enforce(connection, Policy.PAGE_IMAGE, str(connection.user))
 
 
 async def send_rate_limit(message: Message, scope: Scope) -> None:
-    """Litestar's `before_send` hook: say where the caller stands, wherever that was looked up."""
+    """Litestar `before_send` hook: add the rate limit headers to the response if the request was counted."""
     standing: Standing | None = scope.get("state", {}).get(STANDING)
     if standing is not None and message["type"] == "http.response.start":
         MutableScopeHeaders.from_message(message).update(standing.headers)
@@ -187,12 +192,10 @@ async def _enforce(connection: Connection, policy: Policy, *caller: str) -> None
         return
     connection.scope["state"][STANDING] = standing
     if not standing.is_within:
-        raise TooManyRequests(
-            f"More than {standing.limit} requests in {standing.window_seconds} seconds. Wait before the next one.",
-            retry_after_seconds=standing.reset_seconds,
-        )
+        message = f"More than {standing.limit} requests in {standing.window_seconds} seconds. Wait before the next one."
+        raise TooManyRequests(message, retry_after_seconds=standing.reset_seconds)
 
 
 def _digest(caller: tuple[str, ...]) -> str:
-    """What names a caller in Redis: of one length, and no address or e-mail address to read there."""
+    """Return the caller's key in Redis: of fixed length, and without a readable network or e-mail address."""
     return hashlib.sha256("\0".join(caller).encode()).hexdigest()

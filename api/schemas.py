@@ -1,4 +1,4 @@
-"""What clients send. Unknown fields are refused, and no string holds a NUL."""
+"""JSON bodies of requests. Unknown fields and strings with a NUL are refused."""
 
 from typing import Annotated
 from uuid import UUID
@@ -44,7 +44,7 @@ class Credentials(msgspec.Struct, forbid_unknown_fields=True):
 Title = Annotated[str, msgspec.Meta(min_length=1, max_length=500, pattern=NO_NUL)]
 Body = Annotated[
     str,
-    # Something to find must be in it: an empty note could never become searchable.
+    # One non-whitespace character is required: an empty note could never become searchable.
     msgspec.Meta(max_length=200_000, pattern=r"^[^\x00]*[^\x00\s][^\x00]*$"),
 ]
 
@@ -57,7 +57,7 @@ class NoteDraft(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class NoteChange(msgspec.Struct, forbid_unknown_fields=True):
-    """What is to be replaced of a note; what is left out stays."""
+    """The fields of a note to replace; omitted fields keep their value."""
 
     title: Title | None = None
     body: Body | None = None
@@ -69,7 +69,7 @@ DocumentIds = Annotated[list[UUID], msgspec.Meta(max_length=1000)]
 
 
 class SearchRequest(msgspec.Struct, forbid_unknown_fields=True):
-    """A question or a few words, and how many passages to return."""
+    """A question or a few words, and the maximum number of passages to return."""
 
     query: Question
     top_k: TopK = 8
@@ -78,7 +78,7 @@ class SearchRequest(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class AskRequest(msgspec.Struct, forbid_unknown_fields=True):
-    """A question, and from how many passages at most it is to be answered."""
+    """A question, and the maximum number of passages to answer it from."""
 
     question: Question
     top_k: TopK = 8

@@ -1,4 +1,4 @@
-"""Access tokens: JWT, HS256 and nothing else."""
+"""Access tokens: JWTs signed with HS256. No other algorithm is accepted."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -13,20 +13,20 @@ ALGORITHM = "HS256"
 ISSUER = "sluice"
 AUDIENCE = "sluice-api"
 LEEWAY = timedelta(seconds=30)
-"""Clocks of servers may differ by so much."""
+"""Tolerated difference between the clocks of servers."""
 REQUIRED_CLAIMS = ["exp", "iat", "sub", "jti", "iss", "aud"]
 
 
 @dataclass(frozen=True)
 class Tokens:
-    """Makes and checks tokens with one secret; another secret invalidates them all."""
+    """Issues and verifies tokens with one secret. A new secret invalidates all tokens."""
 
     secret: str
     lifetime: timedelta
     leeway: timedelta = LEEWAY
 
     def issue(self, user_id: UUID) -> str:
-        """Return a token for a user, valid for `lifetime` from now."""
+        """Return a token for an account, valid for `lifetime` from now."""
         now = datetime.now(UTC)
         claims = {
             "sub": str(user_id),
@@ -39,9 +39,9 @@ class Tokens:
         return jwt.encode(claims, self.secret, algorithm=ALGORITHM)
 
     def verify(self, token: str) -> UUID:
-        """Return whose token this is.
+        """Return the id of the account that the token was issued to.
 
-        Raises NotAuthenticated where it is expired, forged, incomplete or meant for others.
+        Raises NotAuthenticated if the token is expired, forged, incomplete or issued for another audience.
         """
         try:
             claims = jwt.decode(

@@ -1,1 +1,1 @@
-"""One file an area; the contract in short words."""
+"""Route handlers, one module per resource. Their docstrings become the descriptions in the OpenAPI document."""

@@ -1,4 +1,4 @@
-"""Questions."""
+"""`POST /v1/ask`: answers a question, as JSON or as a stream of server-sent events."""
 
 from collections.abc import AsyncIterator
 from contextlib import aclosing
@@ -24,21 +24,21 @@ JSON = "application/json"
 EVENTS = "text/event-stream"
 
 
-class Found(msgspec.Struct):
-    """Event `passages`: what the answer is made from, and by whom."""
+class PassagesEvent(msgspec.Struct):
+    """Event `passages`: the passages to answer from, and the model that writes the answer."""
 
     passages: list[Passage]
     model: str
 
 
-class Words(msgspec.Struct):
+class TokenEvent(msgspec.Struct):
     """Event `token`: the next words of the answer."""
 
     text: str
 
 
-class Done(msgspec.Struct):
-    """Event `done`: the whole answer. Its passages have been sent."""
+class DoneEvent(msgspec.Struct):
+    """Event `done`: the complete answer. The `passages` event has its passages."""
 
     answer: str
     citations: list[int]
@@ -46,7 +46,7 @@ class Done(msgspec.Struct):
 
 
 class AskController(Controller):
-    """Answer questions."""
+    """Answers questions."""
 
     path = "/v1"
     tags = ("Queries",)
@@ -54,7 +54,7 @@ class AskController(Controller):
     @post(
         "/ask",
         status_code=200,
-        summary="Answer a question from the passages that are found",
+        summary="Answer a question from matching passages",
         responses=problems(401, 422, 429),
         operation_class=AskOperation,
         guards=[limit_queries],
@@ -62,10 +62,11 @@ class AskController(Controller):
     async def ask(
         self, request: UserRequest, data: JSONBody[AskRequest], runtime: RuntimeDependency
     ) -> Response[Answer]:
-        """Answer from the caller's documents, or some of them, citing passages as `[n]`, from 0.
+        """Answer from the caller's documents and notes, or only from `document_ids`, and cite passages.
 
-        With `Accept: text/event-stream` the answer is a stream of events: `passages`, `token`…, and `done`; or `error`,
-        whose data is the problem, where the language model fails. A client that leaves stops the answer.
+        Citations are `[n]`, where `n` is an index into `passages`, counted from 0. With `Accept: text/event-stream`,
+        the response is a stream of events: `passages`, any number of `token`, then `done`. If the language model fails,
+        the last event is `error`, and its data is the problem. If the client disconnects, the answer is cancelled.
         """
         asking = answer.ask(runtime, request.user, data.question, top_k=data.top_k, document_ids=data.document_ids)
         draft = await work_while_connected(request, asking)
@@ -75,18 +76,18 @@ class AskController(Controller):
 
 
 async def _stream(request: UserRequest, draft: answer.Draft) -> AsyncIterator[ServerSentEventMessage]:
-    yield _event("passages", Found(draft.passages, draft.model))
-    said = []
+    yield _event("passages", PassagesEvent(draft.passages, draft.model))
+    sent = []
     try:
         async with aclosing(draft.pieces) as pieces:
             async for piece in pieces:
-                said.append(piece)
-                yield _event("token", Words(piece.text))
+                sent.append(piece)
+                yield _event("token", TokenEvent(piece.text))
     except SluiceError as error:
         yield _event("error", answer_known_error(request, error).content)
         return
-    whole = draft.complete(said)
-    yield _event("done", Done(whole.answer, whole.citations, whole.model))
+    completed = draft.complete(sent)
+    yield _event("done", DoneEvent(completed.answer, completed.citations, completed.model))
 
 
 def _event(name: str, data: Any) -> ServerSentEventMessage:

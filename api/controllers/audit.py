@@ -1,4 +1,4 @@
-"""The caller's own audit log."""
+"""`GET /v1/audit-logs`: the caller's audit log."""
 
 from litestar import Controller, get
 
@@ -11,12 +11,12 @@ from pipeline.use_cases import audit_log
 
 
 class AuditController(Controller):
-    """What the caller did."""
+    """The caller's audit log."""
 
     path = "/v1/audit-logs"
     tags = ("Audit",)
 
-    @get("/", summary="List what you did, newest first", responses=problems(401, 422))
+    @get("/", summary="List your audit log, newest first", responses=problems(401, 422))
     async def list_page(
         self,
         request: UserRequest,
@@ -24,5 +24,5 @@ class AuditController(Controller):
         limit: PageLimit = DEFAULT_LIMIT,
         cursor: PageCursor = None,
     ) -> AuditList:
-        """List the caller's own audit rows, page by page."""
+        """List the caller's audit log, page by page."""
         return await audit_log.list_page(runtime, request.user, limit=limit, cursor=cursor)

@@ -1,4 +1,4 @@
-"""Accounts and tokens."""
+"""Accounts: registration, login and the caller's own account."""
 
 import msgspec
 from litestar import Controller, Request, get, post
@@ -26,7 +26,7 @@ class AccessToken(msgspec.Struct):
 
 
 class AuthController(Controller):
-    """Register, log in, see oneself."""
+    """Registers accounts and issues access tokens."""
 
     path = "/v1"
     tags = ("Accounts",)
@@ -35,13 +35,13 @@ class AuthController(Controller):
         "/auth/register",
         opt=PUBLIC,
         operation_class=PublicOperation,
-        summary="Open an account",
+        summary="Create an account",
         responses=problems(409, 422, 429, 507),
     )
     async def register(
         self, request: PublicRequest, data: JSONBody[Registration], runtime: RuntimeDependency
     ) -> Account:
-        """Open an account; 409 where the address has one."""
+        """Create an account. 409 if the e-mail address already has one."""
         await limit_registration(request, data.email)
         return await accounts.register(runtime, data.email, data.password)
 
@@ -50,19 +50,19 @@ class AuthController(Controller):
         opt=PUBLIC,
         operation_class=PublicOperation,
         status_code=200,
-        summary="Get a token",
+        summary="Log in and get an access token",
         responses=problems(401, 422, 429),
     )
     async def login(
         self, request: PublicRequest, data: JSONBody[Credentials], runtime: RuntimeDependency, state: State
     ) -> AccessToken:
-        """Return a token; 401 for a wrong password and an unknown address alike."""
+        """Return an access token. 401 for a wrong password and for an unknown e-mail address."""
         await limit_login(request, data.email)
         account = await accounts.authenticate(runtime, data.email, data.password, find_address(request))
         tokens: Tokens = state.tokens
         return AccessToken(tokens.issue(account.id), "bearer", int(tokens.lifetime.total_seconds()))
 
-    @get("/users/me", summary="Whose token is this?", responses=problems(401))
+    @get("/users/me", summary="Get your account", responses=problems(401))
     async def me(self, request: UserRequest, runtime: RuntimeDependency) -> Account:
-        """Return the caller's account."""
+        """Return the account that the token belongs to."""
         return await accounts.get_account(runtime, request.user)

@@ -1,4 +1,4 @@
-"""Documents: upload, watch, read, replace, retry, delete."""
+"""Documents: upload, follow, read, replace, retry and delete."""
 
 from collections.abc import Awaitable
 from typing import Annotated, cast
@@ -26,12 +26,12 @@ from pipeline.use_cases import documents, page_images
 
 POLL_AFTER_SECONDS = "1"
 
-# `gt=-1`, for Litestar leaves a minimum of 0 out of the OpenAPI document.
-PLACE = QueryParameter(gt=-1, le=2**31 - 1, description="Character of the extracted text, as in passages.")
+# `gt=-1`, because Litestar omits a minimum of 0 from the OpenAPI document.
+OFFSET = QueryParameter(gt=-1, le=2**31 - 1, description="Character offset in the extracted text, as in passages.")
 
 
 class DocumentController(Controller):
-    """The caller's documents; a foreign id and an unknown id are the same 404."""
+    """The caller's documents. Another account's id and an unknown id give the same 404."""
 
     path = "/v1/documents"
     tags = ("Documents",)
@@ -43,11 +43,11 @@ class DocumentController(Controller):
         responses=problems(401, 408, 413, 415, 422, 429, 507),
         request_max_body_size=None,
         operation_class=UploadOperation,
-        opt={body_deadlines.PATIENCE: body_deadlines.UPLOAD},
+        opt={body_deadlines.OPTION: body_deadlines.UPLOAD},
         guards=[limit_uploads],
     )
     async def upload(self, request: UserRequest, runtime: RuntimeDependency) -> Response[Document]:
-        """Accept a file for ingestion; the same bytes again are the same document."""
+        """Accept a file for ingestion. If a document already has the same bytes, return that document."""
         received = await _receive(request, runtime, documents.require_room(runtime, request.user))
         with received.file:
             document, is_duplicate = await documents.upload(runtime, request.user, received)
@@ -58,7 +58,7 @@ class DocumentController(Controller):
         self,
         request: UserRequest,
         runtime: RuntimeDependency,
-        status: Annotated[Status | None, QueryParameter(description="Only those of this status.")] = None,
+        status: Annotated[Status | None, QueryParameter(description="Return only documents with this status.")] = None,
         limit: PageLimit = DEFAULT_LIMIT,
         cursor: PageCursor = None,
     ) -> DocumentList:
@@ -67,7 +67,7 @@ class DocumentController(Controller):
 
     @get(
         "/{document_id:uuid}",
-        summary="See a document, or wait for its status to change",
+        summary="Get a document, or wait for its status to change",
         responses=problems(401, 404) | NOT_MODIFIED,
     )
     async def show(
@@ -77,11 +77,11 @@ class DocumentController(Controller):
         document_id: FromPath[UUID],
         prefer: Annotated[
             str | None,
-            HeaderParameter(name="Prefer", description="`wait=N`: hold up to N seconds for a change of status."),
+            HeaderParameter(name="Prefer", description="`wait=N`: wait up to N seconds, at most 30, for a new status."),
         ] = None,
         if_none_match: IfNoneMatch = None,
     ) -> Response[Document]:
-        """Return a document; 304 where it is what `If-None-Match` names."""
+        """Return a document. 304 if it still matches `If-None-Match`."""
         wait = parse_wait(prefer)
         if wait is None:
             document = await documents.get(runtime, request.user, document_id)
@@ -103,7 +103,7 @@ class DocumentController(Controller):
         media_type="application/octet-stream",
     )
     async def content(self, request: UserRequest, runtime: RuntimeDependency, document_id: FromPath[UUID]) -> Stream:
-        """Return the original bytes, as they were uploaded."""
+        """Return the original bytes, exactly as uploaded."""
         document = await documents.get(runtime, request.user, document_id)
         return Stream(
             documents.read_content(runtime, request.user, document),
@@ -111,7 +111,7 @@ class DocumentController(Controller):
             headers={
                 "Content-Disposition": _attachment(document.filename),
                 "Content-Length": str(document.size_bytes),
-                # Somebody's HTML must never run as a page of ours.
+                # Uploaded HTML must never run with the rights of this site.
                 "Content-Security-Policy": "sandbox",
                 "X-Content-Type-Options": "nosniff",
             },
@@ -124,34 +124,37 @@ class DocumentController(Controller):
         responses=problems(401, 404, 408, 409, 413, 415, 422, 429, 507),
         request_max_body_size=None,
         operation_class=UploadOperation,
-        opt={body_deadlines.PATIENCE: body_deadlines.UPLOAD},
+        opt={body_deadlines.OPTION: body_deadlines.UPLOAD},
         guards=[limit_uploads],
     )
     async def replace(
         self, request: UserRequest, runtime: RuntimeDependency, document_id: FromPath[UUID]
     ) -> Response[Document]:
-        """Accept a new version; the old passages answer until it is ready. The same bytes again change nothing."""
-        permission = documents.require_replaceable(runtime, request.user, document_id)
-        received = await _receive(request, runtime, permission)
+        """Accept a new version. The old passages stay searchable until it is ready.
+
+        If the document already has these bytes, nothing changes, except that a failed document is retried.
+        """
+        check = documents.require_replaceable(runtime, request.user, document_id)
+        received = await _receive(request, runtime, check)
         with received.file:
             document, is_duplicate = await documents.replace(runtime, request.user, document_id, received)
         return _answer_upload(document, is_duplicate=is_duplicate)
 
-    @get("/{document_id:uuid}/text", summary="Read a slice of the extracted text", responses=problems(401, 404, 422))
+    @get("/{document_id:uuid}/text", summary="Get part of the extracted text", responses=problems(401, 404, 422))
     async def text(
         self,
         request: UserRequest,
         runtime: RuntimeDependency,
         document_id: FromPath[UUID],
-        start: Annotated[int, PLACE] = 0,
-        end: Annotated[int | None, PLACE] = None,
+        start: Annotated[int, OFFSET] = 0,
+        end: Annotated[int | None, OFFSET] = None,
     ) -> DocumentText:
-        """Return characters `start` to `end`; without `end`, to the end."""
+        """Return characters `start` to `end`. Without `end`, return the rest of the text."""
         return await documents.read_text(runtime, request.user, document_id, start, end)
 
     @get(
         "/{document_id:uuid}/pages/{page:int}/image",
-        summary="See a page, with a passage marked",
+        summary="Get a page image with a passage highlighted",
         responses=problems(401, 404, 409, 422, 429, 507) | NOT_MODIFIED,
         operation_class=PageImageOperation,
         guards=[limit_page_images],
@@ -162,15 +165,15 @@ class DocumentController(Controller):
         runtime: RuntimeDependency,
         document_id: FromPath[UUID],
         page: Annotated[int, PathParameter(description="Counts from 1, as in passages.")],
-        start: Annotated[int | None, PLACE] = None,
-        end: Annotated[int | None, PLACE] = None,
+        start: Annotated[int | None, OFFSET] = None,
+        end: Annotated[int | None, OFFSET] = None,
         if_none_match: IfNoneMatch = None,
     ) -> Response[bytes | None]:
-        """Return a page of a PDF as a PNG of 1,000 pixels width, with characters `start` to `end` marked in yellow.
+        """Return a page of a PDF as a PNG 1,000 pixels wide, with characters `start` to `end` highlighted in yellow.
 
-        Where the passage cannot be found on the page, nothing is marked; of a longer one, the first 10,000 letters are.
-        404 `no_picture` for other formats; 409 `no_picture` while the document or its new version is not ready: the
-        passages that answer are then not of the bytes that are there.
+        At most the first 10,000 letters are highlighted; nothing is if the passage cannot be found on the page.
+        404 `no_picture` for other formats. 409 `no_picture` while the document or its new version is not ready,
+        because its searchable passages then do not come from the stored file.
         """
         view = PageView(page, start, end)
         document = await page_images.find_document(runtime, request.user, document_id, page)
@@ -179,32 +182,32 @@ class DocumentController(Controller):
         if is_known(etag, if_none_match):
             return Response(None, status_code=304, headers=headers)
         drawing = page_images.draw(runtime, request.user, document, view)
-        image = await body_deadlines.work_while_connected(request, drawing)
-        return Response(image, headers=headers, media_type="image/png")
+        page_image = await body_deadlines.work_while_connected(request, drawing)
+        return Response(page_image, headers=headers, media_type="image/png")
 
     @post(
         "/{document_id:uuid}/retry",
         status_code=202,
-        summary="Try a failed document again",
+        summary="Retry a failed document",
         responses=problems(401, 404, 409, 507),
     )
     async def retry(
         self, request: UserRequest, runtime: RuntimeDependency, document_id: FromPath[UUID]
     ) -> Response[Document]:
-        """Queue a failed document again; 409 for any other."""
+        """Queue a failed document again. 409 if it has another status."""
         document = await documents.retry(runtime, request.user, document_id)
         return Response(document, status_code=202, headers=_polling_headers(document))
 
     @delete("/{document_id:uuid}", summary="Delete a document", responses=problems(401, 404, 507))
     async def remove(self, request: UserRequest, runtime: RuntimeDependency, document_id: FromPath[UUID]) -> None:
-        """Delete a document at any status; it is gone from every answer at once."""
+        """Delete a document, whatever its status. It disappears from all results at once."""
         await documents.delete(runtime, request.user, document_id)
 
 
-async def _receive(request: UserRequest, runtime: Runtime, permission: Awaitable[None]) -> ReceivedFile:
-    """Read the file of an upload; one that is not permitted is refused unread."""
+async def _receive(request: UserRequest, runtime: Runtime, check: Awaitable[None]) -> ReceivedFile:
+    """Receive the uploaded file. If `check` refuses the upload, discard the body instead of parsing it."""
     try:
-        await permission
+        await check
     except (NotFound, TooManyRequests):
         await discard_body(request, runtime.settings.max_upload_bytes)
         raise
@@ -223,6 +226,6 @@ def _polling_headers(document: Document) -> dict[str, str]:
 
 
 def _attachment(filename: str) -> str:
-    """Content-Disposition by RFC 6266: the name in UTF-8, and in ASCII for those who read only that."""
+    """Return a Content-Disposition (RFC 6266) with the name in UTF-8, and in ASCII for clients that need it."""
     plain = filename.encode("ascii", "replace").decode().replace("\\", "_").replace('"', "_")
     return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(filename, safe='')}"

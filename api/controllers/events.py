@@ -1,4 +1,4 @@
-"""What changes, as it happens: streams of server-sent events."""
+"""Streams of server-sent events: changes of documents and notes as they happen."""
 
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
@@ -23,8 +23,9 @@ from pipeline.types import Change, Deleted, Document, NoteState
 from pipeline.use_cases import events
 
 MAX_STREAMS = 100
-"""Of one user in one process: each holds a connection for as long as it likes."""
+"""Open streams of one account in one process; each holds a connection for an unlimited time."""
 RETRY_MILLISECONDS = 1000
+"""Delay before reconnecting that streams suggest to clients."""
 EVENT_NAMES: dict[type[Document | NoteState | Deleted], str] = {
     Document: "document",
     NoteState: "note",
@@ -33,14 +34,14 @@ EVENT_NAMES: dict[type[Document | NoteState | Deleted], str] = {
 
 LastEventId = Annotated[
     str | None,
-    HeaderParameter(name="Last-Event-ID", pattern=r"^\d{1,18}$", description="`id` of the last event that arrived."),
+    HeaderParameter(name="Last-Event-ID", pattern=r"^\d{1,18}$", description="`id` of the last event received."),
 ]
 
 log = get_logger()
 
 
 class OpenStreams:
-    """How many streams each user has open."""
+    """Counts the open streams of each account."""
 
     def __init__(self, limit: int = MAX_STREAMS) -> None:
         self._limit = limit
@@ -48,23 +49,23 @@ class OpenStreams:
 
     @contextmanager
     def count(self, user_id: UUID) -> Iterator[None]:
-        """Count one more until the block ends.
+        """Count one more stream until the block ends.
 
-        Raises TooManyRequests.
+        Raises TooManyRequests if the account already has as many as it may.
         """
         if self._open[user_id] >= self._limit:
-            message = f"You have {self._limit} streams of events open. Close some, or follow /v1/events alone."
+            message = f"You have {self._limit} event streams open. Close some, or follow only /v1/events."
             raise TooManyRequests(message, code="too_many_streams", retry_after_seconds=30)
         self._open[user_id] += 1
         try:
             yield
         finally:
             self._open[user_id] -= 1
-            self._open += Counter()  # keeps those above zero
+            self._open += Counter()  # drops the zeros
 
 
 class EventController(Controller):
-    """Follow what changes instead of asking again and again."""
+    """Streams changes to clients, so that they need not poll."""
 
     path = "/v1"
     tags = ("Events",)
@@ -83,26 +84,28 @@ class EventController(Controller):
         document_id: FromPath[UUID],
         last_event_id: LastEventId = None,
     ) -> Response[None]:
-        """Stream the document as it is, and again whenever its status or progress changes: events `document`.
+        """Stream the current state of a document and every change of its status or progress, as `document` events.
 
-        Ends when it is `ready` or `failed`; 204 where `Last-Event-ID` says that the client knows that already.
+        The stream ends when the document is `ready` or `failed`, or with a `deleted` event.
+        204 if `Last-Event-ID` shows that the client already has the final state.
         """
         changes = events.follow_document(runtime, request.user, document_id, _parse(last_event_id))
         return await _answer(request, state, changes)
 
     @get(
         "/events",
-        summary="Follow everything of yours",
+        summary="Follow all your documents and notes",
         responses=problems(401, 422, 429),
         operation_class=EventsOperation,
     )
     async def follow(
         self, request: UserRequest, runtime: RuntimeDependency, state: State, last_event_id: LastEventId = None
     ) -> Response[None]:
-        """Stream changes of the caller's documents and notes: events `document`, `note` and `deleted`.
+        """Stream changes of the caller's documents and notes, as `document`, `note` and `deleted` events.
 
-        First come those that are unfinished or, with `Last-Event-ID`, those that have changed since; the same state
-        may come twice, and what was deleted meanwhile is not told. Ends when the token expires.
+        The stream begins with the current state of unfinished documents and notes. With `Last-Event-ID`, it begins with
+        those that changed since. The same state may be sent twice. Deletions while the client was disconnected are not
+        sent. The stream ends when the token expires.
         """
         return await _answer(request, state, events.follow(runtime, request.user, _parse(last_event_id)))
 
@@ -112,7 +115,7 @@ def _parse(last_event_id: str | None) -> int | None:
 
 
 async def _answer(request: UserRequest, state: State, changes: AsyncGenerator[Change]) -> Response[None]:
-    """Answer with a stream, or with the problem that shows before its first event."""
+    """Return the stream, or raise the error that occurs before its first event."""
     open_streams: OpenStreams = state.open_streams
     stream = _stream(request, state.tokens, open_streams, changes)
     try:
@@ -131,7 +134,7 @@ async def _prepend(
         async for message in rest:
             yield message
     except SluiceError as error:
-        # The client comes again by itself, behind its last event, and is then told what is wrong.
+        # The client reconnects with its last event id, and then gets this error as a response.
         log.warning("events.interrupted", cause=repr(error))
 
 

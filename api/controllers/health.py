@@ -1,4 +1,4 @@
-"""Health, for load balancers and people: no token, no version."""
+"""Health checks and metrics for load balancers, monitoring and people. They need no token and have no version."""
 
 import msgspec
 from litestar import Controller, Response, get
@@ -12,13 +12,13 @@ from pipeline.operations import health
 
 
 class Liveness(msgspec.Struct):
-    """The process serves."""
+    """Says that the process is running."""
 
     status: str
 
 
 class Readiness(msgspec.Struct):
-    """Whether the process can do its work, and what stands in the way."""
+    """Says whether the process can serve requests, with the state of each part."""
 
     status: str
     checks: health.Checks
@@ -29,32 +29,41 @@ class Readiness(msgspec.Struct):
     opt=PUBLIC,
     operation_class=PublicOperation,
     tags=["Health"],
-    summary="Figures for Prometheus",
+    summary="Get Prometheus metrics",
     media_type="text/plain",
 )
 async def show_metrics(runtime: RuntimeDependency) -> Response[bytes]:
-    """Return request and ingestion times, counts by status, and the state of Redis."""
+    """Return metrics: request and ingestion times, counts by status, and the state of Redis."""
     return Response(await health.measure(runtime), headers={"Content-Type": metrics.CONTENT_TYPE})
 
 
-NOT_READY = {503: ResponseSpec(Readiness, generate_examples=False, description="Something is missing.")}
+NOT_READY = {503: ResponseSpec(Readiness, generate_examples=False, description="A required part is not ready.")}
 
 
 class HealthController(Controller):
-    """`/health/live` looks at nothing, `/health/ready` at everything."""
+    """`/health/live` checks nothing; `/health/ready` checks every part."""
 
     path = "/health"
     tags = ("Health",)
     opt = PUBLIC
 
-    @get("/live", operation_class=PublicOperation, summary="Does the process serve?")
+    @get("/live", operation_class=PublicOperation, summary="Check that the process is running")
     async def live(self) -> Liveness:
-        """Answer while the process serves; touches neither PostgreSQL nor Redis."""
+        """Return 200 while the process is running. PostgreSQL and Redis are not checked."""
         return Liveness(status="live")
 
-    @get("/ready", operation_class=PublicOperation, summary="Can the process do its work?", responses=NOT_READY)
+    @get(
+        "/ready",
+        operation_class=PublicOperation,
+        summary="Check that the process can serve requests",
+        responses=NOT_READY,
+    )
     async def ready(self, runtime: RuntimeDependency) -> Response[Readiness]:
-        """Answer 503 while the database is away, migrations are behind, or the model is not loaded or the wrong one."""
+        """Return 200 if requests can be served, 503 otherwise.
+
+        503 means that the database is unavailable, that its schema is not at the expected migration, or that the
+        embedding model is still loading or is the wrong one. Redis is reported but not required.
+        """
         checks = await health.check(runtime)
         if checks.are_ready:
             return Response(Readiness("ready", checks))

@@ -1,4 +1,4 @@
-"""Notes."""
+"""Notes: write, list, read, change and delete."""
 
 from uuid import UUID
 
@@ -15,14 +15,14 @@ from pipeline.use_cases import notes
 
 
 class NoteController(Controller):
-    """The caller's notes; a foreign id and an unknown id are the same 404."""
+    """The caller's notes. Another account's id and an unknown id give the same 404."""
 
     path = "/v1/notes"
     tags = ("Notes",)
 
-    @post("/", summary="Write a note", responses=problems(401, 422, 429, 507))
+    @post("/", summary="Create a note", responses=problems(401, 422, 429, 507))
     async def create(self, request: UserRequest, data: JSONBody[NoteDraft], runtime: RuntimeDependency) -> Note:
-        """Keep a note; it becomes searchable like a document."""
+        """Store a note. It becomes searchable like a document."""
         return await notes.create(runtime, request.user, data.title, data.body)
 
     @get("/", summary="List notes, newest first", responses=problems(401, 422))
@@ -36,7 +36,7 @@ class NoteController(Controller):
         """List the caller's notes, page by page."""
         return await notes.list_page(runtime, request.user, limit=limit, cursor=cursor)
 
-    @get("/{note_id:uuid}", summary="Read a note", responses=problems(401, 404))
+    @get("/{note_id:uuid}", summary="Get a note", responses=problems(401, 404))
     async def show(self, request: UserRequest, runtime: RuntimeDependency, note_id: FromPath[UUID]) -> Note:
         """Return a note."""
         return await notes.get(runtime, request.user, note_id)
@@ -49,10 +49,10 @@ class NoteController(Controller):
         runtime: RuntimeDependency,
         note_id: FromPath[UUID],
     ) -> Note:
-        """Replace title, body or both; queries see the old passages or the new ones, never both."""
+        """Replace the title, the body or both. Each query sees either the old passages or the new ones, never both."""
         return await notes.change(runtime, request.user, note_id, title=data.title, body=data.body)
 
     @delete("/{note_id:uuid}", summary="Delete a note", responses=problems(401, 404, 507))
     async def remove(self, request: UserRequest, runtime: RuntimeDependency, note_id: FromPath[UUID]) -> None:
-        """Delete a note; it is gone from every answer at once."""
+        """Delete a note. It disappears from all results at once."""
         await notes.delete(runtime, request.user, note_id)

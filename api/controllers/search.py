@@ -1,4 +1,4 @@
-"""Queries."""
+"""`POST /v1/search`: returns the passages that best match a query."""
 
 from time import perf_counter
 
@@ -16,14 +16,14 @@ from pipeline.use_cases import search
 
 
 class SearchResult(msgspec.Struct):
-    """The best passages, best first."""
+    """The best passages, best first, and the duration of the search."""
 
     passages: list[Passage]
     took_ms: float
 
 
 class SearchController(Controller):
-    """Find passages."""
+    """Finds passages."""
 
     path = "/v1"
     tags = ("Queries",)
@@ -31,14 +31,14 @@ class SearchController(Controller):
     @post(
         "/search",
         status_code=200,
-        summary="Find the passages that answer a query",
+        summary="Find the passages that best match a query",
         responses=problems(401, 422, 429),
         guards=[limit_queries],
     )
     async def search(
         self, request: UserRequest, data: JSONBody[SearchRequest], runtime: RuntimeDependency
     ) -> SearchResult:
-        """Search the caller's documents, or some of them."""
+        """Search the caller's documents and notes, or only `document_ids`."""
         started = perf_counter()
         passages = await search.search(
             runtime, request.user, data.query, mode=data.mode, top_k=data.top_k, document_ids=data.document_ids

@@ -1,1 +1,1 @@
-"""HTTP behaviour that Litestar lacks: deadlines, strict JSON, uploads, pagination, ETags and request logs."""
+"""HTTP behaviour that Litestar and uvicorn lack: time limits, strict JSON, streamed uploads, ETags and request logs."""

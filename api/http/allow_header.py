@@ -1,4 +1,4 @@
-"""The `Allow` header of OPTIONS: all methods of an address. Litestar's names those of the handler registered last."""
+"""Corrects the `Allow` header of OPTIONS responses: Litestar lists only the methods of the handler registered last."""
 
 from litestar.datastructures import MutableScopeHeaders
 from litestar.enums import ScopeType
@@ -7,7 +7,7 @@ from litestar.types import Message, Scope
 
 
 async def send_allowed_methods(message: Message, scope: Scope) -> None:
-    """Litestar's `before_send` hook."""
+    """Litestar `before_send` hook: list all methods of the path in `Allow`."""
     if message["type"] != "http.response.start" or scope["type"] != ScopeType.HTTP or scope["method"] != "OPTIONS":
         return
     methods: set[str] = set()

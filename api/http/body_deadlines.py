@@ -1,4 +1,7 @@
-"""The body of a request arrives in time and whole, or the request is refused; a client that left is not worked for."""
+"""Time limits for request bodies, and cancellation of work for clients that disconnect.
+
+Litestar waits for a body without limit, and keeps working after the client has disconnected.
+"""
 
 import asyncio
 from collections.abc import Coroutine
@@ -14,62 +17,64 @@ from litestar.types import ASGIApp, HTTPReceiveMessage, Receive, Scope, Send
 from pipeline.errors import InvalidInput, TooSlow
 
 METHODS_WITH_BODY = ("POST", "PUT", "PATCH")
-PATIENCE = "patience"
+OPTION = "body_deadlines"
+"""Route option: the `Deadlines` of the route's request body. The default is `JSON`."""
 
 Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
-    """How long a body may be silent, and how long it may take in all, in seconds."""
+class Deadlines:
+    """Time limits for a request body: between two pieces, and in total."""
 
-    silence: float
-    whole: float
+    idle_seconds: float
+    total_seconds: float
 
 
-JSON = Patience(silence=10.0, whole=60.0)
-UPLOAD = Patience(silence=30.0, whole=600.0)
+JSON = Deadlines(idle_seconds=10.0, total_seconds=60.0)
+UPLOAD = Deadlines(idle_seconds=30.0, total_seconds=600.0)
 
 
 class BodyDeadlines(ASGIMiddleware):
-    """Ends the wait for a body by the route's `patience`; nothing else does."""
+    """Applies the route's `Deadlines` to its request body."""
 
     scopes = (ScopeType.HTTP,)
 
     async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
-        """Pass the request on, with a body that ends."""
+        """Pass the request on, with time limits on its body."""
         if scope["type"] == ScopeType.HTTP and scope["method"] in METHODS_WITH_BODY:
-            patience = scope["route_handler"].opt.get(PATIENCE, JSON)
-            receive = cast("Receive", _Body(receive, patience).receive)
+            deadlines = scope["route_handler"].opt.get(OPTION, JSON)
+            receive = cast("Receive", _TimedBody(receive, deadlines).receive)
         await next_app(scope, receive, send)
 
 
-class _Body:
-    def __init__(self, receive: Receive, patience: Patience) -> None:
+class _TimedBody:
+    def __init__(self, receive: Receive, deadlines: Deadlines) -> None:
         self._receive = receive
-        self._patience = patience
-        self._ends_at = monotonic() + patience.whole
-        self._is_whole = False
+        self._deadlines = deadlines
+        self._ends_at = monotonic() + deadlines.total_seconds
+        self._is_complete = False
 
     async def receive(self) -> HTTPReceiveMessage:
-        """Return the next piece.
+        """Return the next piece of the body.
 
-        Raises TooSlow where it does not come in time, InvalidInput where the client hung up before the last one.
+        Raises TooSlow if it does not arrive in time, InvalidInput if the client disconnects before the last piece.
         """
-        if self._is_whole:
+        if self._is_complete:
             return await self._receive_message()
-        silence = self._patience.silence
+        idle_seconds, total_seconds = self._deadlines.idle_seconds, self._deadlines.total_seconds
         try:
-            async with asyncio.timeout(min(silence, max(self._ends_at - monotonic(), 0))):
+            async with asyncio.timeout(min(idle_seconds, max(self._ends_at - monotonic(), 0))):
                 message = await self._receive_message()
         except TimeoutError:
             if monotonic() >= self._ends_at:
-                raise TooSlow("The upload took too long. Try again on a better connection.") from None
-            raise TooSlow(f"Nothing arrived for {silence:g} seconds. Try again.") from None
+                detail = f"The body did not arrive within {total_seconds:g} seconds. Try again on a faster connection."
+                raise TooSlow(detail) from None
+            raise TooSlow(f"No data arrived for {idle_seconds:g} seconds. Try again.") from None
         if message["type"] == "http.disconnect":
-            # Nobody reads the answer, and nothing of ours is wrong.
-            raise InvalidInput("The request was broken off.", code="aborted")
-        self._is_whole = not message["more_body"]
+            # InvalidInput, because this is not a server error. No client is left to read it.
+            raise InvalidInput("The client disconnected before the request body was complete.", code="aborted")
+        self._is_complete = not message["more_body"]
         return message
 
     async def _receive_message(self) -> HTTPReceiveMessage:
@@ -77,16 +82,16 @@ class _Body:
 
 
 async def work_while_connected(request: Request[Any, Any, Any], work: Coroutine[Any, Any, Result]) -> Result:
-    """Return what `work` returns; it is cancelled when the client hangs up.
+    """Return the result of `work`, or cancel it when the client disconnects.
 
-    Raises InvalidInput where it did.
+    Raises InvalidInput if the client disconnects first.
     """
     working = asyncio.ensure_future(work)
     leaving = asyncio.ensure_future(_wait_for_disconnect(request.receive))
     try:
         await asyncio.wait((working, leaving), return_when=asyncio.FIRST_COMPLETED)
         if not working.done():
-            raise InvalidInput("The client hung up.", code="aborted")
+            raise InvalidInput("The client disconnected.", code="aborted")
         return working.result()
     finally:
         working.cancel()

@@ -1,4 +1,4 @@
-"""`ETag` and `If-None-Match`: whether the client has what would be sent."""
+"""`ETag` and `If-None-Match`: tells whether the client already has a response. Litestar does not compare them."""
 
 import hashlib
 from typing import Annotated
@@ -9,10 +9,10 @@ IfNoneMatch = Annotated[str | None, HeaderParameter(name="If-None-Match")]
 
 
 def make_etag(content: bytes) -> str:
-    """Return the tag of what is sent, or of what it is made from."""
+    """Return the tag for a response, made from its body or from the data that determines it."""
     return f'"{hashlib.sha256(content).hexdigest()[:32]}"'
 
 
 def is_known(etag: str, if_none_match: str | None) -> bool:
-    """Tell whether `If-None-Match` names this tag; proxies may have made it a weak one."""
+    """Tell whether `If-None-Match` contains this tag. Weak tags match too, because proxies may weaken a tag."""
     return etag in [tag.strip().removeprefix("W/") for tag in (if_none_match or "").split(",")]

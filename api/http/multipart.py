@@ -1,4 +1,7 @@
-"""Reading the one file of a multipart body as it arrives: memory stays flat, and everything is counted."""
+"""Receives the file of a multipart upload as a stream, in constant memory.
+
+Litestar parses the whole form before the handler runs, so it could not refuse a file early.
+"""
 
 from collections.abc import AsyncIterator
 from contextlib import suppress
@@ -14,10 +17,10 @@ FIELD = "file"
 
 
 async def receive_file(request: UserRequest, max_bytes: int) -> ReceivedFile:
-    """Read the part `file` of a multipart body into a temporary file; the caller closes it.
+    """Read the part `file` of a multipart body into a temporary file, which the caller closes.
 
-    Raises InvalidInput for a body that is not one file with a name, TooLarge over `max_bytes`, UnsupportedMedia
-    for a format that is not ours, TooSlow for a client that stalls.
+    Raises InvalidInput if the body is not exactly one named file, TooLarge if the file exceeds `max_bytes`,
+    UnsupportedMedia if its format is not supported, and TooSlow if the client stalls.
     """
     pieces = request.stream()
     try:
@@ -28,9 +31,9 @@ async def receive_file(request: UserRequest, max_bytes: int) -> ReceivedFile:
 
 
 async def discard_body(request: UserRequest, max_bytes: int) -> None:
-    """Receive and forget a body that was refused unread, so that a client that is sending sees the answer."""
+    """Receive and discard a refused body: a client that is still sending would not read the response."""
     if request.headers.get("expect", "").lower() == "100-continue":
-        # This client waits for a word before it sends: the refusal is that word.
+        # This client sends nothing until it gets a response, and the refusal is that response.
         return
     with suppress(InvalidInput, TooSlow):
         await _drain(request.stream(), max_bytes)
@@ -58,21 +61,22 @@ async def _receive(request: UserRequest, pieces: AsyncIterator[bytes], max_bytes
 
 
 async def _parse(request: UserRequest, pieces: AsyncIterator[bytes]) -> AsyncIterator[MultipartSegment | bytes | None]:
-    """Yield a part's headers, its bytes, None at its end, and so on."""
+    """Yield each part's headers, then its bytes, then None."""
     media_type, options = parse_options_header(request.headers.get("content-type", ""))
     if media_type != "multipart/form-data":
-        raise UnsupportedMedia("Send the file as multipart/form-data with one part named file.")
+        raise UnsupportedMedia("The request is not multipart/form-data. Send the file in one part named `file`.")
     try:
         with PushMultipartParser(options.get("boundary", ""), max_header_count=16) as parser:
             async for piece in pieces:
                 for event in parser.parse(piece):
                     yield event
     except (MultipartError, ValueError) as error:
-        raise InvalidInput("The multipart body is broken.", errors=(FieldError("body", str(error)),)) from error
+        message = "The multipart body is malformed. Send the file in one part named `file`."
+        raise InvalidInput(message, errors=(FieldError("body", str(error)),)) from error
 
 
 async def _drain(pieces: AsyncIterator[bytes], max_bytes: int) -> None:
-    """Read on for a while after a refusal: a client that is still sending would not see the answer."""
+    """Receive and discard up to `max_bytes`: a client that is still sending would not read the response."""
     drained = 0
     async for piece in pieces:
         drained += len(piece)
@@ -81,4 +85,5 @@ async def _drain(pieces: AsyncIterator[bytes], max_bytes: int) -> None:
 
 
 def _invalid(problem: str) -> InvalidInput:
-    return InvalidInput(f"The part `{FIELD}` {problem}.", errors=(FieldError(FIELD, problem),))
+    message = f"The part `{FIELD}` {problem}. Send exactly one file in it."
+    return InvalidInput(message, errors=(FieldError(FIELD, problem),))

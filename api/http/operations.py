@@ -1,4 +1,4 @@
-"""How handlers describe their requests and responses to the OpenAPI document, where Litestar cannot infer it."""
+"""Describes requests and responses for the OpenAPI document if Litestar cannot infer them from a handler."""
 
 from dataclasses import dataclass, replace
 from http import HTTPStatus
@@ -18,7 +18,7 @@ from api.errors import Problem
 
 
 def problems(*statuses: int) -> dict[int, ResponseSpec]:
-    """Responses of a route that are errors, for its documentation; 503 is possible everywhere."""
+    """Return the error responses of a route for the document. 503 is added, because every route may return it."""
     return {
         status: ResponseSpec(
             Problem,
@@ -30,8 +30,8 @@ def problems(*statuses: int) -> dict[int, ResponseSpec]:
     }
 
 
-NOT_MODIFIED = {304: ResponseSpec(None, generate_examples=False, description="It is what `If-None-Match` names.")}
-"""Response of a route that knows what the client has."""
+NOT_MODIFIED = {304: ResponseSpec(None, generate_examples=False, description="The client already has this version.")}
+"""Response of a route that supports `If-None-Match`."""
 
 
 def _file_body() -> RequestBody:
@@ -50,19 +50,19 @@ class PublicOperation(Operation):
 
 @dataclass
 class UploadOperation(Operation):
-    """Operation whose body is one file, streamed past Litestar's own parsing."""
+    """Operation whose body is one file, which is streamed and not parsed by Litestar."""
 
     def __post_init__(self) -> None:
         self.request_body = _file_body()
         if self.responses and isinstance(accepted := self.responses["202"], OpenAPIResponse):
             self.responses["200"] = replace(
-                accepted, description="These bytes are there already: the document that has them, and nothing happens."
+                accepted, description="A document already has these bytes. It is returned, and nothing changes."
             )
 
 
 @dataclass
 class AskOperation(Operation):
-    """Operation whose answer may also be a stream of events."""
+    """Operation whose response may be a stream of events."""
 
     def __post_init__(self) -> None:
         answer = (self.responses or {}).get("200")
@@ -72,21 +72,21 @@ class AskOperation(Operation):
 
 @dataclass
 class PageImageOperation(Operation):
-    """Operation whose answer is a PNG."""
+    """Operation whose response is a PNG."""
 
     def __post_init__(self) -> None:
         answer = (self.responses or {}).get("200")
         if isinstance(answer, OpenAPIResponse):
-            picture = Schema(type=OpenAPIType.STRING, content_media_type="image/png")
-            answer.content = {"image/png": OpenAPIMediaType(schema=picture)}
+            png = Schema(type=OpenAPIType.STRING, content_media_type="image/png")
+            answer.content = {"image/png": OpenAPIMediaType(schema=png)}
 
 
 @dataclass
 class EventsOperation(Operation):
-    """Operation whose answer is a stream of events."""
+    """Operation whose response is a stream of events."""
 
     def __post_init__(self) -> None:
         answer = (self.responses or {}).get("200")
         if isinstance(answer, OpenAPIResponse):
-            answer.description = "Events, until the stream ends"
+            answer.description = "Stream of events"
             answer.content = {"text/event-stream": OpenAPIMediaType(schema=Schema(type=OpenAPIType.STRING))}

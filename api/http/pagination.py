@@ -1,12 +1,12 @@
-"""Query parameters that all listings share."""
+"""Query parameters shared by all paginated lists."""
 
 from typing import Annotated
 
 from litestar.params import QueryParameter
 
 CURSOR = "^[A-Za-z0-9_-]{22}$"
-"""16 bytes in base64url: what `next_cursor` looks like."""
+"""Format of `next_cursor`: 16 bytes in base64url."""
 
-PageLimit = Annotated[int, QueryParameter(ge=1, le=100, description="How many at most.")]
-PageCursor = Annotated[str | None, QueryParameter(pattern=CURSOR, description="`next_cursor` of the page before.")]
+PageLimit = Annotated[int, QueryParameter(ge=1, le=100, description="Maximum number of items to return.")]
+PageCursor = Annotated[str | None, QueryParameter(pattern=CURSOR, description="`next_cursor` of the previous page.")]
 DEFAULT_LIMIT = 20

@@ -1,4 +1,4 @@
-"""The `Prefer` header (RFC 7240)."""
+"""Parses `Prefer: wait=N` (RFC 7240), with which clients ask to wait for a change. Litestar ignores the header."""
 
 import re
 
@@ -7,6 +7,6 @@ WAIT = re.compile(r"(?:^|[,;\s])wait\s*=\s*\"?(\d{1,9})\"?(?=$|[,;\s])", re.IGNO
 
 
 def parse_wait(prefer: str | None) -> int | None:
-    """Return N of `wait=N`, 30 at most; None where the client has no such wish. Unknown wishes are ignored."""
+    """Return N of `wait=N`, at most 30, or None if the header has no `wait`. Other preferences are ignored."""
     found = WAIT.search(prefer or "")
     return min(int(found[1]), MAX_WAIT_SECONDS) if found else None

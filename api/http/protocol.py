@@ -1,4 +1,7 @@
-"""HTTP/1.1 with an end to every wait: uvicorn itself waits for ever for a header, and for a reader of its answer."""
+"""uvicorn's HTTP/1.1 protocol with a time limit on every wait for a client.
+
+uvicorn itself waits without limit for request headers, and for clients that do not read their response.
+"""
 
 import asyncio
 from http import HTTPStatus
@@ -10,87 +13,88 @@ from api.errors import Problem
 from pipeline.types import new_id
 
 HEADER_SECONDS = 10.0
-"""Longest wait for the header of a request."""
+"""Longest wait for the headers of a request, and for the first request on a connection."""
 MAX_HEADER_BYTES = 64 * 1024
 LINGER_SECONDS = 10.0
-"""How long a client may go on to send a body after it was answered."""
+"""Grace period for a client to finish sending a body after the response."""
 READER_SECONDS = 60.0
-"""Longest wait for a client that does not read its answer."""
+"""Longest wait for a client that does not read its response."""
 ENDLESS = "endless"
-"""In the state of a request: its answer ends only when its client leaves, or the API stops."""
+"""Key in the state of a request: its response ends only when the client disconnects or the API stops."""
 
 
 class PatientProtocol(HttpToolsProtocol):
-    """uvicorn's protocol, which waits for its clients, but not for ever."""
+    """uvicorn's protocol with time limits on clients."""
 
     _header_timer: asyncio.TimerHandle | None = None
     _reader_timer: asyncio.TimerHandle | None = None
     _header_bytes = 0
     _has_begun = False
-    _is_whole = False
+    _is_complete = False
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Expect a request."""
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # asyncio declares BaseTransport, uvicorn Transport
+        """Start the time limit for the first request."""
         super().connection_made(transport)
         self._expect_header()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Wait for nothing more."""
+        """Cancel all time limits."""
         super().connection_lost(exc)
         self._stop_waiting_for_header()
         self.resume_writing()
 
     def data_received(self, data: bytes) -> None:
-        """Parse, and count what arrives of a header."""
+        """Parse the data, and limit the total size of the headers."""
         was_waiting = self._header_timer is not None
         super().data_received(data)
         if was_waiting and self._header_timer is not None:
             self._header_bytes += len(data)
             if self._header_bytes > MAX_HEADER_BYTES:
-                self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "The header is too large.", "header_too_large")
+                detail = f"The request headers exceed {MAX_HEADER_BYTES // 1024} KiB. Send fewer or shorter headers."
+                self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, detail, "header_too_large")
 
     def on_message_begin(self) -> None:
-        """Expect the rest of the header in time."""
+        """Start the time limit for the headers."""
         super().on_message_begin()
-        self._has_begun, self._is_whole, self._header_bytes = True, False, 0
+        self._has_begun, self._is_complete, self._header_bytes = True, False, 0
         self._expect_header()
 
     def on_headers_complete(self) -> None:
-        """Leave the body's pace to the application."""
+        """Cancel the time limit for the headers. The application limits the body."""
         self._stop_waiting_for_header()
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
-        """Note that the client has said all of it."""
+        """Record that the request is complete."""
         super().on_message_complete()
-        self._is_whole, self._has_begun = True, False
+        self._is_complete, self._has_begun = True, False
 
     def on_response_complete(self) -> None:
-        """Give a client that is still sending a while to see its answer."""
+        """Close the connection after a grace period if the client is still sending its body."""
         super().on_response_complete()
-        if not self._is_whole:
+        if not self._is_complete:
             self.loop.call_later(LINGER_SECONDS, self._end_unread_body, self.cycle)
 
     def pause_writing(self) -> None:
-        """The client reads more slowly than we write."""
+        """Start the time limit for a client that reads more slowly than the API writes."""
         super().pause_writing()
         self._reader_timer = self.loop.call_later(READER_SECONDS, self.transport.abort)
 
     def resume_writing(self) -> None:
-        """The client has caught up."""
+        """Cancel the time limit for a slow reader: the client has caught up."""
         super().resume_writing()
         if self._reader_timer:
             self._reader_timer.cancel()
             self._reader_timer = None
 
     def shutdown(self) -> None:
-        """The API stops: answers are finished, but for those that have no end; their clients come again."""
+        """Close endless responses when the API stops; their clients reconnect. Other responses are finished."""
         super().shutdown()
         if self.cycle and self.cycle.scope["state"].get(ENDLESS):
             self.transport.close()
 
     def send_400_response(self, msg: str) -> None:
-        """Answer what is no HTTP."""
+        """Answer a request that is not valid HTTP."""
         self._refuse(HTTPStatus.BAD_REQUEST, msg, "bad_request")
 
     def _expect_header(self) -> None:
@@ -104,16 +108,17 @@ class PatientProtocol(HttpToolsProtocol):
 
     def _end_header(self) -> None:
         if self._has_begun:
-            self._refuse(HTTPStatus.REQUEST_TIMEOUT, f"The header took over {HEADER_SECONDS:g} seconds.", "too_slow")
+            detail = f"The request headers did not arrive within {HEADER_SECONDS:g} seconds. Try again."
+            self._refuse(HTTPStatus.REQUEST_TIMEOUT, detail, "too_slow")
         else:
             self.transport.close()
 
     def _end_unread_body(self, answered: RequestResponseCycle) -> None:
-        if self.cycle is answered and not self._is_whole:
+        if self.cycle is answered and not self._is_complete:
             self.transport.close()
 
     def _refuse(self, status: HTTPStatus, detail: str, code: str) -> None:
-        """Answer what never became a request, and hang up."""
+        """Send an error without calling the application, and close the connection."""
         if self.transport.is_closing():
             return
         request_id = str(new_id())

@@ -1,4 +1,4 @@
-"""Around every request: its id in all log lines, its time in the metrics."""
+"""Logs and measures every request. Litestar's own middleware would log bodies and queries by default."""
 
 from time import perf_counter
 
@@ -12,12 +12,13 @@ from pipeline import metrics
 from pipeline.logs import get_logger
 
 STARTED = "started"
+"""Key of the start time in the state of a request."""
 
 log = get_logger()
 
 
 class Observation(ASGIMiddleware):
-    """Notes when a request began, and gives its id to every log line that it causes."""
+    """Records the start of a request, and adds the request id to all log lines of the request."""
 
     scopes = (ScopeType.HTTP,)
 
@@ -29,7 +30,7 @@ class Observation(ASGIMiddleware):
 
 
 async def observe_response(message: Message, scope: Scope) -> None:
-    """Litestar's `before_send` hook: count and log what is answered; no body, no query, no token."""
+    """Litestar `before_send` hook: measure and log the response, without body, query or token."""
     if message["type"] != "http.response.start" or scope["type"] != ScopeType.HTTP:
         return
     if STARTED not in scope["state"]:

@@ -1,4 +1,4 @@
-"""JSON bodies to the letter: Litestar reads "5" as 5, this service does not."""
+"""Strict type checks for JSON bodies: Litestar accepts "5" for an integer; this service refuses it."""
 
 from typing import Any
 from uuid import UUID
@@ -11,12 +11,12 @@ from pipeline.errors import FieldError, InvalidInput
 
 
 class StrictRequest(Request[UUID, str, State]):
-    """Checks a JSON body against the handler's type before Litestar, which converts it leniently, sees it."""
+    """Checks a JSON body against the handler's type before Litestar converts it leniently."""
 
     async def json(self) -> Any:
         """Return the decoded body.
 
-        Raises InvalidInput where it is of another type than the handler reads.
+        Raises InvalidInput if the body is not JSON or does not match the type that the handler declares.
         """
         expected = self.route_handler.parsed_data_field
         if expected is None:
@@ -24,19 +24,21 @@ class StrictRequest(Request[UUID, str, State]):
         try:
             body = _normalise(msgspec.json.decode(await self.body()))
         except msgspec.DecodeError:
-            raise InvalidInput("The body is not JSON.", errors=(FieldError("body", "is not JSON"),)) from None
+            message = "The request body is not valid JSON. Correct its syntax."
+            raise InvalidInput(message, errors=(FieldError("body", "is not valid JSON"),)) from None
         try:
             msgspec.convert(body, type=expected.annotation)
         except msgspec.ValidationError as error:
-            # "Expected `int`, got `str` - at `$.top_k`"
-            message, _, place = str(error).partition(" - at ")
-            field = place.strip("`").removeprefix("$.") or "body"
-            raise InvalidInput("The body does not fit. See `errors`.", errors=(FieldError(field, message),)) from None
+            # For example "Expected `int`, got `str` - at `$.top_k`".
+            reason, _, path = str(error).partition(" - at ")
+            field = path.strip("`").removeprefix("$.") or "body"
+            message = "The request body is invalid. Correct the fields listed in `errors`."
+            raise InvalidInput(message, errors=(FieldError(field, reason),)) from None
         return body
 
 
 def _normalise(body: Any) -> Any:
-    """To JSON 41.0 is an integer."""
+    """Convert top-level floats such as 41.0 to integers: JSON does not distinguish them."""
     if not isinstance(body, dict):
         return body
     return {

@@ -1,1 +1,1 @@
-"""The OpenAPI document: configuration, completion and examples."""
+"""The OpenAPI document: Litestar's configuration, the parts Litestar leaves out, and examples."""

@@ -1,4 +1,4 @@
-"""`python -m api.openapi`: prints the OpenAPI document. Needs no database and no settings."""
+"""`python -m api.openapi`: print the OpenAPI document. Needs no database and no settings."""
 
 import secrets
 import sys
@@ -12,7 +12,7 @@ from pipeline.settings import Settings
 
 
 def make_app() -> Litestar:
-    """Return the application, which connects to nothing as long as it is not served."""
+    """Return an application with placeholder settings. It connects to nothing until it is served."""
     settings = Settings(
         _env_file=None, database_url=SecretStr("postgresql://nowhere"), jwt_secret=SecretStr(secrets.token_urlsafe(48))
     )
@@ -20,7 +20,7 @@ def make_app() -> Litestar:
 
 
 def describe() -> str:
-    """Return the document as JSON: sorted, indented, with a line end behind it."""
+    """Return the document as sorted, indented JSON with a final newline."""
     document = make_app().openapi_schema.to_schema()
     return msgspec.json.format(msgspec.json.encode(document, order="deterministic"), indent=2).decode() + "\n"
 

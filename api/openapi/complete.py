@@ -1,4 +1,4 @@
-"""The OpenAPI document, completed by what follows from it and by examples."""
+"""Completes the OpenAPI document with parts that Litestar cannot infer: shared errors, headers and examples."""
 
 from collections.abc import Iterator
 
@@ -27,19 +27,25 @@ PROBLEM = "application/problem+json"
 
 HEADERS = {
     "X-Request-Id": (
-        "Names the request in our logs; yours, where you sent one.",
+        "Id of the request in the server's log: the one you sent, or a new one.",
         "019a1b2c-5e6f-7a70-8b8c-9d0e1f2a3b4c",
     ),
     "Retry-After": ("Seconds to wait before the next request, at most 120.", 5),
-    "WWW-Authenticate": ("How to say who you are.", "Bearer"),
-    "RateLimit": ("What is left (`r`), for so many seconds (`t`); absent where nothing limits.", '"query";r=239;t=60'),
-    "RateLimit-Policy": ("How many requests (`q`) in so many seconds (`w`).", '"query";q=240;w=60'),
-    "Location": ("Address of the document.", "/v1/documents/019a1b2c-3d4e-7f50-8a6b-7c8d9e0f1a2b"),
-    "Deduplicated": ("These bytes were there already.", "true"),
-    "ETag": ("For `If-None-Match`.", '"4e07408562bedb8b60ce05c1decfe3ad"'),
-    "Cache-Control": ("Keep it for yourself, and ask before each use.", "private, no-cache"),
-    "Preference-Applied": ("The wish of `Prefer` that counted.", "wait=30"),
-    "Content-Disposition": ("File name, by RFC 6266.", 'attachment; filename="alder-lock-handbook.pdf"'),
+    "WWW-Authenticate": ("How to authenticate.", "Bearer"),
+    "RateLimit": (
+        "Requests left (`r`), and seconds until the oldest counted one expires (`t`). Absent if nothing is limited.",
+        '"query";r=239;t=60',
+    ),
+    "RateLimit-Policy": ("Maximum number of requests (`q`) in a window of `w` seconds.", '"query";q=240;w=60'),
+    "Location": ("Path of the document.", "/v1/documents/019a1b2c-3d4e-7f50-8a6b-7c8d9e0f1a2b"),
+    "Deduplicated": ("Present if a document already had these bytes.", "true"),
+    "ETag": ("Value for `If-None-Match`.", '"4e07408562bedb8b60ce05c1decfe3ad"'),
+    "Cache-Control": (
+        "Only the client may cache the response, and must revalidate it before each use.",
+        "private, no-cache",
+    ),
+    "Preference-Applied": ("The `Prefer` preference that was applied.", "wait=30"),
+    "Content-Disposition": ("File name, encoded as in RFC 6266.", 'attachment; filename="alder-lock-handbook.pdf"'),
 }
 HEADERS_OF_STATUS = {
     401: ("WWW-Authenticate",),
@@ -58,7 +64,7 @@ HEADERS_OF_SUCCESS = {
 
 
 def complete(document: OpenAPI) -> None:
-    """Add to Litestar's document what it cannot see, and an example of everything."""
+    """Add shared errors, headers and examples to Litestar's document."""
     _forbid_unknown_fields(document)
     for path, item in (document.paths or {}).items():
         for method, operation in _find_operations(item):
@@ -76,7 +82,7 @@ def _find_operations(item: PathItem) -> Iterator[tuple[str, Operation]]:
 
 
 def _forbid_unknown_fields(document: OpenAPI) -> None:
-    """Say that the bodies of `api.schemas` may hold no other fields than theirs: Litestar leaves that out."""
+    """Mark the bodies of `api.schemas` as closed to unknown fields, which Litestar leaves out."""
     bodies = {
         name
         for name, kind in vars(schemas).items()
@@ -88,7 +94,7 @@ def _forbid_unknown_fields(document: OpenAPI) -> None:
 
 
 def _add_problems(operation: Operation) -> None:
-    """What every operation may answer, and every one with a body; Litestar's 400 is our 422."""
+    """Add the errors that every operation, or every one with a body, may return. Litestar's 400 is sent as 422."""
     responses = operation.responses = operation.responses or {}
     responses.pop("400", None)
     statuses = (408, 413, 422, 500) if operation.request_body else (500,)
@@ -139,5 +145,5 @@ def _find_responses(operation: Operation) -> Iterator[tuple[int, OpenAPIResponse
 
 
 def _name_type(body: OpenAPIMediaType) -> str:
-    """Name of the type that a body is of; empty where it is none of ours."""
+    """Return the schema name of a body, or an empty string if it has no named schema."""
     return body.schema.ref.rsplit("/", 1)[1] if isinstance(body.schema, Reference) else ""

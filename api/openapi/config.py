@@ -10,9 +10,9 @@ from api.auth import PUBLIC
 CONFIG = OpenAPIConfig(
     title="Sluice",
     version="1",
-    description="Upload documents, watch them being ingested, find the passages that answer a question.",
+    description="Upload documents, follow their ingestion, and find the passages that answer a question.",
     openapi_router=Router(path="/schema", route_handlers=[], opt=PUBLIC, include_in_schema=False),
-    # The JSON alone: the pages that Litestar offers load their code from other hosts.
+    # Only JSON: Litestar's documentation pages load code from other hosts.
     render_plugins=[JsonRenderPlugin(path="/openapi.json")],
     use_handler_docstrings=True,
     components=Components(

@@ -1,6 +1,6 @@
-"""Examples for the OpenAPI document: one of each type that goes in or out, and one problem of each code.
+"""Examples for the OpenAPI document: one of each request and response type, and one problem of each code.
 
-They are values of the types themselves, so that they cannot lack a field or hold one too many.
+They are instances of the types themselves, so no field can be missing or unknown.
 """
 
 from dataclasses import replace
@@ -11,7 +11,7 @@ from uuid import UUID
 
 import msgspec
 
-from api.controllers.ask import Done, Found, Words
+from api.controllers.ask import DoneEvent, PassagesEvent, TokenEvent
 from api.controllers.auth import AccessToken
 from api.controllers.health import Liveness, Readiness
 from api.controllers.search import SearchResult
@@ -39,6 +39,7 @@ USER_ID = UUID("019a1b2c-0000-7000-8000-000000000001")
 DOCUMENT_ID = UUID("019a1b2c-3d4e-7f50-8a6b-7c8d9e0f1a2b")
 NOTE_ID = UUID("019a1b2c-4d5e-7f60-9a7b-8c9d0e1f2a3b")
 REQUEST_ID = "019a1b2c-5e6f-7a70-8b8c-9d0e1f2a3b4c"
+TOKEN = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIwMTlhIn0.c2ln"  # noqa: S105 - an example
 MORNING = datetime(2026, 11, 27, 8, 30, tzinfo=UTC)
 SENTENCE = "When the gauge at the footbridge reads more than 3.2 metres, the lock is closed to all boats."
 
@@ -97,10 +98,10 @@ PASSAGE = Passage(
 ANSWER = Answer(answer="The lock is closed above 3.2 metres [0].", citations=[0], passages=[PASSAGE], model="qwen3-8b")
 
 EXAMPLES: tuple[Any, ...] = (
-    Registration(email="anna@example.org", password="correct horse"),  # noqa: S106 - of nobody
-    Credentials(email="anna@example.org", password="correct horse"),  # noqa: S106
+    Registration(email="anna@example.org", password="correct horse"),  # noqa: S106 - an example
+    Credentials(email="anna@example.org", password="correct horse"),  # noqa: S106 - an example
     ACCOUNT,
-    AccessToken(access_token="eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIwMTlhIn0.c2ln", token_type="bearer", expires_in=900),  # noqa: S106
+    AccessToken(access_token=TOKEN, token_type="bearer", expires_in=900),  # noqa: S106 - "bearer" is no secret
     DOCUMENT,
     DocumentList(items=[DOCUMENT], next_cursor=None),
     DocumentText(text=SENTENCE, start=1834, end=1834 + len(SENTENCE), length=2210),
@@ -136,10 +137,10 @@ EXAMPLES_OF_STATUS: dict[int, tuple[Any, ...]] = {
         ),
     ),
 }
-"""What takes the place of the above in answers of this status."""
+"""Examples that replace those above in responses with this status."""
 
 PARAMETERS: dict[str, Any] = {"document_id": str(DOCUMENT_ID), "note_id": str(NOTE_ID), "page": PASSAGE.page}
-"""Values of what a request must have in its path."""
+"""Examples of path parameters."""
 
 
 def _event(name: str, data: Any, number: int | None = None) -> str:
@@ -150,9 +151,9 @@ def _event(name: str, data: Any, number: int | None = None) -> str:
 TEXTS: dict[str, str] = {
     "POST /v1/ask": "".join(
         (
-            _event("passages", Found(passages=ANSWER.passages, model=ANSWER.model)),
-            _event("token", Words(text=ANSWER.answer)),
-            _event("done", Done(answer=ANSWER.answer, citations=ANSWER.citations, model=ANSWER.model)),
+            _event("passages", PassagesEvent(passages=ANSWER.passages, model=ANSWER.model)),
+            _event("token", TokenEvent(text=ANSWER.answer)),
+            _event("done", DoneEvent(answer=ANSWER.answer, citations=ANSWER.citations, model=ANSWER.model)),
         )
     ),
     "GET /v1/documents/{document_id}/events": _event("document", ACCEPTED, 8101) + _event("document", DOCUMENT, 8107),
@@ -161,7 +162,7 @@ TEXTS: dict[str, str] = {
     "GET /v1/documents/{document_id}/pages/{page}/image": "\x89PNG …",
     "GET /metrics": "# TYPE sluice_redis_up gauge\nsluice_redis_up 1.0\n",
 }
-"""Answers that are no JSON, as the operation gives them."""
+"""Examples of responses that are not JSON, by operation."""
 
 UPLOAD = {"file": "%PDF-1.3 …"}
 
@@ -180,28 +181,28 @@ def _problem(status: int, code: str, detail: str, *, field: str | None = None, q
 
 
 PROBLEMS = (
-    _problem(401, "not_authenticated", "This needs a token: Authorization: Bearer <token>."),
+    _problem(401, "not_authenticated", "No access token was sent. Log in and send `Authorization: Bearer <token>`."),
     _problem(401, "invalid_token", "The token is not valid. Log in again."),
     _problem(401, "token_expired", "The token has expired. Log in again."),
     _problem(401, "invalid_credentials", "E-mail address or password is wrong."),
     _problem(404, "not_found", "There is no such document."),
     _problem(404, "no_picture", "There are no pictures of files of this format; read the text."),
-    _problem(408, "too_slow", "Nothing arrived for 10 seconds. Try again."),
+    _problem(408, "too_slow", "No data arrived for 10 seconds. Try again."),
     _problem(409, "email_taken", "There is an account with this e-mail address. Log in instead."),
     _problem(409, "not_failed", "Only failed documents can be retried; this one is ready."),
     _problem(409, "duplicate_content", f"Your document {NOTE_ID} has exactly these bytes. Delete that one first."),
     _problem(409, "no_picture", "There are pictures of documents that are ready; this one is pending."),
-    _problem(413, "too_large", "The request is too large."),
+    _problem(413, "too_large", "The request body is too large. Send a smaller one."),
     _problem(415, "unsupported_media_type", "The file is none of PDF, plain text, Markdown and HTML."),
-    _problem(422, "invalid_input", "The request does not fit. See `errors`.", field="body"),
+    _problem(422, "invalid_input", "The request is invalid. Correct the fields listed in `errors`.", field="body"),
     _problem(422, "picture_failed", "This page cannot be drawn. The file crashes its reader.", field="body"),
     _problem(429, "rate_limited", "More than 240 requests in 60 seconds. Wait before the next one."),
     _problem(
         429, "queue_full", "10000 of your documents and notes wait or are in work, and no more may. Nothing was stored."
     ),
-    _problem(429, "too_many_streams", "You have 100 streams of events open. Close some, or follow /v1/events alone."),
+    _problem(429, "too_many_streams", "You have 100 event streams open. Close some, or follow only /v1/events."),
     _problem(429, "login_paused", "Too many failed logins. Try again in 30 seconds."),
-    _problem(500, "internal_error", "Something went wrong on our side. Report the request_id."),
+    _problem(500, "internal_error", "Something went wrong on the server. Report this error with its `request_id`."),
     _problem(503, "database_unavailable", "The database is not available. Try again in a moment."),
     _problem(503, "model_unavailable", "The embedding model is still loading. Try again in a moment."),
     _problem(503, "answer_unavailable", "The language model cannot be reached.", quotes=True),
@@ -221,6 +222,7 @@ USUAL_CODES = {
     503: ("database_unavailable",),
     507: ("storage_full",),
 }
+"""`code`s that any operation may return with a status."""
 OWN_CODES = {
     ("POST /v1/auth/register", 409): ("email_taken",),
     ("POST /v1/auth/login", 401): ("invalid_credentials",),
@@ -239,11 +241,11 @@ OWN_CODES = {
     ("POST /v1/search", 503): ("database_unavailable", "model_unavailable"),
     ("POST /v1/ask", 503): ("database_unavailable", "model_unavailable", "answer_unavailable"),
 }
-"""What an operation answers beside, or instead of, the usual codes of a status."""
+"""`code`s of an operation that replace the usual ones of a status."""
 
 
 def find_example(type_name: str, status: int | None = None) -> Any:
-    """Return the example of a type, in an answer of this status, as JSON has it; None where there is none."""
+    """Return the example of a type in a response with this status as JSON, or None if there is none."""
     for example in (*EXAMPLES_OF_STATUS.get(status or 0, ()), *EXAMPLES):
         if type(example).__name__ == type_name:
             return _to_json(example)
@@ -251,12 +253,12 @@ def find_example(type_name: str, status: int | None = None) -> Any:
 
 
 def _to_json(example: Any) -> msgspec.Raw:
-    """Keep the nulls, which Litestar drops from its document."""
+    """Encode the example here to keep nulls, which Litestar drops from its document."""
     return msgspec.Raw(msgspec.json.encode(example))
 
 
 def find_problems(operation: str, status: int) -> dict[str, Any]:
-    """Return what an operation (`GET /v1/notes`) may answer with this status, by code."""
+    """Return the problems that an operation (such as `GET /v1/notes`) may return with this status, by code."""
     codes = OWN_CODES.get((operation, status)) or USUAL_CODES.get(status, ())
     return {
         problem.code: _to_json(problem) for problem in PROBLEMS if problem.status == status and problem.code in codes

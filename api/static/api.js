@@ -1,8 +1,8 @@
-/** Requests to the API, and its errors. */
+/** Sends requests to the API and turns its errors into `Problem`s. */
 
 /**
- * Under whose name requests are made. The token lives here alone: a reload forgets it. `renew` gets a new one after this one
- * was refused.
+ * The access token of the session. It is kept only here, so a reload forgets it. `renew` gets a new token after one was
+ * refused.
  * @type {{token: string, renew: (refused: string) => Promise<void>}}
  */
 export const authorization = {
@@ -12,10 +12,10 @@ export const authorization = {
   },
 };
 
-/** What went wrong, in words for people: `message` is the problem's `detail`. */
+/** An error to show to the user: `message` is the `detail` of the API's problem. */
 export class Problem extends Error {
   /**
-   * @param {number} status 0 where no answer came
+   * @param {number} status 0 if there was no response
    * @param {string} message
    * @param {{retryAfter?: number, passages?: any[]}} [more] `retryAfter` in seconds
    */
@@ -27,12 +27,13 @@ export class Problem extends Error {
   }
 }
 
-export const UNREACHABLE = "The server cannot be reached. Look at your connection, and try again.";
+export const UNREACHABLE = "The server cannot be reached. Check your connection and try again.";
 
 /**
+ * Make a `Problem` from an error response.
  * @param {number} status
- * @param {string | null} retryAfter the header
- * @param {string} text the body
+ * @param {string | null} retryAfter value of the header `Retry-After`
+ * @param {string} text body of the response
  * @returns {Problem}
  */
 export function readProblem(status, retryAfter, text) {
@@ -40,21 +41,21 @@ export function readProblem(status, retryAfter, text) {
   try {
     body = JSON.parse(text);
   } catch {
-    body = {}; // a proxy's page
+    body = {}; // not from the API, for example a proxy's error page
   }
   const fields = (body.errors ?? []).filter((error) => error.field !== "body");
-  const places = fields.map((error) => `${error.field} ${error.message}`).join("; ");
+  const reasons = fields.map((error) => `${error.field} ${error.message}`).join("; ");
   const detail = body.detail ?? `The server answered ${status}. Try again.`;
-  const message = places && !detail.includes(places) ? `${detail} (${places})` : detail;
+  const message = reasons && !detail.includes(reasons) ? `${detail} (${reasons})` : detail;
   return new Problem(status, message, { retryAfter: Number(retryAfter) || 0, passages: body.passages });
 }
 
 /**
- * Ask the API. A token that is no longer valid is renewed by asking for the password, and the request made again.
+ * Send a request to the API. If the token is no longer valid, ask for the password, get a new token and send it again.
  * @param {string} path
  * @param {{method?: string, body?: object, headers?: Record<string, string>, signal?: AbortSignal}} [options]
- * @returns {Promise<Response>} a good one
- * @throws {Problem} for every other one; an AbortError where `signal` says so
+ * @returns {Promise<Response>} a response with a success status
+ * @throws {Problem} if the request fails; an AbortError if `signal` aborts it
  */
 export async function request(path, { method = "GET", body, headers = {}, signal } = {}) {
   const { token } = authorization;
@@ -77,7 +78,7 @@ export async function request(path, { method = "GET", body, headers = {}, signal
 }
 
 /**
- * Ask for JSON.
+ * Send a request to the API and return the JSON of its response.
  * @param {string} path
  * @param {Parameters<typeof request>[1]} [options]
  * @returns {Promise<any>}

@@ -1,4 +1,4 @@
-/** The question, the answer as it is written, and its sources. */
+/** The question form, the answer while it is streamed, and its sources. */
 
 import { Problem, request } from "./api.js";
 import { joinQuotations, SourceCard } from "./citations.js";
@@ -8,7 +8,7 @@ import { readEvents } from "./sse.js";
 
 const CITATION = /\[(\d+)\]/g;
 
-export class Asking {
+export class AskPanel {
   /** @type {SourceCard[]} */
   #cards = [];
   #text = "";
@@ -16,12 +16,12 @@ export class Asking {
   #abort = null;
 
   /**
-   * @param {() => string[]} listSelected ids of the documents that alone are asked; none: all
-   * @param {(passage: any) => boolean} hasPicture
+   * @param {() => string[]} listSelected ids of the documents to ask; an empty list asks all
+   * @param {(passage: any) => boolean} hasPageImage
    */
-  constructor(listSelected, hasPicture) {
+  constructor(listSelected, hasPageImage) {
     this.listSelected = listSelected;
-    this.hasPicture = hasPicture;
+    this.hasPageImage = hasPageImage;
     byId("ask-form").addEventListener("submit", (event) => {
       event.preventDefault();
       this.#ask();
@@ -34,7 +34,7 @@ export class Asking {
     byId("stop").addEventListener("click", () => this.#abort?.abort());
   }
 
-  /** The body of the request for the question as it stands. */
+  /** The request body for the current question and selection. */
   get body() {
     const ids = this.listSelected();
     return { question: byId("question").value.trim(), ...(ids.length && { document_ids: ids }) };
@@ -59,17 +59,17 @@ export class Asking {
   async #read(body, signal) {
     const headers = { Accept: "text/event-stream" };
     const response = await request("/v1/ask", { method: "POST", body, headers, signal });
-    let isWhole = false;
+    let isComplete = false;
     for await (const { name, data } of readEvents(response)) {
       if (name === "passages") this.#showPassages(data.passages, body.question);
       else if (name === "token") this.#showText(this.#text + data.text);
       else if (name === "error") throw new Problem(data.status, data.detail);
       else if (name === "done") {
         this.#finish(data);
-        isWhole = true;
+        isComplete = true;
       }
     }
-    if (!isWhole) throw new Problem(0, "The connection broke before the answer was whole. Ask again.");
+    if (!isComplete) throw new Problem(0, "The connection was lost before the answer was complete. Ask again.");
   }
 
   #start(question) {
@@ -100,13 +100,13 @@ export class Asking {
   }
 
   #showPassages(passages, question) {
-    this.#cards = passages.map((passage, number) => new SourceCard(number, passage, question, this.hasPicture(passage)));
+    this.#cards = passages.map((passage, number) => new SourceCard(number, passage, question, this.hasPageImage(passage)));
     byId("answer-status").textContent = `Answering from ${formatCount(passages.length, "passage")}…`;
     byId("others-list").append(...this.#cards.map((card) => card.element));
     this.#countOthers();
   }
 
-  /** Show the answer so far; what it cites moves up to the sources. */
+  /** Show the answer so far, and move the passages it cites to the sources. */
   #showText(text, cited = null) {
     this.#text = text;
     const shown = joinQuotations(text);
@@ -132,7 +132,7 @@ export class Asking {
     cited.forEach((card) => card.markQuotations(answer));
     this.#showText(answer, citations);
     byId("answer-status").textContent = model === "extractive" ? "Quoted word for word." : `Written by ${model}.`;
-    announce(cited.length ? `Answered, with ${formatCount(cited.length, "source")}.` : "Answered, without sources.");
+    announce(cited.length ? `Answered with ${formatCount(cited.length, "source")}.` : "Answered without sources.");
   }
 
   #fail(problem, isStopped) {

@@ -1,10 +1,10 @@
-/** Sources of an answer: numbered cards with the text that was cited, and the printed page. */
+/** The sources of an answer: numbered cards with the cited text and the page image. */
 
 import { request } from "./api.js";
 import { copyTemplate, showText } from "./dom.js";
 
 /**
- * @typedef {object} Passage as the API shows it
+ * @typedef {object} Passage as returned by the API
  * @property {"document" | "note"} source
  * @property {string | null} document_id
  * @property {string} title
@@ -24,27 +24,27 @@ export class SourceCard {
   #address = "";
 
   /**
-   * @param {number} number as it stands in the answer
+   * @param {number} number its number in the answer
    * @param {Passage} passage
    * @param {string} question
-   * @param {boolean} hasPicture whether the page can be shown as it is printed
+   * @param {boolean} hasPageImage
    */
-  constructor(number, passage, question, hasPicture) {
+  constructor(number, passage, question, hasPageImage) {
     this.number = number;
     this.passage = passage;
     this.element = copyTemplate("card-template");
     this.element.id = `source-${number}`;
-    this.text = hasPicture ? joinLines(passage.text) : passage.text;
+    this.text = hasPageImage ? joinLines(passage.text) : passage.text;
     this.#find(".number").textContent = `[${number}]`;
     this.#find(".title").textContent = passage.title;
     this.#find(".place").textContent = describePlace(passage);
     this.#mark(findWords(this.text, question));
-    this.#button.hidden = !hasPicture;
+    this.#button.hidden = !hasPageImage;
     this.#button.addEventListener("click", () => this.#toggle());
   }
 
   /**
-   * Mark the sentences that the answer quotes, where it quotes this passage.
+   * Mark the sentences that the answer quotes from this passage.
    * @param {string} answer
    */
   markQuotations(answer) {
@@ -54,7 +54,7 @@ export class SourceCard {
     if (ranges.length) this.#mark(ranges);
   }
 
-  /** Bring the card to the eye and the keyboard, with its page. */
+  /** Show the card with its page image, scroll to it and focus it. */
   open() {
     this.element.closest("details")?.setAttribute("open", "");
     if (!this.#button.hidden && !this.#isOpen) this.#show();
@@ -62,7 +62,7 @@ export class SourceCard {
     this.element.scrollIntoView({ block: "start" });
   }
 
-  /** Give back the memory of the picture. */
+  /** Release the memory of the page image. */
   close() {
     URL.revokeObjectURL(this.#address);
     this.#address = "";
@@ -99,8 +99,8 @@ export class SourceCard {
       image.alt = `Page ${page} of ${title}, with the passage marked`;
       showText(this.#find("p"), "");
     } catch {
-      // The text above is what was cited; the picture is a help.
-      showText(this.#find("p"), "The page cannot be shown as a picture. Its text is above.");
+      // The cited text is already shown, so a missing page image is only a hint.
+      showText(this.#find("p"), "The page image could not be loaded. The cited text is above.");
     }
     this.#setOpen(this.#isOpen);
   }
@@ -111,7 +111,7 @@ export class SourceCard {
     this.#find("figure").hidden = !isOpen || !this.#address;
   }
 
-  /** @param {number[][]} ranges starts and ends in the text */
+  /** @param {number[][]} ranges start and end offsets in the text */
   #mark(ranges) {
     const parts = [];
     let end = 0;
@@ -127,7 +127,7 @@ export class SourceCard {
 }
 
 /**
- * Join the lines of what an answer quotes: where a printed line ended is of no interest in it. The text keeps its length.
+ * Replace line breaks inside quotations by spaces: printed lines do not matter there. The length does not change.
  * @param {string} answer
  */
 export function joinQuotations(answer) {
@@ -141,8 +141,8 @@ function describePlace({ source, page, page_end: last }) {
 }
 
 /**
- * Where the words of a question stand in a text, their endings included.
- * @returns {number[][]}
+ * Find the words of a question in a text, including words that only begin with them.
+ * @returns {number[][]} start and end offsets
  */
 function findWords(text, question) {
   const words = [...question.toLowerCase().matchAll(WORD)].map(([word]) => word);
@@ -152,13 +152,13 @@ function findWords(text, question) {
 }
 
 /**
- * A printed line's end is no end of anything: join it with the next, unless it is short, as headings and last lines are.
- * The text keeps its length.
+ * Join printed lines with spaces, except after short lines, which are headings or ends of paragraphs. The length does not
+ * change.
  * @param {string} text
  */
 function joinLines(text) {
   const lines = text.split("\n");
-  const full = 0.6 * Math.max(...lines.map((line) => line.length));
-  const joints = lines.map((line) => (line.length >= full ? " " : "\n"));
-  return lines.map((line, index) => line + joints[index]).join("").slice(0, text.length);
+  const shortestFull = 0.6 * Math.max(...lines.map((line) => line.length));
+  const separators = lines.map((line) => (line.length >= shortestFull ? " " : "\n"));
+  return lines.map((line, index) => line + separators[index]).join("").slice(0, text.length);
 }

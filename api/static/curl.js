@@ -1,8 +1,8 @@
-/** The same by curl. The token is named, never written: the clipboard is read by many. */
+/** Copies requests as curl commands. They name the token but never contain it: other programs can read the clipboard. */
 
 import { announce, byId } from "./dom.js";
 
-const HINT = "# SLUICE_TOKEN is the access_token that POST /v1/auth/login answers";
+const HINT = "# Set SLUICE_TOKEN to the access_token that POST /v1/auth/login returns";
 
 /** Copy the command that uploads a file. */
 export function copyUpload() {
@@ -10,8 +10,8 @@ export function copyUpload() {
 }
 
 /**
- * Copy the command that asks.
- * @param {object} body of the request
+ * Copy the command that asks a question.
+ * @param {object} body body of the request
  */
 export function copyAsk(body) {
   const json = JSON.stringify(body).replaceAll("'", String.raw`'\''`);
@@ -25,9 +25,9 @@ async function copy(command) {
   const text = `${HINT}\n${command}\n`;
   try {
     await navigator.clipboard.writeText(text);
-    announce("The command is copied. Put your token into SLUICE_TOKEN.");
+    announce("Command copied. Set SLUICE_TOKEN to your token.");
   } catch {
-    showCommand(text); // no clipboard without https, or without permission
+    showCommand(text); // the clipboard needs HTTPS and permission
   }
 }
 

@@ -1,17 +1,17 @@
-/** The list of documents: their stage and progress, their errors, and what can be done about them. */
+/** The list of documents, with their status, progress and errors, and buttons to retry and delete them. */
 
 import { request, requestJson } from "./api.js";
 import { announce, byId, confirmDeletion, copyTemplate, makeButton, showText } from "./dom.js";
 import { formatBytes, formatCount, formatOrdinal } from "./format.js";
 import { isTerminal, Listing } from "./listing.js";
 
-/** What to do about a failure, where its message does not say it already. */
+/** What to do about a failure, if its message does not say so. */
 const ADVICE = {
-  encrypted: "Save it without a password, and upload that.",
-  no_text: "Run text recognition (OCR) over it, and upload the result.",
-  timeout: "Split it, or save it anew, and upload that.",
-  embedding_failed: "Try again; if it fails again, tell whoever runs this server.",
-  worker_lost: "Try again; if it fails again, tell whoever runs this server.",
+  encrypted: "Save a copy without a password and upload it.",
+  no_text: "Run text recognition (OCR) on it and upload the result.",
+  timeout: "Split it or save it again, and upload the result.",
+  embedding_failed: "Try again. If it fails again, tell the operator of this server.",
+  worker_lost: "Try again. If it fails again, tell the operator of this server.",
 };
 
 /**
@@ -32,12 +32,12 @@ export function makeDocuments({ onChange, onSelection }) {
   return listing;
 }
 
-/** @returns {string[]} ids of the documents that alone are to be asked */
+/** @returns {string[]} ids of the selected documents; an empty list selects all */
 export function listSelected() {
   return [...byId("document-list").querySelectorAll("input:checked")].map((box) => box.closest("li").dataset.id);
 }
 
-/** Ask all documents again. */
+/** Clear the selection, so that all documents are asked. */
 export function clearSelection() {
   for (const box of byId("document-list").querySelectorAll("input:checked")) box.checked = false;
 }
@@ -55,7 +55,7 @@ function makeRow(listing, item) {
 
 async function retryDocument(listing, id) {
   const item = await requestJson(`/v1/documents/${id}/retry`, { method: "POST" });
-  listing.getRow(id)?.querySelector(".buttons button:last-child").focus(); // this button goes
+  listing.getRow(id)?.querySelector(".buttons button:last-child").focus(); // the retry button is about to disappear
   listing.update(item);
 }
 
@@ -64,7 +64,7 @@ async function deleteDocument(listing, id) {
   if (!(await confirmDeletion(filename))) return;
   await request(`/v1/documents/${id}`, { method: "DELETE" });
   listing.remove(id);
-  announce(`${filename} is deleted.`);
+  announce(`${filename} was deleted.`);
 }
 
 async function act(row, action) {

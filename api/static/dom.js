@@ -1,7 +1,7 @@
-/** Finding, making and announcing; text reaches the page as text alone. */
+/** Helpers for elements of the page. Text is only ever inserted as text, never as HTML. */
 
 /**
- * The element with this id, which the page has.
+ * Return the element with this id, which must exist.
  * @param {string} id
  * @returns {any}
  */
@@ -10,7 +10,7 @@ export function byId(id) {
 }
 
 /**
- * A copy of a template's one element.
+ * Return a copy of a template's only element.
  * @param {string} id
  * @returns {any}
  */
@@ -19,9 +19,9 @@ export function copyTemplate(id) {
 }
 
 /**
- * A button that does something when it is pressed.
+ * Return a button that calls `act` when it is pressed.
  * @param {string} text
- * @param {string} label what it is called where it is read out alone
+ * @param {string} label name for screen readers
  * @param {() => void} act
  */
 export function makeButton(text, label, act) {
@@ -35,7 +35,7 @@ export function makeButton(text, label, act) {
 }
 
 /**
- * Show a text in an element that is hidden without one.
+ * Show a text in an element, or hide the element if the text is empty.
  * @param {HTMLElement} element
  * @param {string} text
  */
@@ -45,7 +45,7 @@ export function showText(element, text) {
 }
 
 /**
- * Say something to all: it is read out, and shown for a while.
+ * Show a message briefly, and have screen readers read it out.
  * @param {string} text
  */
 export function announce(text) {
@@ -58,7 +58,7 @@ export function announce(text) {
 let announcement = 0;
 
 /**
- * Ask before something is deleted. Focus returns to where it was.
+ * Ask the user to confirm a deletion. The focus then returns to the previous element.
  * @param {string} name
  * @returns {Promise<boolean>}
  */
@@ -75,7 +75,7 @@ export function confirmDeletion(name) {
 }
 
 /**
- * Take a row away; focus that was in it goes to the next row, or else to the heading.
+ * Remove a row. If it had the focus, move the focus to the next row, or to the heading if there is none.
  * @param {HTMLElement} row
  * @param {HTMLElement} heading
  */

@@ -1,23 +1,23 @@
-/** What happens to documents and notes: by a stream of events, and by asking again and again while there is none. */
+/** Watches documents and notes for changes: by a stream of events, or by polling while there is no stream. */
 
 import { request } from "./api.js";
 import { readEvents } from "./sse.js";
 
-const SILENCE_MS = 45_000; // three times the server's pause between signs of life
-const POLL_MS = 1_500;
+const SILENCE_MS = 45_000; // three times the server's keep-alive interval
+export const POLL_MS = 1_500;
 const FIRST_PAUSE_MS = 1_000;
 const LONGEST_PAUSE_MS = 30_000;
 
 /**
  * @typedef {object} Watcher
  * @property {(event: import("./sse.js").ServerEvent) => void} onEvent
- * @property {() => Promise<void>} refresh asks for the present state of everything that is shown
- * @property {() => boolean} isWaiting whether something shown is going to change by itself
+ * @property {() => Promise<void>} refresh loads the current state of everything shown
+ * @property {() => boolean} isWaiting true if something shown is not finished yet
  * @property {(isLive: boolean) => void} onConnection
  */
 
 /**
- * Keep watching for as long as the page is there.
+ * Watch until the page is closed.
  * @param {Watcher} watcher
  */
 export async function watch(watcher) {
@@ -31,47 +31,47 @@ export async function watch(watcher) {
     if (document.hidden) continue;
     pause = wasLive ? FIRST_PAUSE_MS : Math.min(2 * pause, LONGEST_PAUSE_MS);
     watcher.onConnection(false);
-    // Not all pages at the same moment after a restart of the server.
+    // Random, so that pages do not all reconnect at the same moment after a restart of the server.
     await sleep(pause * (0.5 + Math.random()));
   }
 }
 
 /**
  * Read the stream until it ends or breaks.
- * @returns {Promise<boolean>} whether there was one
+ * @returns {Promise<boolean>} whether a stream was open
  */
 async function follow(watcher, connection) {
   const abort = new AbortController();
-  const giveUp = () => abort.abort();
-  // A browser has six connections to a host for all its tabs: those nobody looks at do without.
-  const leave = () => document.hidden && giveUp();
-  document.addEventListener("visibilitychange", leave);
-  let silence = setTimeout(giveUp, SILENCE_MS);
+  const close = () => abort.abort();
+  // A browser shares six connections to a host among all its tabs, so hidden tabs give theirs up.
+  const closeIfHidden = () => document.hidden && close();
+  document.addEventListener("visibilitychange", closeIfHidden);
+  let silence = setTimeout(close, SILENCE_MS);
   try {
     const headers = { Accept: "text/event-stream" };
     if (connection.lastId) headers["Last-Event-ID"] = connection.lastId;
     const response = await request("/v1/events", { headers, signal: abort.signal });
     connection.isLive = true;
     watcher.onConnection(true);
-    watcher.refresh().catch(giveUp); // what happened before it
+    watcher.refresh().catch(close); // for changes before the stream began
     const onBytes = () => {
       clearTimeout(silence);
-      silence = setTimeout(giveUp, SILENCE_MS);
+      silence = setTimeout(close, SILENCE_MS);
     };
     for await (const event of readEvents(response, onBytes)) {
       connection.lastId = event.id ?? connection.lastId;
       if (event.data) watcher.onEvent(event);
     }
   } catch {
-    // Whatever broke it: the polling goes on, and the stream is tried again.
+    // Any failure: polling takes over, and `watch` reconnects.
   } finally {
     clearTimeout(silence);
-    document.removeEventListener("visibilitychange", leave);
+    document.removeEventListener("visibilitychange", closeIfHidden);
   }
   return connection.isLive;
 }
 
-/** Ask while there is no stream and something is going to change. */
+/** Poll while there is no stream and something is not finished. */
 async function poll(watcher, connection) {
   for (;;) {
     await sleep(POLL_MS);

@@ -1,4 +1,4 @@
-/** A list of documents or notes, newest first, that follows what happens to them. */
+/** A list of documents or notes, newest first, that is updated as they change. */
 
 import { requestJson } from "./api.js";
 import { announce, removeRow } from "./dom.js";
@@ -7,11 +7,11 @@ const PAGE = 20;
 const LARGEST_PAGE = 100;
 
 /**
- * @typedef {{id: string, status: string, updated_at: string}} Item a document or a note, as the API shows it
+ * @typedef {{id: string, status: string, updated_at: string}} Item a document or a note, as returned by the API
  * @typedef {object} Appearance
  * @property {HTMLElement} list
  * @property {HTMLElement} heading
- * @property {HTMLElement} empty shown while there is nothing
+ * @property {HTMLElement} empty shown while the list is empty
  * @property {HTMLButtonElement} more
  * @property {(item: any) => HTMLElement} makeRow
  * @property {(row: HTMLElement, item: any, before: any) => void} updateRow
@@ -35,7 +35,7 @@ export class Listing {
   #oldest = "";
 
   /**
-   * @param {string} path of the listing in the API
+   * @param {string} path path of the list in the API
    * @param {Appearance} appearance
    */
   constructor(path, appearance) {
@@ -57,7 +57,7 @@ export class Listing {
     return this.#items.get(id);
   }
 
-  /** Load the next page, which is the first one at first. */
+  /** Load the next page; the first call loads the first page. */
   async loadMore() {
     const cursor = this.#cursor ? `&cursor=${this.#cursor}` : "";
     const page = await requestJson(`${this.path}?limit=${PAGE}${cursor}`);
@@ -67,7 +67,7 @@ export class Listing {
     this.#show();
   }
 
-  /** Ask for the present state of what is shown. */
+  /** Load the current state of the items shown. */
   async refresh() {
     const before = [...this.#items.keys()];
     const limit = Math.min(Math.max(this.size, PAGE), LARGEST_PAGE);
@@ -84,7 +84,7 @@ export class Listing {
   }
 
   /**
-   * Show a state of an item, unless a later one is known. What belongs to a page that is not loaded is left to it.
+   * Show a state of an item, unless a later state is known or the item belongs to a page that is not loaded yet.
    * @param {Item} item
    */
   update(item) {
@@ -119,7 +119,7 @@ export class Listing {
     const row = this.appearance.makeRow(item);
     row.dataset.id = item.id;
     this.#rows.set(item.id, row);
-    // Ids made later sort later.
+    // Ids sort by creation time.
     const next = [...this.appearance.list.children].find((other) => other.dataset.id < item.id);
     this.appearance.list.insertBefore(row, next ?? null);
     return row;

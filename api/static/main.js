@@ -1,10 +1,10 @@
-/** The page: who is signed in, what they have, and what they ask. */
+/** Starts the page: signs the user in, then connects the lists, uploads and questions to the API. */
 
-import { Asking } from "./ask.js";
+import { AskPanel } from "./ask.js";
 import { copyAsk, copyUpload } from "./curl.js";
 import { clearSelection, listSelected, makeDocuments } from "./documents.js";
 import { announce, byId } from "./dom.js";
-import { watch } from "./events.js";
+import { POLL_MS, watch } from "./events.js";
 import { formatCount } from "./format.js";
 import { makeNotes } from "./notes.js";
 import { signOut, waitForSignIn } from "./session.js";
@@ -18,13 +18,13 @@ byId("who").textContent = email;
 byId("welcome").hidden = true;
 for (const id of ["account", "sections", "workspace"]) byId(id).hidden = false;
 
-const documents = makeDocuments({ onChange: showEmptiness, onSelection: showScope });
-const notes = makeNotes({ onChange: showEmptiness });
+const documents = makeDocuments({ onChange: showEmptyHint, onSelection: showScope });
+const notes = makeNotes({ onChange: showEmptyHint });
 const uploads = new Uploads(accept);
-const asking = new Asking(listSelected, hasPicture);
+const askPanel = new AskPanel(listSelected, hasPageImage);
 const listings = { document: documents, note: notes };
 
-byId("ask-curl").addEventListener("click", () => copyAsk(asking.body));
+byId("ask-curl").addEventListener("click", () => copyAsk(askPanel.body));
 byId("upload-curl").addEventListener("click", copyUpload);
 byId("clear-scope").addEventListener("click", () => {
   clearSelection();
@@ -35,7 +35,7 @@ byId("files").addEventListener("change", (event) => {
   uploads.add([...event.target.files]);
   event.target.value = "";
 });
-takeDrops();
+acceptDrops();
 showScope();
 byId("question").focus();
 await loadLists();
@@ -60,35 +60,37 @@ function follow({ name, data }) {
 
 function accept(document, isDuplicate) {
   documents.update(document);
-  announce(isDuplicate ? `You have ${document.filename} already.` : `${document.filename} is uploaded.`);
+  announce(isDuplicate ? `You already have ${document.filename}.` : `${document.filename} was uploaded.`);
   const row = documents.getRow(document.id);
   if (isDuplicate) row?.scrollIntoView({ block: "nearest" });
   return row;
 }
 
-function hasPicture(passage) {
+function hasPageImage(passage) {
   const known = documents.get(passage.document_id);
   return passage.source === "document" && (known ? known.media_type === PDF : /\.pdf$/i.test(passage.title));
 }
 
-function showEmptiness() {
+function showEmptyHint() {
   byId("nothing-to-ask").hidden = documents.size + notes.size > 0 || !byId("answer").hidden;
 }
 
 function showScope() {
   const count = listSelected().length;
-  byId("scope").textContent = count ? `Asks ${formatCount(count, "document")} alone` : "Asks all documents and notes";
+  byId("scope").textContent = count ? `Asking only ${formatCount(count, "document")}` : "Asking all documents and notes";
   byId("clear-scope").hidden = !count;
 }
 
 function showConnection(isLive) {
-  byId("connection").textContent = isLive ? "live" : "checking every 2 s";
-  byId("connection").title = isLive ? "Changes arrive as they happen." : "The live connection is away; it is tried again.";
+  byId("connection").textContent = isLive ? "live" : `checking every ${POLL_MS / 1000} s`;
+  byId("connection").title = isLive
+    ? "Changes appear as they happen."
+    : "The live connection is lost. The page checks for changes and keeps reconnecting.";
   byId("connection").classList.toggle("live", isLive);
 }
 
-/** Files may be dropped anywhere: a browser would else open them. */
-function takeDrops() {
+/** Accept files dropped anywhere on the page: otherwise the browser would open them. */
+function acceptDrops() {
   const drop = byId("drop");
   addEventListener("dragover", (event) => {
     event.preventDefault();
@@ -101,7 +103,7 @@ function takeDrops() {
     event.preventDefault();
     drop.classList.remove("over");
     const folders = [...event.dataTransfer.items].filter((item) => item.webkitGetAsEntry()?.isDirectory);
-    if (folders.length) announce("A folder cannot be uploaded. Open it, and drop its files.");
+    if (folders.length) announce("Folders cannot be uploaded. Open the folder and drop its files.");
     else uploads.add([...event.dataTransfer.files]);
   });
 }

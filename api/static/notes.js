@@ -1,10 +1,10 @@
-/** Notes: written, changed and deleted here; their texts answer like documents. */
+/** The list of notes, and the form that creates and changes them. */
 
 import { request, requestJson } from "./api.js";
 import { announce, byId, confirmDeletion, copyTemplate, makeButton, showText } from "./dom.js";
 import { Listing } from "./listing.js";
 
-/** What people see of the status: the indexing of a note is short. */
+/** Status texts. Notes show no progress, because indexing one is quick. */
 const STAGES = { pending: "waiting", processing: "reading", ready: "ready", failed: "failed" };
 
 /**
@@ -56,10 +56,10 @@ async function deleteNote(listing, id) {
   if (!(await confirmDeletion(title))) return;
   await request(`/v1/notes/${id}`, { method: "DELETE" });
   listing.remove(id);
-  announce(`${title} is deleted.`);
+  announce(`${title} was deleted.`);
 }
 
-/** Open the form for a note, or for a new one. */
+/** Open the form for a note, or for a new note if `note` is null. */
 function editNote(listing, note) {
   const dialog = byId("note-dialog");
   const form = dialog.querySelector("form");
@@ -78,7 +78,7 @@ function editNote(listing, note) {
       const path = note ? `/v1/notes/${note.id}` : "/v1/notes";
       listing.update(await requestJson(path, { method: note ? "PATCH" : "POST", body }));
       dialog.close();
-      announce(`${body.title} is saved.`);
+      announce(`${body.title} was saved.`);
     } catch (problem) {
       showText(error, problem.message);
     } finally {

@@ -9,8 +9,8 @@ let renewal = null;
 authorization.renew = renew;
 
 /**
- * Show the form until somebody is signed in.
- * @returns {Promise<string>} their address
+ * Wait until the user signs in.
+ * @returns {Promise<string>} the e-mail address
  */
 export function waitForSignIn() {
   const form = byId("sign-in");
@@ -28,14 +28,14 @@ export function waitForSignIn() {
   });
 }
 
-/** Ask for the password in place, once for all requests that need a new token. */
+/** Ask for the password in a dialog, once for all requests that need a new token. */
 function renew(refused) {
   if (refused !== authorization.token) return Promise.resolve();
   renewal ??= askForPassword().finally(() => (renewal = null));
   return renewal;
 }
 
-/** Forget everything; what the page knows goes with it. */
+/** Sign out by reloading the page, which forgets the token and all data. */
 export function signOut() {
   location.reload();
 }
@@ -54,7 +54,7 @@ function askForPassword() {
   const dialog = byId("renew-dialog");
   const form = dialog.querySelector("form");
   form.email.value = email;
-  form.querySelector(".leave").onclick = signOut;
+  form.querySelector(".sign-out").onclick = signOut;
   dialog.oncancel = (event) => event.preventDefault();
   return new Promise((resolve) => {
     form.onsubmit = (event) => {
@@ -66,7 +66,7 @@ function askForPassword() {
         resolve();
       });
     };
-    // Browsers close a dialog on the second Escape whatever it says.
+    // Browsers close a dialog on the second Escape even if `cancel` is prevented.
     dialog.onclose = () => dialog.showModal();
     dialog.showModal();
     form.password.focus();
@@ -74,7 +74,7 @@ function askForPassword() {
 }
 
 /**
- * Do what a form is for; its buttons wait, and its error is shown in it.
+ * Run the action of a form with its buttons disabled, and show an error in the form.
  * @param {HTMLFormElement} form
  * @param {() => Promise<void>} act
  */

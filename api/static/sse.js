@@ -1,13 +1,13 @@
-/** Server-sent events of a response. Not EventSource, which can neither send a token nor a body. */
+/** Reads server-sent events from a response. `EventSource` cannot send a token or a body. */
 
 /**
- * @typedef {{name: string, data: any, id: string | null}} ServerEvent `data` is what its JSON says; null for an id alone
+ * @typedef {{name: string, data: any, id: string | null}} ServerEvent `data` is the parsed JSON, or null if the event has only an id
  */
 
 /**
- * The events of a stream, one by one, until it ends.
+ * Yield the events of a stream until it ends.
  * @param {Response} response
- * @param {() => void} [onBytes] called whenever something arrives, comments included
+ * @param {() => void} [onBytes] called whenever data arrives, including comments
  * @returns {AsyncGenerator<ServerEvent>}
  */
 export async function* readEvents(response, onBytes = () => {}) {
@@ -19,7 +19,7 @@ export async function* readEvents(response, onBytes = () => {}) {
       const { value, done } = await reader.read();
       if (done) return;
       onBytes();
-      // A line end in two pieces must not count as two.
+      // A CRLF that is split between two pieces must not count as two line ends.
       text = (text + decoder.decode(value, { stream: true })).replace(/\r\n|\r(?!$)/g, "\n");
       const blocks = text.split("\n\n");
       text = blocks.pop() ?? "";

@@ -1,10 +1,10 @@
-/** Uploads: several at once, each with its bytes, its errors and a way to end it. */
+/** Uploads: several at a time, each with a row that shows progress and errors and can stop or retry it. */
 
 import { authorization, readProblem, UNREACHABLE, Problem } from "./api.js";
 import { announce, byId, copyTemplate, makeButton, removeRow, showText } from "./dom.js";
 import { formatBytes } from "./format.js";
 
-const AT_ONCE = 3;
+const MAX_CONCURRENT = 3;
 const DEFAULT_WAIT_SECONDS = 5;
 
 /**
@@ -40,7 +40,7 @@ export class Uploads {
   }
 
   #sendNext() {
-    while (this.#sending < AT_ONCE && this.#waiting.length) {
+    while (this.#sending < MAX_CONCURRENT && this.#waiting.length) {
       this.#sending += 1;
       this.#run(this.#waiting.shift()).finally(() => {
         this.#sending -= 1;
@@ -77,9 +77,9 @@ export class Uploads {
 }
 
 /**
- * Send a file; again when the server has had time to breathe, or when somebody has signed in again.
+ * Send a file until it is accepted or refused: retry after a wait if the server is busy, or after the user signs in again.
  * @param {Upload} upload
- * @throws {Problem} where it is refused, or the connection breaks
+ * @throws {Problem} if the file is refused or the connection is lost
  */
 async function sendUntilAnswered(upload) {
   for (;;) {
@@ -96,12 +96,12 @@ async function sendUntilAnswered(upload) {
 }
 
 /**
- * Send a file once. XMLHttpRequest, because `fetch` does not tell how much has been sent.
+ * Send a file once. Uses XMLHttpRequest, because `fetch` does not report upload progress.
  * @returns {Promise<XMLHttpRequest>}
  */
 function send({ file, row, abort }, token) {
   const form = new FormData();
-  // Without the type that this computer's tables know: the server goes by name and content.
+  // Sent without a media type: this computer may name a wrong one, and the server uses name and content.
   form.append("file", file.slice(), file.name);
   const xhr = new XMLHttpRequest();
   xhr.open("POST", "/v1/documents");
@@ -126,12 +126,12 @@ function makeRow(file) {
   return row;
 }
 
-function showSent(row, file, share) {
+function showSent(row, file, fraction) {
   const bar = row.querySelector("progress");
   bar.hidden = false;
-  bar.value = share;
-  const sent = `${formatBytes(share * file.size)} of ${formatBytes(file.size)}`;
-  showStage({ row }, share < 1 ? "uploading" : "being checked", sent);
+  bar.value = fraction;
+  const sent = `${formatBytes(fraction * file.size)} of ${formatBytes(file.size)}`;
+  showStage({ row }, fraction < 1 ? "uploading" : "checking", sent);
 }
 
 function showStage({ row }, stage, facts) {
@@ -149,10 +149,10 @@ function showFailure({ file, row }, problem) {
   announce(`${file.name} was refused. ${problem.message}`);
 }
 
-/** Wait as long as the server asks for, and say so. */
+/** Wait as long as the server asks, and show the remaining time. */
 async function waitFor({ row, abort }, problem) {
   for (let seconds = problem.retryAfter || DEFAULT_WAIT_SECONDS; seconds > 0; seconds -= 1) {
-    showStage({ row }, `again in ${seconds} s`, problem.message);
+    showStage({ row }, `retrying in ${seconds} s`, problem.message);
     await new Promise((resolve) => setTimeout(resolve, 1000));
     abort.signal.throwIfAborted();
   }

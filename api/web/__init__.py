@@ -1,1 +1,1 @@
-"""The page at `/` and the documentation at `/docs`."""
+"""The web page at `/` and the API documentation at `/docs`."""

@@ -1,4 +1,7 @@
-"""Files for browsers: read once, sent under the policy of their page, and only to whom has them not yet."""
+"""Static files for browsers, kept in memory and sent with security headers.
+
+Litestar's static files ignore `If-None-Match`, so browsers would load every file again on every visit.
+"""
 
 from dataclasses import dataclass
 
@@ -13,14 +16,14 @@ HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
-    # Kept, but asked for anew: the files of two releases must not meet.
+    # Browsers must revalidate, so that files of two releases are never mixed.
     "Cache-Control": "no-cache",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Asset:
-    """A file, and the tag of its content."""
+    """A file and the ETag of its content."""
 
     content: bytes
     media_type: str
@@ -28,14 +31,14 @@ class Asset:
 
 
 def make_asset(content: bytes, media_type: str) -> Asset:
-    """Return a file with its tag."""
+    """Return an asset with its ETag."""
     return Asset(content, media_type, make_etag(content))
 
 
 def send_asset(asset: Asset | None, policy: str, if_none_match: str | None) -> Response[bytes]:
-    """Answer with a file under a Content-Security-Policy; 304 where the browser has it.
+    """Return the response for a file, with a Content-Security-Policy. 304 if the browser already has the file.
 
-    Raises NotFoundException where there is none.
+    Raises NotFoundException if `asset` is None.
     """
     if asset is None:
         raise NotFoundException

@@ -1,4 +1,7 @@
-"""The documentation at `/docs`: Swagger UI from its package, under a policy that lets it ask this service alone."""
+"""The API documentation at `/docs`: Swagger UI from an installed package, allowed to contact only this service.
+
+Litestar's own documentation pages load Swagger UI from another host.
+"""
 
 from functools import cache
 from importlib.resources import files
@@ -27,23 +30,23 @@ POLICY = (
 
 @cache
 def read_assets() -> dict[str, Asset]:
-    """Return the files by their names; nothing else on the disk can be named."""
+    """Return the files by name. No other file on the disk can be requested."""
     [swagger] = [folder for folder in files("swagger_ui_bundle").joinpath("vendor").iterdir() if folder.is_dir()]
-    ours = {name: make_asset((FOLDER / name).read_bytes(), kind) for name, kind in OUR_FILES.items()}
-    return ours | {
+    own = {name: make_asset((FOLDER / name).read_bytes(), kind) for name, kind in OUR_FILES.items()}
+    return own | {
         name: make_asset(swagger.joinpath(name).read_bytes(), kind) for name, kind in FILES_OF_SWAGGER.items()
     }
 
 
 @route("/", http_method=METHODS, status_code=200)
 async def show_docs(if_none_match: IfNoneMatch = None) -> Response[bytes]:
-    """Return the page."""
+    """Return the documentation page."""
     return send_asset(read_assets()[PAGE], POLICY, if_none_match)
 
 
 @route("/assets/{name:str}", http_method=METHODS, status_code=200)
 async def show_asset(name: FromPath[str], if_none_match: IfNoneMatch = None) -> Response[bytes]:
-    """Return a file that the page loads."""
+    """Return a file that the documentation page loads."""
     return send_asset(read_assets().get(name), POLICY, if_none_match)
 
 

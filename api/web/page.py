@@ -1,4 +1,4 @@
-"""The page at `/`: the files of `api/static` as they are, under a policy that lets them ask nobody but this service."""
+"""The web page at `/`: the files of `api/static`, allowed to contact only this service."""
 
 from functools import cache
 from pathlib import Path
@@ -12,19 +12,19 @@ from api.web.assets import METHODS, Asset, make_asset, send_asset
 
 FOLDER = Path(__file__).resolve().parents[1] / "static"
 PAGE = "index.html"
-# Not `mimetypes`, which reads tables of the machine.
+# Not `mimetypes`, whose result depends on files of the machine.
 MEDIA_TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self'; "
     "form-action 'none'; base-uri 'none'; frame-ancestors 'none'; "
-    # Text never becomes HTML: the browser refuses `innerHTML`.
+    # The browser refuses `innerHTML`, so text never becomes HTML.
     "require-trusted-types-for 'script'; trusted-types 'none'"
 )
 
 
 @cache
 def read_assets() -> dict[str, Asset]:
-    """Return the files by their names; nothing else on the disk can be named."""
+    """Return the files by name. No other file on the disk can be requested."""
     return {path.name: make_asset(path.read_bytes(), MEDIA_TYPES[path.suffix]) for path in FOLDER.iterdir()}
 
 

@@ -80,7 +80,7 @@ def _commands_hold_no_token(page: Page) -> None:
         ("#upload-curl", "-F file=@document.pdf"),
     ):
         page.locator(button).click()
-        expect(page.get_by_role("status").first).to_contain_text("The command is copied.")
+        expect(page.get_by_role("status").first).to_contain_text("Command copied.")
         command = page.evaluate("navigator.clipboard.readText()")
         assert command.strip().endswith(ending)
         assert '"Authorization: Bearer $SLUICE_TOKEN"' in command
@@ -90,7 +90,7 @@ def _commands_hold_no_token(page: Page) -> None:
 def _scope_narrows_the_question(page: Page) -> None:
     expect_status(page, "observatory-notes.md", "ready")
     page.get_by_label("Ask only observatory-notes.md").check()
-    expect(page.get_by_text("Asks 1 document alone")).to_be_visible()
+    expect(page.get_by_text("Asking only 1 document")).to_be_visible()
     ask(page, QUESTION)
     expect(page.locator("#answer-status")).to_have_text("Quoted word for word.")
     titles = page.locator(".source .title").evaluate_all("titles => titles.map((title) => title.textContent)")
@@ -102,7 +102,7 @@ def test_the_same_while_no_event_arrives(open_page: OpenPage, up: Up, watch: Wat
     watch.expected.append("net::ERR_FAILED /v1/events$")
     page.route("**/v1/events", lambda route: route.abort())
     register(page, up.url, make_email())
-    expect(page.locator("#connection")).to_have_text("checking every 2 s")
+    expect(page.locator("#connection")).to_have_text("checking every 1.5 s")
     upload(page, HANDBOOK)
     expect_status(page, HANDBOOK.name, "ready")
     ask_and_open_the_source(page)
@@ -143,11 +143,11 @@ def test_busy_server_is_waited_for(open_page: OpenPage, up: Up, watch: Watch) ->
         (f"{number}.txt", f"Patience is virtue number {number}.".encode()) for number in range(UPLOADS_AT_ONCE + 2)
     ]
     upload(page, *files)
-    waiting = page.locator(".row:not([data-id])", has_text="again in").first
+    waiting = page.locator(".row:not([data-id])", has_text="retrying in").first
     expect(waiting).to_contain_text("Wait before the next one.")
     expect(page.locator("#document-list [data-status=ready]")).to_have_count(len(files))
     upload(page, files[0])
-    expect(page.get_by_role("status").first).to_have_text("You have 0.txt already.")
+    expect(page.get_by_role("status").first).to_have_text("You already have 0.txt.")
 
 
 def test_long_lists_come_page_by_page(open_page: OpenPage, up: Up) -> None:
@@ -248,7 +248,7 @@ def test_expired_token_asks_for_the_password_in_place(open_page: OpenPage, up: U
         lambda route: route.continue_(headers={**route.request.headers, "authorization": f"Bearer {expired}"}),
     )
     ask(page, "When is the hedge cut?")
-    dialog = page.get_by_role("dialog", name="Sign in again to go on")
+    dialog = page.get_by_role("dialog", name="Sign in again to continue")
     page.keyboard.press("Escape")
     expect(dialog).to_be_visible()
     dialog.get_by_label("Password").fill("not the right one")

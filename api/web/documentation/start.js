@@ -4,5 +4,5 @@ SwaggerUIBundle({
   deepLinking: true,
   defaultModelsExpandDepth: 0,
   docExpansion: "list",
-  validatorUrl: null, // else it asks another host
+  validatorUrl: null, // otherwise it contacts another host
 });
