@@ -47,7 +47,7 @@ def create_app(settings: Settings, *, open_runtime: OpenRuntime = open_runtime) 
     Raises SettingsError if JWT_SECRET or DATABASE_URL is missing.
     """
     tokens = Tokens(settings.signing_secret, timedelta(minutes=settings.jwt_ttl_minutes))
-    _ = settings.sqlalchemy_url  # refuses to start without a database
+    _ = settings.sqlalchemy_url  # raises SettingsError if DATABASE_URL is missing
 
     @asynccontextmanager
     async def run_runtime(app: Litestar) -> AsyncIterator[None]:
@@ -92,7 +92,7 @@ def create_app(settings: Settings, *, open_runtime: OpenRuntime = open_runtime) 
         request_class=StrictRequest,
         request_max_body_size=MAX_JSON_BYTES,
         openapi_config=CONFIG,
-        # Our own handlers log what needs a log line; Litestar's would print bodies.
+        # Litestar's logging would print request bodies. Our own handlers log what is needed.
         logging_config=None,
     )
     complete(app.openapi_schema)

@@ -1,6 +1,6 @@
-"""What is counted and timed. RUNBOOK.md says which of these deserve an alarm.
+"""Metrics. RUNBOOK.md says which of them deserve an alarm.
 
-Where PROMETHEUS_MULTIPROC_DIR is set, as `make up` does, all processes of the machine share one set of figures.
+If PROMETHEUS_MULTIPROC_DIR is set, as `make up` does, all processes of the machine share one set of values.
 """
 
 import os
@@ -22,7 +22,7 @@ MULTIPROCESS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 
 REQUEST_SECONDS = Histogram(
     "sluice_request_seconds",
-    "Time until a request's answer began, by route and status.",
+    "Time until the response began, by route and status.",
     ["method", "route", "status"],
     buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
 )
@@ -33,41 +33,52 @@ STAGE_SECONDS = Histogram(
     buckets=(0.01, 0.05, 0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300),
 )
 INGESTIONS = Counter(
-    "sluice_ingestions_total", "Ended attempts, by outcome: ready, or the error's code.", ["kind", "outcome"]
+    "sluice_ingestions_total", "Finished attempts, by outcome: ready or an error code.", ["kind", "outcome"]
 )
-SWEPT_JOBS = Counter("sluice_swept_jobs_total", "Jobs taken from workers that went silent.")
-RATE_LIMIT_FAIL_OPENS = Counter("sluice_rate_limit_fail_opens_total", "Requests let through because Redis was away.")
-REDIS_FAILURES = Counter(
-    "sluice_redis_failures_total", "Times that Redis did not answer and was left alone for a while."
+SWEPT_JOBS = Counter("sluice_swept_jobs_total", "Jobs taken from workers whose leases expired.")
+RATE_LIMIT_FAIL_OPENS = Counter(
+    "sluice_rate_limit_fail_opens_total", "Requests let through because Redis was unavailable."
 )
+REDIS_FAILURES = Counter("sluice_redis_failures_total", "Times that the circuit breaker for Redis opened.")
 ANSWERS = Counter("sluice_answers_total", "Answers to questions, by outcome.", ["outcome"])
 UNKNOWN_CITATIONS = Counter(
-    "sluice_unknown_citations_total", "Citations removed from answers: their passages do not exist."
+    "sluice_unknown_citations_total", "Citations removed from answers because no such passage exists."
 )
-LLM_FAILURES = Counter(
-    "sluice_llm_failures_total", "Times that the language model did not answer and was left alone for a while."
+LLM_FAILURES = Counter("sluice_llm_failures_total", "Times that the circuit breaker for the language model opened.")
+ENCODER_WAITING = Gauge(
+    "sluice_encoder_waiting_requests", "Requests waiting for the encoder.", multiprocess_mode="livesum"
 )
-REDIS_UP = Gauge("sluice_redis_up", "Whether Redis answered when last asked.", multiprocess_mode="livemostrecent")
+ENCODER_PASS_TOKENS = Histogram(
+    "sluice_encoder_pass_tokens",
+    "Tokens of one forward pass, padding included.",
+    buckets=(16, 32, 64, 128, 256, 512, 1024, 2048, 4096),
+)
+ENCODER_PASS_SECONDS = Histogram(
+    "sluice_encoder_pass_seconds",
+    "Time of one forward pass.",
+    buckets=(0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5),
+)
+REDIS_UP = Gauge("sluice_redis_up", "Whether the last request to Redis succeeded.", multiprocess_mode="livemostrecent")
 SUBJECTS = Gauge(
     "sluice_subjects", "Documents and notes by status.", ["kind", "status"], multiprocess_mode="livemostrecent"
 )
 OLDEST_SECONDS = Gauge(
     "sluice_oldest_seconds",
-    "Age of the document or note that has been longest in a status.",
+    "Age of the document or note that has been in a status for the longest time.",
     ["kind", "status"],
     multiprocess_mode="livemostrecent",
 )
 
 
 def render() -> bytes:
-    """Return all figures in Prometheus' text format."""
+    """Return all metrics in Prometheus' text format."""
     if MULTIPROCESS_VARIABLE not in os.environ:
         return generate_latest(REGISTRY)
     registry = CollectorRegistry()
-    MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    MultiProcessCollector(registry)  # type: ignore[no-untyped-call] # the library has no types here
     return generate_latest(registry)
 
 
 def serve(port: int) -> None:
-    """Serve this process's figures on a port of its own, from a thread."""
+    """Serve this process's metrics on a port of its own, from a thread."""
     start_http_server(port)

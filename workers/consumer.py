@@ -22,13 +22,15 @@ from pipeline.types import Lease
 FINISH_SECONDS = 6.0
 """How long a stopping worker lets its jobs finish before it gives them back."""
 OUTAGE_SECONDS = 1.0
+"""Pause before the next look at the queue while the database is down."""
 STALL_MARGIN_SECONDS = 60.0
+"""Added to the time limit of an extraction: a job without progress for longer loses its lease."""
 
 log = get_logger()
 
 
 class Consumer:
-    """Claims jobs while there are any, and sleeps until a ring, or until it is time to look."""
+    """Claims jobs until the queue is empty, then sleeps until the doorbell rings or the poll interval ends."""
 
     def __init__(self, runtime: Runtime, heartbeat: Heartbeat) -> None:
         self._runtime = runtime
@@ -43,7 +45,7 @@ class Consumer:
 
     @property
     def has_free_slot(self) -> bool:
-        """Whether it would take another job: it has a model and a place, does not stop, and is not with a suspect."""
+        """Whether it can take another job now. A suspect job runs alone."""
         runs_suspect = any(lease.is_suspect for lease in self._running.values())
         is_full = len(self._running) >= self._settings.worker_concurrency
         can_embed = self._is_claiming and self._runtime.encoders.is_ready
@@ -54,12 +56,12 @@ class Consumer:
         self._changed.set()
 
     def stop(self) -> None:
-        """Claim no more; `run` returns when the jobs in hand are done or given back."""
+        """Claim no more jobs. `run` returns when the running jobs are done or given back."""
         self._is_stopping = True
         self._changed.set()
 
     async def run(self) -> None:
-        """Claim and do jobs until `stop`."""
+        """Claim and do jobs until `stop` is called."""
         await self._runtime.sandbox.start()
         await self._wait_for_model()
         self._is_claiming = True
@@ -74,7 +76,7 @@ class Consumer:
                 await asyncio.sleep(OUTAGE_SECONDS)
                 continue
             await self._sleep()
-        await self._wind_down()
+        await self._finish()
 
     async def _wait_for_model(self) -> None:
         loading = asyncio.create_task(self._runtime.encoders.wait())
@@ -98,7 +100,7 @@ class Consumer:
     async def _claim_one(self) -> bool:
         if not self.has_free_slot:
             return False
-        # The last place is kept free for short documents: long ones must not make everybody wait.
+        # The last free slot is for short documents, so that they need not wait for long ones.
         is_last = 0 < len(self._running) == self._settings.worker_concurrency - 1
         async with self._runtime.database.transaction() as session:
             lease = await queue.claim(
@@ -131,7 +133,8 @@ class Consumer:
         except TimeoutError:
             pass
 
-    async def _wind_down(self) -> None:
+    async def _finish(self) -> None:
+        """Wait for the running jobs, then cancel the rest, which gives them back to the queue."""
         if self._running:
             await asyncio.wait(list(self._running), timeout=FINISH_SECONDS)
         unfinished = list(self._running)

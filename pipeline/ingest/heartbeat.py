@@ -1,4 +1,4 @@
-"""Heartbeats from a thread of their own, so that a busy event loop cannot lose a lease silently."""
+"""Extends the leases of this process from a separate thread, so that a blocked event loop does not lose them."""
 
 import asyncio
 import threading
@@ -15,22 +15,23 @@ from pipeline.logs import get_logger
 from pipeline.types import Lease
 
 BEATS_A_LEASE = 3
+"""Beats within the duration of one lease."""
 
 log = get_logger()
 
 
 @dataclass
 class HeldLease:
-    """A lease that is being extended, as long as its work moves on."""
+    """A lease that is extended while its work makes progress."""
 
     lease: Lease
     moved_at: float
     is_lost: bool = False
 
     def touch(self) -> None:
-        """Say that the work moves on.
+        """Note that the work has made progress.
 
-        Raises LeaseLost where somebody else has the job by now.
+        Raises LeaseLost if another worker has the job.
         """
         if self.is_lost:
             raise LeaseLost
@@ -38,10 +39,10 @@ class HeldLease:
 
 
 class Heartbeat:
-    """Extends the leases of this process, three times a lease.
+    """Extends leases three times within their duration.
 
-    A job whose work has not moved for `stall_seconds` is no longer extended: it will be taken from us and run
-    again elsewhere, as if this process had died.
+    The lease of a job that has made no progress for `stall_seconds` is no longer extended. It expires, and another
+    worker runs the job, as if this process had died.
     """
 
     def __init__(self, url: str, *, lease_seconds: float, stall_seconds: float) -> None:
@@ -53,11 +54,11 @@ class Heartbeat:
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
 
     def start(self) -> None:
-        """Begin to beat."""
+        """Start the thread."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Stop beating."""
+        """Stop the thread."""
         self._stop.set()
         self._thread.join(timeout=self._lease_seconds)
 
@@ -72,7 +73,7 @@ class Heartbeat:
             del self._held[lease.token]
 
     def _run(self) -> None:
-        # A loop and a connection of its own: nothing of the main thread can delay a beat.
+        # A separate loop and connection: nothing in the main thread can delay a beat.
         asyncio.run(self._beat_until_stopped())
 
     async def _beat_until_stopped(self) -> None:
@@ -94,7 +95,7 @@ class Heartbeat:
         if not moving:
             return
         async with database.transaction() as session:
-            still_ours = await queue.extend(session, moving, self._lease_seconds)
+            still_held = await queue.extend(session, moving, self._lease_seconds)
         for token in moving:
-            if token not in still_ours and token in self._held:
+            if token not in still_held and token in self._held:
                 held[token].is_lost = True

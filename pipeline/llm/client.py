@@ -1,4 +1,4 @@
-"""The language model, where there is one: its words as they come, or why they do not."""
+"""The optional language model that writes answers."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -12,32 +12,42 @@ from pipeline.stages.prompt import Prompt
 if TYPE_CHECKING:
     from pipeline.llm.openai_chat import Chat
 
+ANSWER_SECONDS = 300.0
+"""Time limit for a whole answer."""
 NO_KEY = "none"
-"""The SDK wants some key, and would else take another server's from the environment."""
+"""Without a key, the SDK would read the key of another server from the environment."""
 
 
 class LanguageModel:
-    """A model behind an OpenAI-compatible address; nothing is imported or connected before the first question."""
+    """A model behind an OpenAI-compatible URL. Nothing is imported or connected before the first question."""
 
     def __init__(
-        self, base_url: str, name: str, api_key: str | None, timeout_seconds: float, breaker: CircuitBreaker
+        self,
+        base_url: str,
+        name: str,
+        api_key: str | None,
+        timeout_seconds: float,
+        breaker: CircuitBreaker,
+        *,
+        answer_seconds: float = ANSWER_SECONDS,
     ) -> None:
         self.name = name
         self._base_url = base_url
         self._api_key = api_key or NO_KEY
         self._timeout_seconds = timeout_seconds
+        self._answer_seconds = answer_seconds
         self._breaker = breaker
         self._connecting = asyncio.Lock()
         self._chat: Chat | None = None
 
     async def write(self, prompt: Prompt) -> AsyncGenerator[str]:
-        """Yield the words of an answer as they come; closing this stops the model.
+        """Yield the words of an answer as they arrive. Closing the generator stops the model.
 
-        Raises AnswerUnavailable, before the first word or after any; at once where the model has just failed others.
+        Raises AnswerUnavailable before the first word or after any. If the circuit breaker is open, raises it at once.
         """
         if self._breaker.is_open:
             raise AnswerUnavailable(
-                "The language model is away. Try again in a moment; `passages` holds what was found."
+                "The language model is unavailable. Try again in a moment. `passages` holds what was found."
             )
         chat = await self._connect()
         async with aclosing(chat.stream(prompt)) as words:
@@ -56,6 +66,7 @@ class LanguageModel:
         return self._chat
 
     def _load(self) -> "Chat":
-        from pipeline.llm.openai_chat import Chat  # noqa: PLC0415 - takes a second, which only answers need
+        from pipeline.llm.openai_chat import Chat, Timeouts  # noqa: PLC0415 - slow to import
 
-        return Chat(self._base_url, self.name, self._api_key, self._timeout_seconds, self._breaker)
+        timeouts = Timeouts(self._timeout_seconds, self._answer_seconds)
+        return Chat(self._base_url, self.name, self._api_key, timeouts, self._breaker)

@@ -1,8 +1,9 @@
-"""An OpenAI-compatible server, through the openai SDK. Importing it takes a second, so the client imports it late."""
+"""An OpenAI-compatible server, through the openai SDK. `client` imports this module late, because it takes a second."""
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
+from dataclasses import dataclass
 from time import monotonic
 from typing import cast
 
@@ -17,63 +18,70 @@ from pipeline.stages.prompt import Prompt
 
 RETRIES = 2
 LONGEST_WAIT_SECONDS = 5
-"""A server that wants to be left alone for longer is not tried again."""
-WHOLE_ANSWER_SECONDS = 300.0
+"""Longest `Retry-After` that is waited for. A server that asks for more is not tried again."""
 MAX_ANSWER_CHARACTERS = 20_000
 MAX_RESPONSE_BYTES = 8 * 1024 * 1024
-"""Each token comes with some 300 bytes around it."""
+"""Bounds the whole stream. Each token is wrapped in about 300 bytes."""
 
 FAILURES = (openai.OpenAIError, httpx2.HTTPError, TimeoutError, ValueError, RecursionError)
-"""How a misbehaving server looks from here; the last two are what its JSON may do."""
+"""The errors of a misbehaving server. Its JSON can cause the last two."""
 
 log = get_logger()
 
 
 class UnfitAnswer(ValueError):
-    """The server sent no chat completion, or not all of it."""
+    """The response is not a chat completion, or is incomplete."""
+
+
+@dataclass(frozen=True)
+class Timeouts:
+    """Time limits in seconds."""
+
+    response: float
+    """Until the stream begins, and between two words."""
+    answer: float
+    """For the whole answer."""
 
 
 class Chat:
     """A connection pool to one server."""
 
-    def __init__(
-        self, base_url: str, model: str, api_key: str, timeout_seconds: float, breaker: CircuitBreaker
-    ) -> None:
+    def __init__(self, base_url: str, model: str, api_key: str, timeouts: Timeouts, breaker: CircuitBreaker) -> None:
         self._model = model
-        self._timeout_seconds = timeout_seconds
+        self._timeouts = timeouts
         self._breaker = breaker
         self._client = openai.AsyncOpenAI(
             base_url=base_url,
             api_key=api_key,
             max_retries=RETRIES,
-            timeout=timeout_seconds,
+            timeout=timeouts.response,
             default_headers={"Accept-Encoding": "identity"},
             http_client=openai.DefaultAsyncHttpxClient(event_hooks={"response": [_set_bounds]}),
         )
 
     async def stream(self, prompt: Prompt) -> AsyncGenerator[str]:
-        """Yield the words of the answer as they come. Closing this ends the connection, and so the generation.
+        """Yield the words of the answer as they arrive. Closing the generator closes the connection.
 
-        Raises AnswerUnavailable, before the first word or after any.
+        Raises AnswerUnavailable before the first word or after any.
         """
         try:
             async with aclosing(self._read_words(prompt)) as words:
                 async for text in words:
                     yield text
         except FAILURES as error:
-            failure, is_away = _explain(error)
-            # Kinds, no messages: in the server's may stand anything, our key and the user's text included.
+            failure, is_unavailable = _explain(error)
+            # Only the types are logged: a server's message may contain our key or the user's text.
             kinds = [type(error).__name__, type(error.__cause__).__name__]
             log.warning("llm.failed", kinds=kinds, status=getattr(error, "status_code", None))
-            if is_away:
+            if is_unavailable:
                 self._breaker.trip(failure)
             raise failure from error
 
     async def _read_words(self, prompt: Prompt) -> AsyncGenerator[str]:
-        """No parameter of sampling or length is sent: servers disagree about them. What grows too long is ended."""
-        ends_at = monotonic() + WHOLE_ANSWER_SECONDS
-        async with asyncio.timeout(self._timeout_seconds):
-            # One deadline for all tries together.
+        """Send no sampling or length parameters, because servers disagree about them. Stop reading a long answer."""
+        ends_at = monotonic() + self._timeouts.answer
+        async with asyncio.timeout(self._timeouts.response):
+            # One deadline for all retries together.
             stream = await self._client.chat.completions.create(
                 model=self._model,
                 messages=[
@@ -85,10 +93,10 @@ class Chat:
         async with stream:
             length = 0
             while length < MAX_ANSWER_CHARACTERS:
-                async with asyncio.timeout(min(self._timeout_seconds, ends_at - monotonic())):
+                async with asyncio.timeout(min(self._timeouts.response, ends_at - monotonic())):
                     chunk = await anext(stream, None)
                 if chunk is None:
-                    raise UnfitAnswer("the answer ended before its end")
+                    raise UnfitAnswer("the stream ended before the answer was complete")
                 text, is_last = _read(chunk)
                 length += len(text)
                 yield text
@@ -101,52 +109,54 @@ class Chat:
 
 
 def _read(chunk: ChatCompletionChunk) -> tuple[str, bool]:
-    """Text of a chunk, and whether it is the last with text. The SDK builds chunks from any JSON, unchecked."""
+    """Return the text of a stream chunk, and whether it is the last. The SDK builds chunks from any JSON, unchecked."""
     try:
         if not chunk.choices:
             return "", False
         choice = chunk.choices[0]
         text = choice.delta.content or ""
-        # A lone surrogate is no text that could be sent on.
+        # Lone surrogates cannot be encoded.
         return text.encode(errors="replace").decode(), choice.finish_reason is not None
     except (AttributeError, TypeError, LookupError) as error:
-        raise UnfitAnswer("this is no chat completion") from error
+        raise UnfitAnswer("not a chat completion") from error
 
 
 def _explain(error: Exception) -> tuple[AnswerUnavailable, bool]:
-    """Return what the user is told of one of FAILURES, and whether the server is better left alone for a while."""
+    """Return the error for the user, and whether to open the circuit breaker."""
     match error:
         case TimeoutError() | openai.APITimeoutError():
             return _fail("The language model took too long."), True
         case openai.RateLimitError():
             return _fail("The language model is busy.", _read_retry_after(error.response)), True
         case openai.InternalServerError():
-            return _fail("The language model cannot be reached, or broke off.", _read_retry_after(error.response)), True
+            return _fail(
+                "The language model cannot be reached, or the connection was lost.", _read_retry_after(error.response)
+            ), True
         case openai.APIConnectionError() | httpx2.HTTPError():
-            return _fail("The language model cannot be reached, or broke off."), True
+            return _fail("The language model cannot be reached, or the connection was lost."), True
         case openai.APIStatusError():
-            return _fail("The language model refused the question. It may be too much for it: lower `top_k`."), False
+            return _fail("The language model refused the question. It may be too long: lower `top_k`."), False
         case _:
-            return _fail("The language model gave no whole answer."), False
+            return _fail("The language model gave no complete answer."), False
 
 
 def _fail(what: str, retry_after_seconds: int = 0) -> AnswerUnavailable:
     return AnswerUnavailable(
-        f"{what} Try again in a moment; `passages` holds what was found.",
+        f"{what} Try again in a moment. `passages` holds what was found.",
         retry_after_seconds=retry_after_seconds or AnswerUnavailable.retry_after_seconds,
     )
 
 
 def _read_retry_after(response: httpx2.Response) -> int:
-    """Seconds that the server wants to be left alone; 0 where it does not say. A date counts as long."""
+    """Return the seconds of `Retry-After`, or 0 if there is none. A date counts as too long."""
     value = response.headers.get("retry-after", "0")
     return int(value) if value.isascii() and value.isdecimal() and len(value) < 5 else LONGEST_WAIT_SECONDS + 1
 
 
 async def _set_bounds(response: httpx2.Response) -> None:
-    """The SDK's hook for each response, before its body: bounds of its length, and of the wait for another try."""
+    """Bound the length of a response and the wait before a retry. The SDK calls this before it reads the body."""
     response.stream = _Bounded(cast("httpx2.AsyncByteStream", response.stream))
-    # Not asked for; decoded it could be of any length.
+    # We did not ask for compression. A compressed body could decode to any length.
     response.headers.pop("content-encoding", None)
     if _read_retry_after(response) > LONGEST_WAIT_SECONDS:
         response.headers["x-should-retry"] = "false"

@@ -1,5 +1,6 @@
 """Logs that can be followed and hold no secret, and metrics that tell what is going on."""
 
+import asyncio
 import io
 import json
 import logging
@@ -126,3 +127,22 @@ async def test_stages_are_timed(api: Api) -> None:
     text = (await api.client.get("/metrics")).text
     for stage in (Stage.EXTRACTING, Stage.CHUNKING, Stage.EMBEDDING, Stage.STORING):
         assert f'sluice_ingestion_stage_seconds_count{{kind="document",stage="{stage}"}}' in text
+
+
+def read_metric(text: str, name: str) -> float:
+    [line] = [line for line in text.splitlines() if line.startswith(f"{name} ")]
+    return float(line.rsplit(" ", 1)[1])
+
+
+async def test_encoder_reports_its_queue_and_its_passes(api: Api) -> None:
+    async def look(name: str) -> float:
+        return read_metric((await api.client.get("/metrics")).text, f"sluice_encoder_{name}")
+
+    passes, tokens = await look("pass_seconds_count"), await look("pass_tokens_sum")
+    waiting = [asyncio.create_task(api.runtime.encoder.encode(["one text", "two texts"])) for _ in range(3)]
+    await asyncio.sleep(0)
+    assert await look("waiting_requests") == 3
+    await asyncio.gather(*waiting)
+    assert await look("waiting_requests") == 0
+    assert await look("pass_seconds_count") > passes
+    assert await look("pass_tokens_sum") >= tokens + 3 * 2 * 4, "[CLS], two words and [SEP] in each text"

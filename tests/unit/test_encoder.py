@@ -133,8 +133,7 @@ async def test_closed_encoder_answers_who_had_asked_and_nobody_else(encoder: Enc
     with pytest.raises(ModelUnavailable):
         await encoder.encode(["too late"])
     assert [len(vectors) for vectors in await asyncio.gather(*asking)] == [20] * 3
-    encoder._thread.join(10)
-    assert not encoder._thread.is_alive()
+    assert encoder.join(10)
 
 
 @pytest.mark.anyio

@@ -15,7 +15,7 @@ from pipeline import metrics
 from pipeline.circuit_breaker import CircuitBreaker
 from pipeline.errors import AnswerUnavailable
 from pipeline.llm import openai_chat
-from pipeline.llm.client import LanguageModel
+from pipeline.llm.client import ANSWER_SECONDS, LanguageModel
 from pipeline.logs import configure_logging
 from pipeline.stages.prompt import Prompt
 from tests.llm_server import Behaviour, Call, LlmServer, run_llm_server, say_yes, talk_until_left, wait_to_be_heard
@@ -28,8 +28,8 @@ PROMPT = Prompt("Answer.", "Is it?", passages=1)
 SECONDS = 0.5
 
 TOO_LONG = "took too long"
-AWAY = "cannot be reached, or broke off"
-NOT_WHOLE = "gave no whole answer"
+AWAY = "cannot be reached, or the connection was lost"
+NOT_WHOLE = "gave no complete answer"
 
 
 @pytest.fixture
@@ -54,10 +54,11 @@ def logged(monkeypatch: pytest.MonkeyPatch) -> LogCapture:
     return capture
 
 
-def make_model(url: str, timeout_seconds: float = SECONDS, rest_seconds: float = 5.0) -> LanguageModel:
-    return LanguageModel(
-        url, "a-model", KEY, timeout_seconds, CircuitBreaker("llm", metrics.LLM_FAILURES, rest_seconds)
-    )
+def make_model(
+    url: str, timeout_seconds: float = SECONDS, rest_seconds: float = 5.0, answer_seconds: float = ANSWER_SECONDS
+) -> LanguageModel:
+    breaker = CircuitBreaker("llm", metrics.LLM_FAILURES, rest_seconds)
+    return LanguageModel(url, "a-model", KEY, timeout_seconds, breaker, answer_seconds=answer_seconds)
 
 
 async def collect(llm: LanguageModel) -> str:
@@ -285,10 +286,8 @@ async def test_endless_answer_is_ended(llm: LanguageModel, server: LlmServer) ->
     wait_until(lambda: server.calls[0].left_at, 1, "the model was stopped")
 
 
-async def test_steady_talk_ends_with_its_time(
-    llm: LanguageModel, server: LlmServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(openai_chat, "WHOLE_ANSWER_SECONDS", 2 * SECONDS)
+async def test_steady_talk_ends_with_its_time(server: LlmServer) -> None:
+    llm = make_model(server.url, answer_seconds=2 * SECONDS)
 
     def talk(call: Call) -> None:
         call.begin()
@@ -319,7 +318,7 @@ async def test_server_that_is_away_is_left_alone_for_a_while(server: LlmServer) 
     await fail(model)
     calls = len(server.calls)
     _, failure = await fail(model)
-    assert "is away" in failure.message
+    assert "is unavailable" in failure.message
     assert len(server.calls) == calls, "it was not even asked"
     assert REGISTRY.get_sample_value("sluice_llm_failures_total") == trips + 1
     server.behave = say_yes
