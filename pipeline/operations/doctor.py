@@ -202,7 +202,7 @@ async def _check_model(database: Database, settings: Settings) -> Finding:
 async def _check_queue(database: Database) -> Finding:
     async with database.transaction() as session:
         backlog = await queue.measure_backlog(session)
-    found = f"{backlog.waiting} waiting, the oldest for {backlog.oldest_seconds:.0f} s; {backlog.in_work} in work"
+    found = f"{backlog.waiting} waiting, the oldest for {backlog.oldest_seconds:.0f} s; {backlog.leased} in work"
     if backlog.overdue_seconds > OVERDUE_SECONDS:
         ran_out = f"{found}; a lease ran out {backlog.overdue_seconds:.0f} s ago"
         return _fail("queue", ran_out, "no worker is running: python -m workers")
