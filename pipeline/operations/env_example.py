@@ -38,10 +38,15 @@ def render() -> str:
 
 
 def _render_setting(name: str, field: FieldInfo) -> str:
-    heading = f"\n\n# {SECTIONS[name]} ".ljust(WIDTH, "-") + "\n" if name in SECTIONS else ""
     text = " ".join((field.description or "").split())
     comment = textwrap.fill(text, WIDTH, initial_indent="# ", subsequent_indent="# ", break_on_hyphens=False)
-    return f"{heading}\n{comment}\n{_render_assignment(name, field.default)}\n"
+    return f"{_render_heading(name)}\n{comment}\n{_render_assignment(name, field.default)}\n"
+
+
+def _render_heading(name: str) -> str:
+    if name not in SECTIONS:
+        return ""
+    return "\n\n" + f"# {SECTIONS[name]} ".ljust(WIDTH, "-") + "\n"
 
 
 def _render_assignment(name: str, default: Any) -> str:
