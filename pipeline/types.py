@@ -34,7 +34,7 @@ class Status(StrEnum):
 
 
 class SubjectKind(StrEnum):
-    """The two kinds of subject."""
+    """Kind of a subject: a document or a note."""
 
     DOCUMENT = "document"
     NOTE = "note"
