@@ -1,4 +1,4 @@
-# One image for the API, the workers and the migrations; docker-compose.yml says which of them runs.
+# One image for the API, the workers and the migrations. docker-compose.yml selects the command.
 FROM python:3.11-slim-trixie AS builder
 ENV VIRTUAL_ENV=/opt/venv UV_TORCH_BACKEND=cpu UV_COMPILE_BYTECODE=1 UV_NO_CACHE=1
 RUN pip install --no-cache-dir uv==0.13.9 && uv venv /opt/venv

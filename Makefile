@@ -5,7 +5,7 @@ UV_ENV := $(if $(PIP_FIND_LINKS),UV_FIND_LINKS=$(PIP_FIND_LINKS),UV_TORCH_BACKEN
 # Compiled once: a process with a model would else compile for 8 s where Python may not write its cache.
 UV := $(UV_ENV) UV_COMPILE_BYTECODE=1 VIRTUAL_ENV=$(CURDIR)/.venv $(BIN)/uv pip install --quiet --constraint constraints.txt --requirements pyproject.toml
 
-.PHONY: demo up test lint browser openapi bench bench-retrieval chaos
+.PHONY: demo up test lint browser openapi env-example bench bench-retrieval chaos
 
 demo: .venv/.installed
 	@exec $(BIN)/python -m pipeline demo
@@ -33,6 +33,9 @@ browser:
 
 openapi: .venv/.installed
 	$(BIN)/python -m api.openapi > docs/openapi.json
+
+env-example: .venv/.installed
+	$(BIN)/python -m pipeline.operations.env_example > .env.example
 
 # OPTIONS="FOLDER --rounds 1": see python -m tests.benchmarks --help
 bench: .venv/.installed-bench .bench/.installed-baseline

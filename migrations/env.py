@@ -1,4 +1,4 @@
-"""Runs the migrations over asyncpg, on the connection of the caller or on one to DATABASE_URL."""
+"""Alembic's environment: runs the migrations over asyncpg, as the owner of the tables."""
 
 import asyncio
 

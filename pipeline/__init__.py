@@ -1,1 +1,1 @@
-"""The core of Sluice: what happens to documents and questions. `api` and `workers` are its doors."""
+"""The core of Sluice: ingestion, search and answers. `api` and `workers` only translate to and from it."""

@@ -1,4 +1,4 @@
-"""`python -m pipeline`: the operator's commands."""
+"""Commands for operators: `python -m pipeline`."""
 
 import asyncio
 import getpass
@@ -32,7 +32,7 @@ from pipeline.settings import SettingsError, load_settings
 from pipeline.use_cases import accounts
 
 OWNER_TIMEOUT_SECONDS = 60.0
-"""An account with many documents takes long to delete."""
+"""Time limit of a statement. Deleting an account with many documents takes long."""
 EPILOG = """\
 examples:
   python -m pipeline doctor
@@ -42,7 +42,7 @@ examples:
 
 
 class Declined(Exception):
-    """The operator does not want it after all, or cannot be asked."""
+    """The operator did not confirm the command, or cannot be asked to."""
 
 
 def up(_options: Namespace) -> None:
@@ -58,12 +58,12 @@ def up(_options: Namespace) -> None:
 
 
 def run_demo(_options: Namespace) -> None:
-    """Show the main job from beginning to end."""
+    """Upload the samples and ask questions, on a stack of its own."""
     demo.run()
 
 
 def migrate(_options: Namespace) -> None:
-    """Bring the database to the newest schema, and let the service role log in as DATABASE_URL says."""
+    """Migrate the database to the newest schema, and set the service role's password to the one in DATABASE_URL."""
     settings = load_settings()
     owner_url, service_url = settings.owner_url, urlsplit(settings.sqlalchemy_url)
     stack.migrate(os.environ)
@@ -72,34 +72,33 @@ def migrate(_options: Namespace) -> None:
 
 
 def change_model(options: Namespace) -> None:
-    """Embed everything with another model, tell how far that is, and let it answer from then on."""
+    """Embed everything with another model, report progress, and make it the active model."""
     owner_url = load_operator_settings().owner_url
-    with suppress(KeyboardInterrupt):  # all stays as it is, and the same command goes on
+    with suppress(KeyboardInterrupt):  # the old model stays active, and the same command continues the change
         asyncio.run(reembed(owner_url, options.model, lambda line: print(line, flush=True)))
 
 
-def see_doctor(options: Namespace) -> None:
-    """Look at every part, tell how it is, and exit with 1 where one has failed."""
-    # What is wrong is told here, with what to do about it.
-    configure_logging("CRITICAL")
+def run_doctor(options: Namespace) -> None:
+    """Check every part, print the findings, and exit with 1 if a check failed."""
+    configure_logging("CRITICAL")  # the findings report the same problems
     try:
         settings = load_operator_settings()
     except SettingsError as error:
-        _tell(Finding("settings", Verdict.FAILED, str(error), "correct the environment or .env"), options)
+        _print_finding(Finding("settings", Verdict.FAILED, str(error), "correct the environment or .env"), options)
         sys.exit(1)
 
-    async def tell_all() -> bool:
+    async def print_all() -> bool:
         has_failed = False
         async for finding in examine(settings):
-            _tell(finding, options)
+            _print_finding(finding, options)
             has_failed |= finding.verdict == Verdict.FAILED
         return has_failed
 
-    if asyncio.run(tell_all()):
+    if asyncio.run(print_all()):
         sys.exit(1)
 
 
-def _tell(finding: Finding, options: Namespace) -> None:
+def _print_finding(finding: Finding, options: Namespace) -> None:
     if options.json:
         print(json.dumps(asdict(finding), ensure_ascii=False), flush=True)
         return
@@ -120,103 +119,103 @@ async def list_users(options: Namespace) -> None:
 
 
 async def add_user(options: Namespace) -> None:
-    """Open an account."""
+    """Create an account."""
     async with _open_as_owner() as database:
         account = await accounts.add(database, options.email, _ask_for_password(options.email))
-    print(f"{account.email} is added: {account.id}")
+    print(f"Created the account {account.email} with the id {account.id}.")
 
 
 async def set_password(options: Namespace) -> None:
-    """Replace a password."""
+    """Set a new password."""
     async with _open_as_owner() as database:
         await accounts.set_password(database, options.email, _ask_for_password(options.email))
-    print("The password is replaced. Tokens that were given out stay valid until they run out.")
+    print("The password is changed. Existing tokens stay valid until they expire.")
 
 
 async def delete_user(options: Namespace) -> None:
     """Delete an account."""
     if not options.yes:
         if not sys.stdin.isatty():
-            raise Declined("nobody can be asked here: add --yes")
-        print(f"Delete {options.email} with all documents, notes and passages? It cannot be undone. [y/N] ", end="")
+            raise Declined("standard input is not a terminal: add --yes to delete without confirmation")
+        print(f"Delete {options.email} with all documents and notes? This cannot be undone. [y/N] ", end="")
         sys.stdout.flush()
         if sys.stdin.readline().strip().lower() not in {"y", "yes"}:
-            raise Declined("nothing is deleted")
+            raise Declined("nothing was deleted")
     async with _open_as_owner() as database:
         await accounts.delete(database, options.email)
-    print(f"{options.email} is deleted.")
+    print(f"Deleted the account {options.email}.")
 
 
 @asynccontextmanager
 async def _open_as_owner() -> AsyncIterator[Database]:
     """Connect as the owner of the tables, who sees the rows of all users.
 
-    Raises SettingsError where DATABASE_OWNER_URL names somebody else.
+    Raises SettingsError if DATABASE_OWNER_URL names another role.
     """
     url = load_operator_settings().owner_url
     database = Database(url, pool_size=1, timeout_seconds=OWNER_TIMEOUT_SECONDS, role=None)
     try:
         async with database.transaction() as session:
             if not await embedding_models.sees_everything(session):
-                raise SettingsError("this is for the owner of the tables: set DATABASE_OWNER_URL, as for migrations")
+                raise SettingsError("only the owner of the tables can do this; set DATABASE_OWNER_URL")
         yield database
     finally:
         await database.close()
 
 
 def _ask_for_password(email: str) -> str:
-    """Ask for a new password twice, or read it from standard input where that is no terminal."""
+    """Ask for a new password twice, or read it from standard input if that is not a terminal."""
     if not sys.stdin.isatty():
         return sys.stdin.readline().rstrip("\n")
-    password = getpass.getpass(f"new password of {email}: ")
-    if getpass.getpass("again: ") != password:
-        raise Declined("the two passwords are not the same")
+    password = getpass.getpass(f"New password for {email}: ")
+    if getpass.getpass("Repeat the password: ") != password:
+        raise Declined("the two passwords are different")
     return password
 
 
 def make_parser() -> ArgumentParser:
-    """Describe all commands."""
+    """Return the parser of all commands."""
     parser = ArgumentParser(
         prog="python -m pipeline",
-        description="Run and look after a Sluice service.",
+        description="Run and maintain a Sluice service.",
         epilog=EPILOG,
         formatter_class=RawDescriptionHelpFormatter,
     )
     choices = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    choices.add_parser("up", help="PostgreSQL, Valkey, migrations, API and worker, until Ctrl-C").set_defaults(run=up)
-    choices.add_parser("migrate", help="bring the database to the newest schema").set_defaults(run=migrate)
-    demonstrating = choices.add_parser("demo", help="upload the sample files, ask two questions, show the passages")
-    demonstrating.set_defaults(run=run_demo)
-    changing = choices.add_parser("reembed", help="embed everything with another model, which then answers")
-    changing.add_argument("--model", required=True, help="as it would stand in EMBEDDING_MODEL")
-    changing.set_defaults(run=change_model)
-    examining = choices.add_parser("doctor", help="look at every part and say what to do; exit code 1 if one failed")
-    examining.add_argument("--json", action="store_true", help="one JSON object a line")
-    examining.set_defaults(run=see_doctor)
-    _add_users(choices.add_parser("users", help="accounts, as the owner of the database"))
+    choices.add_parser("up", help="run the whole service on this machine until Ctrl-C").set_defaults(run=up)
+    choices.add_parser("migrate", help="migrate the database to the newest schema").set_defaults(run=migrate)
+    demo_parser = choices.add_parser("demo", help="upload the sample files, ask two questions and show the passages")
+    demo_parser.set_defaults(run=run_demo)
+    reembed_parser = choices.add_parser("reembed", help="embed everything with another model and switch to it")
+    reembed_parser.add_argument("--model", required=True, help="the new model, as in EMBEDDING_MODEL")
+    reembed_parser.set_defaults(run=change_model)
+    doctor_parser = choices.add_parser("doctor", help="check every part and give advice; exit code 1 if a check failed")
+    doctor_parser.add_argument("--json", action="store_true", help="print one JSON object per line")
+    doctor_parser.set_defaults(run=run_doctor)
+    _add_users(choices.add_parser("users", help="manage accounts, as the owner of the tables"))
     return parser
 
 
 def _add_users(parser: ArgumentParser) -> None:
     choices = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
-    listing = choices.add_parser("list", help="id, since when, documents, notes, e-mail address")
-    listing.add_argument("--json", action="store_true", help="one JSON object a line")
-    listing.set_defaults(run_async=list_users)
+    list_parser = choices.add_parser("list", help="list id, date of creation, documents, notes and e-mail address")
+    list_parser.add_argument("--json", action="store_true", help="print one JSON object per line")
+    list_parser.set_defaults(run_async=list_users)
     for name, command, text in (
-        ("add", add_user, "open an account; the password is asked for, or read from standard input"),
-        ("set-password", set_password, "replace a password, and lift the pause after failed logins"),
+        ("add", add_user, "create an account; asks for the password, or reads it from standard input"),
+        ("set-password", set_password, "set a new password and end the pause after failed logins"),
         ("delete", delete_user, "delete an account and all its data"),
     ):
         action = choices.add_parser(name, help=text)
         action.add_argument("email")
         action.set_defaults(run_async=command)
         if name == "delete":
-            action.add_argument("--yes", action="store_true", help="do not ask")
+            action.add_argument("--yes", action="store_true", help="do not ask for confirmation")
     parser.set_defaults(run=lambda options: asyncio.run(options.run_async(options)))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run one command, as typed or as given."""
+    """Run one command, from `arguments` or from the command line."""
     options = make_parser().parse_args(arguments)
     try:
         options.run(options)

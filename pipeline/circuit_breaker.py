@@ -1,4 +1,4 @@
-"""A breaker: a server is left alone for a while after it failed, so that its absence costs one wait in that time."""
+"""A circuit breaker: after a failure the server is not called for a while, so only one caller waits in vain."""
 
 import asyncio
 from collections.abc import Awaitable
@@ -9,9 +9,11 @@ from prometheus_client import Counter
 
 from pipeline.logs import get_logger
 
-REST_SECONDS = 5.0
+OPEN_SECONDS = 5.0
+"""Time for which the breaker stays open after a failure."""
 
 TICKS = 10
+"""Number of steps in which `wait_within` counts its time."""
 
 Result = TypeVar("Result")
 
@@ -19,33 +21,33 @@ log = get_logger()
 
 
 class CircuitBreaker:
-    """Shared by all who use a server: one of them notices the failure, the others save the wait."""
+    """Shared by all callers of a server: one of them notices the failure, and the others do not wait for it."""
 
-    def __init__(self, server: str, failures: Counter, rest_seconds: float = REST_SECONDS) -> None:
+    def __init__(self, server: str, failures: Counter, open_seconds: float = OPEN_SECONDS) -> None:
         self._event = f"{server}.unavailable"
         self._failures = failures
-        self._rest_seconds = rest_seconds
-        self._rests_until = 0.0
+        self._open_seconds = open_seconds
+        self._open_until = 0.0
 
     @property
     def is_open(self) -> bool:
-        """Whether the server is to be left alone."""
-        return monotonic() < self._rests_until
+        """True while the server must not be called."""
+        return monotonic() < self._open_until
 
     def trip(self, cause: BaseException) -> None:
-        """Leave the server alone from now on. Calls that were under way and fail as well change and log nothing."""
+        """Open the breaker. While it is open, further failures neither extend the pause nor write to the log."""
         if self.is_open:
             return
-        self._rests_until = monotonic() + self._rest_seconds
+        self._open_until = monotonic() + self._open_seconds
         self._failures.inc()
-        log.warning(self._event, cause=repr(cause), rests_seconds=self._rest_seconds)
+        log.warning(self._event, cause=repr(cause), open_seconds=self._open_seconds)
 
 
 async def wait_within(call: Awaitable[Result], seconds: float) -> Result:
-    """Return the result of a call to Redis that may take so long.
+    """Return the result of a call, or raise TimeoutError after `seconds`.
 
-    Time is counted in ticks of the event loop: while this process itself is too busy to look, no time passes, and
-    a burst of requests does not look like a silent Redis. Raises TimeoutError.
+    Time is counted in ticks of the event loop. While this process is too busy to run the loop, no time passes, so a
+    burst of requests does not look like a server that does not answer.
     """
     task = asyncio.ensure_future(call)
     try:

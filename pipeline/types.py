@@ -1,4 +1,4 @@
-"""What passes between the parts, and what clients see of documents, accounts and passages."""
+"""Types shared by all modules, including what clients see of documents, accounts and passages."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -11,59 +11,61 @@ from uuid_utils.compat import uuid7
 
 
 def new_id() -> UUID:
-    """UUIDv7: ids made later sort later (RFC 9562)."""
+    """Return a UUIDv7 (RFC 9562): ids made later sort later."""
     return uuid7()
 
 
 class Status(StrEnum):
-    """The life of a document: `pending` → `processing` → `ready` or `failed`."""
+    """Status of a document or note: `pending` → `processing` → `ready` or `failed`."""
 
     PENDING = "pending"
-    """Accepted and stored; waits for a worker."""
+    """Stored, waiting for a worker."""
     PROCESSING = "processing"
-    """A worker holds it under a lease."""
+    """Leased by a worker."""
     READY = "ready"
     """Searchable. Terminal."""
     FAILED = "failed"
-    """Cannot be ingested; code and message say why. Terminal until a retry or a new version."""
+    """Cannot be ingested; an error code and a message give the reason. Terminal until a retry or a new version."""
 
     @property
     def is_terminal(self) -> bool:
-        """Whether the status stays as it is without the user doing something."""
+        """True if the status does not change until the user acts."""
         return self in (Status.READY, Status.FAILED)
 
 
 class SubjectKind(StrEnum):
-    """What can be ingested."""
+    """Kind of a subject: a document or a note."""
 
     DOCUMENT = "document"
     NOTE = "note"
 
 
 class JobKind(StrEnum):
-    """What a job does to its document or note."""
+    """What a job does to its subject."""
 
     DOCUMENT = "document"
-    """Ingest it."""
+    """Ingest a document."""
     NOTE = "note"
+    """Index a note."""
     DOCUMENT_VECTORS = "document_vectors"
-    """Embed with the next model what is searchable already, in the background; its status does not change."""
+    """Embed a searchable document with the next model, in the background. Its status does not change."""
     NOTE_VECTORS = "note_vectors"
+    """The same for a note."""
 
     @property
     def subject(self) -> SubjectKind:
-        """What it is about."""
+        """Kind of the job's subject."""
         return SubjectKind(self.removesuffix("_vectors"))
 
     @property
     def is_background(self) -> bool:
-        """Whether nobody waits for it."""
+        """True for background work: no user is waiting for it."""
         return self in (JobKind.DOCUMENT_VECTORS, JobKind.NOTE_VECTORS)
 
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """The document or note that something is about."""
+    """Key of a document or note."""
 
     owner_id: UUID
     kind: SubjectKind
@@ -72,7 +74,7 @@ class Subject:
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """A user as the user sees it."""
+    """An account, as returned to its user."""
 
     id: UUID
     email: str
@@ -81,7 +83,7 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why a document is `failed`: a code for programs, a message for people."""
+    """Reason of the status `failed`: a code for programs and a message for people."""
 
     code: str
     message: str
@@ -89,7 +91,7 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A document as its owner sees it. `progress` is 0.0 to 1.0; `queue_position` counts from 1."""
+    """A document, as returned to its owner. `progress` runs from 0.0 to 1.0; `queue_position` counts from 1."""
 
     id: UUID
     filename: str
@@ -112,7 +114,7 @@ class Document:
 
 @dataclass(frozen=True, slots=True)
 class DocumentList:
-    """One page of a listing, newest first; `next_cursor` is null on the last one."""
+    """One page of documents, newest first. `next_cursor` is null on the last page."""
 
     items: list[Document]
     next_cursor: str | None
@@ -120,7 +122,7 @@ class DocumentList:
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """A note as its owner sees it; the status is that of its indexing."""
+    """A note, as returned to its owner. `status` is the status of its indexing."""
 
     id: UUID
     title: str
@@ -133,7 +135,7 @@ class Note:
 
 @dataclass(frozen=True, slots=True)
 class NoteList:
-    """One page of a listing, newest first; `next_cursor` is null on the last one."""
+    """One page of notes, newest first. `next_cursor` is null on the last page."""
 
     items: list[Note]
     next_cursor: str | None
@@ -141,7 +143,7 @@ class NoteList:
 
 @dataclass(frozen=True, slots=True)
 class NoteState:
-    """How far a note's indexing is: a note without its body."""
+    """A note without its body, for reports on its indexing."""
 
     id: UUID
     title: str
@@ -153,21 +155,21 @@ class NoteState:
 
 @dataclass(frozen=True, slots=True)
 class Deleted:
-    """A document or note that is gone."""
+    """A document or note that was deleted."""
 
     source: SubjectKind
     id: UUID
 
 
 State = Document | NoteState | Deleted
-"""What there is to tell of a document or note."""
+"""Present state of a document or note."""
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """The present state of something that has changed; without one, a sign of life.
+    """The present state of a document or note that has changed. Without a state it is a keep-alive.
 
-    Who has it, and then loses the connection, goes on behind `id`.
+    A client that loses its connection resumes after the last `id` it received.
     """
 
     id: int
@@ -176,7 +178,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class AuditEntry:
-    """What the caller did, and when."""
+    """One action of the caller."""
 
     id: UUID
     actor_user_id: UUID | None
@@ -187,7 +189,7 @@ class AuditEntry:
 
 @dataclass(frozen=True, slots=True)
 class AuditList:
-    """One page of a listing, newest first; `next_cursor` is null on the last one."""
+    """One page of audit entries, newest first. `next_cursor` is null on the last page."""
 
     items: list[AuditEntry]
     next_cursor: str | None
@@ -195,7 +197,7 @@ class AuditList:
 
 @dataclass(frozen=True, slots=True)
 class DocumentText:
-    """A slice of the extracted text: characters `start` to `end` of `length`."""
+    """Characters `start` to `end` of an extracted text of `length` characters."""
 
     text: str
     start: int
@@ -205,9 +207,9 @@ class DocumentText:
 
 @dataclass(frozen=True, slots=True)
 class PageView:
-    """What is to be seen: a page, counted from 1, with characters `start` to `end` of the extracted text marked.
+    """A requested page image: a page, counted from 1, with characters `start` to `end` of the extracted text marked.
 
-    Without both, nothing is marked; without one of them, from the beginning of the page or to its end.
+    If both offsets are None, nothing is marked. If one is None, the mark begins or ends with the page.
     """
 
     page: int
@@ -217,7 +219,7 @@ class PageView:
 
 @dataclass(frozen=True, slots=True)
 class ReceivedFile:
-    """An upload that has arrived whole: its display name, format, hash and bytes (seekable)."""
+    """A completely received upload: display name, format, hash and bytes (a seekable file)."""
 
     filename: str
     media_type: str
@@ -228,22 +230,22 @@ class ReceivedFile:
 
 @dataclass(frozen=True, slots=True)
 class PageText:
-    """Text of page `number` (from 1), which begins at character `start` of the extracted text."""
+    """Text of page `number`, counted from 1. It begins at character `start` of the extracted text."""
 
     number: int
     start: int
     sections: Sequence[str]
-    """The text, in parts that passages do not cross."""
+    """The page's text in parts. A chunk never spans two of them."""
 
     @property
     def text(self) -> str:
-        """All of it."""
+        """The page's whole text."""
         return "".join(self.sections)
 
 
 @dataclass(frozen=True, slots=True)
 class TextChunk:
-    """A passage before it is stored: exactly the slice of the extracted text that begins at `start`."""
+    """A chunk before it is stored: exactly the slice of the extracted text that begins at `start`."""
 
     page: int
     start: int
@@ -252,9 +254,9 @@ class TextChunk:
 
 @dataclass(frozen=True, slots=True)
 class Passage:
-    """A slice of a text that answers a query, with its place and score.
+    """A chunk that answers a query, with its position and score.
 
-    `start` and `end` count in the extracted text of a document, in the body of a note.
+    `start` and `end` are character offsets in the extracted text of a document or in the body of a note.
     """
 
     source: SubjectKind
@@ -270,19 +272,19 @@ class Passage:
 
 
 class SearchMode(StrEnum):
-    """What a query is compared by."""
+    """How passages are matched to a query."""
 
     HYBRID = "hybrid"
-    """By meaning, by words, and by whether it names the title."""
+    """By meaning, by words, and by titles that the query names."""
     VECTOR = "vector"
     """By meaning."""
     KEYWORD = "keyword"
-    """By words; needs no model."""
+    """By words. Needs no embedding model."""
 
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """The next words of an answer, and the passages that they cite."""
+    """The next words of an answer, and the numbers of the passages they cite."""
 
     text: str
     citations: tuple[int, ...] = ()
@@ -290,9 +292,10 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An answer, with the passages that it was made from.
+    """An answer and the passages it was written from.
 
-    `[n]` in its text cites `passages[n]`, counted from 0; `citations` are these numbers. `model` is who wrote it.
+    `[n]` in the text cites `passages[n]`, counted from 0. `citations` lists these numbers. `model` names the model that
+    wrote the answer.
     """
 
     answer: str
@@ -302,33 +305,33 @@ class Answer:
 
 
 class Stage(StrEnum):
-    """The steps of an ingestion, in their order. Fault tests stop, crash or pause at them."""
+    """Steps of an ingestion, in order. Fault tests stop, crash or pause at them."""
 
     CLAIMED = "claimed"
     EXTRACTING = "extracting"
     CHUNKING = "chunking"
     EMBEDDING = "embedding"
     STORING = "storing"
-    """Before the finishing transaction."""
+    """Before the transaction that stores the result."""
     FINISHING = "finishing"
-    """Inside it, everything written, nothing committed."""
+    """Inside that transaction: everything is written, nothing is committed."""
     STORED = "stored"
-    """After its commit."""
+    """After the commit."""
 
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """The right of one worker to work on one job. Every write names the token."""
+    """The right of one worker to work on one job. Every write of the worker names the token."""
 
     kind: JobKind
     subject: Subject
     token: UUID
     failures: int
     is_suspect: bool
-    """It has brought down workers before: run it alone."""
+    """True if earlier attempts crashed their workers. The job then runs alone in its process."""
     request_id: str | None
-    """Of the request that put it into the queue: the logs of both name it."""
+    """Id of the request that queued the job. The logs of the API and of the worker name it."""
 
 
 OnStage = Callable[[Lease, Stage, float], Awaitable[None]]
-"""Called at each stage with the progress (0.0 to 1.0) that reaching it means."""
+"""Called at each stage with the progress reached, 0.0 to 1.0."""

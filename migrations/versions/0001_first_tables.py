@@ -1,4 +1,4 @@
-"""first tables
+"""Create accounts, documents, chunks, the queue and the audit log.
 
 Revision: 0001, after:
 """
@@ -168,7 +168,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("owner_id", "document_id", "position", name=op.f("pk_document_slices")),
     )
 
-    # Files are compressed already: do not try again, and let slices of a value be read directly.
+    # Most files are compressed already. EXTERNAL skips compression, so PostgreSQL can read parts of a value directly.
     op.execute("ALTER TABLE document_slices ALTER COLUMN data SET STORAGE EXTERNAL")
 
 

@@ -1,5 +1,4 @@
-"""notes, pauses after failed logins, row-level security and the role of the service
-
+"""Create notes, pauses after failed logins, row-level security and the service role.
 Revision: 0002, after: 0001
 """
 
@@ -71,7 +70,7 @@ def create_login_failures() -> None:
 
 
 def create_role() -> None:
-    """Create the role of the API and the workers; roles are shared by all databases of a server."""
+    """Create the role of the API and the workers. All databases of a server share it."""
     op.execute(
         f"""DO $$ BEGIN
             IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '{ROLE}') THEN
@@ -88,7 +87,7 @@ def create_role() -> None:
 
 
 def create_policies() -> None:
-    """Let the role see only what belongs to the user it acts for, whatever its queries forget."""
+    """Let the role see only the rows of the user it acts for, even if a query does not filter by owner."""
     for table in OWNED:
         op.execute(f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY")
         op.execute(f"CREATE POLICY owner ON {table} TO {ROLE} USING (owner_id = {CURRENT_USER})")
@@ -106,7 +105,7 @@ def create_policies() -> None:
 
 
 def create_status_function() -> None:
-    """Counts for /metrics, which the role could not see through row-level security."""
+    """Create the function that counts all users' rows for /metrics. The role itself cannot see them."""
     op.execute(
         """CREATE FUNCTION sluice_count_statuses()
             RETURNS TABLE (kind text, status text, subjects bigint, oldest_seconds double precision)
@@ -134,7 +133,7 @@ def downgrade() -> None:
         op.execute(f"DROP POLICY {policy} ON {table}")
     for table in (*OWNED, "users", "audit_logs"):
         op.execute(f"ALTER TABLE {table} DISABLE ROW LEVEL SECURITY")
-    # Its rights in this database go; the role itself stays, for other databases of the server may use it.
+    # This drops the role's rights in this database. The role stays, because other databases may use it.
     op.execute(f"DROP OWNED BY {ROLE}")
     op.drop_table("login_failures")
     op.execute("DELETE FROM jobs WHERE kind = 'note'")

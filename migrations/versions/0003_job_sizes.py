@@ -1,5 +1,4 @@
-"""the size of a document stands in its job
-
+"""Add the size of a document to its job.
 Revision: 0003, after: 0002
 """
 

@@ -1,5 +1,4 @@
-"""vectors of half precision, beside which nothing large stands in a row
-
+"""Store vectors in half precision, and move other large values out of their rows.
 Revision: 0004, after: 0003
 """
 
@@ -18,7 +17,7 @@ INDEXED_DIMENSIONS = (384, 768, 1024)
 def upgrade() -> None:
     op.execute("SET LOCAL lock_timeout = '3s'")
     drop_indexes()
-    # A scan of all vectors of an owner shall read vectors: they stay in the row, and the text leaves it.
+    # A scan of an owner's vectors should read little else: vectors stay in the row, and texts are moved out of it.
     op.execute("ALTER TABLE chunks SET (toast_tuple_target = 128)")
     op.alter_column(
         "chunks",

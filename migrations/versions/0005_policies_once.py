@@ -1,5 +1,4 @@
-"""row-level security looks up the user once a query, not once a row
-
+"""Let row-level security look up the user once per query instead of once per row.
 Revision: 0005, after: 0004
 """
 

@@ -1,5 +1,4 @@
-"""passages and titles are found by their words, too
-
+"""Search by words and titles.
 Revision: 0006, after: 0005
 """
 
@@ -33,7 +32,7 @@ def upgrade() -> None:
     op.add_column("chunks", sa.Column("lexemes", TSVECTOR(), nullable=True))
     op.execute("UPDATE chunks SET lexemes = to_tsvector('english', text)")
     op.alter_column("chunks", "lexemes", nullable=False)
-    # The owner stands in the index, else a question would walk through everybody's matches.
+    # The owner is part of the index. Otherwise a search would read the matches of all users.
     op.create_index("ix_chunks_owner_id_lexemes", "chunks", ["owner_id", "lexemes"], postgresql_using="gin")
     create_finding()
     for function in (*SPLITTING, *FINDING):
@@ -42,7 +41,10 @@ def upgrade() -> None:
 
 
 def create_splitting() -> None:
-    """Words of titles and of questions: `CocaCola_2018Q2.pdf` is asked for as "Coca-Cola in Q2 of 2018"."""
+    """Create the functions that split titles and questions into words.
+
+    A question names `CocaCola_2018Q2.pdf` as "Coca-Cola in Q2 of 2018".
+    """
     op.execute(
         """CREATE FUNCTION sluice_split_words(text text) RETURNS text[]
             LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog AS $$
@@ -71,7 +73,7 @@ def create_splitting() -> None:
 
 
 def create_finding() -> None:
-    """Search by words and by titles; of whom, the setting says that row-level security looks at, too."""
+    """Create the functions that search by words and titles, in the rows of the user whom `sluice.user_id` names."""
     op.execute(
         """CREATE FUNCTION sluice_get_user() RETURNS uuid LANGUAGE sql STABLE AS $$
             SELECT nullif(pg_catalog.current_setting('sluice.user_id', true), '')::pg_catalog.uuid
@@ -122,7 +124,8 @@ def create_finding() -> None:
             FROM expected
         $$"""
     )
-    # The index on words cannot serve who is bound by row-level security: `@@` may leak what it compares.
+    # Under row-level security a query cannot use the index on words, because `@@` is not leakproof. So this function
+    # runs with the rights of the tables' owner.
     op.execute(
         """CREATE FUNCTION sluice_find_worded(
                 question tsquery, of_model text, most_matches integer, number integer

@@ -1,5 +1,4 @@
-"""chunks know of which text their vector was made
-
+"""Add the hash of the text that a chunk's vector was made from.
 Revision: 0007, after: 0006
 """
 
@@ -15,7 +14,7 @@ depends_on = None
 def upgrade() -> None:
     op.execute("SET LOCAL lock_timeout = '3s'")
     op.add_column("chunks", sa.Column("embedded_sha256", sa.LargeBinary(), nullable=True))
-    # In the row: outside of it, where all large values go that may, each would be a row of its own.
+    # PLAIN keeps the hash in its row. Otherwise it would be moved to the TOAST table, as a row of its own.
     op.execute("ALTER TABLE chunks ALTER COLUMN embedded_sha256 SET STORAGE PLAIN")
 
 

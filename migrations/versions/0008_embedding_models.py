@@ -1,5 +1,4 @@
-"""which model answers, and which one takes over; chunks of both stand side by side
-
+"""Create the table of the active and the next embedding model, and allow chunks of both.
 Revision: 0008, after: 0007
 """
 
@@ -43,7 +42,10 @@ def upgrade() -> None:
 
 
 def create_adoption() -> None:
-    """The setting counts as long as there are no chunks, which the role could not see through row-level security."""
+    """Create the function that makes the configured model the active one while there are no chunks.
+
+    The role cannot check this itself, because row-level security hides the chunks from it.
+    """
     op.execute(
         """CREATE FUNCTION sluice_adopt_model(configured text) RETURNS void
             LANGUAGE plpgsql SECURITY DEFINER SET search_path = public AS $$

@@ -1,1 +1,1 @@
-"""What is true: tables, and the only code that reads and writes them. Who takes a session never commits."""
+"""The tables, and all code that reads and writes them. Functions that take a session leave the commit to the caller."""

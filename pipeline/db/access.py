@@ -1,4 +1,8 @@
-"""Rows as their owner may see them: every query names the owner, and a foreign row is as absent as none."""
+"""Documents, notes and audit entries, as their owner may see and change them.
+
+Every query names the owner. Another user's row is treated like one that does not exist: both raise NotFound.
+`queue` writes the status of documents and notes, and keeps the order of locks.
+"""
 
 import base64
 import binascii
@@ -35,19 +39,19 @@ Row = TypeVar("Row", models.Document, models.Note, models.AuditLog)
 
 
 def no_such_document() -> NotFound:
-    """The one answer to an unknown id and to somebody else's."""
+    """Return the error for an unknown id and for another user's document."""
     return NotFound("There is no such document.")
 
 
 def no_such_note() -> NotFound:
-    """The same for notes."""
+    """Return the error for an unknown id and for another user's note."""
     return NotFound("There is no such note.")
 
 
 async def get_document(session: AsyncSession, owner_id: UUID, document_id: UUID) -> Document:
     """Return the owner's document.
 
-    Raises NotFound where there is none or it is somebody else's.
+    Raises NotFound if it does not exist or belongs to another user.
     """
     query = select(models.Document).where(models.Document.owner_id == owner_id, models.Document.id == document_id)
     row = await session.scalar(query.execution_options(populate_existing=True))
@@ -57,9 +61,9 @@ async def get_document(session: AsyncSession, owner_id: UUID, document_id: UUID)
 
 
 async def add_document(session: AsyncSession, owner_id: UUID, document_id: UUID, received: ReceivedFile) -> UUID | None:
-    """Insert a pending document; None where the owner has these bytes already.
+    """Insert a pending document and return its id, or None if the owner already has a document with these bytes.
 
-    Waits for an upload of the same bytes that is under way. Raises IntegrityError where there is no such owner.
+    Waits for a concurrent upload of the same bytes. Raises IntegrityError if the owner does not exist.
     """
     added: UUID | None = await session.scalar(
         insert(models.Document)
@@ -78,7 +82,7 @@ async def add_document(session: AsyncSession, owner_id: UUID, document_id: UUID,
 
 
 async def change_document(session: AsyncSession, owner_id: UUID, document_id: UUID, received: ReceivedFile) -> None:
-    """Let the row describe another file.
+    """Make the row of the owner's document describe this file. The caller stores the bytes and queues the document.
 
     Raises NotFound, or Conflict if another document of the owner has these bytes.
     """
@@ -95,19 +99,19 @@ async def change_document(session: AsyncSession, owner_id: UUID, document_id: UU
     )
     try:
         async with session.begin_nested():
-            is_there = await session.scalar(change)
+            exists = await session.scalar(change)
     except IntegrityError:
         other = await find_by_hash(session, owner_id, received.sha256)
-        message = f"Your document {other.id} has exactly these bytes. Delete that one first, or leave both as they are."
+        message = f"Your document {other.id} already has these bytes. Delete it first, or keep both as they are."
         raise Conflict(message, code="duplicate_content") from None
-    if not is_there:
+    if not exists:
         raise no_such_document()
 
 
 async def find_by_hash(session: AsyncSession, owner_id: UUID, sha256: bytes) -> Document:
     """Return the owner's document with these bytes.
 
-    Raises NotFound.
+    Raises NotFound if there is none.
     """
     row = await session.scalar(
         select(models.Document).where(models.Document.owner_id == owner_id, models.Document.sha256 == sha256)
@@ -120,9 +124,9 @@ async def find_by_hash(session: AsyncSession, owner_id: UUID, sha256: bytes) -> 
 async def list_documents(
     session: AsyncSession, owner_id: UUID, *, status: Status | None, limit: int, cursor: str | None
 ) -> DocumentList:
-    """Page of the owner's documents, newest first.
+    """Return a page of the owner's documents, newest first.
 
-    Raises InvalidInput for a cursor that we did not make.
+    Raises InvalidInput if the cursor is malformed.
     """
     query = select(models.Document).where(models.Document.owner_id == owner_id)
     if status is not None:
@@ -132,9 +136,9 @@ async def list_documents(
 
 
 async def delete_document(session: AsyncSession, owner_id: UUID, document_id: UUID) -> None:
-    """Delete the owner's document with all that belongs to it; its worker finds nothing to finish.
+    """Delete the owner's document with its bytes, text, chunks and jobs. A worker that processes it loses its lease.
 
-    Raises NotFound.
+    Raises NotFound if it does not exist or belongs to another user.
     """
     if not await _delete(session, Subject(owner_id, SubjectKind.DOCUMENT, document_id)):
         raise no_such_document()
@@ -143,7 +147,7 @@ async def delete_document(session: AsyncSession, owner_id: UUID, document_id: UU
 async def add_note(session: AsyncSession, owner_id: UUID, note_id: UUID, title: str, body: str) -> None:
     """Insert a pending note.
 
-    Raises IntegrityError where there is no such owner.
+    Raises IntegrityError if the owner does not exist.
     """
     await session.execute(insert(models.Note).values(owner_id=owner_id, id=note_id, title=title, body=body))
 
@@ -151,7 +155,7 @@ async def add_note(session: AsyncSession, owner_id: UUID, note_id: UUID, title: 
 async def get_note(session: AsyncSession, owner_id: UUID, note_id: UUID) -> Note:
     """Return the owner's note.
 
-    Raises NotFound where there is none or it is somebody else's.
+    Raises NotFound if it does not exist or belongs to another user.
     """
     query = select(models.Note).where(models.Note.owner_id == owner_id, models.Note.id == note_id)
     row = await session.scalar(query.execution_options(populate_existing=True))
@@ -161,9 +165,9 @@ async def get_note(session: AsyncSession, owner_id: UUID, note_id: UUID) -> Note
 
 
 async def list_notes(session: AsyncSession, owner_id: UUID, *, limit: int, cursor: str | None) -> NoteList:
-    """Page of the owner's notes, newest first.
+    """Return a page of the owner's notes, newest first.
 
-    Raises InvalidInput for a cursor that we did not make.
+    Raises InvalidInput if the cursor is malformed.
     """
     query = select(models.Note).where(models.Note.owner_id == owner_id)
     rows, next_cursor = await _read_page(session, query, models.Note.id, limit, cursor)
@@ -171,9 +175,9 @@ async def list_notes(session: AsyncSession, owner_id: UUID, *, limit: int, curso
 
 
 async def change_note(session: AsyncSession, owner_id: UUID, note_id: UUID, **texts: str) -> None:
-    """Replace the title, the body or both of the owner's note.
+    """Replace the title, the body or both of the owner's note. The caller queues it.
 
-    Raises NotFound.
+    Raises NotFound if it does not exist or belongs to another user.
     """
     is_owned = (models.Note.owner_id == owner_id, models.Note.id == note_id)
     if not await session.scalar(update(models.Note).where(*is_owned).values(**texts).returning(models.Note.id)):
@@ -181,16 +185,16 @@ async def change_note(session: AsyncSession, owner_id: UUID, note_id: UUID, **te
 
 
 async def delete_note(session: AsyncSession, owner_id: UUID, note_id: UUID) -> None:
-    """Delete the owner's note with its passages.
+    """Delete the owner's note with its chunks and jobs. A worker that processes it loses its lease.
 
-    Raises NotFound.
+    Raises NotFound if it does not exist or belongs to another user.
     """
     if not await _delete(session, Subject(owner_id, SubjectKind.NOTE, note_id)):
         raise no_such_note()
 
 
 async def read_clock(session: AsyncSession) -> datetime:
-    """The time by which `updated_at` is set."""
+    """Return the database's time, by which `updated_at` is set."""
     now: datetime = (await session.scalars(select(func.clock_timestamp()))).one()
     return now
 
@@ -198,7 +202,7 @@ async def read_clock(session: AsyncSession) -> datetime:
 async def list_states(
     session: AsyncSession, owner_id: UUID, subjects: Collection[Subject]
 ) -> dict[Subject, Document | NoteState]:
-    """Present states of these documents and notes, as far as they are there and the owner's."""
+    """Return the states of these documents and notes. Those that do not exist or are not the owner's are left out."""
     ids = {kind: [subject.id for subject in subjects if subject.kind == kind] for kind in SubjectKind}
     documents = select(models.Document).where(
         models.Document.owner_id == owner_id, models.Document.id.in_(ids[SubjectKind.DOCUMENT])
@@ -217,20 +221,20 @@ async def list_states(
 
 
 async def find_unfinished(session: AsyncSession, owner_id: UUID) -> list[Subject]:
-    """The owner's documents and notes that are pending or processing."""
+    """Return the owner's documents and notes that are pending or processing."""
     unfinished = [status for status in Status if not status.is_terminal]
     return await _find_subjects(session, owner_id, lambda model: model.status.in_(unfinished))
 
 
 async def find_changed(session: AsyncSession, owner_id: UUID, since: datetime) -> list[Subject]:
-    """The owner's documents and notes that have changed since, and are there."""
+    """Return the owner's existing documents and notes that have changed since that time."""
     return await _find_subjects(session, owner_id, lambda model: model.updated_at >= since)
 
 
 async def list_audit(session: AsyncSession, user_id: UUID, *, limit: int, cursor: str | None) -> AuditList:
-    """Page of what the user did, newest first.
+    """Return a page of the user's audit entries, newest first.
 
-    Raises InvalidInput for a cursor that we did not make.
+    Raises InvalidInput if the cursor is malformed.
     """
     query = select(models.AuditLog).where(models.AuditLog.actor_user_id == user_id)
     rows, next_cursor = await _read_page(session, query, models.AuditLog.id, limit, cursor)
@@ -249,7 +253,7 @@ async def _find_subjects(
 
 
 async def _delete(session: AsyncSession, subject: Subject) -> bool:
-    """Delete a document or note and its job; False where there is none."""
+    """Delete a document or note and its jobs; return False if it does not exist."""
     model = queue.MODELS[subject.kind]
     await queue.discard(session, subject)
     gone = await session.execute(
@@ -261,7 +265,7 @@ async def _delete(session: AsyncSession, subject: Subject) -> bool:
 async def _read_page(
     session: AsyncSession, query: Select[Row], key: InstrumentedAttribute[UUID], limit: int, cursor: str | None
 ) -> tuple[Sequence[Row], str | None]:
-    """Rows from behind the cursor, and the cursor of the page behind them: ids sort by age."""
+    """Return the rows after the cursor, and the cursor of the next page. Ids sort by age."""
     if cursor is not None:
         query = query.where(key < _decode_cursor(cursor))
     rows = (await session.scalars(query.order_by(key.desc()).limit(limit + 1))).all()
@@ -334,4 +338,4 @@ def _decode_cursor(cursor: str) -> UUID:
         return UUID(bytes=base64.b64decode(cursor.encode() + b"==", altchars=b"-_", validate=True))
     except (ValueError, binascii.Error):
         problem = FieldError("cursor", "is not a cursor of this listing")
-        raise InvalidInput("Use the next_cursor of an earlier answer.", errors=(problem,)) from None
+        raise InvalidInput("Use the next_cursor of an earlier response.", errors=(problem,)) from None

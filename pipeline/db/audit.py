@@ -1,4 +1,4 @@
-"""The audit log: rows are only ever added, in the transaction of what they tell of."""
+"""The audit log. A row is written in the transaction of the action it records, and never changed."""
 
 from enum import StrEnum
 from typing import Any
@@ -12,7 +12,7 @@ from pipeline.types import new_id
 
 
 class Event(StrEnum):
-    """What is audited."""
+    """Types of audited events."""
 
     REGISTER = "user.register"
     LOGIN = "user.login"
@@ -26,5 +26,5 @@ class Event(StrEnum):
 
 
 async def record(session: AsyncSession, event: Event, actor: UUID | None, details: dict[str, Any]) -> None:
-    """Add a row. `details` holds no password, token or whole document."""
+    """Add a row. `details` must not contain a password, a token or a whole document."""
     await session.execute(insert(AuditLog).values(id=new_id(), actor_user_id=actor, event_type=event, details=details))

@@ -1,4 +1,11 @@
-"""Which passages come into question: ids found by vector, by words and by titles, each bounded."""
+"""Candidate passages for a query: ids of chunks, found by vector, by words and by titles, each with a limit.
+
+The SQL functions that are called here are defined in migrations/versions/0006_words.py:
+
+- `sluice_choose_words`: the words of a question as text search queries, with and without the frequent words
+- `sluice_find_worded`: the chunks that match a text search query best
+- `sluice_name_titles`: the documents and notes whose titles a question names
+"""
 
 from dataclasses import dataclass
 from uuid import UUID
@@ -30,13 +37,15 @@ from pipeline.db.embedding_models import is_active
 from pipeline.db.models import USER_SETTING, Chunk, Document, Note
 
 EXACT_SEARCH_ROWS = 20_000
-"""Up to so many chunks of an owner, every one is compared: exact, and as fast as the index."""
+"""Number of an owner's chunks up to which every vector is compared: exact, and as fast as the index."""
 EF_SEARCH = 400
+"""`hnsw.ef_search`: number of candidates that an index scan keeps at a time."""
 MAX_SCAN_TUPLES = 200_000
+"""`hnsw.max_scan_tuples`: number of vectors after which an index scan stops looking for more."""
 MAX_MATCHES = 2_000
-"""About so many chunks come into question by their words; in a larger corpus the most frequent words find none."""
+"""Approximate limit of chunks that match by words. In a larger corpus the most frequent words are left out."""
 NAMED_TITLES = 3
-"""Of so many titles that a question names, passages are looked at whatever they say."""
+"""Number of documents and notes, best first, whose passages are candidates because the question names the title."""
 
 OWNER = bindparam("owner", type_=Uuid)
 MODEL = bindparam("model", type_=String)
@@ -45,9 +54,9 @@ DOCUMENTS = bindparam("document_ids", type_=ARRAY(Uuid))
 
 
 def act() -> CTE:
-    """Act for the owner, if the model is the one that answers; else nothing is found.
+    """Act for the owner if the model is the active one. Otherwise `acting` is empty and the statement finds nothing.
 
-    Row-level security looks at the setting; what reads `acting` cannot begin before it.
+    It makes the setting that row-level security reads. A query that joins `acting` cannot run before it.
     """
     settings = {
         "hnsw.ef_search": literal(str(EF_SEARCH)),
@@ -66,7 +75,7 @@ def act() -> CTE:
 
 
 def measure_distance(dimension: int | None) -> ColumnElement[float]:
-    """Cosine distance to the question; with a dimension, as the index of that dimension knows it."""
+    """Return the cosine distance to the question. With a dimension, the index of that dimension can serve it."""
     of = HALFVEC(dimension)
     embedding = Chunk.embedding if dimension is None else cast(Chunk.embedding, of)
     distance: ColumnElement[float] = embedding.cosine_distance(cast(bindparam("vector", type_=of), of))
@@ -74,20 +83,20 @@ def measure_distance(dimension: int | None) -> ColumnElement[float]:
 
 
 def belongs_to_owner(acting: CTE) -> ColumnElement[bool]:
-    """Whether a chunk belongs to whom the statement acts for."""
+    """Return the condition that a chunk belongs to the user for whom the statement acts."""
     return Chunk.owner_id == acting.c.user_id
 
 
 @dataclass(frozen=True)
 class Scope:
-    """Where to look: in what belongs to whom `acting` acts for, or in some of its documents."""
+    """The chunks to search: those of the user for whom `acting` acts, or of some of the user's documents."""
 
     acting: CTE
     of_documents: bool
 
     @property
     def condition(self) -> ColumnElement[bool]:
-        """What a chunk must be to be looked at."""
+        """Condition that a chunk is in this scope and has a vector of the query's model."""
         conditions = [belongs_to_owner(self.acting), Chunk.model == MODEL]
         if self.of_documents:
             conditions.append(Chunk.document_id == func.any(DOCUMENTS))
@@ -95,15 +104,16 @@ class Scope:
 
 
 def find_by_vector(scope: Scope, number: ColumnElement[int], dimension: int | None) -> Select[UUID]:
-    """Ids of the `number` nearest chunks; with a dimension that has an index, by it where the owner is large.
+    """Select the ids of the `number` nearest chunks. If the dimension has an index and the owner is large, use it.
 
-    The HNSW index filters after it has searched, and so returns too few of a small share of the table: its
-    answer is taken only when it is complete; else every vector is compared. PostgreSQL runs only what is needed.
+    An HNSW index filters after it has searched. If an owner has a small share of the table, it returns too few rows.
+    So its result is used only if it is complete, and otherwise every vector is compared. PostgreSQL runs only the
+    branch it needs.
     """
     exact = _find_nearest(scope, number, None, true())
     if dimension is None or scope.of_documents:
         return exact
-    # A literal, no parameter: else PostgreSQL could not tell that the partial index fits.
+    # A literal instead of a parameter: otherwise PostgreSQL does not recognize that the partial index applies.
     has_dimension = func.vector_dims(Chunk.embedding) == literal(dimension, literal_execute=True)
     indexed = _find_nearest(scope, number, dimension, has_dimension)
     is_large = _count_chunks(scope.acting) > literal(EXACT_SEARCH_ROWS, Integer)
@@ -133,7 +143,7 @@ def _count_chunks(acting: CTE) -> ColumnElement[int]:
 
 
 def choose_words(scope: Scope) -> CTE:
-    """Queries for any word of the question: `every`, and `rare` without those that too many chunks have."""
+    """Return text search queries for any word of the question: `every`, and `rare` without the frequent words."""
     documents = cast(DOCUMENTS if scope.of_documents else None, ARRAY(Uuid))
     configuration = cast(bindparam("configuration", type_=String), REGCONFIG)
     words = (
@@ -146,7 +156,7 @@ def choose_words(scope: Scope) -> CTE:
 
 
 def rank_by_words(asked: CTE) -> ColumnElement[float]:
-    """How often a chunk has any words of the question, for its length."""
+    """Return the rank of a chunk by the words of the question, relative to its length."""
     return _rank(select(asked.c.every).scalar_subquery())
 
 
@@ -156,7 +166,7 @@ def _rank(words: ColumnElement[object]) -> ColumnElement[float]:
 
 
 def find_by_words(scope: Scope, asked: CTE, number: ColumnElement[int]) -> Select[UUID]:
-    """Ids of the `number` chunks that rank best by the rare words of the question."""
+    """Select the ids of the `number` chunks that rank best by the rare words of the question."""
     if not scope.of_documents:
         found = (
             func.sluice_find_worded(asked.c.rare, MODEL, literal(MAX_MATCHES, Integer), number)
@@ -175,7 +185,7 @@ def find_by_words(scope: Scope, asked: CTE, number: ColumnElement[int]) -> Selec
 
 
 def name_titles(scope: Scope) -> CTE:
-    """Documents and notes whose title the question names, and the share of the title that it covers."""
+    """Return the documents and notes whose titles the question names, and the share of each title that it covers."""
     columns = (column("source_id", Uuid), column("cover", Double))
     named = func.sluice_name_titles(QUESTION).table_valued(*columns).lateral("found")
     return (
@@ -187,7 +197,7 @@ def name_titles(scope: Scope) -> CTE:
 
 
 def find_by_title(scope: Scope, named: CTE, number: ColumnElement[int]) -> Select[UUID]:
-    """Ids of the `number` nearest chunks of the documents and notes whose titles the question names best."""
+    """Select the ids of the `number` nearest chunks of the documents and notes whose titles the question names best."""
     best = (
         select(named.c.source_id)
         .order_by(named.c.cover.desc(), named.c.source_id)

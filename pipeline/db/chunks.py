@@ -31,15 +31,19 @@ from pipeline.db.models import Chunk, Document, EmbeddingModel, Note
 from pipeline.types import Subject, SubjectKind, TextChunk, new_id
 
 ROWS_AT_ONCE = 200
+"""Number of rows per INSERT."""
 ROWS_READ_AT_ONCE = 1000
+"""Number of rows per fetch."""
 ROWS_DELETED_AT_ONCE = 2000
+"""Number of rows per DELETE."""
 
 FIRST_KEY = (UUID(int=0), UUID(int=0))
+"""Key before those of all chunks, to begin `delete_unused` with."""
 
 
 @dataclass(frozen=True, slots=True)
 class StoredText:
-    """Text of a stored chunk."""
+    """A stored chunk's id and text."""
 
     chunk_id: UUID
     text: str
@@ -47,24 +51,24 @@ class StoredText:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How many chunks have a vector of a model, of all that there are."""
+    """Number of chunks with a vector of a model, and number of all chunks."""
 
     done: int
     total: int
 
 
 def fingerprint(text: str) -> bytes:
-    """What a text that the model got is known by."""
+    """Return the hash that identifies a text given to the embedding model."""
     return hashlib.sha256(text.encode()).digest()
 
 
 async def find_vectors(session: AsyncSession, subject: Subject, model: str) -> dict[bytes, np.ndarray]:
-    """Vectors that this model made of the present chunks, by the fingerprints of what it got."""
-    # The bytes of the vector: as text they are six times as many, and each number would have to be parsed.
+    """Return the vectors of the stored chunks by this model, keyed by the fingerprint of the embedded text."""
+    # Binary vectors: as text they are six times as long, and every number would have to be parsed.
     packed = func.halfvec_send(Chunk.embedding, type_=LargeBinary)
     query = select(Chunk.embedded_sha256, packed).where(_is_of(subject), Chunk.model == model)
     rows = await session.stream(query.execution_options(yield_per=ROWS_READ_AT_ONCE))
-    return {known: HalfVector.from_binary(vector).to_numpy() async for known, vector in rows if known is not None}
+    return {key: HalfVector.from_binary(vector).to_numpy() async for key, vector in rows if key is not None}
 
 
 async def replace(
@@ -76,10 +80,10 @@ async def replace(
     *,
     configuration: str,
 ) -> None:
-    """Store the chunks of a document or note in place of the old.
+    """Replace all chunks of a document or note.
 
-    `texts` is what is embedded and indexed of each, `vectors` their embeddings by each model; `configuration` says
-    how PostgreSQL cuts and stems their words.
+    `texts` are the texts that are embedded and indexed, one for each chunk. `vectors` are their embeddings by each
+    model. `configuration` is the text search configuration.
     """
     await _lock(session, subject)
     lexemes = func.to_tsvector(cast(configuration, REGCONFIG), bindparam("indexed", type_=String))
@@ -106,12 +110,12 @@ async def replace(
             }
             for ordinal, chunk in enumerate(chunks[first : first + ROWS_AT_ONCE], start=first)
         ]
-        # Not COPY: PostgreSQL refuses it where row-level security holds.
+        # No COPY: PostgreSQL refuses it on tables with row-level security.
         await session.execute(statement, rows)
 
 
 async def find_lacking(session: AsyncSession, subject: Subject, model: str, limit: int) -> list[StoredText]:
-    """The first chunks of a document or note that lack a vector of this model."""
+    """Return the first `limit` chunks of a document or note that lack a vector of this model."""
     made = aliased(Chunk)
     has_vector = select(made.id).where(_is_of(subject, made), made.ordinal == Chunk.ordinal, made.model == model)
     query = (
@@ -132,9 +136,9 @@ async def add_vectors(
     vectors: Sequence[np.ndarray],
     model: str,
 ) -> None:
-    """Store vectors of a further model beside what is there; `texts` is what the model got of each chunk.
+    """Store vectors of another model in addition to the existing ones. `texts` are the embedded texts of the chunks.
 
-    Chunks that are gone by now are passed over: so nothing is left of what was replaced or deleted.
+    Chunks that were replaced or deleted in the meantime are skipped, so that no vector of them remains.
     """
     if not stored:
         return
@@ -153,19 +157,19 @@ async def add_vectors(
         {"new_id": new_id(), "model": model, "sha256": fingerprint(text), "vector": vector, "chunk_id": chunk.chunk_id}
         for chunk, text, vector in zip(stored, texts, vectors, strict=True)
     ]
-    # Of the connection: the session takes every list of parameters for rows.
+    # On the connection, because the session would take the list of parameters for rows of the mapped class.
     await (await session.connection()).execute(insert(Chunk).from_select([*copied, *made], source), rows)
 
 
 def count_embedded(source: type[Document] | type[Note], model: str) -> ColumnElement[int]:
-    """How many chunks of a document or note have a vector of this model: they are made in the order of the text."""
+    """Return how many chunks of a document or note have a vector of this model. They are made in the text's order."""
     key = Chunk.document_id if source is Document else Chunk.note_id
     last = select(func.max(Chunk.ordinal)).where(Chunk.owner_id == source.owner_id, key == source.id)
     return func.coalesce(last.where(Chunk.model == model).scalar_subquery() + 1, 0)
 
 
 async def measure(session: AsyncSession, model: str) -> Progress:
-    """How many of everybody's chunks have a vector of this model; for the owner of the tables alone."""
+    """Count the chunks of all users, and those with a vector of this model. Only the owner of the tables sees them."""
     done = total = 0
     for source in (Document, Note):
         sums = (func.sum(count_embedded(source, model)), func.sum(source.chunks))
@@ -174,24 +178,24 @@ async def measure(session: AsyncSession, model: str) -> Progress:
     return Progress(done, total)
 
 
-async def delete_unused(session: AsyncSession, behind: tuple[UUID, UUID]) -> tuple[UUID, UUID] | None:
-    """Delete some of everybody's vectors of models without a part in searches; None, or behind which key to go on.
+async def delete_unused(session: AsyncSession, after: tuple[UUID, UUID]) -> tuple[UUID, UUID] | None:
+    """Delete the next chunks, in key order after `after`, whose model is neither active nor next.
 
-    For the owner of the tables alone.
+    Returns the key to continue after, or None at the end. Only the owner of the tables sees the chunks of all users.
     """
     key = tuple_(Chunk.owner_id, Chunk.id)
-    doomed = (
+    unused = (
         select(Chunk.owner_id, Chunk.id)
-        .where(key > tuple_(*behind), Chunk.model.not_in(select(EmbeddingModel.name)))
+        .where(key > tuple_(*after), Chunk.model.not_in(select(EmbeddingModel.name)))
         .order_by(Chunk.owner_id, Chunk.id)
         .limit(ROWS_DELETED_AT_ONCE)
     )
-    gone = await session.execute(delete(Chunk).where(key.in_(doomed)).returning(Chunk.owner_id, Chunk.id))
+    gone = await session.execute(delete(Chunk).where(key.in_(unused)).returning(Chunk.owner_id, Chunk.id))
     return max(((row.owner_id, row.id) for row in gone), default=None)
 
 
 async def _lock(session: AsyncSession, subject: Subject) -> None:
-    """Chunks of a document or note are written by one transaction after the other."""
+    """Lock the row of a document or note, so that only one transaction at a time writes its chunks."""
     source = Document if subject.kind == SubjectKind.DOCUMENT else Note
     await session.execute(
         select(source.id)

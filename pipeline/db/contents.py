@@ -1,4 +1,4 @@
-"""Original bytes, in slices, and extracted text, by page: memory stays flat whatever the size."""
+"""Original bytes, in slices, and extracted text, by page. So memory use does not grow with the size of a document."""
 
 from collections.abc import Iterable
 from typing import BinaryIO
@@ -15,7 +15,7 @@ PAGES_AT_ONCE = 200
 
 
 async def write_original(session: AsyncSession, owner_id: UUID, document_id: UUID, file: BinaryIO) -> None:
-    """Store a file from its beginning."""
+    """Store a whole file."""
     file.seek(0)
     position = 0
     while data := file.read(SLICE_BYTES):
@@ -26,7 +26,7 @@ async def write_original(session: AsyncSession, owner_id: UUID, document_id: UUI
 
 
 async def replace_original(session: AsyncSession, owner_id: UUID, document_id: UUID, file: BinaryIO) -> None:
-    """Store a file from its beginning in place of what was there."""
+    """Store a whole file in place of the old one."""
     await session.execute(
         delete(DocumentSlice).where(DocumentSlice.owner_id == owner_id, DocumentSlice.document_id == document_id)
     )
@@ -36,9 +36,10 @@ async def replace_original(session: AsyncSession, owner_id: UUID, document_id: U
 async def read_slice(
     session: AsyncSession, owner_id: UUID, document_id: UUID, position: int, sha256: bytes
 ) -> bytes | None:
-    """Slice number `position` (from 0) of the original bytes with this hash.
+    """Return slice number `position`, counted from 0, of the original bytes with this hash.
 
-    None behind the last, and where the document has gone or has other bytes by now: versions never mix.
+    Returns None after the last slice, and also if the document was deleted or has a new version, so that versions
+    never mix.
     """
     return await session.scalar(
         select(DocumentSlice.data)
@@ -53,7 +54,7 @@ async def read_slice(
 
 
 async def replace_text(session: AsyncSession, owner_id: UUID, document_id: UUID, pages: Iterable[PageText]) -> None:
-    """Store the extracted text in place of what was there."""
+    """Store the extracted text in place of the old one."""
     await session.execute(
         delete(DocumentPage).where(DocumentPage.owner_id == owner_id, DocumentPage.document_id == document_id)
     )
@@ -73,7 +74,7 @@ async def replace_text(session: AsyncSession, owner_id: UUID, document_id: UUID,
 
 
 async def read_page(session: AsyncSession, owner_id: UUID, document_id: UUID, number: int) -> PageText | None:
-    """Text of a page, counted from 1, whole; None where there is no such page."""
+    """Return the text of a page, counted from 1, or None if there is no such page."""
     page = await session.scalar(
         select(DocumentPage).where(
             DocumentPage.owner_id == owner_id, DocumentPage.document_id == document_id, DocumentPage.page == number
@@ -85,7 +86,7 @@ async def read_page(session: AsyncSession, owner_id: UUID, document_id: UUID, nu
 async def read_text(
     session: AsyncSession, owner_id: UUID, document_id: UUID, start: int, end: int | None
 ) -> DocumentText:
-    """Characters `start` to `end` of the extracted text; both are cut to what there is."""
+    """Return characters `start` to `end` of the extracted text. Both are clamped to its length."""
     of_document = (DocumentPage.owner_id == owner_id, DocumentPage.document_id == document_id)
     page_end = DocumentPage.start + DocumentPage.length
     length = await session.scalar(select(func.coalesce(func.max(page_end), 0)).where(*of_document)) or 0

@@ -1,7 +1,7 @@
-"""Which model answers, which one is to take over, and the one step in which it does.
+"""The active embedding model, the next one, and the switch between them.
 
-Two advisory locks of the whole database keep that step whole. Whoever stores vectors shares the first one, before
-any other lock; a process that still loads the next model shares the second.
+Two advisory locks make the switch atomic, and it takes both exclusively. A transaction that stores vectors shares
+STORING, which it takes before any other lock. A process that is still loading the next model shares LOADING.
 """
 
 from dataclasses import dataclass
@@ -21,37 +21,37 @@ ACTIVE, NEXT = "active", "next"
 
 @dataclass(frozen=True, slots=True)
 class Models:
-    """Names of the model that answers, and of the one that is to take over."""
+    """Names of the active and the next model."""
 
     active: str | None
     next: str | None
 
 
 def is_active(name: ColumnElement[str]) -> ColumnElement[bool]:
-    """Whether the model of this name answers, as of the statement in which it stands."""
+    """Return the condition that the model of this name is active, evaluated within the statement that contains it."""
     return select(EmbeddingModel.name).where(EmbeddingModel.name == name, EmbeddingModel.state == ACTIVE).exists()
 
 
 async def read(session: AsyncSession) -> Models:
-    """Which models there are."""
+    """Return the active and the next model."""
     rows = await session.execute(select(EmbeddingModel.state, EmbeddingModel.name))
     names = {row.state: row.name for row in rows}
     return Models(names.get(ACTIVE), names.get(NEXT))
 
 
 async def adopt(session: AsyncSession, configured: str) -> None:
-    """Let the configured model be the one that answers, where there are no chunks yet."""
+    """Make the configured model the active one if there are no chunks yet."""
     await session.execute(select(func.sluice_adopt_model(configured)))
 
 
 async def hold(session: AsyncSession) -> Models:
-    """Read them, and let nothing change about them before the end of this transaction, which stores vectors."""
+    """Return the models, and prevent a switch until the end of this transaction, which stores vectors."""
     await session.execute(select(func.pg_advisory_xact_lock_shared(*STORING)))
     return await read(session)
 
 
 async def delay_switch(connection: AsyncConnection) -> None:
-    """Let no switch happen until `allow_switch` on this connection, or until it breaks."""
+    """Prevent a switch until `allow_switch` on this connection, or until the connection breaks."""
     await connection.execute(select(func.pg_advisory_lock_shared(*LOADING)))
 
 
@@ -61,24 +61,27 @@ async def allow_switch(connection: AsyncConnection) -> None:
 
 
 async def sees_everything(session: AsyncSession) -> bool:
-    """Whether this session is bound by no row-level security."""
+    """Return True if row-level security does not apply to this session."""
     return not await session.scalar(select(func.row_security_active("chunks")))
 
 
 async def register(session: AsyncSession, name: str) -> None:
-    """Name the model that is to take over, if none is named yet."""
+    """Register the next model if there is none yet."""
     await session.execute(insert(EmbeddingModel).values(name=name, state=NEXT).on_conflict_do_nothing())
 
 
 async def drop_next(session: AsyncSession) -> None:
-    """Give up the change; the vectors that it made stay to be deleted."""
+    """Cancel the change to the next model. Its vectors stay until `chunks.delete_unused`."""
     await session.execute(select(func.pg_advisory_xact_lock(*STORING)))
     await session.execute(_delete_jobs())
     await session.execute(delete(EmbeddingModel).where(EmbeddingModel.state == NEXT))
 
 
 async def close_for_switch(session: AsyncSession) -> bool:
-    """Let nobody store vectors before the end of this transaction; False while a process loads the next model."""
+    """Prevent all others from storing vectors until the end of this transaction.
+
+    Returns False, without waiting, if a process is still loading the next model.
+    """
     if not await session.scalar(select(func.pg_try_advisory_xact_lock(*LOADING))):
         return False
     await session.execute(select(func.pg_advisory_xact_lock(*STORING)))
@@ -86,7 +89,10 @@ async def close_for_switch(session: AsyncSession) -> bool:
 
 
 async def switch(session: AsyncSession) -> None:
-    """From the end of this transaction on the next model answers; what it needs is there, and nobody stores."""
+    """Make the next model the active one when this transaction commits.
+
+    The caller has called `close_for_switch` and checked that all chunks have a vector of the next model.
+    """
     await session.execute(_delete_jobs())
     await session.execute(delete(EmbeddingModel).where(EmbeddingModel.state == ACTIVE))
     await session.execute(

@@ -1,4 +1,4 @@
-"""The pause between guesses at a password, kept here so that it holds whether Redis is there or not."""
+"""The pause after failed logins. It is kept in PostgreSQL so that it also works without Redis."""
 
 from datetime import timedelta
 
@@ -9,21 +9,22 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from pipeline.db.models import LoginFailure
 
 WINDOW = timedelta(minutes=15)
-"""Failures count as long as no more time passes between them."""
+"""Failures of an account from an address are forgotten this long after the last one."""
 FREE_FAILURES = 5
+"""Number of the first failure that is followed by a pause."""
 FIRST_PAUSE_SECONDS = 5
 LONGEST_PAUSE_SECONDS = 120
 
 
 async def find_pause(session: AsyncSession, email: str, address: str) -> float:
-    """Seconds until this address may try this account again; 0 where it may."""
+    """Return the seconds until this address may try this account again, or 0 if it may now."""
     left = func.extract("epoch", LoginFailure.paused_until - func.clock_timestamp())
     seconds = await session.scalar(select(left).where(LoginFailure.email == email, LoginFailure.address == address))
     return max(0.0, float(seconds or 0))
 
 
 async def record_failure(session: AsyncSession, email: str, address: str) -> None:
-    """Count a failed login; from the fifth on each one makes the pause twice as long."""
+    """Count a failed login. The fifth one starts a pause, and every further one doubles it."""
     now = func.clock_timestamp()
     await session.execute(delete(LoginFailure).where(LoginFailure.last_failed_at < now - WINDOW))
     counted = await session.scalar(
@@ -46,10 +47,10 @@ async def record_failure(session: AsyncSession, email: str, address: str) -> Non
 
 
 async def clear_failures(session: AsyncSession, email: str, address: str) -> None:
-    """Forget the failures after a success."""
+    """Delete the failures of an account from one address, after a successful login."""
     await session.execute(delete(LoginFailure).where(LoginFailure.email == email, LoginFailure.address == address))
 
 
 async def clear_all_failures(session: AsyncSession, email: str) -> None:
-    """Forget the failures of an account from wherever they came; for the operator."""
+    """Delete the failures of an account from all addresses, for the operator."""
     await session.execute(delete(LoginFailure).where(LoginFailure.email == email))

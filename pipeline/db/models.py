@@ -1,4 +1,4 @@
-"""The tables. `owner_id` leads the key of every owned table, so that they can be distributed by owner."""
+"""The tables. `owner_id` is the first column of every owned table's key, so the tables can be distributed by owner."""
 
 from datetime import datetime
 from typing import Any
@@ -27,22 +27,22 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from pipeline.types import Status
 
 INDEXED_DIMENSIONS = (384, 768, 1024)
-"""Vector lengths with an HNSW index; vectors of another length are searched exactly."""
+"""Vector dimensions with an HNSW index. Vectors of other dimensions are searched exactly."""
 
 HNSW_OPTIONS = {"m": 16, "ef_construction": 64}
 
 
 SERVICE_ROLE = "sluice_service"
-"""Role of the API and the workers: owns nothing, sees only the rows of the user it acts for."""
+"""Role of the API and the workers. It owns nothing and sees only the rows of the user it acts for."""
 
 USER_SETTING = "sluice.user_id"
 """Session setting that row-level security compares with the owner of a row."""
 EMAIL_SETTING = "sluice.email"
-"""Session setting with the address that logs in, when nobody is known yet."""
+"""Session setting with the e-mail address of a login, before the user's id is known."""
 
 
 class Base(DeclarativeBase):
-    """Root of the mapped classes; names constraints so that migrations can refer to them."""
+    """Root of the mapped classes. It names constraints, so that migrations can refer to them."""
 
     metadata = MetaData(
         naming_convention={
@@ -53,7 +53,11 @@ class Base(DeclarativeBase):
             "pk": "pk_%(table_name)s",
         }
     )
-    type_annotation_map = {datetime: DateTime(timezone=True), dict[str, Any]: JSONB, bytes: LargeBinary}  # noqa: RUF012
+    type_annotation_map = {  # noqa: RUF012 - SQLAlchemy's attribute, never changed
+        datetime: DateTime(timezone=True),
+        dict[str, Any]: JSONB,
+        bytes: LargeBinary,
+    }
 
 
 class User(Base):
@@ -65,20 +69,20 @@ class User(Base):
     email: Mapped[str] = mapped_column(unique=True)
     """Lower case."""
     password_hash: Mapped[str]
-    """argon2id, with its parameters."""
+    """argon2id hash, with its parameters."""
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
 
 class Ingested:
-    """Columns of what becomes searchable. Written by `pipeline.db.queue` alone, but for the first insert."""
+    """Columns of documents and notes. After the first insert only `pipeline.db.queue` writes them."""
 
     status: Mapped[str] = mapped_column(server_default=Status.PENDING)
     error_code: Mapped[str | None]
     error_message: Mapped[str | None]
     progress: Mapped[float] = mapped_column(server_default="0")
-    """Share of the work done, 0 to 1."""
+    """Share of the work that is done, 0 to 1."""
     attempts: Mapped[int] = mapped_column(SmallInteger, server_default="0")
-    """How often a worker has begun; attempts given back do not count."""
+    """Number of attempts, without those that were given back."""
     chunks: Mapped[int] = mapped_column(server_default="0")
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     updated_at: Mapped[datetime] = mapped_column(server_default=func.now())
@@ -93,14 +97,14 @@ def _status_rules() -> tuple[CheckConstraint, CheckConstraint]:
 
 
 class Document(Ingested, Base):
-    """An uploaded file and what became of it."""
+    """An uploaded file and its status."""
 
     __tablename__ = "documents"
     __table_args__ = (Index(None, "owner_id", "sha256", unique=True), *_status_rules())
 
     owner_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), primary_key=True)
     id: Mapped[UUID] = mapped_column(primary_key=True)
-    """UUIDv7: newest last in key order."""
+    """UUIDv7, so that the newest document is last in key order."""
     filename: Mapped[str]
     """For display only; never a path."""
     media_type: Mapped[str]
@@ -109,22 +113,22 @@ class Document(Ingested, Base):
     pages: Mapped[int | None]
     pages_with_text: Mapped[int | None]
     chunks_reused: Mapped[int] = mapped_column(server_default="0")
-    """Chunks of the present version whose embedding was taken from the version before."""
+    """Number of the present version's chunks whose vector was copied from the previous version."""
     title_words: Mapped[list[str]] = mapped_column(
         ARRAY(Text), Computed("sluice_split_title(filename)", persisted=True), deferred=True
     )
-    """Words of the file name, by which a question may name the document."""
+    """Words of the file name. A question names the document by them."""
 
 
 class Note(Ingested, Base):
-    """A note that its owner wrote here."""
+    """A short text that its owner typed, and its status."""
 
     __tablename__ = "notes"
     __table_args__ = _status_rules()
 
     owner_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), primary_key=True)
     id: Mapped[UUID] = mapped_column(primary_key=True)
-    """UUIDv7."""
+    """UUIDv7, so that the newest note is last in key order."""
     title: Mapped[str]
     body: Mapped[str]
     title_words: Mapped[list[str]] = mapped_column(
@@ -133,14 +137,14 @@ class Note(Ingested, Base):
 
 
 def _to_document(*, name: str) -> ForeignKeyConstraint:
-    """Rule of the rows that go when their document goes."""
+    """Return the foreign key of rows that are deleted with their document."""
     return ForeignKeyConstraint(
         ["owner_id", "document_id"], ["documents.owner_id", "documents.id"], ondelete="CASCADE", name=name
     )
 
 
 class DocumentSlice(Base):
-    """A slice of a document's original bytes, so that no process ever holds a whole file."""
+    """A slice of a document's original bytes. Because of slices no process holds a whole file in memory."""
 
     __tablename__ = "document_slices"
     __table_args__ = (_to_document(name="fk_document_slices_documents"),)
@@ -148,12 +152,12 @@ class DocumentSlice(Base):
     owner_id: Mapped[UUID] = mapped_column(primary_key=True)
     document_id: Mapped[UUID] = mapped_column(primary_key=True)
     position: Mapped[int] = mapped_column(primary_key=True)
-    """0, 1, 2, …"""
+    """Number of the slice, from 0."""
     data: Mapped[bytes]
 
 
 class DocumentPage(Base):
-    """Text of a page. The texts of all pages, one after the other, are the extracted text."""
+    """Text of a page. The texts of all pages, joined in order, are the extracted text."""
 
     __tablename__ = "document_pages"
     __table_args__ = (_to_document(name="fk_document_pages_documents"),)
@@ -161,16 +165,16 @@ class DocumentPage(Base):
     owner_id: Mapped[UUID] = mapped_column(primary_key=True)
     document_id: Mapped[UUID] = mapped_column(primary_key=True)
     page: Mapped[int] = mapped_column(primary_key=True)
-    """Counts from 1."""
+    """Number of the page, from 1."""
     start: Mapped[int]
-    """Where the page begins in the extracted text, in characters."""
+    """Offset of the page in the extracted text, in characters."""
     length: Mapped[int]
-    """In characters."""
+    """Length of the page's text, in characters."""
     text: Mapped[str]
 
 
 class Chunk(Base):
-    """A passage of a document or of a note, and its embedding; while the model changes, a row for each model."""
+    """A chunk of a document or note, with its vector. While the model changes there is one row for each model."""
 
     __tablename__ = "chunks"
     __table_args__ = (
@@ -189,25 +193,26 @@ class Chunk(Base):
     document_id: Mapped[UUID | None]
     note_id: Mapped[UUID | None]
     ordinal: Mapped[int]
-    """0 … n-1 within its document or note."""
+    """Number of the chunk within its document or note, from 0."""
     page: Mapped[int]
     page_end: Mapped[int]
     start: Mapped[int]
-    """Character offsets into the extracted text: `text` is exactly that slice."""
+    """Offset of the chunk in the extracted text or the note's body, in characters."""
     end: Mapped[int]
+    """Offset of the chunk's end. `text` is exactly the slice from `start` to `end`."""
     text: Mapped[str]
     lexemes: Mapped[str] = mapped_column(TSVECTOR)
-    """The text's words, stemmed as `TEXT_SEARCH_CONFIG` says, and their places."""
+    """Words of the text and their positions, stemmed by TEXT_SEARCH_CONFIG."""
     model: Mapped[str]
     """Embedding model that made the vector."""
     embedded_sha256: Mapped[bytes | None]
-    """Of exactly the text that the model got. Null in rows that are older than this column."""
+    """Hash of the exact text that was embedded. Null in rows older than this column."""
     embedding: Mapped[Any] = mapped_column(HALFVEC())
-    """Unit length; of any dimension, so that models can change. Half precision: that costs no place in an answer."""
+    """Unit vector of any dimension, so that models can change. Half precision has no measurable effect on results."""
 
 
 def _embedding_index(dimension: int) -> Index:
-    """HNSW index over the vectors of one length; a vector column without a length cannot have one."""
+    """Return the HNSW index of one dimension. It casts the vectors, because the column itself has no dimension."""
     expression = cast(Chunk.embedding, HALFVEC(dimension)).label("vector")
     return Index(
         f"ix_chunks_embedding_{dimension}",
@@ -223,22 +228,22 @@ EMBEDDING_INDEXES = tuple(_embedding_index(dimension) for dimension in INDEXED_D
 
 
 class EmbeddingModel(Base):
-    """A model that has a part in searches. Written by the operator's commands alone, but for the very first row."""
+    """The active or the next embedding model. After the first row only the operator's commands write this table."""
 
     __tablename__ = "embedding_models"
     __table_args__ = (UniqueConstraint("state"), CheckConstraint("state IN ('active', 'next')", name="state"))
 
     name: Mapped[str] = mapped_column(primary_key=True)
-    """As in EMBEDDING_MODEL and in `Chunk.model`."""
+    """Name as in EMBEDDING_MODEL and in `Chunk.model`."""
     state: Mapped[str]
-    """`active`: it answers. `next`: its vectors are being made, and it will take over. One of each at most."""
+    """`active` for the model that answers searches, `next` for the one that replaces it. At most one of each."""
     since: Mapped[datetime] = mapped_column(server_default=func.now())
 
 
 class Job(Base):
-    """Work to be done, and who does it: the queue. The row goes when the work is done.
+    """A job of the queue. The row is deleted when the job is done.
 
-    No foreign key: on a distributed PostgreSQL this narrow table stays local while the data spreads.
+    It has no foreign key, so that on a distributed PostgreSQL this narrow table can stay local.
     """
 
     __tablename__ = "jobs"
@@ -249,22 +254,22 @@ class Job(Base):
     subject_id: Mapped[UUID] = mapped_column(primary_key=True)
     """The document or note that the job is about."""
     virtual_start: Mapped[int] = mapped_column("turn", BigInteger)
-    """Place in the queue: an owner's n-th waiting job goes before anybody's n+1-th; background work behind all."""
+    """Virtual start time, in the column `turn`: the lowest one is claimed first. See `pipeline.db.queue.enqueue`."""
     queued_at: Mapped[datetime] = mapped_column(server_default=func.now())
     available_at: Mapped[datetime] = mapped_column(server_default=func.now())
-    """Not claimed before; later than `queued_at` after a failure."""
+    """Time before which the job is not claimed. After a failure it is later than `queued_at`."""
     lease_token: Mapped[UUID | None]
-    """Set while a worker holds the job; every write of that worker names it."""
+    """Token of the worker that holds the job. Every write of that worker names it."""
     lease_until: Mapped[datetime | None]
-    """By the database's clock."""
+    """End of the lease, by the database's clock."""
     failures: Mapped[int] = mapped_column(SmallInteger, server_default="0")
-    """Attempts that ended with an error worth another try."""
+    """Number of attempts that ended with an error that may be temporary."""
     crashes: Mapped[int] = mapped_column(SmallInteger, server_default="0")
-    """Attempts whose worker went silent."""
+    """Number of attempts whose lease expired."""
     request_id: Mapped[str | None]
-    """Of the request that queued it, for the logs."""
+    """Id of the request that queued the job, for the logs."""
     size_bytes: Mapped[int] = mapped_column(BigInteger, server_default="0")
-    """Of the document; 0 of a note. Stands here so that one look at this table says how much of an owner waits."""
+    """Size of the document; 0 for a note. It is kept here so that quotas and claims read only this table."""
 
 
 Index("ix_jobs_waiting", Job.virtual_start, Job.queued_at, postgresql_where=Job.lease_token.is_(None))
@@ -273,21 +278,21 @@ Index("ix_jobs_owner_turn", Job.owner_id, Job.virtual_start)
 
 
 class AuditLog(Base):
-    """Who did what, when. Rows are only ever added."""
+    """An action of an account or of the operator. Rows are never changed."""
 
     __tablename__ = "audit_logs"
     __table_args__ = (Index(None, "actor_user_id", "created_at"),)
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
     actor_user_id: Mapped[UUID | None]
-    """Null where no account is known, as for a failed login with an unknown address."""
+    """Null if there is no account, as for a failed login with an unknown address, or if the operator acted."""
     event_type: Mapped[str]
     details: Mapped[dict[str, Any]]
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
 
 class LoginFailure(Base):
-    """Failed logins of an account from an address, for the pause between guesses."""
+    """Number of failed logins of an account from one address, for the pause after failed logins."""
 
     __tablename__ = "login_failures"
 

@@ -1,4 +1,4 @@
-"""What the transactions tell the API processes: that a document or note has changed."""
+"""Notifications of changed documents and notes, from transactions to the API processes (PostgreSQL NOTIFY)."""
 
 from uuid import UUID
 
@@ -8,17 +8,17 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from pipeline.types import Subject, SubjectKind
 
 CHANNEL = "sluice_changes"
-"""Of NOTIFY; the payload is kind, owner and id of what has changed."""
+"""Channel of NOTIFY. A payload consists of kind, owner and id of the changed document or note."""
 
 
 async def announce(session: AsyncSession, subject: Subject) -> None:
-    """Tell the API processes; PostgreSQL delivers it when, and only if, the transaction commits."""
+    """Notify the API processes of a change. PostgreSQL delivers it when, and only if, the transaction commits."""
     payload = f"{subject.kind} {subject.owner_id} {subject.id}"
     await session.execute(select(func.pg_notify(CHANNEL, payload)))
 
 
 def parse(payload: str) -> Subject | None:
-    """Return what a payload names; None where it is none of ours."""
+    """Return the document or note that a payload names, or None if the payload has another form."""
     try:
         kind, owner_id, subject_id = payload.split(" ")
         return Subject(UUID(owner_id), SubjectKind(kind), UUID(subject_id))

@@ -1,8 +1,25 @@
-"""The queue: jobs, leases and the status of documents and notes, which nobody else writes.
+"""The queue: jobs, their leases, and the status of documents and notes.
 
-Locks are always taken in the order models (see `embedding_models`), turn (of users), job, then document or note.
-Time is the database's (`clock_timestamp()`), so the clocks of the workers do not matter. Every write of a worker is
-guarded by its lease token.
+The life of a job:
+
+- `enqueue` inserts it, in the transaction that creates or resets its document or note.
+- `claim` leases the job with the lowest virtual start time to a worker.
+- While the worker runs it, `extend` renews the lease (the heartbeat) and `report_progress` reports progress.
+- `complete` deletes it in the transaction that stores the result. `fail` deletes it and sets the status `failed`.
+- `retry_or_fail` and `give_back` return it to the queue, with and without counting the attempt.
+- `sweep` returns it to the queue if its lease expires, because the worker crashed or cannot reach the database.
+- `discard` deletes it when a user deletes or changes its document or note. The worker then loses the lease.
+
+No other module writes the status of documents and notes. Every write of a worker names its lease token, so a worker
+that lost its lease changes nothing. All times are the database's (`clock_timestamp()`): the clocks of the workers do
+not matter.
+
+Transactions take their locks in this order, which prevents deadlocks:
+
+1. the advisory locks on the embedding models (see `embedding_models`),
+2. the advisory lock on a document or note (`lock_subject`), in transactions of users,
+3. the row of the job,
+4. the row of the document or note.
 """
 
 from collections.abc import Collection
@@ -23,47 +40,46 @@ from pipeline.errors import FailureCode, IngestionError, LeaseLost
 from pipeline.types import JobKind, Lease, Status, Subject, SubjectKind
 
 SUSPECT_CRASHES = 2
-"""After so many crashes a job runs alone, before it is blamed for the next one."""
+"""Number of crashes after which a job runs alone, so that the next crash is certainly its own."""
 MAX_CRASHES = 3
+"""Number of crashes after which a job is given up."""
 SHORT_BYTES = 256 * 1024
-"""Up to this size a document counts as short; every note does."""
+"""Maximum size of a short document. Notes are always short."""
 MAX_FAILURES = 3
+"""Number of failures after which a job is given up."""
 RETRY_DELAYS = (timedelta(seconds=2), timedelta(seconds=10))
-"""Pause after the first and the second failure; the third one is final."""
+"""Delays before the second and the third attempt. The third failure is final."""
 BACKGROUND_START = 2**40
-"""Turns from here on are of background work: it goes behind everything that somebody waits for."""
-
+"""First virtual start time of background jobs. All other jobs have lower ones and go first."""
 
 MODELS: dict[SubjectKind, type[Document] | type[Note]] = {SubjectKind.DOCUMENT: Document, SubjectKind.NOTE: Note}
+"""Mapped class of each kind of subject."""
 
-
-@dataclass(frozen=True, slots=True)
-class Waiting:
-    """How much of an owner waits or is in work: documents and notes, and the bytes of the documents."""
-
-    count: int
-    bytes: int
-
-
-_IS_AWAITED = Job.virtual_start < BACKGROUND_START
+_IS_FOREGROUND = Job.virtual_start < BACKGROUND_START
 _IS_STUCK = (Job.failures >= MAX_FAILURES) | (Job.crashes >= MAX_CRASHES)
-"""Of background work; what somebody waits for is gone from the queue by then."""
+"""True for a background job that was given up. Other jobs are deleted when they reach a limit."""
 
 _NEW = {"status": Status.PENDING, "error_code": None, "error_message": None, "progress": 0.0, "attempts": 0}
+"""Columns of a document or note that starts from the beginning."""
 
 
 async def enqueue(session: AsyncSession, subject: Subject, size_bytes: int) -> None:
-    """Put a document or note into the queue, in the transaction that creates or resets it; a note has size 0.
+    """Queue a document or note, in the transaction that creates or resets it. The size of a note is 0.
 
-    Turns are start-time fair queueing (Goyal, Vin and Cheng 1996): a job starts behind its owner's jobs, and
-    no earlier than what is being served now. So an owner's n-th waiting job goes before anybody's n+1-th.
+    Virtual start times follow start-time fair queueing (Goyal, Vin and Cheng 1996). A job starts after its owner's
+    other jobs, and not before the job that is being served now. So every owner's n-th waiting job goes before any
+    owner's n+1-th.
     """
-    behind_own = (
-        select(func.max(Job.virtual_start) + 1).where(Job.owner_id == subject.owner_id, _IS_AWAITED).scalar_subquery()
+    after_own = (
+        select(func.max(Job.virtual_start) + 1)
+        .where(Job.owner_id == subject.owner_id, _IS_FOREGROUND)
+        .scalar_subquery()
     )
-    served_now = select(func.max(Job.virtual_start)).where(Job.lease_token.is_not(None), _IS_AWAITED).scalar_subquery()
-    served_next = select(func.min(Job.virtual_start)).where(Job.lease_token.is_(None), _IS_AWAITED).scalar_subquery()
-    virtual_start = func.greatest(behind_own, func.coalesce(served_now, served_next, 0))
+    served_now = (
+        select(func.max(Job.virtual_start)).where(Job.lease_token.is_not(None), _IS_FOREGROUND).scalar_subquery()
+    )
+    served_next = select(func.min(Job.virtual_start)).where(Job.lease_token.is_(None), _IS_FOREGROUND).scalar_subquery()
+    virtual_start = func.greatest(after_own, func.coalesce(served_now, served_next, 0))
     request_id = structlog.contextvars.get_contextvars().get("request_id")
     await session.execute(
         insert(Job).values(
@@ -79,39 +95,26 @@ async def enqueue(session: AsyncSession, subject: Subject, size_bytes: int) -> N
 
 
 async def enqueue_vectors(session: AsyncSession, model: str) -> None:
-    """Queue everybody's documents and notes that lack vectors of this model, behind what users wait for.
+    """Queue a background job for every document and note that lacks vectors of this model.
 
-    Acts for nobody: for the owner of the tables alone. Owners take turns here, too.
+    Background jobs alternate between owners, too. Only the owner of the tables can call this, because it reads the
+    rows of all users.
     """
     for source, kind in ((Document, JobKind.DOCUMENT_VECTORS), (Note, JobKind.NOTE_VECTORS)):
-        place = func.row_number().over(partition_by=source.owner_id, order_by=source.id)
+        number_within_owner = func.row_number().over(partition_by=source.owner_id, order_by=source.id)
         lacking = select(
             source.owner_id,
             literal(kind, String),
             source.id,
-            place + literal(BACKGROUND_START, BigInteger),
+            number_within_owner + literal(BACKGROUND_START, BigInteger),
             Document.size_bytes if source is Document else literal(0, BigInteger),
         ).where(chunks.count_embedded(source, model) < source.chunks)
         columns = ["owner_id", "kind", "subject_id", "turn", "size_bytes"]
         await session.execute(insert(Job).from_select(columns, lacking).on_conflict_do_nothing())
 
 
-async def forget_stuck(session: AsyncSession) -> None:
-    """Let background work that was given up be queued again."""
-    await session.execute(delete(Job).where(_IS_STUCK))
-
-
-async def count_background(session: AsyncSession) -> tuple[int, int]:
-    """How many background jobs there are, and how many of them were given up."""
-    row = await session.execute(
-        select(func.count(), func.count().filter(_IS_STUCK)).where(Job.virtual_start >= BACKGROUND_START)
-    )
-    there, stuck = row.one()
-    return there, stuck
-
-
 async def requeue(session: AsyncSession, subject: Subject) -> bool:
-    """Put a failed document into the queue again; False where it is not failed."""
+    """Queue a failed document or note again; return False if it is not failed."""
     await lock_subject(session, subject)
     model = MODELS[subject.kind]
     reset = await _set(session, subject, model.status == Status.FAILED, **_NEW)
@@ -121,80 +124,47 @@ async def requeue(session: AsyncSession, subject: Subject) -> bool:
 
 
 async def renew(session: AsyncSession, subject: Subject, size_bytes: int) -> None:
-    """Queue the new content of a document or note whose old job is discarded.
+    """Queue the new content of a document or note, after `discard` has deleted its old job.
 
-    The chunks of the old version stay until the new version is `ready`.
+    The chunks of the old version stay until the new version is ready.
     """
     await _set(session, subject, **_NEW)
     await enqueue(session, subject, size_bytes)
 
 
 async def discard(session: AsyncSession, subject: Subject) -> None:
-    """Take the job of something that is being deleted or changed away, from its worker too."""
+    """Delete all jobs of a document or note that is being deleted or changed.
+
+    A worker that runs one of them loses its lease.
+    """
     await lock_subject(session, subject)
     await session.execute(delete(Job).where(_is_about(subject)))
     await notifications.announce(session, subject)
 
 
 async def discard_all(session: AsyncSession, owner_id: UUID) -> None:
-    """Forget all jobs of an owner who is gone."""
+    """Delete all jobs of an account that is being deleted."""
     await session.execute(delete(Job).where(Job.owner_id == owner_id))
 
 
 async def lock_subject(session: AsyncSession, subject: Subject) -> None:
-    """What users do to a document or note happens one after the other: wait for the transaction before this one.
+    """Let users change a document or note one after the other: wait for the transaction that holds this lock.
 
-    No row could be the lock: the one of the job comes first in the order of locks, and may not be there.
+    It is an advisory lock because no row can serve: the row of the job comes first in the lock order, and it may not
+    exist.
     """
-    key = int.from_bytes(subject.id.bytes[-8:], signed=True)  # of a UUIDv7 the last 62 bits are random
+    key = int.from_bytes(subject.id.bytes[-8:], signed=True)  # the last 62 bits of a UUIDv7 are random
     await session.execute(select(func.pg_advisory_xact_lock(key)))
-
-
-@dataclass(frozen=True, slots=True)
-class Backlog:
-    """What the queue holds of all owners, background work left out; ages in seconds, 0 where there is nothing."""
-
-    waiting: int
-    oldest_seconds: float
-    """Since the oldest of them could have been claimed."""
-    in_work: int
-    overdue_seconds: float
-    """Since the first lease ran out that nobody has taken."""
-
-
-async def measure_backlog(session: AsyncSession) -> Backlog:
-    """Look at the whole queue."""
-    now = func.clock_timestamp()
-    is_waiting = Job.lease_token.is_(None)
-    row = await session.execute(
-        select(
-            func.count().filter(is_waiting),
-            func.extract("epoch", now - func.min(Job.available_at).filter(is_waiting)),
-            func.count().filter(~is_waiting),
-            func.extract("epoch", now - func.min(Job.lease_until)),
-        ).where(_IS_AWAITED)
-    )
-    waiting, oldest_seconds, in_work, overdue_seconds = row.one()
-    return Backlog(waiting, max(0.0, float(oldest_seconds or 0)), in_work, max(0.0, float(overdue_seconds or 0)))
-
-
-async def measure_waiting(session: AsyncSession, owner_id: UUID, besides: UUID | None = None) -> Waiting:
-    """Tell how much of the owner waits or is in work, `besides` a document that is about to be replaced."""
-    query = select(func.count(), func.coalesce(func.sum(Job.size_bytes), 0)).where(
-        Job.owner_id == owner_id, _IS_AWAITED, Job.subject_id.is_distinct_from(besides)
-    )
-    count, size_bytes = (await session.execute(query)).one()
-    return Waiting(count, int(size_bytes))
 
 
 async def claim(
     session: AsyncSession, lease_seconds: float, *, alone: bool, only_short: bool = False, background: bool = False
 ) -> Lease | None:
-    """Take the next job under a fresh lease; None where nothing waits.
+    """Lease the next job to a worker; return None if there is none.
 
-    `alone` says that this worker does nothing else: only then it takes jobs that brought workers down before.
-    `only_short` passes over the long documents, which keep their place. With `background` it takes, where there is
-    nothing else, what nobody waits for.
+    `alone` means that the worker runs no other job; jobs that crashed workers before are claimed only then.
+    `only_short` skips long documents, which keep their queue position. `background` includes background jobs, which
+    come after all others.
     """
     candidate = (
         select(Job.owner_id, Job.kind, Job.subject_id)
@@ -203,7 +173,7 @@ async def claim(
             Job.available_at <= func.clock_timestamp(),
             literal(alone) | (Job.crashes < SUSPECT_CRASHES),
             literal(not only_short) | (Job.size_bytes <= SHORT_BYTES),
-            not_(_IS_STUCK) if background else _IS_AWAITED,
+            not_(_IS_STUCK) if background else _IS_FOREGROUND,
         )
         .order_by(Job.virtual_start, Job.queued_at)
         .limit(1)
@@ -242,7 +212,7 @@ async def claim(
 
 
 async def extend(session: AsyncSession, tokens: Collection[UUID], lease_seconds: float) -> set[UUID]:
-    """Heartbeat: extend these leases; returns those that are still held."""
+    """Extend these leases (the heartbeat). Return the tokens of those that are still held."""
     held = await session.scalars(
         update(Job)
         .where(Job.lease_token.in_(tokens))
@@ -253,7 +223,7 @@ async def extend(session: AsyncSession, tokens: Collection[UUID], lease_seconds:
 
 
 async def report_progress(session: AsyncSession, lease: Lease, progress: float) -> None:
-    """Tell how far the work is, 0 to 1; of background work nobody is told."""
+    """Report progress from 0 to 1. Background jobs report none."""
     if lease.kind.is_background:
         return
     held = select(Job.subject_id).where(_is_held(lease)).exists()
@@ -261,9 +231,10 @@ async def report_progress(session: AsyncSession, lease: Lease, progress: float) 
 
 
 async def complete(session: AsyncSession, lease: Lease) -> None:
-    """First of every transaction that ends a job, but for a lock on the models: the job goes, if it is still ours.
+    """Delete a job that this worker holds. Every transaction that ends a job begins with this.
 
-    Raises LeaseLost where it is not; the transaction must then be rolled back.
+    Only the lock on the embedding models comes earlier. Raises LeaseLost if this worker no longer holds the job; the
+    transaction must then be rolled back.
     """
     gone = await session.execute(delete(Job).where(_is_held(lease)).returning(Job.subject_id))
     if gone.one_or_none() is None:
@@ -271,27 +242,28 @@ async def complete(session: AsyncSession, lease: Lease) -> None:
 
 
 async def mark_ready(session: AsyncSession, lease: Lease, **found: int) -> None:
-    """It is searchable; stands in the transaction that stores its chunks, after `complete`.
+    """Set the status `ready`, in the transaction that stores the chunks, after `complete`.
 
-    `found` are columns with what the ingestion found: `chunks`, and of a document `chunks_reused`, `pages` and
+    `found` are the columns that the ingestion determined: `chunks`, and for a document `chunks_reused`, `pages` and
     `pages_with_text`.
     """
     await _set(session, lease.subject, status=Status.READY, progress=1.0, ingested_at=func.clock_timestamp(), **found)
 
 
 async def fail(session: AsyncSession, lease: Lease, error: IngestionError) -> None:
-    """It cannot be ingested; the passages of an older version of a document stay, those of a note go.
+    """Delete the job and set the status `failed`. A document keeps the chunks of its older version; a note does not.
 
-    Raises LeaseLost.
+    Raises LeaseLost if this worker no longer holds the job.
     """
     await complete(session, lease)
     await _mark_failed(session, lease.subject, error)
 
 
 async def retry_or_fail(session: AsyncSession, lease: Lease, error: IngestionError) -> bool:
-    """After an error that may pass: try later, or fail where it was the last try; tells whether it tries.
+    """After an error that may be temporary, queue the job again, or fail it if this was the last attempt.
 
-    Background work that was tried for the last time stays in the queue, and nobody takes it. Raises LeaseLost.
+    Returns True if it is queued again. After its last attempt a background job stays in the table but is no longer
+    claimed. Raises LeaseLost if this worker no longer holds the job.
     """
     failures = lease.failures + 1
     tries_again = failures < MAX_FAILURES
@@ -305,37 +277,38 @@ async def retry_or_fail(session: AsyncSession, lease: Lease, error: IngestionErr
 
 
 async def give_back(session: AsyncSession, lease: Lease, pause: timedelta = timedelta()) -> None:
-    """Release a job without blame, as when the worker stops; the attempt does not count. It waits for `pause`.
+    """Return a job to the queue without counting the attempt, for example because the worker stops.
 
-    Raises LeaseLost.
+    The job can be claimed again after `pause`. Raises LeaseLost if this worker no longer holds the job.
     """
     await _release(session, lease, available_at=func.clock_timestamp() + pause)
     await _mark_pending(session, lease.kind, lease.subject, attempts=MODELS[lease.subject.kind].attempts - 1)
 
 
 async def sweep(session: AsyncSession, lease_seconds: float) -> int:
-    """Free the jobs whose worker went silent, or fail those that were lost too often; returns how many.
+    """Return jobs with expired leases to the queue, or fail them after MAX_CRASHES. Returns how many there were.
 
-    Looks at leases, never at age. After a start of PostgreSQL it waits for one lease: nobody could send
-    heartbeats while it was down. Who lost a job over that start is not to blame for it.
+    Only leases count, never the age of a job. After PostgreSQL starts, the sweep waits for the length of one lease,
+    because workers could not send heartbeats while it was down. A lease that expired in that time is not counted as a
+    crash.
     """
     started, lease = func.pg_postmaster_start_time(), timedelta(seconds=lease_seconds)
     expired = await session.execute(
-        select(Job, (Job.lease_until < started + lease).label("lost_over_start"))
+        select(Job, (Job.lease_until < started + lease).label("expired_in_restart"))
         .where(Job.lease_until < func.clock_timestamp(), started < func.clock_timestamp() - lease)
         .with_for_update(skip_locked=True)
         .limit(100)
     )
     rows = expired.all()
-    for job, lost_over_start in rows:
-        if lost_over_start:
-            await _take_without_blame(session, job)
+    for job, expired_in_restart in rows:
+        if expired_in_restart:
+            await _return_uncounted(session, job)
         else:
-            await _take_from_silent_worker(session, job)
+            await _return_or_fail(session, job)
     return len(rows)
 
 
-async def _take_without_blame(session: AsyncSession, job: Job) -> None:
+async def _return_uncounted(session: AsyncSession, job: Job) -> None:
     kind = JobKind(job.kind)
     subject = Subject(job.owner_id, kind.subject, job.subject_id)
     await act_for(session, subject.owner_id)
@@ -343,7 +316,7 @@ async def _take_without_blame(session: AsyncSession, job: Job) -> None:
     await _mark_pending(session, kind, subject, attempts=MODELS[subject.kind].attempts - 1)
 
 
-async def _take_from_silent_worker(session: AsyncSession, job: Job) -> None:
+async def _return_or_fail(session: AsyncSession, job: Job) -> None:
     kind = JobKind(job.kind)
     subject = Subject(job.owner_id, kind.subject, job.subject_id)
     crashes = job.crashes + 1
@@ -355,20 +328,79 @@ async def _take_from_silent_worker(session: AsyncSession, job: Job) -> None:
         await _mark_pending(session, kind, subject)
         return
     await session.execute(delete(Job).where(_is(kind, subject)))
-    message = f"The worker was lost {crashes} times while it read this. Retry, or report it."
+    message = f"The worker crashed or stopped responding {crashes} times while it processed this. Retry, or report it."
     await _mark_failed(session, subject, IngestionError(FailureCode.WORKER_LOST, message))
 
 
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """An owner's unfinished documents and notes: their number, and the bytes of the documents."""
+
+    count: int
+    bytes: int
+
+
+async def measure_waiting(session: AsyncSession, owner_id: UUID, besides: UUID | None = None) -> Waiting:
+    """Measure an owner's unfinished documents and notes, without the document `besides`, which is being replaced."""
+    query = select(func.count(), func.coalesce(func.sum(Job.size_bytes), 0)).where(
+        Job.owner_id == owner_id, _IS_FOREGROUND, Job.subject_id.is_distinct_from(besides)
+    )
+    count, size_bytes = (await session.execute(query)).one()
+    return Waiting(count, int(size_bytes))
+
+
 async def find_positions(session: AsyncSession, subject_ids: Collection[UUID]) -> dict[UUID, int]:
-    """Places in the queue, from 1, of those documents that wait."""
+    """Return the queue positions, counted from 1, of the documents and notes that are waiting. Others are left out."""
     if not subject_ids:
         return {}
-    place = func.row_number().over(order_by=(Job.virtual_start, Job.queued_at)).label("place")
-    waiting = select(Job.subject_id, place).where(Job.lease_token.is_(None), _IS_AWAITED).subquery()
+    queue_position = func.row_number().over(order_by=(Job.virtual_start, Job.queued_at)).label("queue_position")
+    waiting = select(Job.subject_id, queue_position).where(Job.lease_token.is_(None), _IS_FOREGROUND).subquery()
     rows = await session.execute(
-        select(waiting.c.subject_id, waiting.c.place).where(waiting.c.subject_id.in_(subject_ids))
+        select(waiting.c.subject_id, waiting.c.queue_position).where(waiting.c.subject_id.in_(subject_ids))
     )
-    return {row.subject_id: row.place for row in rows}
+    return {row.subject_id: row.queue_position for row in rows}
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """Numbers and ages of the jobs of all owners, without background jobs. An age is 0 if there is no such job."""
+
+    waiting: int
+    oldest_seconds: float
+    """Time since the oldest waiting job could first be claimed."""
+    leased: int
+    overdue_seconds: float
+    """Time since the oldest expired lease ran out. It grows if no worker sweeps."""
+
+
+async def measure_backlog(session: AsyncSession) -> Backlog:
+    """Measure the queue of all owners, for operators."""
+    now = func.clock_timestamp()
+    is_waiting = Job.lease_token.is_(None)
+    row = await session.execute(
+        select(
+            func.count().filter(is_waiting),
+            func.extract("epoch", now - func.min(Job.available_at).filter(is_waiting)),
+            func.count().filter(~is_waiting),
+            func.extract("epoch", now - func.min(Job.lease_until)),
+        ).where(_IS_FOREGROUND)
+    )
+    waiting, oldest_seconds, leased, overdue_seconds = row.one()
+    return Backlog(waiting, max(0.0, float(oldest_seconds or 0)), leased, max(0.0, float(overdue_seconds or 0)))
+
+
+async def count_background(session: AsyncSession) -> tuple[int, int]:
+    """Count all background jobs, and those among them that were given up."""
+    row = await session.execute(
+        select(func.count(), func.count().filter(_IS_STUCK)).where(Job.virtual_start >= BACKGROUND_START)
+    )
+    total, stuck = row.one()
+    return total, stuck
+
+
+async def forget_stuck(session: AsyncSession) -> None:
+    """Delete the background jobs that were given up, so that `enqueue_vectors` can queue them again."""
+    await session.execute(delete(Job).where(_IS_STUCK))
 
 
 async def _find_size(session: AsyncSession, subject: Subject) -> int:
@@ -412,12 +444,12 @@ async def _mark_pending(session: AsyncSession, kind: JobKind, subject: Subject, 
 
 
 async def _mark_failed(session: AsyncSession, subject: Subject, error: IngestionError) -> None:
-    left: dict[str, int] = {}
+    counts: dict[str, int] = {}
     if subject.kind == SubjectKind.NOTE:
-        # They would be no slices of its body any more; a document keeps the text that its passages come from.
+        # The old chunks do not match the note's new body. A document keeps the text that its chunks come from.
         await session.execute(delete(Chunk).where(Chunk.owner_id == subject.owner_id, Chunk.note_id == subject.id))
-        left["chunks"] = 0
-    await _set(session, subject, status=Status.FAILED, error_code=error.code, error_message=error.message, **left)
+        counts["chunks"] = 0
+    await _set(session, subject, status=Status.FAILED, error_code=error.code, error_message=error.message, **counts)
 
 
 async def _set(session: AsyncSession, subject: Subject, *conditions: ColumnElement[bool], **values: Any) -> bool:

@@ -1,4 +1,4 @@
-"""Finding passages: one statement, and so one round trip, that acts for the owner, searches and audits."""
+"""Search for passages. A single statement, and so a single round trip, acts for the owner, searches and audits."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -35,13 +35,13 @@ from pipeline.db.models import INDEXED_DIMENSIONS, AuditLog, Chunk, Document, No
 from pipeline.types import Passage, SearchMode, SubjectKind, new_id
 
 CANDIDATES = 100
-"""So many of each kind are compared with one another."""
-LEAST_SPREAD = 0.3
-"""Cosines of candidates that differ by less say little: they are not stretched to a full point."""
+"""Maximum number of candidates of each kind: by vector, by words, and by titles."""
+MINIMUM_SPREAD = 0.3
+"""Cosines that differ by less say little, so the scores of a smaller range are not stretched to a full point."""
 
 AnySelect = Select[*tuple[Any, ...]]
 
-# A literal: PostgreSQL would think of a tenth of the rows, and so of plans that it does not keep, where it is not told.
+# A literal: for a parameter PostgreSQL assumes a tenth of the rows, so it rejects its cached plan and plans every time.
 LIMIT = bindparam("limit", type_=Integer, literal_execute=True)
 
 PASSAGE = (
@@ -58,28 +58,29 @@ PASSAGE = (
 
 @dataclass(frozen=True)
 class PassageQuery:
-    """Whose passages, that answer what, and how many."""
+    """A query: whose passages to search, for what, and how many to return."""
 
     owner_id: UUID
     mode: SearchMode
     text: str
     vector: np.ndarray | None
-    """Unit vector; None only where words alone are searched."""
+    """Unit vector of the text. None if the mode is KEYWORD."""
     model: str
     limit: int
     configuration: str = "english"
-    """How PostgreSQL cuts and stems the question's words."""
+    """Text search configuration that stems the words of the text."""
     document_ids: Collection[UUID] | None = None
-    """Of these documents only; None: of all documents and notes."""
+    """Documents to search. None searches all documents and notes."""
 
 
 async def find_passages(
     connection: AsyncConnection, query: PassageQuery, audited: dict[str, Any] | None = None
 ) -> list[Passage]:
-    """The owner's passages that answer best, best first; by vectors `limit` of them if there are as many.
+    """Return the owner's best passages for a query, best first.
 
-    None at all, and nothing audited, where another model answers by now: it takes over in one step for everybody.
-    With `audited` an audit row with these details, and the number of passages, is written by the same statement.
+    A search by vectors returns `limit` passages if there are that many. If another model has become active since the
+    query was embedded, the result is empty and nothing is audited. With `audited`, the same statement writes an audit
+    row with these details and the number of passages.
     """
     values: dict[str, Any] = {"owner": query.owner_id, "model": query.model, "limit": query.limit}
     if query.mode != SearchMode.KEYWORD:
@@ -114,7 +115,7 @@ async def find_passages(
 
 @cache
 def _build(mode: SearchMode, dimension: int | None, *, of_documents: bool, is_audited: bool) -> AnySelect:
-    """Put the statement together: ids of candidates, their scores, the best of them, and these with their titles."""
+    """Build the statement: ids of candidates, their scores, the best of them, and the titles of the best."""
     scope = Scope(candidates.act(), of_documents)
     match mode:
         case SearchMode.VECTOR:
@@ -146,10 +147,11 @@ def _score_by_words(scope: Scope) -> AnySelect:
 
 
 def _score_by_all(scope: Scope, dimension: int | None) -> AnySelect:
-    """Sum of three scores from 0 to 1: cosine and words within the candidates, and share of the title.
+    """Score by the sum of three numbers from 0 to 1: cosine, words, and the share of the title that the query names.
 
-    Words count by their square: to stand out is worth more than to be one of many. Positions alone, as in
-    reciprocal rank fusion, would not say how sure each side is.
+    Cosine and words are scaled to the range of the candidates. The number for words is squared, so that a passage that
+    stands out gains more than one of many. Reciprocal rank fusion uses ranks alone, and would lose how certain each
+    kind of search is.
     """
     number = literal(CANDIDATES, Integer)
     asked, named = candidates.choose_words(scope), candidates.name_titles(scope)
@@ -165,18 +167,22 @@ def _score_by_all(scope: Scope, dimension: int | None) -> AnySelect:
         candidates.rank_by_words(asked).label("words"),
     ).subquery("measured")
     source = func.coalesce(measured.c.document_id, measured.c.note_id)
-    similarity, words, cover = measured.c.similarity, measured.c.words, func.coalesce(named.c.cover, 0.0)
-    least, most = func.min(similarity).over(), func.max(similarity).over()
-    closeness = (similarity - least) / func.greatest(most - least, LEAST_SPREAD, type_=Double)
-    wordiness = func.coalesce(words / func.nullif(func.max(words).over(), 0.0, type_=Double), 0.0)
-    score = closeness + func.power(wordiness, 2.0) + cover
+    similarity, words = measured.c.similarity, measured.c.words
+    lowest, highest = func.min(similarity).over(), func.max(similarity).over()
+    by_vector = (similarity - lowest) / func.greatest(highest - lowest, MINIMUM_SPREAD, type_=Double)
+    by_words = func.coalesce(words / func.nullif(func.max(words).over(), 0.0, type_=Double), 0.0)
+    by_title = func.coalesce(named.c.cover, 0.0)
+    score = by_vector + func.power(by_words, 2.0) + by_title
     return select(*(measured.c[column.name] for column in PASSAGE), score.label("score")).select_from(
         measured.outerjoin(named, named.c.source_id == source)
     )
 
 
 def _read(scope: Scope, found: CTE, *scores: Label[float]) -> AnySelect:
-    """The candidates' rows and scores. Row by row: nothing may be read before `acting`, and a limit sees to that."""
+    """Select the candidates' rows and scores.
+
+    They are read one by one: the limit in the lateral join keeps PostgreSQL from reading a row before `acting` ran.
+    """
     condition = and_(candidates.belongs_to_owner(scope.acting), Chunk.id == found.c.id)
     row = select(*PASSAGE, *scores).where(condition).limit(literal(1, Integer)).lateral("row")
     return select(row).select_from(scope.acting.join(found, true()).join(row, true()))

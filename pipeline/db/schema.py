@@ -1,4 +1,4 @@
-"""Which migration the database is at, and the password of the role that the service uses."""
+"""The revision of the database's schema, facts about its server, and the password of the service role."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -9,14 +9,14 @@ from sqlalchemy.exc import ProgrammingError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from pipeline.db.models import SERVICE_ROLE
-from pipeline.db.session import translate_absence
+from pipeline.db.session import translate_database_errors
 
 _extension = table("pg_extension", column("extname"), column("extversion"))
 _alembic_version = table("alembic_version", column("version_num"))
 
 
 async def read_revision(session: AsyncSession) -> str | None:
-    """Revision of the schema; None where no migration has ever run."""
+    """Return the revision of the schema, or None if no migration has ever run."""
     try:
         revision: str | None = await session.scalar(select(_alembic_version.c.version_num))
     except ProgrammingError:
@@ -26,22 +26,22 @@ async def read_revision(session: AsyncSession) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """What a session sees of its server."""
+    """What a session can tell about its server."""
 
     version: str
     vector_version: str | None
-    """Of the extension pgvector; None where it is not installed."""
+    """Version of pgvector, or None if it is not installed."""
     login: str
     """Role that logged in."""
     is_bound: bool
-    """Whether row-level security binds the session."""
+    """True if row-level security applies to the session."""
     now: datetime
 
 
 async def describe_server(session: AsyncSession) -> Server:
-    """Look at the server, and at who we are there.
+    """Return the server's versions and clock, and the session's role and rights.
 
-    Raises sqlalchemy.exc.ProgrammingError where no migration has ever run.
+    Raises sqlalchemy.exc.ProgrammingError if no migration has ever run.
     """
     vector_version = select(_extension.c.extversion).where(_extension.c.extname == "vector").scalar_subquery()
     row = await session.execute(
@@ -59,10 +59,10 @@ async def describe_server(session: AsyncSession) -> Server:
 async def set_service_password(owner_url: str, password: str) -> None:
     """Let the service role log in with this password.
 
-    Raw SQL, for `ALTER ROLE` takes no bound parameter: PostgreSQL itself quotes the two values.
-    Raises DatabaseUnavailable.
+    `ALTER ROLE` accepts no bound parameters, so PostgreSQL's `format` quotes the two values. Raises
+    DatabaseUnavailable.
     """
-    with translate_absence():
+    with translate_database_errors():
         connection = await asyncpg.connect(owner_url.replace("+asyncpg", ""), timeout=10)
         try:
             statement = await connection.fetchval(

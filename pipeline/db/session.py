@@ -1,4 +1,4 @@
-"""Connections and transactions, and the one place that knows how "the database is away" looks."""
+"""Connections and transactions. Only this module knows which errors mean that the database is unavailable."""
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -14,20 +14,24 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, a
 from pipeline.db.models import EMAIL_SETTING, SERVICE_ROLE, USER_SETTING
 from pipeline.errors import DatabaseUnavailable, StorageFull
 
-AWAY_CLASSES = ("08", "28", "3D", "53", "57P")
-"""SQLSTATE prefixes: connection exceptions, not let in, no such database, no resources, operator intervention."""
-AWAY_STATES = ("22023", "55000", "25006", "40P01", "55P03", "57014", "25P03", "25P04")
-"""No service role yet, no connections accepted, read-only, deadlock, timeouts of locks, statements and transactions."""
+UNAVAILABLE_CLASSES = ("08", "28", "3D", "53", "57P")
+"""SQLSTATE classes: no connection, login refused, no such database, no resources left, stopped by an operator."""
+UNAVAILABLE_STATES = ("22023", "55000", "25006", "40P01", "55P03", "57014", "25P03", "25P04")
+"""SQLSTATEs: no service role yet, no connections accepted, read-only, deadlock, timeouts of locks, statements and
+transactions."""
 
 DISK_FULL = "53100"
+"""SQLSTATE of a full disk."""
 
 IDLE_IN_TRANSACTION_SECONDS = 10
+"""Time after which PostgreSQL ends a transaction that runs no statement."""
 
 
 class Database:
-    """A pool of connections. All its errors of absence are DatabaseUnavailable.
+    """A pool of connections. If PostgreSQL is unavailable, its methods raise DatabaseUnavailable.
 
-    They act as the service's role; without a `role`, for the operator's commands, as whoever the URL names.
+    The connections act as the service role. With `role=None`, for the operator's commands, they act as the role that
+    the URL names.
     """
 
     def __init__(self, url: str, *, pool_size: int, timeout_seconds: float, role: str | None = SERVICE_ROLE) -> None:
@@ -37,12 +41,12 @@ class Database:
 
     @asynccontextmanager
     async def transaction(self, user_id: UUID | None = None) -> AsyncIterator[AsyncSession]:
-        """Session in a transaction: committed at the end, rolled back on any error.
+        """Open a session in a transaction, which is committed at the end and rolled back on any error.
 
-        Row-level security shows it the rows of `user_id` and nobody else's; without one, no owned row at all.
-        Raises DatabaseUnavailable where PostgreSQL is away or too slow, StorageFull where its disk is full.
+        Row-level security shows it the rows of `user_id` only. Without a `user_id` it shows no owned row at all.
+        Raises DatabaseUnavailable if PostgreSQL is unavailable or too slow, StorageFull if its disk is full.
         """
-        with translate_absence():
+        with translate_database_errors():
             async with self._sessions.begin() as session:
                 if user_id is not None:
                     await act_for(session, user_id)
@@ -50,11 +54,11 @@ class Database:
 
     @asynccontextmanager
     async def statement(self) -> AsyncIterator[AsyncConnection]:
-        """Connection of which every statement is a transaction by itself, and sees the rows of whom it acts for.
+        """Open a connection in autocommit mode. A statement that reads owned rows must itself set the user it acts for.
 
-        Raises what `transaction` raises.
+        Raises the same errors as `transaction`.
         """
-        with translate_absence():
+        with translate_database_errors():
             async with self._autocommitting.connect() as connection:
                 yield connection
 
@@ -64,12 +68,12 @@ class Database:
 
 
 async def act_for(session: AsyncSession, user_id: UUID) -> None:
-    """From here to the end of its transaction the session sees and writes the rows of this user."""
+    """Let the session see and write the rows of this user until the end of its transaction."""
     await session.execute(select(func.set_config(USER_SETTING, str(user_id), True)))
 
 
 async def act_for_email(session: AsyncSession, email: str) -> None:
-    """The same for somebody who logs in: of all accounts, the session sees the one with this address."""
+    """Let the session see the account with this address until the end of its transaction, for a login."""
     await session.execute(select(func.set_config(EMAIL_SETTING, email, True)))
 
 
@@ -81,17 +85,19 @@ def _create_engine(url: str, *, pool_size: int, timeout_seconds: float, role: st
         max_overflow=0,
         pool_timeout=timeout_seconds,
         connect_args={
-            # asyncpg's own limits are the only ones that return when the server is black-holed.
+            # asyncpg's own timeouts are the only ones that work if the network drops all packets.
             "timeout": timeout_seconds,
             "command_timeout": timeout_seconds,
             "server_settings": {
                 "application_name": "sluice",
-                # Whoever we log in as: no owner of tables, no superuser, and so bound by row-level security.
+                # Whatever role logs in: this one is no owner and no superuser, so row-level security applies to it.
                 **({"role": role} if role else {}),
                 "jit": "off",
-                # A search does not tell the planner whose chunks it reads: beside a huge owner it would read them all.
+                # The planner does not know whose chunks a search reads. If one owner is huge, it would scan the whole
+                # table, even for a small owner.
                 "enable_seqscan": "off",
-                # It takes an owner for small, and would rather sort all of a large one's vectors than ask their index.
+                # It assumes that every owner is small. For a large one it would sort all vectors instead of using the
+                # index.
                 "enable_sort": "off",
                 "statement_timeout": milliseconds,
                 "lock_timeout": milliseconds,
@@ -104,31 +110,31 @@ def _create_engine(url: str, *, pool_size: int, timeout_seconds: float, role: st
 
 
 def _refuse_closed(connection: DBAPIConnection, _record: object, _proxy: object) -> None:
-    """Let the pool replace a connection that its server has left: known without asking, as a ping would have to."""
+    """Make the pool replace a connection that the server has closed. Unlike a ping this costs no round trip."""
     if connection.driver_connection.is_closed():
         raise DisconnectionError
 
 
 @contextmanager
-def translate_absence() -> Iterator[None]:
-    """Turn the many faces of an absent PostgreSQL into DatabaseUnavailable."""
+def translate_database_errors() -> Iterator[None]:
+    """Raise DatabaseUnavailable for errors that mean PostgreSQL is unavailable, and StorageFull for a full disk."""
     try:
         yield
     except (PoolTimeoutError, InterfaceError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
-        raise DatabaseUnavailable("The database does not answer. Try again in a moment.") from error
+        raise DatabaseUnavailable("The database does not respond. Try again in a moment.") from error
     except (DBAPIError, asyncpg.PostgresError) as error:
         if _get_state(error) == DISK_FULL:
             raise StorageFull from error
-        if not _is_absence(error):
+        if not _means_unavailable(error):
             raise
         raise DatabaseUnavailable("The database cannot serve this now. Try again in a moment.") from error
 
 
-def _is_absence(error: DBAPIError | asyncpg.PostgresError) -> bool:
+def _means_unavailable(error: DBAPIError | asyncpg.PostgresError) -> bool:
     if isinstance(error, DBAPIError) and error.connection_invalidated:
         return True
     state = _get_state(error)
-    return state.startswith(AWAY_CLASSES) or state in AWAY_STATES
+    return state.startswith(UNAVAILABLE_CLASSES) or state in UNAVAILABLE_STATES
 
 
 def _get_state(error: DBAPIError | asyncpg.PostgresError) -> str:

@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 @dataclass(frozen=True, slots=True)
 class StatusCount:
-    """How many documents or notes have a status, and for how many seconds the oldest of them has had it."""
+    """Number of documents or notes with a status, and seconds since the oldest of them entered it."""
 
     kind: str
     status: str
@@ -18,7 +18,10 @@ class StatusCount:
 
 
 async def count_statuses(session: AsyncSession) -> Sequence[StatusCount]:
-    """Count by a function of the schema that may look past row-level security, and tells nothing but counts."""
+    """Count the documents and notes of all users by status.
+
+    The SQL function bypasses row-level security and returns nothing but counts and ages.
+    """
     counted = func.sluice_count_statuses().table_valued(
         column("kind", String), column("status", String), column("subjects", Integer), column("oldest_seconds", Double)
     )

@@ -1,4 +1,4 @@
-"""Rows of accounts."""
+"""Accounts."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,7 +14,7 @@ from pipeline.types import Account
 
 @dataclass(frozen=True, slots=True)
 class UserSummary:
-    """An account as the operator sees it."""
+    """An account, as shown to the operator."""
 
     id: UUID
     email: str
@@ -26,7 +26,7 @@ class UserSummary:
 async def add(session: AsyncSession, user_id: UUID, email: str, password_hash: str) -> Account:
     """Insert an account.
 
-    Raises sqlalchemy.exc.IntegrityError where the address has one.
+    Raises sqlalchemy.exc.IntegrityError if the address already has one.
     """
     result = await session.execute(
         insert(User).values(id=user_id, email=email, password_hash=password_hash).returning(User.created_at)
@@ -35,18 +35,18 @@ async def add(session: AsyncSession, user_id: UUID, email: str, password_hash: s
 
 
 async def find_by_email(session: AsyncSession, email: str) -> User | None:
-    """The user with this address, in lower case, hash included."""
+    """Return the account with this lower-case address, including the password hash."""
     return await session.scalar(select(User).where(User.email == email))
 
 
 async def find(session: AsyncSession, user_id: UUID) -> Account | None:
-    """The account with this id."""
+    """Return the account with this id."""
     user = await session.get(User, user_id)
     return Account(user.id, user.email, user.created_at) if user else None
 
 
 async def list_all(session: AsyncSession) -> list[UserSummary]:
-    """All accounts, oldest first, for a session that sees everything."""
+    """Return all accounts, oldest first. The session must not be bound by row-level security."""
     documents = select(func.count()).where(Document.owner_id == User.id).scalar_subquery()
     notes = select(func.count()).where(Note.owner_id == User.id).scalar_subquery()
     rows = await session.execute(select(User.id, User.email, User.created_at, documents, notes).order_by(User.id))
@@ -54,10 +54,10 @@ async def list_all(session: AsyncSession) -> list[UserSummary]:
 
 
 async def set_password(session: AsyncSession, user_id: UUID, password_hash: str) -> None:
-    """Replace the hash of a password."""
+    """Replace the password hash of an account."""
     await session.execute(update(User).where(User.id == user_id).values(password_hash=password_hash))
 
 
 async def delete(session: AsyncSession, user_id: UUID) -> None:
-    """Delete an account; its documents, notes and passages go by the foreign keys."""
+    """Delete an account. Foreign keys delete its documents, notes and chunks."""
     await session.execute(delete_rows(User).where(User.id == user_id))

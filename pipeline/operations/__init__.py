@@ -1,1 +1,1 @@
-"""What operators run: `doctor`, health checks and the local stack."""
+"""Commands and checks for operators: `doctor`, health checks and the local stack."""

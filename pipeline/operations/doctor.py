@@ -1,4 +1,4 @@
-"""Every part looked at, one by one, with what to do about what is wrong: `python -m pipeline doctor`."""
+"""Checks of every part, with advice on what to do about problems: `python -m pipeline doctor`."""
 
 import asyncio
 import shutil
@@ -30,30 +30,35 @@ from pipeline.sandbox.pool import Sandbox, make_limits
 from pipeline.settings import Settings, SettingsError
 from pipeline.stages.prompt import Prompt
 
-NO_ENTRY = (DatabaseUnavailable, DBAPIError, asyncpg.PostgresError)
-"""Away, or there and not letting us in: a wrong password, an unknown database."""
+CONNECTION_ERRORS = (DatabaseUnavailable, DBAPIError, asyncpg.PostgresError)
+"""PostgreSQL is unavailable, or it refuses the login, for example because of a wrong password."""
 
-LEAST_POSTGRESQL = 16
+MINIMUM_POSTGRESQL = 16
 LONG_WAIT_SECONDS = 600.0
+"""Age of the oldest waiting job at which the queue is a warning."""
 OVERDUE_SECONDS = 60.0
-"""A lease that ran out so long ago, and nobody took: no worker is running."""
-CLOCK_WARNING_SECONDS, CLOCK_FAILURE_SECONDS = 2.0, 30.0
-"""Tokens bear 30 s of difference between servers."""
-LITTLE_DISK_SHARE, NO_DISK_BYTES = 0.1, 256 * 1024 * 1024
+"""Time since a lease expired after which no worker can be running: every worker sweeps."""
+CLOCK_WARNING_SECONDS = 2.0
+CLOCK_FAILURE_SECONDS = 30.0
+"""Difference between the clocks of two servers that tokens tolerate."""
+LOW_DISK_SHARE = 0.1
+"""Share of free disk space below which a disk is a warning."""
+MINIMUM_DISK_BYTES = 256 * 1024 * 1024
+"""Free disk space below which a disk has failed."""
 
 
 class Verdict(StrEnum):
-    """How a part is."""
+    """State of a part."""
 
     OK = "ok"
     WARNING = "warning"
-    """It works, but should not stay like this."""
+    """It works, but it needs attention."""
     FAILED = "failed"
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What was found of one part, and what to do about it; neither holds a secret."""
+    """Result of one check, and advice on what to do. It contains no secret."""
 
     part: str
     verdict: Verdict
@@ -74,7 +79,7 @@ def _fail(part: str, found: str, advice: str) -> Finding:
 
 
 async def examine(settings: Settings) -> AsyncIterator[Finding]:
-    """Yield what is found, part by part. Changes nothing anywhere."""
+    """Check part by part, and yield the findings. The checks change nothing."""
     for finding in _check_settings(settings):
         yield finding
     async for finding in _check_database(settings):
@@ -88,11 +93,11 @@ async def examine(settings: Settings) -> AsyncIterator[Finding]:
 
 
 def _check_settings(settings: Settings) -> Iterator[Finding]:
-    # What is set but cannot be used has been refused when the settings were read.
+    # Invalid values were refused when the settings were read.
     try:
         _ = settings.signing_secret
     except SettingsError as error:
-        yield _fail("settings", str(error), "put JWT_SECRET into the environment or .env of every API")
+        yield _fail("settings", str(error), "set JWT_SECRET in the environment or .env of every API")
     else:
         yield _ok("settings", "JWT_SECRET is set and long enough")
 
@@ -101,29 +106,32 @@ async def _check_database(settings: Settings) -> AsyncIterator[Finding]:
     try:
         url = settings.sqlalchemy_url
     except SettingsError as error:
-        yield _fail("database", str(error), "set DATABASE_URL, or run `make up`, which brings its own")
+        yield _fail("database", str(error), "set DATABASE_URL, or run `make up`, which starts its own PostgreSQL")
         return
-    place = _describe_place(url)
+    location = _describe_location(url)
     async with _open_database(url, settings, SERVICE_ROLE) as database:
         try:
             async with database.transaction() as session:
                 revision = await schema.read_revision(session)
-        except NO_ENTRY as error:
+        except CONNECTION_ERRORS as error:
             cause = type(error.__cause__ or error).__name__
-            advice = f"is it running, is DATABASE_URL right, and does the role {SERVICE_ROLE} exist? Else migrate"
-            found = f"{place} cannot be used within {settings.database_timeout_seconds:g} s ({cause})"
+            advice = (
+                f"check that it is running, that DATABASE_URL is right and that the role {SERVICE_ROLE} exists; "
+                "python -m pipeline migrate creates the role"
+            )
+            found = f"{location} could not be used within {settings.database_timeout_seconds:g} s ({cause})"
             yield _fail("database", found, advice)
             return
         if revision is None:
-            yield _fail("migrations", f"{place} has no tables", "python -m pipeline migrate")
+            yield _fail("migrations", f"{location} has no tables", "run python -m pipeline migrate")
             return
         async with database.transaction() as session:
             server = await schema.describe_server(session)
-            away = abs((datetime.now(UTC) - server.now).total_seconds())
-        yield _judge_versions(place, server)
+            clock_offset = abs((datetime.now(UTC) - server.now).total_seconds())
+        yield _judge_versions(location, server)
         yield _judge_revision(revision)
         yield _judge_rights(server)
-        yield _judge_clock(away)
+        yield _judge_clock(clock_offset)
         yield await _check_model(database, settings)
         yield await _check_queue(database)
     if settings.database_owner_url:
@@ -139,46 +147,49 @@ async def _open_database(url: str, settings: Settings, role: str | None) -> Asyn
         await database.close()
 
 
-def _describe_place(url: str) -> str:
-    """Host and database of a URL: nothing of it that could be secret."""
+def _describe_location(url: str) -> str:
+    """Return the host and the database of a URL, without the parts that may be secret."""
     parts = urlsplit(url)
     return f"{parts.hostname or 'a local socket'}{parts.path}"
 
 
-def _judge_versions(place: str, server: Server) -> Finding:
-    found = f"{place}: PostgreSQL {server.version}, pgvector {server.vector_version or 'missing'}"
-    if int(server.version.split(".")[0].split(" ")[0]) < LEAST_POSTGRESQL:
-        return _fail("database", found, f"PostgreSQL {LEAST_POSTGRESQL} or newer is needed")
+def _judge_versions(location: str, server: Server) -> Finding:
+    found = f"{location}: PostgreSQL {server.version}, pgvector {server.vector_version or 'missing'}"
+    if int(server.version.split(".")[0].split(" ")[0]) < MINIMUM_POSTGRESQL:
+        return _fail("database", found, f"install PostgreSQL {MINIMUM_POSTGRESQL} or newer")
     if server.vector_version is None:
-        return _fail("database", found, "install pgvector, then python -m pipeline migrate")
+        return _fail("database", found, "install pgvector, then run python -m pipeline migrate")
     return _ok("database", found)
 
 
 def _judge_revision(revision: str) -> Finding:
     newest = find_newest_revision()
     if revision != newest:
-        found = f"the database is at {revision}, this code at {newest}"
-        return _fail("migrations", found, "python -m pipeline migrate")
+        found = f"the database is at {revision}, this code needs {newest}"
+        return _fail("migrations", found, "run python -m pipeline migrate")
     return _ok("migrations", revision)
 
 
 def _judge_rights(server: Server) -> Finding:
     if not server.is_bound:
-        advice = f"{SERVICE_ROLE} must own no tables, be no superuser and not have BYPASSRLS"
-        return _fail("rights", f"{SERVICE_ROLE} is not bound by row-level security", advice)
+        advice = f"make sure that {SERVICE_ROLE} owns no tables, is not a superuser and does not have BYPASSRLS"
+        return _fail("rights", f"row-level security does not apply to {SERVICE_ROLE}", advice)
     if server.login != SERVICE_ROLE:
         found = f"DATABASE_URL logs in as {server.login}, and then acts as {SERVICE_ROLE}"
-        advice = f"let DATABASE_URL name {SERVICE_ROLE}, DATABASE_OWNER_URL the owner; then migrate"
+        advice = (
+            f"name {SERVICE_ROLE} in DATABASE_URL and the owner in DATABASE_OWNER_URL, "
+            "then run python -m pipeline migrate"
+        )
         return _warn("rights", found, advice)
-    return _ok("rights", f"{SERVICE_ROLE}, bound by row-level security")
+    return _ok("rights", f"row-level security applies to {SERVICE_ROLE}")
 
 
-def _judge_clock(away: float) -> Finding:
-    found = f"{away:.1f} s from that of the database"
-    if away > CLOCK_FAILURE_SECONDS:
-        return _fail("clock", found, "tokens of other servers are refused here: set the clock by NTP")
-    if away > CLOCK_WARNING_SECONDS:
-        return _warn("clock", found, "set the clock by NTP")
+def _judge_clock(offset_seconds: float) -> Finding:
+    found = f"differs by {offset_seconds:.1f} s from the database's clock"
+    if offset_seconds > CLOCK_FAILURE_SECONDS:
+        return _fail("clock", found, "synchronize it with NTP; tokens from other servers are refused until then")
+    if offset_seconds > CLOCK_WARNING_SECONDS:
+        return _warn("clock", found, "synchronize it with NTP")
     return _ok("clock", found)
 
 
@@ -187,57 +198,59 @@ async def _check_model(database: Database, settings: Settings) -> Finding:
     async with database.transaction() as session:
         models = await embedding_models.read(session)
     if models.active and configured not in (models.active, models.next):
-        advice = f"set EMBEDDING_MODEL={models.active}, or change it: python -m pipeline reembed --model {configured}"
-        return _fail("embedding model", f"passages are of {models.active}, EMBEDDING_MODEL is {configured}", advice)
+        found = f"the active model is {models.active}, but EMBEDDING_MODEL is {configured}"
+        advice = f"set EMBEDDING_MODEL={models.active}, or run python -m pipeline reembed --model {configured}"
+        return _fail("embedding model", found, advice)
     try:
         await asyncio.to_thread(require_usable, models.active or configured)
     except ModelChangeError as error:
         return _fail("embedding model", str(error), "install it, or correct EMBEDDING_MODEL")
     if models.next:
-        advice = f"python -m pipeline reembed --model {models.next} goes on with it"
-        return _warn("embedding model", f"{models.active} answers; the change to {models.next} is under way", advice)
+        found = f"the active model is {models.active}; the change to {models.next} is not finished"
+        advice = f"run python -m pipeline reembed --model {models.next} to continue"
+        return _warn("embedding model", found, advice)
     return _ok("embedding model", f"{models.active or configured} can be loaded")
 
 
 async def _check_queue(database: Database) -> Finding:
     async with database.transaction() as session:
         backlog = await queue.measure_backlog(session)
-    found = f"{backlog.waiting} waiting, the oldest for {backlog.oldest_seconds:.0f} s; {backlog.in_work} in work"
+    found = f"{backlog.waiting} waiting, the oldest for {backlog.oldest_seconds:.0f} s; {backlog.leased} processing"
     if backlog.overdue_seconds > OVERDUE_SECONDS:
-        ran_out = f"{found}; a lease ran out {backlog.overdue_seconds:.0f} s ago"
-        return _fail("queue", ran_out, "no worker is running: python -m workers")
+        found += f"; a lease expired {backlog.overdue_seconds:.0f} s ago"
+        return _fail("queue", found, "no worker is running; start one with python -m workers")
     if backlog.oldest_seconds > LONG_WAIT_SECONDS:
-        return _warn("queue", found, "is a worker running? Start more")
+        return _warn("queue", found, "check that the workers are running, or start more of them")
     return _ok("queue", found)
 
 
 async def _check_owner(settings: Settings) -> Finding:
-    place = _describe_place(settings.owner_url)
+    location = _describe_location(settings.owner_url)
     async with _open_database(settings.owner_url, settings, None) as database:
         try:
             async with database.transaction() as session:
                 sees_everything = await embedding_models.sees_everything(session)
-        except NO_ENTRY:
-            return _fail("owner", f"{place} does not let the owner in", "correct DATABASE_OWNER_URL")
+        except CONNECTION_ERRORS:
+            return _fail("owner", f"the owner cannot log in to {location}", "correct DATABASE_OWNER_URL")
     if not sees_everything:
-        advice = "let DATABASE_OWNER_URL name the role that ran the migrations"
+        advice = "name the role that ran the migrations in DATABASE_OWNER_URL"
         return _fail("owner", "DATABASE_OWNER_URL does not name the owner of the tables", advice)
-    return _ok("owner", "migrations, reembed and users can be run")
+    return _ok("owner", "migrate, reembed and users can be run")
 
 
 async def _check_redis(settings: Settings) -> Finding:
     doorbell = Doorbell(settings.redis_dsn, CircuitBreaker("redis", metrics.REDIS_FAILURES))
     try:
         if not await doorbell.is_answering():
-            return _warn("redis", "does not answer", "all works without it, but rate limits; bring it back")
+            return _warn("redis", "does not respond", "start it again; until then there are no rate limits")
         policy = await doorbell.read_eviction_policy()
     except RedisError:
-        return _warn("redis", "answers, but does not tell its maxmemory-policy", "make sure that it is noeviction")
+        return _warn("redis", "responds, but does not show maxmemory-policy", "make sure that it is noeviction")
     finally:
         await doorbell.close()
     if policy != "noeviction":
-        return _fail("redis", f"maxmemory-policy is {policy}", "set it to noeviction: what it evicts is lost")
-    return _ok("redis", "answers, and evicts nothing")
+        return _fail("redis", f"maxmemory-policy is {policy}", "set it to noeviction, so that Redis deletes no data")
+    return _ok("redis", "responds, and maxmemory-policy is noeviction")
 
 
 async def _check_language_model(settings: Settings) -> Finding:
@@ -249,10 +262,10 @@ async def _check_language_model(settings: Settings) -> Finding:
             async for _ in words:
                 break
     except AnswerUnavailable as error:
-        return _fail("language model", error.message.split(". ")[0], "RUNBOOK.md, No answers")
+        return _fail("language model", error.message.split(". ")[0], "see No answers in RUNBOOK.md")
     finally:
         await model.close()
-    return _ok("language model", f"{settings.llm_model} answers")
+    return _ok("language model", f"{settings.llm_model} responds")
 
 
 async def _check_sandbox(settings: Settings) -> Finding:
@@ -263,20 +276,21 @@ async def _check_sandbox(settings: Settings) -> Finding:
             async with aclosing(sandbox.extract(content, "application/pdf", make_limits(settings))) as extracted:
                 pages = [page async for page in extracted]
     except IngestionError as error:
-        return _fail("extraction", f"{file.name}: {error.message}", "are the EXTRACT_… limits too low?")
+        advice = "check whether MAX_PAGES, MAX_TEXT_CHARACTERS or an EXTRACT_… limit is too low"
+        return _fail("extraction", f"{file.name}: {error.message}", advice)
     finally:
         await sandbox.close()
     return _ok("extraction", f"{file.name}: {len(pages)} pages")
 
 
 def _check_disk(part: str, folder: Path) -> Finding:
-    there = folder.resolve()
-    while not there.exists():
-        there = there.parent
-    usage = shutil.disk_usage(there)
-    found = f"{there}: {usage.free / 1024**3:.1f} GiB free"
-    if usage.free < NO_DISK_BYTES:
-        return _fail(part, found, "make room: uploads are refused with 507 when there is none")
-    if usage.free < usage.total * LITTLE_DISK_SHARE:
-        return _warn(part, found, "make room before uploads are refused with 507")
+    existing = folder.resolve()
+    while not existing.exists():
+        existing = existing.parent
+    usage = shutil.disk_usage(existing)
+    found = f"{existing}: {usage.free / 1024**3:.1f} GiB free"
+    if usage.free < MINIMUM_DISK_BYTES:
+        return _fail(part, found, "free disk space; uploads are refused with 507 when the disk is full")
+    if usage.free < usage.total * LOW_DISK_SHARE:
+        return _warn(part, found, "free disk space before uploads are refused with 507")
     return _ok(part, found)

@@ -1,4 +1,4 @@
-"""Whether this process can do its work."""
+"""Health checks of this process, and its metrics."""
 
 import asyncio
 from dataclasses import dataclass
@@ -18,12 +18,12 @@ from pipeline.types import Status, SubjectKind
 
 PROJECT_FOLDER = Path(__file__).resolve().parents[2]
 BUDGET_SECONDS = 0.8
-"""Readiness answers within a second, whatever hangs."""
+"""Time limit for PostgreSQL, so that readiness responds within a second even if a part hangs."""
 
 
 @dataclass(frozen=True, slots=True)
 class Checks:
-    """State of each part: `ok`, or what is wrong with it."""
+    """State of each part: `ok`, or a word for what is wrong with it."""
 
     database: str
     migrations: str
@@ -32,18 +32,18 @@ class Checks:
 
     @property
     def are_ready(self) -> bool:
-        """Whether requests can be served; Redis is not needed for that."""
+        """True if requests can be served. Redis is not required."""
         return self.database == self.migrations == self.embedding_model == "ok"
 
 
 @cache
 def find_newest_revision() -> str | None:
-    """Migration that this code needs."""
+    """Return the newest migration, which this code requires."""
     return ScriptDirectory.from_config(Config(PROJECT_FOLDER / "alembic.ini")).get_current_head()
 
 
 async def check(runtime: Runtime) -> Checks:
-    """Look at every part at once."""
+    """Check all parts concurrently."""
     (database, migrations), redis = await asyncio.gather(_check_database(runtime), _check_redis(runtime))
     return Checks(
         database=database,
@@ -75,17 +75,17 @@ async def _check_redis(runtime: Runtime) -> str:
 
 
 async def measure(runtime: Runtime) -> bytes:
-    """Return all metrics as Prometheus text; those that only PostgreSQL knows are NaN while it is away."""
+    """Return all metrics as Prometheus text. Those read from PostgreSQL are NaN while it is unavailable."""
     await _check_redis(runtime)
-    nothing = 0.0
+    missing = 0.0
     counts: dict[tuple[str, str], statistics.StatusCount] = {}
     try:
         async with asyncio.timeout(BUDGET_SECONDS), runtime.database.transaction() as session:
             counts = {(count.kind, count.status): count for count in await statistics.count_statuses(session)}
     except (DatabaseUnavailable, TimeoutError):
-        nothing = nan
+        missing = nan
     for key in product(SubjectKind, Status):
         count = counts.get(key)
-        metrics.SUBJECTS.labels(*key).set(count.subjects if count else nothing)
-        metrics.OLDEST_SECONDS.labels(*key).set(count.oldest_seconds if count else nothing)
+        metrics.SUBJECTS.labels(*key).set(count.subjects if count else missing)
+        metrics.OLDEST_SECONDS.labels(*key).set(count.oldest_seconds if count else missing)
     return metrics.render()

@@ -151,4 +151,4 @@ def test_taken_port_is_said(tmp_path: Path) -> None:
             timeout=60,
         )
     assert done.returncode == 1
-    assert f"cannot serve on 127.0.0.1:{port}" in done.stderr
+    assert f"cannot listen on 127.0.0.1:{port}" in done.stderr

@@ -211,7 +211,10 @@ def test_life_of_an_account(terminal: Terminal, settings: Settings, database_url
     }  # fmt: skip
     assert terminal.call("users", "list")[1].split() == [*owned, f"{account.created_at:%Y-%m-%d}", "1", "0", EMAIL]
 
-    assert terminal.call("users", "delete", EMAIL)[0] == "sluice: nobody can be asked here: add --yes"
+    assert (
+        terminal.call("users", "delete", EMAIL)[0]
+        == "sluice: standard input is not a terminal: add --yes to delete without confirmation"
+    )
     assert log_in(settings, "another password").id == account.id
     assert terminal.call("users", "delete", EMAIL, "--yes")[0] == 0
     for table in ("users", "documents", "jobs", "login_failures"):

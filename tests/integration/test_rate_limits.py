@@ -387,7 +387,7 @@ async def test_burst_on_open_connections_that_fall_silent(settings: Settings, va
 
 
 async def test_limits_return_with_redis(settings: Settings, valkey: redis.Redis) -> None:
-    async with limiter(settings, CircuitBreaker("redis", metrics.REDIS_FAILURES, rest_seconds=0.2)) as one:
+    async with limiter(settings, CircuitBreaker("redis", metrics.REDIS_FAILURES, open_seconds=0.2)) as one:
         valkey.replicaof("127.0.0.1", "1")
         try:
             assert await one.count(Policy.QUERY, "anna") is None

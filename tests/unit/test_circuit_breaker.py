@@ -36,7 +36,7 @@ def count_failures() -> float:
 
 
 def test_breaker_rests_after_a_failure_and_no_longer(clock: Clock) -> None:
-    breaker = CircuitBreaker("redis", metrics.REDIS_FAILURES, rest_seconds=5)
+    breaker = CircuitBreaker("redis", metrics.REDIS_FAILURES, open_seconds=5)
     assert not breaker.is_open
     breaker.trip(OSError())
     assert breaker.is_open
@@ -47,7 +47,7 @@ def test_breaker_rests_after_a_failure_and_no_longer(clock: Clock) -> None:
 
 
 def test_failures_during_the_rest_neither_prolong_it_nor_say_so_again(clock: Clock, logged: LogCapture) -> None:
-    breaker = CircuitBreaker("redis", metrics.REDIS_FAILURES, rest_seconds=5)
+    breaker = CircuitBreaker("redis", metrics.REDIS_FAILURES, open_seconds=5)
     before = count_failures()
     for _ in range(3):
         breaker.trip(OSError("gone"))
@@ -59,7 +59,7 @@ def test_failures_during_the_rest_neither_prolong_it_nor_say_so_again(clock: Clo
 
 
 def test_each_trip_has_its_line(clock: Clock, logged: LogCapture) -> None:
-    breaker = CircuitBreaker("redis", metrics.REDIS_FAILURES, rest_seconds=5)
+    breaker = CircuitBreaker("redis", metrics.REDIS_FAILURES, open_seconds=5)
     for _ in range(3):
         breaker.trip(OSError())
         clock.now += 6

@@ -4,10 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.operations import env_example
 from pipeline.settings import EXAMPLE_SECRET, Settings, SettingsError, load_settings
 
 PROJECT = Path(__file__).resolve().parents[2]
-ASSIGNMENT = re.compile(r"^([A-Z_]+)=(.*)$", re.MULTILINE)
+ASSIGNMENT = re.compile(r"^#?([A-Z_]+)=(.*)$", re.MULTILINE)
 
 
 @pytest.fixture(autouse=True)
@@ -19,6 +20,19 @@ def empty_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def read_example() -> dict[str, str]:
     return dict(ASSIGNMENT.findall((PROJECT / ".env.example").read_text()))
+
+
+def test_example_is_up_to_date() -> None:
+    assert (PROJECT / ".env.example").read_text() == env_example.render(), "run `make env-example` and commit the file"
+
+
+def test_example_sets_only_the_placeholder_of_the_secret() -> None:
+    lines = (PROJECT / ".env.example").read_text().splitlines()
+    assert [line for line in lines if line and not line.startswith("#")] == [f"JWT_SECRET={EXAMPLE_SECRET}"]
+
+
+def test_headings_of_the_example_belong_to_settings() -> None:
+    assert env_example.SECTIONS.keys() <= Settings.model_fields.keys()
 
 
 def test_example_lists_exactly_the_settings() -> None:
@@ -76,7 +90,7 @@ def test_empty_limit_is_one_that_is_off(tmp_path: Path, monkeypatch: pytest.Monk
 @pytest.mark.parametrize("name", ["RATE_LIMIT_LOGIN", "RATE_LIMIT_UPLOAD", "RATE_LIMIT_QUERY"])
 def test_limit_that_is_none_is_refused(name: str, rate: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(name, rate)
-    with pytest.raises(SettingsError, match=f"^{name} is no rate such as 10/minute; leave it empty for no limit$"):
+    with pytest.raises(SettingsError, match=f"^{name} is not a rate such as 10/minute; leave it empty for no limit$"):
         load_settings()
 
 

@@ -1,1 +1,1 @@
-"""The whole service on one machine, from wheels alone: `make up` and `make demo`."""
+"""The whole service on one machine, installed from Python packages only: `make up` and `make demo`."""

@@ -15,7 +15,7 @@ PR_SET_PDEATHSIG = 1
 
 
 class Child:
-    """A process in a session of its own, so that a Ctrl-C at the terminal reaches its parent alone."""
+    """A child in a process group of its own, so that Ctrl-C at the terminal reaches only the parent."""
 
     def __init__(
         self, name: str, command: Sequence[str], *, env: Mapping[str, str], cwd: Path, log: IO[bytes] | None
@@ -28,7 +28,7 @@ class Child:
         self.process = self._start()
 
     def _start(self) -> subprocess.Popen[bytes]:
-        return subprocess.Popen(  # noqa: S603 - our own commands
+        return subprocess.Popen(  # noqa: S603 - the commands are constants of this project
             self._command,
             env=self._env,
             cwd=self._cwd,
@@ -36,26 +36,26 @@ class Child:
             stdout=self._log,
             stderr=self._log,
             process_group=0,
-            preexec_fn=_die_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509 - one thread here
+            preexec_fn=_die_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509 - only one thread runs here
         )
 
     @property
     def is_running(self) -> bool:
-        """Whether the process has not ended."""
+        """True until the process exits."""
         return self.process.poll() is None
 
     def restart(self) -> None:
-        """Start it again after it ended."""
+        """Kill what is left of the process group, and start the child again."""
         self._kill_group()
         self.process = self._start()
 
     def terminate(self) -> None:
-        """Ask it to stop."""
+        """Send SIGTERM if the child is running."""
         if self.is_running:
             self.process.terminate()
 
     def wait_or_kill(self, deadline: float) -> None:
-        """Wait until `deadline` (monotonic) for its end, then kill all that is left of it."""
+        """Wait for the child to exit until `deadline` (monotonic), then kill what is left of its process group."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.process.wait(timeout=max(0.0, deadline - monotonic()))
         self._kill_group()

@@ -1,4 +1,4 @@
-"""`make demo`: the main job from beginning to end, on a stack of its own that leaves nothing behind."""
+"""`make demo`: upload the samples and ask questions, on a stack of its own that is removed at the end."""
 
 import secrets
 import tempfile
@@ -18,17 +18,19 @@ from pipeline.settings import load_settings
 
 QUESTIONS = 2
 PASSAGES = 2
+"""Number of passages shown per question."""
 POLL_SECONDS = 0.1
 READY_SECONDS = 120.0
+"""Time limit for all samples to become ready."""
 WIDTH = 100
 
 console = Console(width=WIDTH, highlight=False)
 
 
 def run() -> None:
-    """Start everything, upload the samples, wait for `ready`, ask two questions, stop everything.
+    """Start a stack, upload the samples, wait until they are ready, ask two questions, and stop the stack.
 
-    Raises StackError where something does not come out as it should.
+    Raises StackError if a step fails or a passage is not the expected one.
     """
     started = monotonic()
     try:
@@ -36,7 +38,7 @@ def run() -> None:
             _run_in(Path(folder), started)
     except KeyboardInterrupt:
         raise StackError("the demo was interrupted") from None
-    console.print(f"[dim]Everything is stopped again. It took {monotonic() - started:.0f} s in all.[/]")
+    console.print(f"[dim]The stack is stopped. The demo took {monotonic() - started:.0f} s.[/]")
 
 
 def _run_in(folder: Path, started: float) -> None:
@@ -54,7 +56,7 @@ def _run_in(folder: Path, started: float) -> None:
     log_path = folder / "log.jsonl"
     with log_path.open("wb") as log:
         try:
-            with run_stack(settings, log=log, tell=lambda step: console.print(f"[dim]{step} …[/]")) as stack:
+            with run_stack(settings, log=log, report=lambda step: console.print(f"[dim]{step} …[/]")) as stack:
                 console.print(f"[green]ready[/] {stack.url} [dim]after {monotonic() - started:.1f} s[/]")
                 with httpx2.Client(base_url=stack.url, timeout=30.0) as client:
                     _show(client)
@@ -81,23 +83,23 @@ def _ingest(client: httpx2.Client) -> None:
         TimeElapsedColumn(),
     )
     with Progress(*columns, console=console) as progress:
-        waiting: dict[str, TaskID] = {}
+        unfinished: dict[str, TaskID] = {}
         for file in samples.list_documents():
             with file.open("rb") as content:
                 document = client.post("/v1/documents", files={"file": (file.name, content)}).raise_for_status().json()
-            waiting[document["id"]] = progress.add_task(file.name, total=1.0, status=document["status"])
+            unfinished[document["id"]] = progress.add_task(file.name, total=1.0, status=document["status"])
         deadline = monotonic() + READY_SECONDS
-        while waiting:
-            for document_id, task in list(waiting.items()):
+        while unfinished:
+            for document_id, task in list(unfinished.items()):
                 document = client.get(f"/v1/documents/{document_id}").raise_for_status().json()
                 progress.update(task, completed=document["progress"], status=document["status"])
                 if document["status"] == "ready":
                     progress.stop_task(task)
-                    del waiting[document_id]
+                    del unfinished[document_id]
                 elif document["status"] == "failed":
                     raise StackError(f"{document['filename']} failed: {document['error']['message']}")
             if monotonic() > deadline:
-                raise StackError("the samples were not ready in time")
+                raise StackError(f"the samples were not ready within {READY_SECONDS:g} seconds")
             time.sleep(POLL_SECONDS)
 
 
@@ -106,10 +108,10 @@ def _ask(client: httpx2.Client, question: samples.Question) -> None:
     body = {"query": question.question, "top_k": PASSAGES}
     answer: dict[str, Any] = client.post("/v1/search", json=body).raise_for_status().json()
     for passage in answer["passages"]:
-        place = f"{passage['title']}, page {passage['page']}"
-        console.print(f"  [green]{place}[/] [dim]score {passage['score']:.2f}[/]")
+        source = f"{passage['title']}, page {passage['page']}"
+        console.print(f"  [green]{source}[/] [dim]score {passage['score']:.2f}[/]")
         for line in passage["text"].splitlines():
             console.print(f"    {line}", markup=False, style="dim")
     best = answer["passages"][0]
     if (best["title"], best["page"]) != (question.document, question.page):
-        raise StackError(f"expected {question.document}, page {question.page}")
+        raise StackError(f"the best passage is not from {question.document}, page {question.page}")

@@ -27,15 +27,19 @@ from pipeline.operations.local.servers import run_postgres, run_valkey
 from pipeline.settings import Settings, load_settings
 
 SERVERS_FILE = "servers.json"
+"""File in the data folder with the URLs of the servers that a running stack has started."""
 PROJECT_FOLDER = Path(__file__).resolve().parents[3]
 START_SECONDS = 120.0
+"""Time limit for the API to become ready."""
 STOP_SECONDS = 8.0
+"""Time for the children to exit after SIGTERM, before they are killed."""
 WATCH_SECONDS = 0.25
+"""Interval at which the children are checked."""
 RESTART_PAUSE_SECONDS = 1.0
 
 
 class StackError(Exception):
-    """The stack cannot be started; the message says why."""
+    """The stack cannot be started. The message says why."""
 
 
 @dataclass(frozen=True)
@@ -46,11 +50,11 @@ class Stack:
     children: list[Child]
 
     def watch(self) -> None:
-        """Start children that ended again, for ever."""
+        """Restart children that exit. Runs until an exception, such as KeyboardInterrupt, ends it."""
         while True:
             for child in self.children:
                 if not child.is_running:
-                    print(f"{child.name} ended with {child.process.returncode}; starting it again", file=sys.stderr)
+                    print(f"{child.name} exited with {child.process.returncode}; restarting it", file=sys.stderr)
                     time.sleep(RESTART_PAUSE_SECONDS)
                     child.restart()
             time.sleep(WATCH_SECONDS)
@@ -58,17 +62,16 @@ class Stack:
 
 @contextmanager
 def run_stack(
-    settings: Settings, *, log: IO[bytes] | None = None, tell: Callable[[str], None] = lambda _step: None
+    settings: Settings, *, log: IO[bytes] | None = None, report: Callable[[str], None] = lambda _step: None
 ) -> Iterator[Stack]:
-    """Start what `settings` ask for and wait until it serves; at the end stop all of it.
+    """Start the service, wait until it is ready, and stop all of it at the end.
 
-    Where DATABASE_URL or REDIS_URL is set that server is used, else one is run on `data_dir`. `log` takes the
-    output of the children, which else goes to ours; `tell` hears of each step.
-    Raises StackError.
+    If DATABASE_URL or REDIS_URL is set, that server is used. Otherwise one is started on `data_dir`. The children write
+    to `log`, or to this process's own output. `report` is called with each step. Raises StackError.
     """
     with ExitStack() as resources:
         resources.enter_context(_lock(settings.data_dir))
-        tell("starting PostgreSQL and Valkey")
+        report("starting PostgreSQL and Valkey")
         if settings.database_url:
             database_url = settings.database_url.get_secret_value()
         else:
@@ -89,20 +92,21 @@ def run_stack(
         env[MULTIPROCESS_VARIABLE] = str(_clear_metrics(settings.data_dir / "metrics"))
         if settings.jwt_secret:
             env["JWT_SECRET"] = settings.jwt_secret.get_secret_value()
-        tell("migrating the database")
+        report("migrating the database")
         migrate(env, log)
         port = settings.port or _find_free_port(settings.host)
         _require_free_port(settings.host, port)
-        tell("starting the API and the workers")
+        report("starting the API and the workers")
         children = resources.enter_context(_run_children(settings, port, env, log))
-        url = f"http://{'127.0.0.1' if settings.host == '0.0.0.0' else settings.host}:{port}"  # noqa: S104
+        host = "127.0.0.1" if settings.host == "0.0.0.0" else settings.host  # noqa: S104 - a comparison
+        url = f"http://{host}:{port}"
         _wait_until_ready(url, children)
         yield Stack(url, children)
 
 
 @contextmanager
 def _publish(data_dir: Path, servers: dict[str, str]) -> Iterator[None]:
-    """Write down where our own servers are as long as they run, for commands in another terminal."""
+    """Write the URLs of this stack's own servers to a file while they run, for commands in another terminal."""
     file = data_dir / SERVERS_FILE
     file.unlink(missing_ok=True)
     file.touch(mode=0o600)
@@ -114,7 +118,7 @@ def _publish(data_dir: Path, servers: dict[str, str]) -> Iterator[None]:
 
 
 def load_operator_settings() -> Settings:
-    """Read the settings; where they name no servers, those of the stack that runs on `data_dir` are meant.
+    """Read the settings. For servers that are not set, use those of the stack that runs on `data_dir`.
 
     Raises SettingsError.
     """
@@ -123,7 +127,7 @@ def load_operator_settings() -> Settings:
         servers = json.loads((settings.data_dir / SERVERS_FILE).read_text())
     except (OSError, ValueError):
         return settings
-    # An owner of another database than DATABASE_URL's must never be taken for its owner.
+    # Both database URLs must name the same database: never combine one from the settings with one from the stack.
     is_named = {"redis_url": settings.redis_url is not None}
     return settings.model_copy(
         update={
@@ -135,7 +139,7 @@ def load_operator_settings() -> Settings:
 
 
 def ensure_secret(env_file: Path) -> None:
-    """Write a fresh JWT_SECRET into `.env` where neither it nor the environment has one."""
+    """Write a fresh JWT_SECRET to `.env` if neither `.env` nor the environment has one."""
     if os.environ.get("JWT_SECRET"):
         return
     text = env_file.read_text() if env_file.exists() else ""
@@ -149,7 +153,7 @@ def ensure_secret(env_file: Path) -> None:
 
 @contextmanager
 def stop_on_signals() -> Iterator[None]:
-    """Turn SIGTERM into KeyboardInterrupt, as SIGINT is one; a second signal does not disturb the stopping."""
+    """Raise KeyboardInterrupt on SIGTERM as on SIGINT. Further signals are ignored, so they do not disturb the stop."""
 
     def interrupt(_number: int, _frame: object) -> None:
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -171,14 +175,14 @@ def _lock(data_dir: Path) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise StackError(f"another stack runs on {data_dir}; stop it, or set DATA_DIR") from None
+            raise StackError(f"another stack uses {data_dir}; stop it, or set DATA_DIR") from None
         yield
 
 
 def migrate(env: Mapping[str, str], log: IO[bytes] | None = None) -> None:
-    """Run the migrations against the database that `env` names.
+    """Run the migrations on the database that `env` names.
 
-    Raises StackError.
+    Raises StackError if they fail.
     """
     done = subprocess.run(
         [sys.executable, "-m", "alembic", "upgrade", "head"],
@@ -191,11 +195,11 @@ def migrate(env: Mapping[str, str], log: IO[bytes] | None = None) -> None:
         start_new_session=True,
     )
     if done.returncode:
-        raise StackError("the database could not be migrated; see the lines above")
+        raise StackError("the database could not be migrated; see the log above")
 
 
 def _clear_metrics(folder: Path) -> Path:
-    """Empty the folder in which the processes of this stack share their figures: the last one's are of no use."""
+    """Create an empty folder in which the processes of this stack share their metrics."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     return folder.resolve()
@@ -224,7 +228,7 @@ def _wait_until_ready(url: str, children: list[Child]) -> None:
     while monotonic() < deadline:
         for child in children:
             if not child.is_running:
-                raise StackError(f"{child.name} ended with {child.process.returncode}; see the lines above")
+                raise StackError(f"{child.name} exited with {child.process.returncode}; see the log above")
         try:
             if httpx2.get(f"{url}/health/ready", timeout=2.0).status_code == httpx2.codes.OK:
                 return
@@ -247,4 +251,4 @@ def _require_free_port(host: str, port: int) -> None:
         try:
             probe.bind((host, port))
         except OSError as error:
-            raise StackError(f"cannot serve on {host}:{port}: {error.strerror}; set PORT") from None
+            raise StackError(f"cannot listen on {host}:{port}: {error.strerror}; set PORT") from None

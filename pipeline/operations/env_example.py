@@ -1,0 +1,60 @@
+"""Generates `.env.example` from `pipeline/settings.py`: `make env-example`."""
+
+import sys
+import textwrap
+from typing import Any
+
+from pydantic.fields import FieldInfo
+
+from pipeline.settings import EXAMPLE_SECRET, Settings
+
+WIDTH = 100
+
+HEADER = """\
+# Copy this file to .env and uncomment the settings you change. The values shown are the defaults.
+# `make up` needs no .env: it creates one with a fresh JWT_SECRET. Environment variables take
+# precedence over .env.
+#
+# Generated from pipeline/settings.py by `make env-example`. Edit the docstrings there.
+"""
+
+SECTIONS = {
+    "database_url": "Servers and secrets",
+    "max_upload_bytes": "Limits per document",
+    "max_pending_per_user": "Limits per user",
+    "embedding_model": "Search",
+    "llm_base_url": "Language model",
+    "lease_seconds": "Workers",
+    "database_pool_size": "Database connections",
+    "host": "Processes",
+    "log_level": "Logs and tests",
+}
+"""Headings, by the first setting below each."""
+
+
+def render() -> str:
+    """Return the text of `.env.example`."""
+    return HEADER + "".join(_render_setting(name, field) for name, field in Settings.model_fields.items())
+
+
+def _render_setting(name: str, field: FieldInfo) -> str:
+    text = " ".join((field.description or "").split())
+    comment = textwrap.fill(text, WIDTH, initial_indent="# ", subsequent_indent="# ", break_on_hyphens=False)
+    return f"{_render_heading(name)}\n{comment}\n{_render_assignment(name, field.default)}\n"
+
+
+def _render_heading(name: str) -> str:
+    if name not in SECTIONS:
+        return ""
+    return "\n\n" + f"# {SECTIONS[name]} ".ljust(WIDTH, "-") + "\n"
+
+
+def _render_assignment(name: str, default: Any) -> str:
+    if name == "jwt_secret":
+        return f"JWT_SECRET={EXAMPLE_SECRET}"
+    value = "" if default is None else f"{default:g}" if isinstance(default, float) else default
+    return f"#{name.upper()}={value}"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(render())
