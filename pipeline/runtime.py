@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from pipeline import metrics
 from pipeline.circuit_breaker import CircuitBreaker
+from pipeline.db.candidates import DEFAULT_BOUNDS, SearchBounds
 from pipeline.db.session import Database
 from pipeline.embedding.active_model import Encoders
 from pipeline.embedding.encoder import Encoder
@@ -52,6 +53,7 @@ class Runtime:
     changes: ChangeFeed
     llm: LanguageModel | None
     """Writes answers. None: answers are quotations."""
+    search_bounds: SearchBounds = DEFAULT_BOUNDS
 
     @property
     def encoder(self) -> Encoder:

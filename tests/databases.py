@@ -4,12 +4,15 @@ import asyncio
 import os
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 from uuid import uuid4
 
 import asyncpg
+from sqlalchemy import Engine, event
 
 
 async def _run(url: str, statements: tuple[str, ...], arguments: tuple[object, ...]) -> list[asyncpg.Record]:
@@ -55,6 +58,20 @@ def alembic(url: str, *arguments: str, check: bool = True) -> subprocess.Complet
 
 def migrate(url: str, revision: str) -> None:
     alembic(url, "upgrade", revision)
+
+
+@contextmanager
+def rewrite_statements(rewrite: Callable[[str], str]) -> Iterator[None]:
+    """Pass every statement that SQLAlchemy sends through a function."""
+
+    def before_execute(_connection: object, _cursor: object, statement: str, parameters: Any, *_: object) -> Any:
+        return rewrite(statement), parameters
+
+    event.listen(Engine, "before_cursor_execute", before_execute, retval=True)
+    try:
+        yield
+    finally:
+        event.remove(Engine, "before_cursor_execute", before_execute)
 
 
 # Invariant I of the design: what must hold of every database once the work is done.

@@ -36,32 +36,40 @@ from sqlalchemy.dialects.postgresql import ARRAY, REGCONFIG, TSQUERY
 from pipeline.db.embedding_models import is_active
 from pipeline.db.models import USER_SETTING, Chunk, Document, Note
 
-EXACT_SEARCH_ROWS = 20_000
-"""Number of an owner's chunks up to which every vector is compared: exact, and as fast as the index."""
-EF_SEARCH = 400
-"""`hnsw.ef_search`: number of candidates that an index scan keeps at a time."""
-MAX_SCAN_TUPLES = 200_000
-"""`hnsw.max_scan_tuples`: number of vectors after which an index scan stops looking for more."""
-MAX_MATCHES = 2_000
-"""Approximate limit of chunks that match by words. In a larger corpus the most frequent words are left out."""
-NAMED_TITLES = 3
-"""Number of documents and notes, best first, whose passages are candidates because the question names the title."""
-
 OWNER = bindparam("owner", type_=Uuid)
 MODEL = bindparam("model", type_=String)
 QUESTION = bindparam("question", type_=String)
 DOCUMENTS = bindparam("document_ids", type_=ARRAY(Uuid))
 
 
-def act() -> CTE:
+@dataclass(frozen=True)
+class SearchBounds:
+    """Bounds of the work of one search. Tests and benchmarks change them; the service runs with these defaults."""
+
+    exact_search_rows: int = 20_000
+    """Number of an owner's chunks up to which every vector is compared: exact, and as fast as the index."""
+    ef_search: int = 400
+    """`hnsw.ef_search`: number of candidates that an index scan keeps at a time."""
+    max_scan_tuples: int = 200_000
+    """`hnsw.max_scan_tuples`: number of vectors after which an index scan stops looking for more."""
+    max_matches: int = 2_000
+    """Approximate limit of chunks that match by words. In a larger corpus the most frequent words are left out."""
+    named_titles: int = 3
+    """Number of documents and notes, best first, whose passages are candidates because the question names the title."""
+
+
+DEFAULT_BOUNDS = SearchBounds()
+
+
+def act(bounds: SearchBounds) -> CTE:
     """Act for the owner if the model is the active one. Otherwise `acting` is empty and the statement finds nothing.
 
     It makes the setting that row-level security reads. A query that joins `acting` cannot run before it.
     """
     settings = {
-        "hnsw.ef_search": literal(str(EF_SEARCH)),
+        "hnsw.ef_search": literal(str(bounds.ef_search)),
         "hnsw.iterative_scan": literal("strict_order"),
-        "hnsw.max_scan_tuples": literal(str(MAX_SCAN_TUPLES)),
+        "hnsw.max_scan_tuples": literal(str(bounds.max_scan_tuples)),
     }
     return (
         select(
@@ -93,6 +101,7 @@ class Scope:
 
     acting: CTE
     of_documents: bool
+    bounds: SearchBounds
 
     @property
     def condition(self) -> ColumnElement[bool]:
@@ -116,7 +125,7 @@ def find_by_vector(scope: Scope, number: ColumnElement[int], dimension: int | No
     # A literal instead of a parameter: otherwise PostgreSQL does not recognize that the partial index applies.
     has_dimension = func.vector_dims(Chunk.embedding) == literal(dimension, literal_execute=True)
     indexed = _find_nearest(scope, number, dimension, has_dimension)
-    is_large = _count_chunks(scope.acting) > literal(EXACT_SEARCH_ROWS, Integer)
+    is_large = _count_chunks(scope.acting) > literal(scope.bounds.exact_search_rows, Integer)
     by_index = select(indexed.subquery("found")).where(is_large).cte("by_index").prefix_with("MATERIALIZED")
     is_complete = select(func.count()).select_from(by_index).scalar_subquery() >= number
     compared = exact.subquery("compared")
@@ -147,7 +156,7 @@ def choose_words(scope: Scope) -> CTE:
     documents = cast(DOCUMENTS if scope.of_documents else None, ARRAY(Uuid))
     configuration = cast(bindparam("configuration", type_=String), REGCONFIG)
     words = (
-        func.sluice_choose_words(configuration, QUESTION, documents, literal(MAX_MATCHES, Integer))
+        func.sluice_choose_words(configuration, QUESTION, documents, literal(scope.bounds.max_matches, Integer))
         .table_valued(column("every", TSQUERY), column("rare", TSQUERY))
         .lateral("words")
     )
@@ -169,7 +178,7 @@ def find_by_words(scope: Scope, asked: CTE, number: ColumnElement[int]) -> Selec
     """Select the ids of the `number` chunks that rank best by the rare words of the question."""
     if not scope.of_documents:
         found = (
-            func.sluice_find_worded(asked.c.rare, MODEL, literal(MAX_MATCHES, Integer), number)
+            func.sluice_find_worded(asked.c.rare, MODEL, literal(scope.bounds.max_matches, Integer), number)
             .table_valued(column("chunk_id", Uuid))
             .lateral("worded")
         )
@@ -201,7 +210,7 @@ def find_by_title(scope: Scope, named: CTE, number: ColumnElement[int]) -> Selec
     best = (
         select(named.c.source_id)
         .order_by(named.c.cover.desc(), named.c.source_id)
-        .limit(literal(NAMED_TITLES, Integer))
+        .limit(literal(scope.bounds.named_titles, Integer))
         .cte("best_named")
         .prefix_with("MATERIALIZED")
     )

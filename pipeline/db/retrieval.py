@@ -30,7 +30,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from pipeline.db import candidates
 from pipeline.db.audit import Event
-from pipeline.db.candidates import OWNER, Scope
+from pipeline.db.candidates import DEFAULT_BOUNDS, OWNER, Scope, SearchBounds
 from pipeline.db.models import INDEXED_DIMENSIONS, AuditLog, Chunk, Document, Note
 from pipeline.types import Passage, SearchMode, SubjectKind, new_id
 
@@ -71,6 +71,7 @@ class PassageQuery:
     """Text search configuration that stems the words of the text."""
     document_ids: Collection[UUID] | None = None
     """Documents to search. None searches all documents and notes."""
+    bounds: SearchBounds = DEFAULT_BOUNDS
 
 
 async def find_passages(
@@ -93,7 +94,11 @@ async def find_passages(
         values |= {"audit_id": new_id(), "event": Event.QUERY, "details": audited}
     dimension = query.vector.size if query.vector is not None and query.vector.size in INDEXED_DIMENSIONS else None
     statement = _build(
-        query.mode, dimension, of_documents=query.document_ids is not None, is_audited=audited is not None
+        query.mode,
+        dimension,
+        query.bounds,
+        of_documents=query.document_ids is not None,
+        is_audited=audited is not None,
     )
     rows = await connection.execute(statement, values)
     return [
@@ -114,9 +119,11 @@ async def find_passages(
 
 
 @cache
-def _build(mode: SearchMode, dimension: int | None, *, of_documents: bool, is_audited: bool) -> AnySelect:
+def _build(
+    mode: SearchMode, dimension: int | None, bounds: SearchBounds, *, of_documents: bool, is_audited: bool
+) -> AnySelect:
     """Build the statement: ids of candidates, their scores, the best of them, and the titles of the best."""
-    scope = Scope(candidates.act(), of_documents)
+    scope = Scope(candidates.act(bounds), of_documents, bounds)
     match mode:
         case SearchMode.VECTOR:
             scored = _score_by_vector(scope, dimension)

@@ -49,6 +49,7 @@ async def _build(
         limit=top_k,
         configuration=runtime.settings.text_search_config,
         document_ids=document_ids,
+        bounds=runtime.search_bounds,
     )
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from pipeline.db import candidates, retrieval
+from pipeline.db.candidates import DEFAULT_BOUNDS, SearchBounds
 from pipeline.db.retrieval import PassageQuery, find_passages
 from pipeline.db.session import Database
 from pipeline.embedding.model import PACKAGED_MODEL, EmbeddingModel
@@ -31,8 +31,8 @@ TOP_K = 10
 MOST = 50
 NEIGHBOUR_CHUNKS = 10_000
 ENCODE_AT_ONCE = 2_000
-EVERYTHING = 1_000_000_000
-"""More chunks than anybody has: every search is exact."""
+EXACT = SearchBounds(exact_search_rows=1_000_000_000)
+"""More chunks than any owner has: every search is exact."""
 
 
 @dataclass(frozen=True)
@@ -70,10 +70,17 @@ class Found:
     times: Times
 
 
-async def ask(database: Database, owner: Owner, queries: Lines, mode: SearchMode, limit: int) -> Found:
+async def ask(
+    database: Database,
+    owner: Owner,
+    queries: Lines,
+    mode: SearchMode,
+    limit: int,
+    bounds: SearchBounds = DEFAULT_BOUNDS,
+) -> Found:
     found = Found([], Times())
     for text, vector in zip(queries.texts, queries.vectors, strict=True):
-        query = PassageQuery(owner.id, mode, text, vector.astype(np.float32), MODEL, limit)
+        query = PassageQuery(owner.id, mode, text, vector.astype(np.float32), MODEL, limit, bounds=bounds)
         started = time.perf_counter()
         async with database.statement() as connection:
             passages = await find_passages(connection, query)
@@ -82,24 +89,15 @@ async def ask(database: Database, owner: Owner, queries: Lines, mode: SearchMode
     return found
 
 
-def turn(exact_search_rows: int) -> None:
-    """From so many chunks on, owners are searched by the index."""
-    candidates.EXACT_SEARCH_ROWS = exact_search_rows
-    retrieval._build.cache_clear()
-
-
 async def compare(database: Database, owner: Owner, queries: Lines) -> list[str]:
     """A row of the table: recall of the service's own choice, and times of both ways."""
-    own_choice = candidates.EXACT_SEARCH_ROWS
     await ask(database, owner, queries, SearchMode.VECTOR, TOP_K)  # prepares the statement and warms the caches
     chosen = await ask(database, owner, queries, SearchMode.VECTOR, TOP_K)
     most = await ask(database, owner, queries, SearchMode.VECTOR, MOST)
     await ask(database, owner, queries, SearchMode.HYBRID, TOP_K)
     hybrid = await ask(database, owner, queries, SearchMode.HYBRID, TOP_K)
-    turn(EVERYTHING)
-    await ask(database, owner, queries, SearchMode.VECTOR, TOP_K)
-    exact = await ask(database, owner, queries, SearchMode.VECTOR, TOP_K)
-    turn(own_choice)
+    await ask(database, owner, queries, SearchMode.VECTOR, TOP_K, EXACT)
+    exact = await ask(database, owner, queries, SearchMode.VECTOR, TOP_K, EXACT)
     recall = [len(set(one) & set(other)) / TOP_K for one, other in zip(chosen.texts, exact.texts, strict=True)]
     short = sum(len(texts) < min(MOST, owner.chunks) for texts in most.texts)
     cells = [f"{1000 * way.times.p50:.1f} / {1000 * way.times.p95:.1f}" for way in (chosen, exact, hybrid)]

@@ -1,35 +1,21 @@
 import asyncio
-from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
-from sqlalchemy import event, func, select
+from sqlalchemy import func, select
 
 from pipeline import samples
-from pipeline.db import candidates, retrieval
+from pipeline.db.candidates import SearchBounds
 from pipeline.db.retrieval import PassageQuery, find_passages
+from pipeline.embedding.active_model import Encoders
 from pipeline.embedding.model import PACKAGED_MODEL
 from pipeline.errors import ModelUnavailable
 from pipeline.types import SearchMode, new_id
-from tests.databases import fetch, fetch_value
+from tests.databases import fetch, fetch_value, rewrite_statements
 from tests.integration.conftest import Api, Person
 
 pytestmark = pytest.mark.anyio
-
-Turn = Callable[..., None]
-
-
-@pytest.fixture
-def turn(monkeypatch: pytest.MonkeyPatch) -> Iterator[Turn]:
-    """Turns knobs of the search; statements that are built stay as they are."""
-
-    def turn(**knobs: int) -> None:
-        for name, value in knobs.items():
-            monkeypatch.setattr(candidates, name, value)
-        retrieval._build.cache_clear()
-
-    yield turn
-    retrieval._build.cache_clear()
 
 
 async def test_answers_stand_where_the_samples_say(api: Api, database_url: str) -> None:
@@ -102,27 +88,27 @@ async def test_question_that_names_a_title_is_answered_from_it(api: Api) -> None
         assert f"by {best} percent" in (await find(api, person, question))[0], question
 
 
-async def test_frequent_words_are_dropped_where_there_are_too_many_matches(api: Api, turn: Turn) -> None:
+async def test_frequent_words_are_dropped_if_there_are_too_many_matches(api: Api) -> None:
     person = await api.register()
     for number in range(30):
         await api.upload(person, f"The gate of lock {number} opens at seven.{' Heron!' * (number == 17)}".encode())
     await api.work()
     assert len(await find(api, person, "gate of the heron", mode="keyword", top_k=50)) == 30
-    turn(MAX_MATCHES=10)
+    api.app.state.runtime = replace(api.runtime, search_bounds=SearchBounds(max_matches=10))
     assert len(await find(api, person, "gate of the heron", mode="keyword", top_k=50)) == 1
     assert len(await find(api, person, "gate", mode="keyword", top_k=50)) == 10, "the rarest word stays, with a bound"
     assert len(await find(api, person, "gate of the heron", top_k=50)) == 30, "vectors find as many as are asked for"
 
 
-async def test_search_by_words_needs_no_model(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_search_by_words_needs_no_model(api: Api) -> None:
     person = await api.register()
     await api.upload(person, b"The horse sleeps in the barn.")
     await api.work()
 
-    async def refuse(_texts: list[str]) -> np.ndarray:
-        raise ModelUnavailable("The model is not loaded.")
-
-    monkeypatch.setattr(api.runtime.encoder, "encode", refuse)
+    not_loaded = Encoders(api.runtime.database, PACKAGED_MODEL, check_seconds=1.0)
+    api.app.state.runtime = replace(api.runtime, encoders=not_loaded)
+    with pytest.raises(ModelUnavailable):
+        await not_loaded.active.encode(["horse"])
     assert await find(api, person, "sleeping horses", mode="keyword") == ["The horse sleeps in the barn."]
     assert await find(api, person, "horse", mode="keyword", document_ids=[str(new_id())]) == []
 
@@ -167,7 +153,7 @@ async def test_chunks_name_their_model_and_others_are_not_compared(api: Api, dat
     assert (response.status_code, response.json()["passages"]) == (200, [])
 
 
-async def test_large_owner_is_searched_by_index_and_still_gets_k(api: Api, database_url: str, turn: Turn) -> None:
+async def test_large_owner_is_searched_by_index_and_still_gets_k(api: Api, database_url: str) -> None:
     """Vectors of one owner among ten times as many of others: exact search and index must agree."""
     person = await api.register()
     owner = (await api.get(person, "/v1/users/me")).json()["id"]
@@ -176,21 +162,19 @@ async def test_large_owner_is_searched_by_index_and_still_gets_k(api: Api, datab
     await fetch(database_url, "ANALYZE chunks")  # without statistics the planner takes no index
     query = np.eye(1, 384, dtype=np.float32)[0] + 0.05
 
-    async def search(limit: int = 10) -> list[str]:
+    async def search(bounds: SearchBounds, limit: int = 10) -> list[str]:
         async with api.runtime.database.statement() as connection:
-            wanted = PassageQuery(owner, SearchMode.VECTOR, "", query, model=PACKAGED_MODEL, limit=limit)
+            wanted = PassageQuery(owner, SearchMode.VECTOR, "", query, PACKAGED_MODEL, limit, bounds=bounds)
             passages = await find_passages(connection, wanted)
         return [passage.text for passage in passages]
 
-    exact = await search()
-    turn(EXACT_SEARCH_ROWS=0)
-    indexed = await search()
+    exact = await search(SearchBounds())
+    indexed = await search(SearchBounds(exact_search_rows=0))
     assert len(exact) == len(indexed) == 10
     assert len(set(exact) & set(indexed)) >= 5, (
         "random vectors are the hardest case for the index, but this is not its answer"
     )
-    turn(EF_SEARCH=1, MAX_SCAN_TUPLES=1)
-    everything = await search(300)
+    everything = await search(SearchBounds(exact_search_rows=0, ef_search=1, max_scan_tuples=1), 300)
     assert everything[:10] == exact, "an index that gives too few is not believed"
     assert len(set(everything)) == 300
 
@@ -238,9 +222,13 @@ async def test_query_is_one_statement(api: Api) -> None:
     await api.upload(person, b"The horse sleeps in the barn.")
     await api.work()
     statements: list[str] = []
-    engine = api.runtime.database._engine.sync_engine
-    event.listen(engine, "before_cursor_execute", lambda *arguments: statements.append(arguments[2]))
-    for number in range(2):
-        assert await find(api, person, f"horse {number}")
+
+    def note(statement: str) -> str:
+        statements.append(statement)
+        return statement
+
+    with rewrite_statements(note):
+        for number in range(2):
+            assert await find(api, person, f"horse {number}")
     # From time to time the process looks which model answers, whether it is asked something or not.
     assert len([statement for statement in statements if not statement.startswith("SELECT embedding_models")]) == 2

@@ -1,8 +1,10 @@
 """New versions: what did not change is not embedded again, and one version answers at every moment."""
 
 import asyncio
+import dataclasses
 import hashlib
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 from uuid import UUID
 
@@ -10,11 +12,14 @@ import httpx2
 import pytest
 from fpdf import FPDF
 from sqlalchemy import update
+from sqlalchemy.ext.asyncio import AsyncSession
 
-from pipeline.db import contents, models, queue
+from pipeline.db import models, queue
+from pipeline.db.session import Database
 from pipeline.errors import DatabaseUnavailable, FailureCode, IngestionError
 from pipeline.ingest.executor import ingest
 from pipeline.runtime import Runtime
+from pipeline.settings import Settings
 from pipeline.types import Lease, Stage
 from pipeline.use_cases import documents
 from tests.databases import fetch, fetch_value, find_violations
@@ -236,7 +241,25 @@ async def test_edited_note_that_fails_is_not_found_and_nothing_else_goes(api: Ap
     await assert_sound(database_url)
 
 
-async def test_readers_never_get_slices_of_two_versions(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+class InterruptedDatabase(Database):
+    """Calls `interrupt` before transaction number `before`, counted from 1."""
+
+    def __init__(self, settings: Settings, before: int, interrupt: Callable[[], Awaitable[None]]) -> None:
+        super().__init__(settings.sqlalchemy_url, pool_size=1, timeout_seconds=10)
+        self.transactions = 0
+        self._before = before
+        self._interrupt = interrupt
+
+    @asynccontextmanager
+    async def transaction(self, user_id: UUID | None = None) -> AsyncIterator[AsyncSession]:
+        self.transactions += 1
+        if self.transactions == self._before:
+            await self._interrupt()
+        async with super().transaction(user_id) as session:
+            yield session
+
+
+async def test_readers_never_get_slices_of_two_versions(api: Api, settings: Settings) -> None:
     person = await api.register()
     owner_id = UUID((await api.get(person, "/v1/users/me")).json()["id"])
     location = await upload(api, person, b"a" * (2 * MIB))
@@ -246,14 +269,8 @@ async def test_readers_never_get_slices_of_two_versions(api: Api, monkeypatch: p
     assert (await api.replace(person, location, b"b" * (2 * MIB))).status_code == 202
     assert (first, [data async for data in download]) == (b"a" * MIB, [])
 
-    read_slice = contents.read_slice
-    read: list[bytes | None] = []
-
-    async def read_and_replace(*arguments: Any) -> bytes | None:
-        read.append(await read_slice(*arguments))
-        if len(read) == 1:
-            assert (await api.replace(person, location, b"The last version.")).status_code == 202
-        return read[-1]
+    async def replace_it() -> None:
+        assert (await api.replace(person, location, b"The last version.")).status_code == 202
 
     reached: list[Stage] = []
 
@@ -262,10 +279,11 @@ async def test_readers_never_get_slices_of_two_versions(api: Api, monkeypatch: p
 
     lease = await claim(api.runtime)
     assert lease
-    with monkeypatch.context() as patch:
-        patch.setattr(contents, "read_slice", read_and_replace)
-        await ingest(api.runtime, lease, note)
-    assert (read, reached) == ([b"b" * MIB, None], [Stage.CLAIMED])
+    database = InterruptedDatabase(settings, before=3, interrupt=replace_it)
+    await ingest(dataclasses.replace(api.runtime, database=database), lease, note)
+    await database.close()
+    assert database.transactions == 3, "the document, its first slice, and the second slice, which is gone"
+    assert reached == [Stage.CLAIMED]
     assert await api.work() == 1
     assert await read_text(api, person, location) == "The last version."
 
