@@ -243,7 +243,7 @@ async def test_streams_over_http(api: Api, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 async def test_stream_ends_with_its_token(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeline.use_cases.events.SIGN_OF_LIFE_SECONDS", 0.1)
+    monkeypatch.setattr("pipeline.use_cases.events.KEEPALIVE_SECONDS", 0.1)
     person = await api.register()
     following = asyncio.create_task(api.get(person, "/v1/events"))
     await asyncio.sleep(0.5)
