@@ -119,7 +119,7 @@ def test_what_fails_says_why_and_what_to_do(open_page: OpenPage, up: Up, watch: 
     expect(refused).to_have_count(0)
 
     failed = page.locator(".row[data-status=failed]", has_text="broken.pdf")
-    expect(failed.locator(".error")).to_contain_text(re.compile(r"damaged.*upload that\. \(malformed\)"))
+    expect(failed.locator(".error")).to_contain_text(re.compile(r"damaged.*upload the new copy\. \(malformed\)"))
     with page.expect_response(lambda response: response.url.endswith("/retry")) as retried:
         failed.get_by_role("button", name="Try broken.pdf again").click()
     assert retried.value.status == 202
