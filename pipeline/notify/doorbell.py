@@ -50,12 +50,12 @@ class Doorbell:
         self._redis = connect(dsn, timeout_seconds=SOCKET_SECONDS)
         self._breaker = breaker
 
-    async def ring(self, document_id: UUID) -> None:
+    async def ring(self, subject_id: UUID) -> None:
         """Wake one worker to claim a job. Do nothing if Redis does not answer within 0.25 s."""
         if self._breaker.is_open:
             return
         try:
-            await wait_within(self._redis.enqueue_job(RING_TASK, str(document_id)), BUDGET_SECONDS)
+            await wait_within(self._redis.enqueue_job(RING_TASK, str(subject_id)), BUDGET_SECONDS)
         except (RedisError, OSError, TimeoutError) as error:
             self._breaker.trip(error)
 

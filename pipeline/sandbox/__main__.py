@@ -1,7 +1,8 @@
 """The fork server: a small process that has the readers loaded, and forks a child for each order.
 
 `pipeline.sandbox.pool` starts it with a socket as standard input. Orders arrive on the socket, and reports are sent on
-it. The fork server has no threads, no secrets and no model. It ends with its worker, and its children end with it.
+it. The fork server has no threads, no secrets and no model. It ends with the process that started it, and its children
+end with it.
 """
 
 import os
@@ -17,7 +18,7 @@ from pipeline.stages.extract import find_formats
 
 
 class ForkServer:
-    """Forks, kills and reaps the children of one worker."""
+    """Forks, kills and reaps children."""
 
     def __init__(self, orders: socket.socket) -> None:
         self._orders = orders
@@ -25,7 +26,7 @@ class ForkServer:
         """Numbers of the running children, by process id."""
 
     def serve(self) -> None:
-        """Carry out orders until the worker closes the socket."""
+        """Carry out orders until the other end closes the socket."""
         woken, waker = socket.socketpair()
         waker.setblocking(False)
         signal.set_wakeup_fd(waker.fileno())
@@ -42,7 +43,7 @@ class ForkServer:
                     return
 
     def _handle_order(self) -> bool:
-        """Carry out the next order. Return False if the worker has closed the socket."""
+        """Carry out the next order. Return False if the other end has closed the socket."""
         header, files, _, _ = socket.recv_fds(self._orders, LENGTH_BYTES, 2)
         if not header:
             return False

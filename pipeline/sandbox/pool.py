@@ -154,26 +154,26 @@ class Sandbox:
 
 async def start_server(program: Sequence[str]) -> "ServerConnection":
     """Start a fork server. It inherits no environment variable, and so no secret."""
-    ours, theirs = socket.socketpair()
-    with theirs:
+    own_end, server_end = socket.socketpair()
+    with server_end:
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             *program,
-            stdin=theirs.fileno(),
+            stdin=server_end.fileno(),
             stdout=DEVNULL,
             stderr=DEVNULL,
             env={"PATH": os.defpath, "LANG": "C.UTF-8", "PYTHONDONTWRITEBYTECODE": "1"},
             cwd=PROJECT_FOLDER,
             start_new_session=True,  # uvloop does not support process_group
         )
-    ours.setblocking(False)
-    orders = ours.dup()
-    reports, writer = await asyncio.open_connection(sock=ours)
+    own_end.setblocking(False)
+    orders = own_end.dup()
+    reports, writer = await asyncio.open_connection(sock=own_end)
     return ServerConnection(process, orders, reports, writer)
 
 
 class ServerConnection:
-    """The worker's end of the socket to a fork server, `pipeline.sandbox.__main__`."""
+    """This process's end of the socket to a fork server, `pipeline.sandbox.__main__`."""
 
     def __init__(
         self, process: Process, orders: socket.socket, reports: StreamReader, writer: asyncio.StreamWriter

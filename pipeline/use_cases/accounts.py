@@ -70,7 +70,8 @@ async def add(database: Database, email: str, password: str) -> Account:
             account = await users.add(session, user_id, email, password_hash)
             await audit.record(session, audit.Event.REGISTER, account.id, {"email": email})
     except IntegrityError:
-        raise Conflict("An account with this e-mail address exists. Log in instead.", code="email_taken") from None
+        message = "An account with this e-mail address already exists. Log in instead."
+        raise Conflict(message, code="email_taken") from None
     return account
 
 

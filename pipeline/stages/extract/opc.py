@@ -10,7 +10,7 @@ from pipeline.stages.extract.xml import parse
 
 CONTENT_TYPES = "[Content_Types].xml"
 PACKAGE = ""
-"""Stands for the package itself as the source of relationships."""
+"""The source of relationships that belong to the package itself."""
 
 
 @dataclass(frozen=True, slots=True)
