@@ -1,1 +1,1 @@
-"""The queue door: processes that claim jobs from PostgreSQL, woken by Redis."""
+"""Worker processes: they claim jobs from PostgreSQL, and the doorbell in Redis wakes them."""

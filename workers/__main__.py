@@ -1,4 +1,4 @@
-"""`python -m workers`: a supervised worker. It outlives Redis, and stops cleanly on SIGTERM or SIGINT."""
+"""`python -m workers`: a worker that survives Redis outages and stops cleanly on SIGTERM or SIGINT."""
 
 import asyncio
 import os
@@ -14,13 +14,13 @@ from workers import bell
 from workers.consumer import open_consumer
 
 STOP_SECONDS = 9.0
-"""Longest stop: whoever waits for it kills after 10 s. The leases of what is left run out by themselves."""
+"""Longest stop, in seconds. Supervisors kill after 10 s. The leases of unfinished jobs then expire by themselves."""
 NICENESS = 10
-"""Whoever waits for an answer of the API goes first, where both run on one machine."""
+"""Added to the process's niceness: if the API runs on the same machine, its requests go first."""
 
 
 def make_stopper(stop: Callable[[], None]) -> Callable[[], None]:
-    """Return a handler of signals that stops the worker, in time even where a database hangs."""
+    """Return a signal handler that stops the worker, and ends the process if that takes over 9 s."""
 
     def stop_in_time() -> None:
         stop()
@@ -37,7 +37,7 @@ def _give_up() -> None:
 
 
 async def work(settings: Settings) -> None:
-    """Claim jobs until a signal says stop."""
+    """Claim jobs until SIGTERM or SIGINT."""
     async with open_consumer(settings) as consumer:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -51,7 +51,7 @@ async def work(settings: Settings) -> None:
 
 
 def main() -> None:
-    """Run a worker with the settings of the environment."""
+    """Run a worker with the settings from the environment."""
     try:
         settings = load_settings()
         configure_logging(settings.log_level)
@@ -61,7 +61,7 @@ def main() -> None:
         sys.exit(f"sluice worker: {error}")
     get_logger().info("worker.stopped")
     sys.stderr.flush()
-    # Nothing is left to do, but a model that is still being loaded would keep the process until it has been.
+    # Exit at once: a normal exit would wait for the thread of a model that is still loading.
     os._exit(0)
 
 

@@ -1,4 +1,7 @@
-"""arq, kept alive beside the claim loop: its worker ends when Redis dies, ours must not."""
+"""Receives the doorbell: runs arq beside the claim loop, and restarts it after Redis outages.
+
+arq's own worker ends when Redis goes down. The claim loop must not.
+"""
 
 import asyncio
 from typing import Any
@@ -12,10 +15,12 @@ from workers import tasks
 from workers.consumer import Consumer
 
 POLL_SECONDS = 0.05
+"""How often arq polls Redis for rings, in seconds."""
 REDIS_TIMEOUT_SECONDS = 2.0
 FIRST_PAUSE_SECONDS = 1.0
 LONGEST_PAUSE_SECONDS = 10.0
 STEADY_SECONDS = 30.0
+"""How long a connection must last for the next pause to be short again, in seconds."""
 
 ARQ_OPTIONS: dict[str, Any] = {
     "functions": [tasks.ring],
@@ -26,13 +31,13 @@ ARQ_OPTIONS: dict[str, Any] = {
     "job_timeout": 5,
     "keep_result": 0,
 }
-"""A ring is worth one try and no memory: with results kept, arq would swallow repeated ids."""
+"""A ring is tried once, and its result is not kept, because nothing reads it."""
 
 log = get_logger()
 
 
 class Listener(Worker):
-    """arq's worker, but that it leaves rings to others while its consumer would take no job."""
+    """arq's worker, except that it leaves rings to other processes while its consumer would not claim a job."""
 
     async def _poll_iteration(self) -> None:
         self.allow_pick_jobs = self.ctx["consumer"].has_free_slot
@@ -40,7 +45,7 @@ class Listener(Worker):
 
 
 async def listen(dsn: str, consumer: Consumer) -> None:
-    """Answer rings until cancelled; while Redis is away, try again with growing pauses."""
+    """Receive rings until cancelled. While Redis is down, retry after 1 s, then after longer pauses of up to 10 s."""
     pause = FIRST_PAUSE_SECONDS
     loop = asyncio.get_running_loop()
     while True:

@@ -1,6 +1,6 @@
-"""`arq workers.main.WorkerSettings`: the same worker under arq's own command line.
+"""`arq workers.main.WorkerSettings`: the same worker, started by arq's command line.
 
-It ends when Redis dies, as arq does, and must be restarted from outside; `python -m workers` needs no such care.
+It ends when Redis goes down, because arq does, and must be restarted. `python -m workers` survives Redis outages.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ _settings = load_settings()
 
 
 async def start_consumer(context: dict[str, Any]) -> None:
-    """Start the claim loop beside arq."""
+    """Start the claim loop beside arq's worker."""
     configure_logging(_settings.log_level)
     stack = AsyncExitStack()
     consumer = await stack.enter_async_context(open_consumer(_settings))
@@ -28,7 +28,7 @@ async def start_consumer(context: dict[str, Any]) -> None:
 
 
 async def stop_consumer(context: dict[str, Any]) -> None:
-    """Finish the jobs in hand, or give them back."""
+    """Stop the claim loop. It finishes its jobs or returns them to the queue."""
     context["consumer"].stop()
     await context["claiming"]
     await context["stack"].aclose()

@@ -1,11 +1,11 @@
-"""What arq runs: the doorbell's other end."""
+"""The arq task that the doorbell enqueues."""
 
 from typing import Any
 
 from workers.consumer import Consumer
 
 
-async def ring(context: dict[str, Any], document_id: str) -> None:  # noqa: ARG001 - a ring means look, not what
+async def ring(context: dict[str, Any], subject_id: str) -> None:  # noqa: ARG001 - the queue decides which job is next
     """Wake the claim loop of this process."""
     consumer: Consumer = context["consumer"]
     consumer.wake()

@@ -1,4 +1,7 @@
-"""Changes of documents and notes: one LISTEN connection a process. Without it, who waits looks by himself."""
+"""The change feed: wakes waiters when PostgreSQL notifies of a changed document or note.
+
+Each process has one LISTEN connection. While it is down, waiters poll.
+"""
 
 import asyncio
 from collections import defaultdict
@@ -24,19 +27,19 @@ log = get_logger()
 
 
 class ChangeFeed:
-    """Wakes those who wait for a document, or for anything of an owner, when PostgreSQL says that it changed."""
+    """Wakes waiters for one document, or for everything of an owner, when PostgreSQL notifies of a change."""
 
     def __init__(self, url: str, *, timeout_seconds: float) -> None:
         self._dsn = url.replace("+asyncpg", "")
         self._timeout_seconds = timeout_seconds
         self._watches: defaultdict[UUID, set[Watch]] = defaultdict(set)
-        """By the id of what is watched: a document, or an owner."""
+        """Watches by the id of a document, note or owner."""
         self._task: asyncio.Task[None] | None = None
         self.is_listening = False
-        """Whether news arrive; else who waits has to look by himself."""
+        """False while the connection is down: waiters must poll."""
 
     def start(self) -> None:
-        """Begin to listen; reconnects for ever."""
+        """Start listening. The feed reconnects whenever the connection is lost."""
         self._task = asyncio.create_task(self._listen())
 
     async def close(self) -> None:
@@ -47,7 +50,7 @@ class ChangeFeed:
 
     @contextmanager
     def watch(self, watched_id: UUID) -> Iterator["Watch"]:
-        """Watch a document, or all of an owner; changes from here on are noticed."""
+        """Watch a document, or everything of an owner. No change after this call is missed."""
         watch = Watch()
         self._watches[watched_id].add(watch)
         try:
@@ -91,7 +94,7 @@ class ChangeFeed:
             return
         for watched_id in (subject.id, subject.owner_id):
             for watch in self._watches.get(watched_id, ()):
-                watch.tell(subject)
+                watch.notify(subject)
 
     def _set_listening(self, *, is_listening: bool) -> None:
         self.is_listening = is_listening
@@ -100,36 +103,36 @@ class ChangeFeed:
     def _wake_all(self) -> None:
         for watches in self._watches.values():
             for watch in watches:
-                watch.tell_all()
+                watch.notify_all()
 
 
 @dataclass
 class Changes:
-    """What has changed; `everything` says that more may have than what is named."""
+    """The changed documents and notes. If `everything` is True, any other may have changed, too."""
 
     subjects: set[Subject] = field(default_factory=set)
     everything: bool = False
 
 
 class Watch:
-    """One waiter's view of the changes."""
+    """Collects the changes for one waiter."""
 
     def __init__(self) -> None:
         self._changed = asyncio.Event()
         self._changes = Changes()
 
-    def tell(self, subject: Subject) -> None:
-        """Something has changed."""
+    def notify(self, subject: Subject) -> None:
+        """Add a changed document or note."""
         self._changes.subjects.add(subject)
         self._changed.set()
 
-    def tell_all(self) -> None:
-        """Anything may have changed."""
+    def notify_all(self) -> None:
+        """Note that anything may have changed."""
         self._changes.everything = True
         self._changed.set()
 
     async def next(self, seconds: float) -> Changes:
-        """Return what has changed, as soon as something has, or nothing after `seconds`."""
+        """Return the changes since the last call. Wait for the first one, but no longer than `seconds`."""
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._changed.wait()

@@ -1,4 +1,4 @@
-"""The doorbell: one small arq job that wakes a worker. Losing a ring costs a second, never a document."""
+"""The doorbell: a small arq job that wakes a worker. Losing one delays a job by a second and loses nothing."""
 
 import json
 from uuid import UUID
@@ -12,14 +12,15 @@ from pipeline.circuit_breaker import CircuitBreaker, wait_within
 QUEUE_NAME = "sluice:rings"
 RING_TASK = "ring"
 BUDGET_SECONDS = 0.25
+"""How long one call may take, in seconds."""
 SOCKET_SECONDS = 2.0
-"""Only the last resort: the budget counts."""
+"""Socket timeout, in seconds. A last resort: the budget ends a call earlier."""
 
 
 def connect(dsn: str, *, timeout_seconds: float) -> ArqRedis:
-    """Return a client that connects when first used; none of its calls outlasts the timeout by much.
+    """Return a client that connects at its first use. Its socket operations end after `timeout_seconds`.
 
-    arq's own `RedisSettings` knows no socket timeout: against a stalled server it would wait for ever.
+    arq's own `RedisSettings` has no socket timeout and would wait forever for a stalled server.
     """
     pool: BlockingConnectionPool = BlockingConnectionPool.from_url(
         dsn,
@@ -38,37 +39,37 @@ def connect(dsn: str, *, timeout_seconds: float) -> ArqRedis:
 
 
 def serialize(job: object) -> bytes:
-    """JSON instead of arq's pickle: what lies in Redis can never run code."""
+    """Encode a job as JSON. arq's default is pickle, with which data in Redis could run code."""
     return json.dumps(job, default=str).encode()
 
 
 class Doorbell:
-    """Rings without ever raising: Redis may be away, stalled, full or read-only."""
+    """Rings without raising, even if Redis is down, stalled, full or read-only."""
 
     def __init__(self, dsn: str, breaker: CircuitBreaker) -> None:
         self._redis = connect(dsn, timeout_seconds=SOCKET_SECONDS)
         self._breaker = breaker
 
-    async def ring(self, document_id: UUID) -> None:
-        """Tell some worker to look into the queue, if Redis answers in time."""
+    async def ring(self, subject_id: UUID) -> None:
+        """Wake one worker to claim a job. Do nothing if Redis does not answer within 0.25 s."""
         if self._breaker.is_open:
             return
         try:
-            await wait_within(self._redis.enqueue_job(RING_TASK, str(document_id)), BUDGET_SECONDS)
+            await wait_within(self._redis.enqueue_job(RING_TASK, str(subject_id)), BUDGET_SECONDS)
         except (RedisError, OSError, TimeoutError) as error:
             self._breaker.trip(error)
 
     async def is_answering(self) -> bool:
-        """Whether Redis answers a ping within the budget."""
+        """Return True if Redis answers a ping within 0.25 s."""
         try:
             return bool(await wait_within(self._redis.ping(), BUDGET_SECONDS))
         except (RedisError, OSError, TimeoutError):
             return False
 
     async def read_eviction_policy(self) -> str:
-        """What Redis does when its memory is full; must be `noeviction`.
+        """Return what Redis does when its memory is full. It must be `noeviction`.
 
-        Raises RedisError where it does not tell.
+        Raises RedisError if Redis does not answer, or does not allow the question.
         """
         answer = await self._redis.config_get("maxmemory-policy")
         return str(answer["maxmemory-policy"])

@@ -1,4 +1,4 @@
-"""Sample documents of our own, with questions whose answers stand on known pages."""
+"""Sample documents, with questions whose answers are on known pages."""
 
 import json
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ FOLDER = Path(__file__).resolve().parent
 
 @dataclass(frozen=True)
 class Question:
-    """A question, and where its answer stands."""
+    """A question, and the document and page (counted from 1) with its answer."""
 
     question: str
     document: str

@@ -1,4 +1,4 @@
-"""`python -m pipeline.samples.generate`: writes the sample PDFs anew from the texts beside this file."""
+"""`python -m pipeline.samples.generate`: generate the sample PDFs from the source texts in this folder."""
 
 from datetime import UTC, datetime
 
@@ -11,9 +11,9 @@ SOURCES = ("alder-lock-handbook", "greenhouse-report")
 
 
 def write_pdf(name: str) -> None:
-    """Set `name.source.txt` as a PDF: a page for each part between the page breaks."""
+    """Typeset `name.source.txt` as a PDF. Each `---` line begins a page; the first line of a page is its heading."""
     pdf = FPDF(format=(148, 210))
-    pdf.set_creation_date(datetime(2026, 1, 1, tzinfo=UTC))  # the same bytes at every run
+    pdf.set_creation_date(datetime(2026, 1, 1, tzinfo=UTC))  # so that every run writes the same bytes
     pdf.set_auto_page_break(auto=False)
     for part in (FOLDER / f"{name}.source.txt").read_text().split(f"\n{PAGE_BREAK}\n"):
         heading, _, body = part.strip().partition("\n")

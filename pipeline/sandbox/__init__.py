@@ -1,1 +1,1 @@
-"""Runs extraction of untrusted files in limited child processes."""
+"""Read untrusted files in limited child processes."""

@@ -1,7 +1,8 @@
-"""The fork server of the extractions: a small process that has the readers loaded, and forks a child for each task.
+"""The fork server: a small process that has the readers loaded, and forks a child for each order.
 
-Started by `pipeline.sandbox.pool` with a socket as standard input, over which orders come and reports go. It has no
-thread, no secret and no model. It ends with its worker, and its children end with it.
+`pipeline.sandbox.pool` starts it with a socket as standard input. Orders arrive on the socket, and reports are sent on
+it. The fork server has no threads, no secrets and no model. It ends with the process that started it, and its children
+end with it.
 """
 
 import os
@@ -12,20 +13,20 @@ from contextlib import suppress
 from typing import NoReturn
 
 from pipeline.sandbox.child import die_with_parent, run
-from pipeline.sandbox.protocol import LENGTH_BYTES, Draw, Ended, Kill, Start, Task, decode_order, encode
+from pipeline.sandbox.protocol import LENGTH_BYTES, Draw, Ended, Extract, Kill, Task, decode_order, encode
 from pipeline.stages.extract import find_formats
 
 
 class ForkServer:
-    """Forks, kills and buries the children of one worker."""
+    """Forks, kills and reaps children."""
 
     def __init__(self, orders: socket.socket) -> None:
         self._orders = orders
         self._children: dict[int, int] = {}
-        """Process id to number."""
+        """Numbers of the running children, by process id."""
 
     def serve(self) -> None:
-        """Follow orders until the worker closes the socket."""
+        """Carry out orders until the other end closes the socket."""
         woken, waker = socket.socketpair()
         waker.setblocking(False)
         signal.set_wakeup_fd(waker.fileno())
@@ -38,41 +39,42 @@ class ForkServer:
                 if woken in ready:
                     woken.recv(4096)
                     self._reap()
-                if self._orders in ready and not self._follow():
+                if self._orders in ready and not self._handle_order():
                     return
 
-    def _follow(self) -> bool:
+    def _handle_order(self) -> bool:
+        """Carry out the next order. Return False if the other end has closed the socket."""
         header, files, _, _ = socket.recv_fds(self._orders, LENGTH_BYTES, 2)
         if not header:
             return False
         body = self._orders.recv(int.from_bytes(header), socket.MSG_WAITALL)
         match decode_order(body):
-            case Start() | Draw() as order:
-                self._start(order, *files)
+            case Extract() | Draw() as task:
+                self._fork(task, *files)
             case Kill(number=number):
                 self._kill(number)
         return True
 
-    def _start(self, order: Task, file: int, output: int) -> None:
+    def _fork(self, task: Task, file: int, output: int) -> None:
         server_id = os.getpid()
         process_id = os.fork()
         if process_id == 0:
-            _become_child(order, file, output, server_id)
+            _become_child(task, file, output, server_id)
         os.close(file)
         os.close(output)
-        self._children[process_id] = order.number
+        self._children[process_id] = task.number
 
     def _kill(self, number: int) -> None:
         for process_id, child in self._children.items():
             if child == number:
-                os.kill(process_id, signal.SIGKILL)  # it may not have its group yet, or have left it
+                os.kill(process_id, signal.SIGKILL)  # it may not be in its group yet, or may have left it
                 _kill_group(process_id)
 
     def _reap(self) -> None:
         for process_id in list(self._children):
             if os.waitid(os.P_PID, process_id, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
                 continue
-            # Whatever it has started goes with it, as long as its id is not given to another.
+            # Kill what the child has started before reaping it: until then, no other process can get its id.
             _kill_group(process_id)
             _, status = os.waitpid(process_id, 0)
             number = self._children.pop(process_id)
@@ -84,25 +86,25 @@ def _kill_group(process_id: int) -> None:
         os.killpg(process_id, signal.SIGKILL)
 
 
-def _become_child(order: Task, file: int, output: int, server_id: int) -> NoReturn:
-    """Be the child from here on."""
+def _become_child(task: Task, file: int, output: int, server_id: int) -> NoReturn:
+    """Run the task in the forked process, and end the process."""
     code = 1
     try:
         die_with_parent()
-        if os.getppid() != server_id:  # it went before we could say so
+        if os.getppid() != server_id:  # the server ended before die_with_parent took effect
             os._exit(code)
-        # A group of its own, so that it goes with whatever it may have started. Not a session: on Linux each
-        # session has the same right to the processor, however nice its processes are.
+        # A process group, so that everything the child starts is killed with it. Not a session: on Linux, each session
+        # gets the same share of the CPU, however nice its processes are.
         os.setpgid(0, 0)
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         os.dup2(file, 0)
         os.dup2(output, 1)
         os.closerange(3, 256)
-        run(order)
+        run(task)
         code = 0
     finally:
-        # No clean-up that belongs to the server, and no traceback of a file that ran into its limits.
+        # Skip the server's clean-up handlers, and the traceback of a file that exceeded its limits.
         os._exit(code)
 
 

@@ -1,4 +1,4 @@
-"""Pictures must not take the whole machine: some are drawn at once, a few wait, and the others are refused."""
+"""Limit how many page images are drawn at once, so that they cannot take the whole machine."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -8,21 +8,21 @@ from pipeline.errors import PageImageUnavailable
 
 
 class Limiter:
-    """Lets so many in at once, in the order in which they came."""
+    """Admit `at_once` callers at a time, in the order of their arrival. At most `waiting` more may wait."""
 
     def __init__(self, *, at_once: int, waiting: int) -> None:
         self._free = asyncio.Semaphore(at_once)
-        self._places = at_once + waiting
+        self._capacity = at_once + waiting
         self._present = 0
 
     @asynccontextmanager
     async def slot(self) -> AsyncIterator[None]:
-        """Wait for a turn.
+        """Wait for a slot, and hold it until the block ends.
 
-        Raises PageImageUnavailable where too many wait.
+        Raises PageImageUnavailable if too many callers wait.
         """
-        if self._present >= self._places:
-            raise PageImageUnavailable("Too many pictures are being drawn. Try again in a moment.")
+        if self._present >= self._capacity:
+            raise PageImageUnavailable("Too many page images are being drawn. Try again in a moment.")
         self._present += 1
         try:
             async with self._free:

@@ -1,4 +1,4 @@
-"""Files are read as if each were an attack: by a child process with limits and no secrets, killed at its deadline."""
+"""Read each file as if it were an attack: in a child process with limits and no secrets, killed at its deadline."""
 
 import asyncio
 import contextlib
@@ -20,6 +20,7 @@ from pipeline.sandbox.protocol import (
     LENGTH_BYTES,
     Done,
     Draw,
+    Extract,
     Failed,
     Frame,
     Kill,
@@ -28,7 +29,6 @@ from pipeline.sandbox.protocol import (
     Page,
     PageImage,
     ProcessLimits,
-    Start,
     Task,
     decode_frame,
     decode_report,
@@ -39,10 +39,10 @@ from pipeline.stages.extract import get_format
 from pipeline.stages.extract.format import MAX_SECTIONS, Mark
 
 PROJECT_FOLDER = Path(__file__).resolve().parents[2]
-END_SECONDS = 0.5
-"""So long a child that has closed its output may take to end by itself."""
+EXIT_SECONDS = 0.5
+"""Grace period for a child to exit after it closes its output."""
 KILL_SECONDS = 5.0
-"""So long the fork server may take to kill a child; after that it is killed itself, and all its children with it."""
+"""How long the fork server may take to kill a child. After that, the server and all its children are killed."""
 
 log = get_logger()
 
@@ -50,7 +50,7 @@ Result = TypeVar("Result", Page, PageImage)
 
 
 def make_limits(settings: Settings) -> Limits:
-    """Return the limits of one extraction."""
+    """Return the limits of one extraction from the settings."""
     return Limits(
         seconds=settings.extract_timeout_seconds,
         memory_bytes=settings.extract_memory_bytes,
@@ -60,34 +60,34 @@ def make_limits(settings: Settings) -> Limits:
 
 
 class ServerLost(Exception):
-    """The fork server is gone, and its children with it; a new one can be started."""
+    """The fork server has ended, and its children with it. A new one can be started."""
 
 
 class Sandbox:
-    """Reads files in children of a fork server, which is started when it is needed and after it was lost."""
+    """Reads files in children of a fork server. The server is started when needed, and again after it was lost."""
 
     def __init__(self, server: Sequence[str] = ("-m", "pipeline.sandbox")) -> None:
         self._program = server
-        self._server: ForkServer | None = None
+        self._server: ServerConnection | None = None
         self._starting = asyncio.Lock()
 
     async def start(self) -> None:
-        """Have a fork server ready, so that the first file need not wait for it."""
+        """Start the fork server, so that the first file does not wait for it."""
         await self._get_server()
 
     async def extract(self, file: BinaryIO, media_type: str, limits: Limits) -> AsyncGenerator[Page]:
         """Yield the pages of a file as a child process reads them.
 
-        Where a reader of the format breaks down, the next one goes on behind the pages that are there; a file that
-        is stopped at a limit has had its chance.
-        Raises IngestionError where the file cannot be read, or not within the limits. The child is gone at the end,
-        whatever the end is; close the iterator (`contextlib.aclosing`) when leaving early.
+        If a reader fails with `malformed`, the next reader of the format continues after the pages that were yielded.
+        Any other failure is final. The child has ended when the iterator ends. Close the iterator
+        (`contextlib.aclosing`) to leave it early.
+        Raises IngestionError if the format is unknown, or if the file cannot be read within the limits.
         """
         deadline = asyncio.get_running_loop().time() + limits.seconds
-        attempts = len(get_format(media_type).readers)
+        readers = len(get_format(media_type).readers)
         pages = sections = characters = 0
-        for attempt in range(attempts):
-            order = Start(0, media_type, limits, attempt, pages)
+        for reader in range(readers):
+            order = Extract(0, media_type, limits, reader, pages)
             try:
                 async with contextlib.aclosing(self._run(file, order, deadline, Page)) as extracted:
                     async for page in extracted:
@@ -95,31 +95,31 @@ class Sandbox:
                         sections += len(page.sections)
                         is_too_many = pages > limits.pages or sections > limits.pages + MAX_SECTIONS
                         if is_too_many or characters > limits.characters:
-                            message = "The file has more text than is read. Split it."
+                            message = "The file has more text than the limit allows. Split the file."
                             raise IngestionError(FailureCode.TOO_LARGE, message)
                         yield page
             except IngestionError as error:
-                if error.failure != FailureCode.MALFORMED or attempt + 1 == attempts:
+                if error.failure != FailureCode.MALFORMED or reader + 1 == readers:
                     raise
             else:
                 return
 
     async def draw(self, file: BinaryIO, media_type: str, limits: ProcessLimits, page: int, mark: Mark | None) -> bytes:
-        """Return a page of the file, counted from 1, as a PNG with the passage marked.
+        """Return a page of the file, counted from 1, as a PNG with `mark` highlighted.
 
-        Raises IngestionError where it cannot be drawn, or not within the limits.
+        Raises IngestionError if the format is unknown, or if the page cannot be drawn within the limits.
         """
         deadline = asyncio.get_running_loop().time() + limits.seconds
         order = Draw(0, media_type, limits, page, mark)
-        async with contextlib.aclosing(self._run(file, order, deadline, PageImage)) as pictures:
-            async for picture in pictures:
-                return picture.png
+        async with contextlib.aclosing(self._run(file, order, deadline, PageImage)) as images:
+            async for image in images:
+                return image.png
         raise _explain_end(0, limits)
 
     async def _run(
         self, file: BinaryIO, order: Task, deadline: float, expected: type[Result]
     ) -> AsyncGenerator[Result]:
-        """Have a child do the task; what it says is believed no further than the limits."""
+        """Have a child run the order, and yield its frames of the expected type. The child is not trusted."""
         file.seek(0)
         try:
             child = await (await self._get_server()).fork(order, file)
@@ -130,7 +130,7 @@ class Sandbox:
                 await child.kill()
             exit_code = await child.ended
         except ServerLost:
-            message = "The process that reads files was lost. Retry; if it fails again, report it."
+            message = "The process that reads files was lost. Retry the document. If it fails again, report it."
             raise IngestionError(FailureCode.WORKER_LOST, message) from None
         if isinstance(frame, Failed):
             log.info("extraction.failed", code=frame.code, cause=frame.cause)
@@ -138,7 +138,7 @@ class Sandbox:
         if not isinstance(frame, Done):
             raise _explain_end(exit_code, order.limits)
 
-    async def _get_server(self) -> "ForkServer":
+    async def _get_server(self) -> "ServerConnection":
         async with self._starting:
             if self._server is None or self._server.is_lost:
                 await self.close()
@@ -146,34 +146,34 @@ class Sandbox:
             return self._server
 
     async def close(self) -> None:
-        """End the fork server, and with it whatever still runs."""
+        """End the fork server and all its children."""
         if self._server:
             await self._server.close()
             self._server = None
 
 
-async def start_server(program: Sequence[str]) -> "ForkServer":
-    """Start a fork server, with nothing of our environment."""
-    ours, theirs = socket.socketpair()
-    with theirs:
+async def start_server(program: Sequence[str]) -> "ServerConnection":
+    """Start a fork server. It inherits no environment variable, and so no secret."""
+    own_end, server_end = socket.socketpair()
+    with server_end:
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             *program,
-            stdin=theirs.fileno(),
+            stdin=server_end.fileno(),
             stdout=DEVNULL,
             stderr=DEVNULL,
             env={"PATH": os.defpath, "LANG": "C.UTF-8", "PYTHONDONTWRITEBYTECODE": "1"},
             cwd=PROJECT_FOLDER,
-            start_new_session=True,  # uvloop knows no process_group
+            start_new_session=True,  # uvloop does not support process_group
         )
-    ours.setblocking(False)
-    orders = ours.dup()
-    reports, writer = await asyncio.open_connection(sock=ours)
-    return ForkServer(process, orders, reports, writer)
+    own_end.setblocking(False)
+    orders = own_end.dup()
+    reports, writer = await asyncio.open_connection(sock=own_end)
+    return ServerConnection(process, orders, reports, writer)
 
 
-class ForkServer:
-    """Our end of `pipeline.sandbox.__main__`."""
+class ServerConnection:
+    """This process's end of the socket to a fork server, `pipeline.sandbox.__main__`."""
 
     def __init__(
         self, process: Process, orders: socket.socket, reports: StreamReader, writer: asyncio.StreamWriter
@@ -187,11 +187,14 @@ class ForkServer:
 
     @property
     def is_lost(self) -> bool:
-        """Whether it is gone."""
+        """True if the fork server has ended."""
         return self._listening.done()
 
     async def fork(self, order: Task, file: BinaryIO) -> "Child":
-        """Start a child that does the task with the file."""
+        """Fork a child that runs the order on the file.
+
+        Raises ServerLost if the fork server has ended.
+        """
         self._forked += 1
         order = msgspec.structs.replace(order, number=self._forked)
         source, sink = os.pipe()
@@ -204,9 +207,9 @@ class ForkServer:
         return child
 
     def send(self, order: Order, *files: int) -> None:
-        """Send an order.
+        """Send an order, with open files.
 
-        Raises ServerLost.
+        Raises ServerLost if the fork server has ended.
         """
         try:
             socket.send_fds(self._orders, [encode(order)], files)
@@ -221,38 +224,40 @@ class ForkServer:
                 self._children.pop(report.number).ended.set_result(report.exit_code)
         for child in self._children.values():
             child.ended.set_exception(ServerLost())
-            child.ended.exception()  # it may be that nobody asks any more
+            child.ended.exception()  # asyncio would log an exception that nothing retrieves
         self._children.clear()
 
     async def kill(self) -> None:
-        """Kill the server; its children die with it."""
+        """Kill the fork server. The kernel kills its children with it."""
         with contextlib.suppress(ProcessLookupError):
             self._process.kill()
         await self._process.wait()
         await self._listening
 
     async def close(self) -> None:
-        """Kill the server and forget it."""
+        """Kill the fork server and close the socket."""
         await self.kill()
         self._orders.close()
         self._writer.close()
 
 
 class Child:
-    """A child of the fork server, and what it says."""
+    """A child of the fork server, and its output."""
 
-    def __init__(self, server: ForkServer, order: Task, output: StreamReader, pipe: asyncio.ReadTransport) -> None:
+    def __init__(
+        self, server: ServerConnection, order: Task, output: StreamReader, pipe: asyncio.ReadTransport
+    ) -> None:
         self.ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        """Its exit code, or ServerLost."""
+        """The child's exit code, or ServerLost."""
         self._server = server
         self._order = order
         self._output = output
         self._pipe = pipe
 
     async def receive(self, deadline: float) -> Frame | None:
-        """Next frame, or None where the child ended without one or sent rubbish.
+        """Return the next frame, or None if the child ended without one or sent invalid bytes.
 
-        Raises IngestionError after the deadline.
+        `deadline` is a time of the event loop. Raises IngestionError (`timeout`) after it.
         """
         try:
             async with asyncio.timeout_at(deadline):
@@ -260,20 +265,20 @@ class Child:
         except TimeoutError:
             raise _timeout(self._order.limits) from None
         if frame is None:
-            await asyncio.wait([self.ended], timeout=END_SECONDS)
+            await asyncio.wait([self.ended], timeout=EXIT_SECONDS)
         return frame
 
     async def _receive(self) -> Frame | None:
         try:
             length = int.from_bytes(await self._output.readexactly(LENGTH_BYTES))
-            if length > self._order.longest_frame:
+            if length > self._order.max_frame_bytes:
                 return None
             return decode_frame(await self._output.readexactly(length))
         except (asyncio.IncompleteReadError, msgspec.MsgspecError):
             return None
 
     async def kill(self) -> None:
-        """Kill it with whatever it may have started, and wait until it is gone."""
+        """Kill the child and all processes that it started, and wait for its end."""
         self._pipe.close()
         with contextlib.suppress(ServerLost):
             if not self.ended.done():
@@ -292,18 +297,17 @@ async def _open_pipe(source: int) -> tuple[StreamReader, asyncio.ReadTransport]:
 
 
 def _explain_end(exit_code: int, limits: ProcessLimits) -> IngestionError:
-    """Why a child ended without saying so: the kernel stopped it, or its reader crashed."""
+    """Return the error of a child that ended without a frame: the kernel stopped it, or its reader crashed."""
     log.warning("sandbox.child_died", exit_code=exit_code)
     if exit_code == -signal.SIGXCPU:
         return _timeout(limits)
     if exit_code == -signal.SIGKILL:
-        return IngestionError(
-            FailureCode.OUT_OF_MEMORY,
-            "Reading the file was stopped, most likely for want of memory. Split it or save it anew.",
-        )
-    return IngestionError(FailureCode.MALFORMED, "The file crashes its reader. Save it anew and upload that.")
+        message = "Reading the file was stopped, probably for lack of memory. Split the file, or save it again."
+        return IngestionError(FailureCode.OUT_OF_MEMORY, message)
+    message = "The file crashes its reader. Open it, save it again and upload the new copy."
+    return IngestionError(FailureCode.MALFORMED, message)
 
 
 def _timeout(limits: ProcessLimits) -> IngestionError:
-    message = f"Reading the file took longer than {limits.seconds:g} seconds. Split it or save it anew."
+    message = f"Reading the file took longer than {limits.seconds:g} seconds. Split the file, or save it again."
     return IngestionError(FailureCode.TIMEOUT, message)

@@ -1,4 +1,4 @@
-"""What a process, its fork server and the children of that say to each other: msgpack, with its length before it."""
+"""Messages between a process, its fork server and their children: a length in 4 bytes, then msgpack."""
 
 from typing import Annotated
 
@@ -8,91 +8,95 @@ from pipeline.errors import FailureCode
 from pipeline.stages.extract.format import MAX_SECTIONS, Mark
 
 LENGTH_BYTES = 4
-BYTES_A_CHARACTER = 4
+BYTES_PER_CHARACTER = 4
+"""Longest encoding of one character in UTF-8, in bytes."""
 MAX_PAGE_IMAGE_BYTES = 16 * 1024 * 1024
-"""More than 4 million pixels take in a PNG."""
+"""Largest page image, in bytes: more than a PNG of 4 million pixels takes."""
 
 
 class ProcessLimits(msgspec.Struct, frozen=True):
-    """What a child may use."""
+    """Limits of one child process: CPU and elapsed time in seconds, address space in bytes."""
 
     seconds: float
     memory_bytes: int
 
 
 class Limits(ProcessLimits, frozen=True):
-    """What one extraction may use."""
+    """Limits of one extraction."""
 
     pages: int
     characters: int
 
 
-class Start(msgspec.Struct, tag=True, frozen=True):
-    """Order to the fork server: fork child `number`; two file descriptors come with it, its file and its output."""
+class Extract(msgspec.Struct, tag=True, frozen=True):
+    """Order to the fork server: fork child `number` to extract a file.
+
+    Two file descriptors are sent with it: the file and the child's output.
+    """
 
     number: int
     media_type: str
     limits: Limits
-    attempt: int
-    """Which of the format's readers to use."""
+    reader: int
+    """Index of the format's reader to use."""
     pages_read: int
-    """So many pages are there from an attempt before, and need not be sent again."""
+    """Pages that an earlier reader has sent already. They are not sent again."""
 
     @property
-    def longest_frame(self) -> int:
-        """Bytes that no honest answer is longer than."""
-        return (self.limits.characters + 1024) * BYTES_A_CHARACTER
+    def max_frame_bytes(self) -> int:
+        """Longest frame that a valid answer can have, in bytes."""
+        return (self.limits.characters + 1024) * BYTES_PER_CHARACTER
 
 
 class Draw(msgspec.Struct, tag=True, frozen=True):
-    """Order to the fork server, as `Start`: fork child `number`, which draws a page."""
+    """Order to the fork server: fork child `number` to draw a page. Descriptors are sent as with `Extract`."""
 
     number: int
     media_type: str
     limits: ProcessLimits
     page: int
-    """Counts from 1."""
+    """Counted from 1."""
     mark: Mark | None
 
     @property
-    def longest_frame(self) -> int:
-        """Bytes that no honest answer is longer than."""
+    def max_frame_bytes(self) -> int:
+        """Longest frame that a valid answer can have, in bytes."""
         return MAX_PAGE_IMAGE_BYTES
 
 
 class Kill(msgspec.Struct, tag=True, frozen=True):
-    """Order to the fork server: kill child `number`, if it is still there."""
+    """Order to the fork server: kill child `number`, if it still runs."""
 
     number: int
 
 
 class Ended(msgspec.Struct, tag=True, frozen=True):
-    """Report of the fork server: child `number` is gone; the exit code is negative where a signal ended it."""
+    """Report of the fork server: child `number` has ended. The exit code is negative if a signal ended it."""
 
     number: int
     exit_code: int
 
 
 class Page(msgspec.Struct, tag=True):
-    """The next page's text, in its sections, and how many pages there are."""
+    """The text of the next page, in sections, and the number of pages of the file."""
 
     sections: Annotated[list[str], msgspec.Meta(max_length=MAX_SECTIONS)]
     pages: int
 
     @property
     def text(self) -> str:
-        """All of it."""
+        """The whole text of the page."""
         return "".join(self.sections)
 
 
 class PageImage(msgspec.Struct, tag=True):
-    """The page, drawn."""
+    """The page that was drawn."""
 
     png: bytes
 
 
 class Done(msgspec.Struct, tag=True):
-    """All is done that was ordered."""
+    """The order is complete."""
 
 
 class Failed(msgspec.Struct, tag=True):
@@ -103,7 +107,7 @@ class Failed(msgspec.Struct, tag=True):
     cause: str
 
 
-Task = Start | Draw
+Task = Extract | Draw
 Order = Task | Kill
 Frame = Page | PageImage | Done | Failed
 
@@ -113,24 +117,30 @@ _reports: msgspec.msgpack.Decoder[Ended] = msgspec.msgpack.Decoder(Ended)
 
 
 def encode(message: Order | Ended | Frame) -> bytes:
-    """Return the message as bytes, its length before it."""
+    """Return the message as bytes, with its length in front."""
     body = msgspec.msgpack.encode(message)
     return len(body).to_bytes(LENGTH_BYTES) + body
 
 
 def decode_frame(body: bytes) -> Frame:
-    """Return the frame of these bytes, without the length.
+    """Decode a frame without its length.
 
-    Raises msgspec.MsgspecError where they are none.
+    Raises msgspec.MsgspecError if the bytes are not a frame.
     """
     return _frames.decode(body)
 
 
 def decode_order(body: bytes) -> Order:
-    """Return the order of these bytes, without the length."""
+    """Decode an order without its length.
+
+    Raises msgspec.MsgspecError if the bytes are not an order.
+    """
     return _orders.decode(body)
 
 
 def decode_report(body: bytes) -> Ended:
-    """Return the report of these bytes, without the length."""
+    """Decode a report without its length.
+
+    Raises msgspec.MsgspecError if the bytes are not a report.
+    """
     return _reports.decode(body)

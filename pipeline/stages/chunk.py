@@ -1,4 +1,4 @@
-"""Cutting text into passages, with the place of each in the extracted text."""
+"""Cut text into chunks that know their position in the extracted text."""
 
 import re
 import unicodedata
@@ -7,31 +7,35 @@ from collections.abc import Iterator
 from pipeline.types import PageText, TextChunk
 
 CHUNK_CHARACTERS = 1500
+"""Longest chunk, in characters."""
 OVERLAP_CHARACTERS = 100
+"""Longest overlap of two consecutive chunks, in characters."""
 
 CLOSING = "[\"'\\])\u00bb\u2019\u201d\u300d\u300f\uff09]*"
-ENDS = (
+BOUNDARIES = (
     (375, re.compile(r"\n[^\S\n]*\n\s*")),
-    # Behind a full stop before a small letter a sentence goes on; Chinese and Japanese write no space behind theirs.
+    # A full stop before a lower-case letter does not end a sentence. Chinese and Japanese put no space after theirs.
     (750, re.compile(rf"[.!?\u2026\u061f\u06d4\u0964]{CLOSING}\s++(?![a-z])|[\u3002\uff01\uff1f]{CLOSING}\s*")),
     (750, re.compile(r"\n\s*")),
     (750, re.compile(r"\s+")),
 )
-"""Where to cut, the best first: the ends of a paragraph, sentence, line and word, with the white space behind them.
+"""Where a chunk may end, best first: after a paragraph, sentence, line or word, with the white space that follows.
 
-A chunk is not cut shorter than the number beside it for their sake.
+The number is the shortest chunk, in characters, that may end at such a boundary.
 """
 NOT_SPACE = re.compile(r"\S")
-JOINER = "\u200d"
+ZERO_WIDTH_JOINER = "\u200d"
 
 
 def split_page(page: PageText) -> Iterator[TextChunk]:
-    """Cut a page into chunks of at most 1,500 characters, with an overlap of at most 100.
+    """Cut a page into chunks of at most 1,500 characters that overlap by at most 100.
 
-    No chunk reaches from one section of the page into the next. Within a section cuts fall at the ends of paragraphs,
-    sentences, lines or words, the first of these that is far enough from the start. An overlap begins at a place no
-    worse than the cut. Chunks hold no white space at their edges; a page without any text has none. Takes time linear
-    in the length of the page.
+    A chunk never crosses from one section of the page into the next. It ends at the last paragraph end that makes it
+    long enough; otherwise at the last sentence, line or word end, in this order. The overlap starts at a boundary of
+    the same kind or a better one. A chunk has no white space at its edges. A page without text has no chunks. Each
+    `start` counts characters of the whole extracted text. Takes time linear in the length of the page.
+
+    The algorithm is our own, a greedy form of recursive character splitting.
     """
     offset = page.start
     for section in page.sections:
@@ -41,7 +45,7 @@ def split_page(page: PageText) -> Iterator[TextChunk]:
 
 
 def _cut(text: str) -> Iterator[tuple[int, int]]:
-    """Starts and ends of the chunks of a section; the ends may have white space before them."""
+    """Yield start and end of each chunk of a section. White space may precede the end."""
     start = 0
     while first := NOT_SPACE.search(text, start):
         end, start = _find_end(text, first.start())
@@ -49,22 +53,28 @@ def _cut(text: str) -> Iterator[tuple[int, int]]:
 
 
 def _find_end(text: str, start: int) -> tuple[int, int]:
-    """Where the chunk that begins at `start` ends, and where the next one may begin."""
+    """Return the end of the chunk that begins at `start`, and the earliest start of the next chunk."""
     limit = start + CHUNK_CHARACTERS
     if len(text) <= limit:
         return len(text), len(text)
-    for rank, (least, mark) in enumerate(ENDS):
-        ends = [found.end() for found in mark.finditer(text, start + least, limit)]
+    for rank, (shortest, boundary) in enumerate(BOUNDARIES):
+        ends = [found.end() for found in boundary.finditer(text, start + shortest, limit)]
         if ends:
-            overlap, marks = ends[-1] - OVERLAP_CHARACTERS, (better for _, better in ENDS[: rank + 1])
-            return ends[-1], min(found.end() for better in marks if (found := better.search(text, overlap, ends[-1])))
-    end = _avoid_dividing(text, start, limit)
+            end, as_good = ends[-1], [pattern for _, pattern in BOUNDARIES[: rank + 1]]
+            overlaps = (pattern.search(text, end - OVERLAP_CHARACTERS, end) for pattern in as_good)
+            return end, min(found.end() for found in overlaps if found)
+    end = _keep_characters_whole(text, start, limit)
     return end, end
 
 
-def _avoid_dividing(text: str, start: int, limit: int) -> int:
-    """The last place up to `limit` that does not part an accent or a joiner from its letter."""
-    end, least = limit, start + CHUNK_CHARACTERS // 2
-    while end > least and (unicodedata.category(text[end]).startswith("M") or JOINER in text[end - 1 : end + 1]):
+def _keep_characters_whole(text: str, start: int, limit: int) -> int:
+    """Return the last position up to `limit` that does not separate a combining mark or joiner from its letter.
+
+    A simple form of the grapheme clusters of Unicode (UAX #29).
+    """
+    end, shortest = limit, start + CHUNK_CHARACTERS // 2
+    while end > shortest and (
+        unicodedata.category(text[end]).startswith("M") or ZERO_WIDTH_JOINER in text[end - 1 : end + 1]
+    ):
         end -= 1
-    return end if end > least else limit
+    return end if end > shortest else limit

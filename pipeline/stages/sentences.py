@@ -1,4 +1,4 @@
-"""The sentences of passages that answer a question best, word for word."""
+"""Find the sentences of passages that answer a question best, word for word."""
 
 import re
 from collections import Counter
@@ -10,47 +10,62 @@ import numpy as np
 
 from pipeline.types import Passage
 
-SENTENCE = re.compile(r"\S.*?(?:[.!?…][\"'”’»)\]]*(?=\s)|[。！？]|(?=\n\s*\n)|\Z)", re.DOTALL)  # noqa: RUF001
+SENTENCE = re.compile(
+    r"\S.*?(?:[.!?…][\"'”’»)\]]*(?=\s)|[。！？]|(?=\n\s*\n)|\Z)",  # noqa: RUF001 - full-width marks end sentences too
+    re.DOTALL,
+)
 WORD = re.compile(r"\w+")
 LONGEST_CHARACTERS = 600
-"""What is longer is no sentence but a table or a list."""
+"""Longest sentence, in characters. Longer pieces are tables or lists and are divided into lines."""
 FEWEST_WORDS = 3
+"""Shortest sentence, in words. Shorter pieces are numbers or the ends of abbreviations."""
 CANDIDATES = 16
-"""So many are embedded; with 32 the answers of three test sets were no better."""
+"""How many sentences are embedded. With 32, the answers to three test sets were no better."""
 WEIGHT_OF_WORDS = 0.5
-"""Of the words in common against the meaning. Either alone found the answer's sentence less often."""
+"""Weight of common words; similarity of meaning has weight 1. Either alone found the right sentence less often."""
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A sentence that may answer, the number of its passage, and its share of the question's words."""
+    """A sentence that may answer the question.
+
+    `passage` is the index of its passage. `coverage` is the share of the question's words in it, 0 to 1, by weight.
+    """
 
     text: str
     passage: int
-    cover: float
+    coverage: float
 
 
 def list_candidates(question: str, passages: Sequence[Passage]) -> list[Candidate]:
-    """Return the 16 sentences with most of the question's words, rare ones counting more; of equals the first."""
-    places: dict[str, int] = {}
+    """Return the 16 sentences with the highest coverage of the question's words; the first of equal ones.
+
+    Words are weighted by their smoothed inverse document frequency among the sentences (Spärck Jones 1972).
+    A sentence that occurs twice belongs to its first passage.
+    """
+    passage_of: dict[str, int] = {}
     for number, passage in enumerate(passages):
         for sentence in split_sentences(passage.text):
-            places.setdefault(sentence, number)
-    covers = _cover(question, list(places))
-    found = [Candidate(text, number, cover) for (text, number), cover in zip(places.items(), covers, strict=True)]
-    return sorted(found, key=lambda candidate: -candidate.cover)[:CANDIDATES]
+            passage_of.setdefault(sentence, number)
+    coverages = _measure_coverage(question, list(passage_of))
+    found = zip(passage_of.items(), coverages, strict=True)
+    candidates = [Candidate(text, number, coverage) for (text, number), coverage in found]
+    return sorted(candidates, key=lambda candidate: -candidate.coverage)[:CANDIDATES]
 
 
 def choose(candidates: Sequence[Candidate], vectors: np.ndarray, question: np.ndarray, count: int) -> list[Candidate]:
-    """Return the best candidates by meaning and words, best first."""
-    scores = vectors @ question + WEIGHT_OF_WORDS * np.array([candidate.cover for candidate in candidates])
+    """Return the `count` best candidates, best first, by cosine similarity plus half their coverage.
+
+    `vectors` holds one unit vector per candidate, shape (candidates, dimensions); `question` is one unit vector.
+    """
+    scores = vectors @ question + WEIGHT_OF_WORDS * np.array([candidate.coverage for candidate in candidates])
     return [candidates[index] for index in np.argsort(-scores, kind="stable")[:count]]
 
 
 def split_sentences(text: str) -> list[str]:
-    """Return the sentences of a text, each a slice of it; the lines of what is too long to be one.
+    """Return the sentences of a text, each a slice of it. Pieces over 600 characters are divided into their lines.
 
-    Pieces of less than three words, such as numbers and ends of abbreviations, are left out where there is better.
+    Pieces of fewer than three words are left out, unless there are no others.
     """
     pieces = list(_split(text))
     return [piece for piece in pieces if len(piece.split(maxsplit=FEWEST_WORDS)) >= FEWEST_WORDS] or pieces
@@ -63,13 +78,14 @@ def _split(text: str) -> Iterator[str]:
         yield from (line.strip() for line in lines if line.strip())
 
 
-def _cover(question: str, sentences: Sequence[str]) -> list[float]:
+def _measure_coverage(question: str, sentences: Sequence[str]) -> list[float]:
+    """Return the weighted share of the question's words in each sentence."""
     asked = _read_words(question)
-    words = [_read_words(sentence) & asked for sentence in sentences]
-    counts = Counter(word for of_one in words for word in of_one)
+    common = [_read_words(sentence) & asked for sentence in sentences]
+    counts = Counter(word for words in common for word in words)
     weights = {word: log(1 + len(sentences) / (1 + counts[word])) for word in asked}
-    whole = sum(weights.values()) or 1.0
-    return [sum(weights[word] for word in of_one) / whole for of_one in words]
+    total = sum(weights.values()) or 1.0
+    return [sum(weights[word] for word in words) / total for words in common]
 
 
 def _read_words(text: str) -> set[str]:

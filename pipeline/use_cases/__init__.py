@@ -1,1 +1,1 @@
-"""What people do with Sluice. The API controllers call these functions and nothing below them."""
+"""What users and operators do with Sluice. The API controllers call these functions and nothing below them."""

@@ -1,4 +1,4 @@
-"""Accounts: registering, telling who somebody is, and what the operator does with accounts."""
+"""Accounts: registration, login, and the operator's commands."""
 
 import asyncio
 import re
@@ -32,9 +32,9 @@ from pipeline.types import Account, new_id
 # The OWASP minimum for argon2id: 19 MiB, two passes, one lane.
 _passwords = PasswordHash((Argon2Hasher(memory_cost=19 * 1024, time_cost=2, parallelism=1),))
 _hashing = asyncio.Semaphore(2)
-"""Hashing takes 50 ms and 19 MiB each: few at a time leave the processor to the others."""
+"""Bounds simultaneous hashing. Each takes 50 ms and 19 MiB; other requests need the CPU, too."""
 
-# Of a password that nobody knows: an unknown address costs as much time as a wrong password.
+# Hash of a random password. It is checked for an unknown address, so that this takes as long as a wrong password.
 UNKNOWN_HASH = "$argon2id$v=19$m=19456,t=2,p=1$eofCFnXSzF+nD3fZrpgvRg$hlUbzORjlg3zpy5wZ0PXzw6nIs08bmubmx4KFDYPo/Y"
 
 EMAIL_PATTERN = r"^[^@\s\x00-\x1f\x7f]+@[^@\s\x00-\x1f\x7f]+$"
@@ -45,17 +45,17 @@ log = get_logger()
 
 
 async def register(runtime: Runtime, email: str, password: str) -> Account:
-    """Open an account.
+    """Create an account.
 
-    Raises InvalidInput where the address is none, Conflict where it has an account already.
+    Raises InvalidInput if the address or password is not allowed, Conflict if the address already has an account.
     """
     return await add(runtime.database, email, password)
 
 
 async def add(database: Database, email: str, password: str) -> Account:
-    """Open an account, as its owner or as the operator.
+    """Create an account, for its owner or for the operator.
 
-    Raises InvalidInput where address or password cannot be used, Conflict where the address has an account already.
+    Raises InvalidInput if the address or password is not allowed, Conflict if the address already has an account.
     """
     email = email.strip().lower()
     if len(email) > MAX_EMAIL_CHARACTERS or not re.fullmatch(EMAIL_PATTERN, email):
@@ -70,20 +70,21 @@ async def add(database: Database, email: str, password: str) -> Account:
             account = await users.add(session, user_id, email, password_hash)
             await audit.record(session, audit.Event.REGISTER, account.id, {"email": email})
     except IntegrityError:
-        raise Conflict("There is an account with this e-mail address. Log in instead.", code="email_taken") from None
+        message = "An account with this e-mail address already exists. Log in instead."
+        raise Conflict(message, code="email_taken") from None
     return account
 
 
 async def list_all(database: Database) -> list[UserSummary]:
-    """Return all accounts, oldest first; for the operator."""
+    """Return all accounts, oldest first. For the operator."""
     async with database.transaction() as session:
         return await users.list_all(session)
 
 
 async def set_password(database: Database, email: str, password: str) -> None:
-    """Replace a password, and lift the pause after failed logins; for the operator.
+    """Replace a password, and lift the pause after failed logins. For the operator.
 
-    Raises InvalidInput where the password cannot be used, NotFound where there is no such account.
+    Raises InvalidInput if the password is not allowed, NotFound if no account has this address.
     """
     password_hash = await _hash(password)
     async with database.transaction() as session:
@@ -94,14 +95,14 @@ async def set_password(database: Database, email: str, password: str) -> None:
 
 
 async def delete(database: Database, email: str) -> None:
-    """Delete an account and all that belongs to it, but for its rows in the audit log; for the operator.
+    """Delete an account with everything it has, except its rows in the audit log. For the operator.
 
-    Raises NotFound where there is no such account.
+    Raises NotFound if no account has this address.
     """
     async with database.transaction() as session:
         user = await _find(session, email)
         await users.delete(session, user.id)
-        # Behind the user, whose row an upload needs: what is queued now is all that ever will be.
+        # After the deletion of the user, because an upload needs the user's row: no job can be added any more.
         await queue.discard_all(session, user.id)
         await logins.clear_all_failures(session, user.email)
         await audit.record(session, audit.Event.DELETE_USER, None, {"user_id": str(user.id), "email": user.email})
@@ -110,18 +111,18 @@ async def delete(database: Database, email: str) -> None:
 async def _find(session: AsyncSession, email: str) -> User:
     user = await users.find_by_email(session, email.strip().lower())
     if user is None:
-        raise NotFound("There is no account with this e-mail address.")
+        raise NotFound("No account has this e-mail address.")
     return user
 
 
 async def authenticate(runtime: Runtime, email: str, password: str, address: str) -> Account:
-    """Tell whose e-mail address and password these are, of a client at a network address.
+    """Return the account with this e-mail address and password. `address` is the client's network address.
 
-    Raises NotAuthenticated, after the same time and with the same words, for an unknown address and for a wrong
-    password; TooManyRequests after too many of these, whatever the password is.
+    Raises NotAuthenticated for an unknown address and for a wrong password, with the same message and after the same
+    time. Raises TooManyRequests after too many failures, whether the password is right or wrong.
     """
     email = email.strip().lower()
-    # A crowd that logs in at once waits here, not for connections that everybody needs.
+    # Many simultaneous logins wait here, before they take database connections that other requests need.
     async with _hashing:
         async with runtime.database.transaction() as session:
             pause = await logins.find_pause(session, email, address)
@@ -139,13 +140,13 @@ async def authenticate(runtime: Runtime, email: str, password: str, address: str
             actor = user.id if user else None
             await audit.record(session, audit.Event.LOGIN_FAILED, actor, {"email": email, "address": address})
             await logins.record_failure(session, email, address)
-        raise NotAuthenticated("E-mail address or password is wrong.", code="invalid_credentials")
+        raise NotAuthenticated("The e-mail address or the password is wrong.", code="invalid_credentials")
     try:
         async with runtime.database.transaction(user.id) as session:
             await audit.record(session, audit.Event.LOGIN, user.id, {"address": address})
             await logins.clear_failures(session, email, address)
     except StorageFull:
-        # A full disk shall not keep people from their documents. Wrong passwords, which cannot be counted, get 507.
+        # A full disk must not lock users out. A wrong password gets 507, because it cannot be counted.
         log.warning("audit.not_written", event_type=audit.Event.LOGIN, user_id=str(user.id))
     return Account(user.id, user.email, user.created_at)
 
@@ -153,7 +154,7 @@ async def authenticate(runtime: Runtime, email: str, password: str, address: str
 async def get_account(runtime: Runtime, user_id: UUID) -> Account:
     """Return the account of a valid token.
 
-    Raises NotAuthenticated where it is gone.
+    Raises AccountGone if the account was deleted.
     """
     async with runtime.database.transaction(user_id) as session:
         account = await users.find(session, user_id)

@@ -1,4 +1,4 @@
-"""Answering a question from passages: by a language model, or by the sentences that answer it best."""
+"""Answer a question from passages: a language model writes the answer, or the best sentences are quoted."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Collection, Sequence
@@ -18,29 +18,29 @@ from pipeline.types import Answer, Passage, Piece
 from pipeline.use_cases.search import search
 
 EXTRACTIVE = "extractive"
-"""What stands for the model where none wrote the answer."""
+"""Model name of an answer that no language model wrote."""
 QUOTED_SENTENCES = 3
-NOTHING_FOUND = "Nothing was found that could answer this."
+NOTHING_FOUND = "Nothing was found that answers this question."
 
 
 @dataclass(frozen=True)
 class Draft:
-    """An answer in the making: its passages are found, its words come piece by piece. Closing `pieces` ends it."""
+    """An unfinished answer: its passages are found, its text arrives in pieces. Closing `pieces` cancels the rest."""
 
     passages: list[Passage]
     model: str
     pieces: AsyncGenerator[Piece]
 
     def complete(self, pieces: Sequence[Piece]) -> Answer:
-        """Return the answer that these pieces, which must be all of them, are."""
+        """Return the answer that consists of all its pieces."""
         text = "".join(piece.text for piece in pieces)
         citations = dict.fromkeys(number for piece in pieces for number in piece.citations)
         return Answer(text, list(citations), self.passages, self.model)
 
     async def finish(self) -> Answer:
-        """Return the answer when it is whole.
+        """Wait for the whole answer and return it.
 
-        Raises what `pieces` raise.
+        Raises the errors of `pieces`.
         """
         async with aclosing(self.pieces) as pieces:
             return self.complete([piece async for piece in pieces])
@@ -49,10 +49,10 @@ class Draft:
 async def ask(
     runtime: Runtime, owner_id: UUID, question: str, *, top_k: int, document_ids: Collection[UUID] | None
 ) -> Draft:
-    """Find the passages, in all of the owner's documents or in some; the answer is made as its pieces are read.
+    """Find the passages for a question in all or some of the owner's documents. Reading `pieces` makes the answer.
 
-    Raises what `search` raises. The pieces raise AnswerUnavailable, with the passages, where the language model fails;
-    without one, what the encoder raises.
+    Raises the errors of `search`. The pieces raise AnswerUnavailable, with the passages, if the language model fails.
+    If no language model is set, they raise the errors of the encoder.
     """
     passages = await search(runtime, owner_id, question, top_k=top_k, document_ids=document_ids)
     if not passages:
@@ -85,15 +85,17 @@ async def _write(
     check = CitationCheck(prompt.passages)
     is_empty = True
     try:
-        async with aclosing(llm.write(prompt)) as words:
-            async for text in words:
+        async with aclosing(llm.write(prompt)) as texts:
+            async for text in texts:
                 piece = check.feed(text)
                 if piece.text:
                     is_empty = is_empty and piece.text.isspace()
                     yield piece
         last = check.finish()
         if is_empty and not last.text.strip():
-            raise AnswerUnavailable("The language model said nothing. Try again; `passages` holds what was found.")
+            raise AnswerUnavailable(
+                "The language model gave an empty answer. Try again. `passages` holds what was found."
+            )
         if last.text:
             yield last
         metrics.ANSWERS.labels("written").inc()

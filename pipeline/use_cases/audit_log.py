@@ -1,4 +1,4 @@
-"""What users may see of the audit log: their own rows."""
+"""The audit log as a user sees it: the user's own rows."""
 
 from uuid import UUID
 
@@ -8,9 +8,9 @@ from pipeline.types import AuditList
 
 
 async def list_page(runtime: Runtime, user_id: UUID, *, limit: int, cursor: str | None) -> AuditList:
-    """Return a page of what the user did, newest first.
+    """Return a page of the user's own rows, newest first.
 
-    Raises InvalidInput for a foreign cursor.
+    Raises InvalidInput if the cursor is not from this listing.
     """
     async with runtime.database.transaction(user_id) as session:
         return await access.list_audit(session, user_id, limit=limit, cursor=cursor)

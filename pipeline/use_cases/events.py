@@ -1,4 +1,4 @@
-"""Changes of documents and notes as they happen, for whoever keeps the connection."""
+"""Follow changes of documents and notes while a client keeps its connection."""
 
 from collections.abc import AsyncGenerator, Collection
 from datetime import UTC, datetime, timedelta
@@ -13,9 +13,11 @@ from pipeline.types import Change, Deleted, Document, NoteState, Status, Subject
 from pipeline.use_cases import documents
 
 OVERLAP = timedelta(seconds=60)
-"""A change is seen when its transaction ends, and has the time of a moment within it. So long may lie between."""
+"""Longest time between the timestamp of a change and the end of its transaction, which makes it visible."""
 READ_AT_ONCE = 100
-MANY_SEEN = 1000
+"""How many states one transaction reads."""
+MAX_SEEN = 1000
+"""How many states a follower keeps before it forgets those that are terminal."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -24,18 +26,19 @@ _MICROSECOND = timedelta(microseconds=1)
 async def follow_document(
     runtime: Runtime, owner_id: UUID, document_id: UUID, last_id: int | None
 ) -> AsyncGenerator[Change]:
-    """Yield the document as it is, and whenever it changes, until it is terminal or deleted.
+    """Yield the state of a document now and after each change, until it is terminal or deleted.
 
-    Begins behind the change that has `last_id`. Raises NotFound.
+    A state whose id is `last_id` is not repeated. A change without a state keeps the connection alive.
+    Raises NotFound if the owner has no such document.
     """
     with runtime.changes.watch(document_id) as watch:
         document = await documents.get(runtime, owner_id, document_id)
         seen = document if last_id == _to_id(document.updated_at) else None
-        told_at = monotonic()
+        sent_at = monotonic()
         while True:
-            if document != seen or monotonic() > told_at + runtime.waits.keep_alive:
+            if document != seen or monotonic() > sent_at + runtime.waits.keep_alive:
                 yield Change(_to_id(document.updated_at), document if document != seen else None)
-                seen, told_at = document, monotonic()
+                seen, sent_at = document, monotonic()
             if document.status.is_terminal:
                 return
             await watch.next(runtime.waits.poll)
@@ -47,10 +50,10 @@ async def follow_document(
 
 
 async def follow(runtime: Runtime, owner_id: UUID, last_id: int | None) -> AsyncGenerator[Change]:
-    """Yield changes of all the owner's documents and notes, for ever.
+    """Yield the changes of all documents and notes of the owner, without end.
 
-    First comes what is unfinished now or, with `last_id`, what has changed since; a state may come twice. What was
-    deleted while nobody followed is not told.
+    It begins with the unfinished ones or, with `last_id`, with those that have changed since. A state may be sent
+    twice. A deletion is sent only if it happens while the client follows.
     """
     with runtime.changes.watch(owner_id) as watch:
         follower = _Follower(runtime, owner_id, last_id)
@@ -63,16 +66,16 @@ async def follow(runtime: Runtime, owner_id: UUID, last_id: int | None) -> Async
             if changes.everything or not runtime.changes.is_listening:
                 async for change in follower.catch_up():
                     yield change
-            async for change in follower.look(changes.subjects | follower.find_waiting()):
+            async for change in follower.read(changes.subjects | follower.find_pending()):
                 yield change
 
 
 class _Follower:
-    """What one who follows has seen."""
+    """The states that one client has seen."""
 
     def __init__(self, runtime: Runtime, owner_id: UUID, last_id: int | None) -> None:
         self.id = last_id or 0
-        """Nothing before this moment, in microseconds since 1970, is owed to him; 0: nothing was told yet."""
+        """The client has all changes up to this time, in microseconds since 1970. 0 if it has none yet."""
         self._runtime = runtime
         self._owner_id = owner_id
         self._seen: dict[Subject, Document | NoteState] = {}
@@ -81,10 +84,10 @@ class _Follower:
     def wait_seconds(self) -> float:
         """How long to wait for a change."""
         waits = self._runtime.waits
-        return waits.queue_position if self.find_waiting() else waits.keep_alive
+        return waits.queue_position if self.find_pending() else waits.keep_alive
 
-    def find_waiting(self) -> set[Subject]:
-        """Documents whose place in the queue may have changed."""
+    def find_pending(self) -> set[Subject]:
+        """Return the documents whose queue position may have changed."""
         return {
             subject
             for subject, state in self._seen.items()
@@ -92,29 +95,32 @@ class _Follower:
         }
 
     async def catch_up(self) -> AsyncGenerator[Change]:
-        """Yield what is owed; ends with a change without a state, and only that one says that all before it is told."""
+        """Yield the states that the client may have missed, then a change without a state.
+
+        Only the last change has a new id. A client that disconnects before it gets everything again.
+        """
         async with self._runtime.database.transaction(self._owner_id) as session:
             now = _to_id(await access.read_clock(session))
             if self.id:
                 since = _EPOCH + self.id * _MICROSECOND - OVERLAP
-                owed = await access.find_changed(session, self._owner_id, since)
+                missed = await access.find_changed(session, self._owner_id, since)
             else:
-                owed = await access.find_unfinished(session, self._owner_id)
+                missed = await access.find_unfinished(session, self._owner_id)
         unfinished = [subject for subject, state in self._seen.items() if not state.status.is_terminal]
-        told = self.id
-        async for change in self.look({*owed, *unfinished}):
-            yield Change(told, change.state)
+        last_id = self.id
+        async for change in self.read({*missed, *unfinished}):
+            yield Change(last_id, change.state)
         self.id = now
         yield Change(self.id, None)
 
-    async def look(self, subjects: Collection[Subject]) -> AsyncGenerator[Change]:
-        """Yield the states of these that have not been seen, and what of them is gone."""
-        rest = iter(sorted(subjects, key=lambda subject: subject.id))  # the oldest first
-        while some := list(islice(rest, READ_AT_ONCE)):
+    async def read(self, subjects: Collection[Subject]) -> AsyncGenerator[Change]:
+        """Read these documents and notes, oldest first. Yield the new states and the deletions."""
+        rest = iter(sorted(subjects, key=lambda subject: subject.id))
+        while batch := list(islice(rest, READ_AT_ONCE)):
             async with self._runtime.database.transaction(self._owner_id) as session:
                 now = _to_id(await access.read_clock(session))
-                states = await access.list_states(session, self._owner_id, some)
-            for subject in some:
+                states = await access.list_states(session, self._owner_id, batch)
+            for subject in batch:
                 state = states.get(subject)
                 if state is None:
                     self._seen.pop(subject, None)
@@ -123,10 +129,10 @@ class _Follower:
                     self._seen[subject] = state
                     yield Change(now, state)
             self.id = now
-            self._forget_finished()
+            self._forget_terminal()
 
-    def _forget_finished(self) -> None:
-        if len(self._seen) > MANY_SEEN:
+    def _forget_terminal(self) -> None:
+        if len(self._seen) > MAX_SEEN:
             self._seen = {subject: state for subject, state in self._seen.items() if not state.status.is_terminal}
 
 

@@ -12,9 +12,9 @@ from pipeline.use_cases import quotas
 
 
 async def create(runtime: Runtime, owner_id: UUID, title: str, body: str) -> Note:
-    """Keep a note, and queue it to be made searchable.
+    """Store a note, and queue it for indexing.
 
-    Raises NotAuthenticated where the owner has no account any more, TooManyRequests where too much of theirs waits.
+    Raises AccountGone if the owner's account was deleted, TooManyRequests if the owner has too much unfinished work.
     """
     note_id = new_id()
     try:
@@ -32,7 +32,7 @@ async def create(runtime: Runtime, owner_id: UUID, title: str, body: str) -> Not
 async def get(runtime: Runtime, owner_id: UUID, note_id: UUID) -> Note:
     """Return the owner's note.
 
-    Raises NotFound.
+    Raises NotFound if the owner has no such note.
     """
     async with runtime.database.transaction(owner_id) as session:
         return await access.get_note(session, owner_id, note_id)
@@ -41,16 +41,16 @@ async def get(runtime: Runtime, owner_id: UUID, note_id: UUID) -> Note:
 async def list_page(runtime: Runtime, owner_id: UUID, *, limit: int, cursor: str | None) -> NoteList:
     """Return a page of the owner's notes, newest first.
 
-    Raises InvalidInput for a foreign cursor.
+    Raises InvalidInput if the cursor is not from this listing.
     """
     async with runtime.database.transaction(owner_id) as session:
         return await access.list_notes(session, owner_id, limit=limit, cursor=cursor)
 
 
 async def change(runtime: Runtime, owner_id: UUID, note_id: UUID, *, title: str | None, body: str | None) -> Note:
-    """Replace the title, the body or both; the old passages answer until the new ones are ready.
+    """Replace the title, the body or both. Searches find the old passages until the new ones are ready.
 
-    Raises NotFound.
+    Raises NotFound if the owner has no such note.
     """
     texts = {name: text for name, text in (("title", title), ("body", body)) if text is not None}
     async with runtime.database.transaction(owner_id) as session:
@@ -66,9 +66,9 @@ async def change(runtime: Runtime, owner_id: UUID, note_id: UUID, *, title: str 
 
 
 async def delete(runtime: Runtime, owner_id: UUID, note_id: UUID) -> None:
-    """Delete the note with its passages, at any status.
+    """Delete the note with its chunks, whatever its status.
 
-    Raises NotFound.
+    Raises NotFound if the owner has no such note.
     """
     async with runtime.database.transaction(owner_id) as session:
         await access.delete_note(session, owner_id, note_id)

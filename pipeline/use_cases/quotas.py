@@ -1,4 +1,4 @@
-"""Back-pressure: how much work of one user may wait."""
+"""Back-pressure: limits on the unfinished documents and notes of one user."""
 
 from uuid import UUID
 
@@ -14,18 +14,21 @@ RETRY_AFTER_SECONDS = 30
 async def require_room(
     session: AsyncSession, settings: Settings, owner_id: UUID, size_bytes: int, replaced: UUID | None = None
 ) -> None:
-    """Let one more document or note of this size pass where it fits; those sent at the same time may pass together.
+    """Check that the owner may add one more document or note of this size.
 
-    `replaced` is the document of which it is a new version: that one does not count.
-    Raises TooManyRequests where too many of the owner wait or are in work, or too many bytes.
+    `replaced` is the document of which it is a new version; that one is not counted. Requests at the same time do not
+    see each other, so together they may exceed a limit.
+    Raises TooManyRequests if the owner's unfinished documents and notes are too many or have too many bytes.
     """
     waiting = await queue.measure_waiting(session, owner_id, besides=replaced)
     if waiting.count >= settings.max_pending_per_user:
-        raise _full(f"{waiting.count} of your documents and notes wait or are in work, and no more may.")
+        raise _full(
+            f"You have {waiting.count} unfinished documents and notes. The limit is {settings.max_pending_per_user}."
+        )
     if waiting.bytes + size_bytes > settings.max_bytes_per_user:
         raise _full(
-            f"Your documents that wait or are in work have {waiting.bytes} bytes, "
-            f"and with this one it would be more than the {settings.max_bytes_per_user} that may."
+            f"Your unfinished documents have {waiting.bytes} bytes. "
+            f"With this one, they would exceed the limit of {settings.max_bytes_per_user} bytes."
         )
 
 

@@ -1,4 +1,4 @@
-"""Finding the passages that answer a query."""
+"""Find the passages that answer a query."""
 
 from collections.abc import Collection
 from uuid import UUID
@@ -11,6 +11,7 @@ from pipeline.runtime import Runtime
 from pipeline.types import Passage, SearchMode
 
 AUDITED_CHARACTERS = 500
+"""How much of a query the audit log keeps, in characters."""
 
 log = get_logger()
 
@@ -24,21 +25,21 @@ async def search(
     top_k: int,
     document_ids: Collection[UUID] | None,
 ) -> list[Passage]:
-    """Return the owner's `top_k` best passages, best first, of all documents or of some.
+    """Return the owner's `top_k` best passages, best first, from all documents and notes or from some documents.
 
-    Raises ModelUnavailable while the embedding model is not loaded, but for `mode` keyword, which needs none.
+    Raises ModelUnavailable while the embedding model is not loaded. Keyword searches need no model.
     """
-    wanted = await _build(runtime, owner_id, query, mode, top_k, document_ids)
+    wanted = await _build_query(runtime, owner_id, query, mode, top_k, document_ids)
     passages = await _find(runtime, wanted)
     if not passages and await runtime.encoders.has_replaced(wanted.model):
-        passages = await _find(runtime, await _build(runtime, owner_id, query, mode, top_k, document_ids))
+        passages = await _find(runtime, await _build_query(runtime, owner_id, query, mode, top_k, document_ids))
     return passages
 
 
-async def _build(
+async def _build_query(
     runtime: Runtime, owner_id: UUID, query: str, mode: SearchMode, top_k: int, document_ids: Collection[UUID] | None
 ) -> PassageQuery:
-    """The query as it is for the model that answers, as far as this process knows."""
+    """Return the query for the model that this process takes for the active one."""
     encoder = runtime.encoder
     return PassageQuery(
         owner_id,
@@ -59,7 +60,7 @@ async def _find(runtime: Runtime, wanted: PassageQuery) -> list[Passage]:
         async with runtime.database.statement() as connection:
             return await find_passages(connection, wanted, audited)
     except StorageFull:
-        # A full disk shall not keep people from their documents.
+        # A full disk must not stop searches: search again without the audit row.
         async with runtime.database.statement() as connection:
             passages = await find_passages(connection, wanted)
         log.warning("audit.not_written", event_type=Event.QUERY, user_id=str(wanted.owner_id))

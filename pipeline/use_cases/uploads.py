@@ -1,4 +1,4 @@
-"""Receiving a file: its name, its format, and its bytes on disk instead of in memory."""
+"""Receive a file: check its name and format, and keep its bytes on disk instead of in memory."""
 
 import asyncio
 import hashlib
@@ -15,18 +15,20 @@ from pipeline.stages.extract.format import Format
 from pipeline.types import ReceivedFile
 
 MAX_NAME_BYTES = 255
+"""Longest file name, in bytes of UTF-8."""
 HEAD_BYTES = 4096
-"""So much of a file is looked at to know its format."""
+"""How much of a file is examined to find its format, in bytes."""
 FLUSH_BYTES = 1024 * 1024
+"""How much is buffered before it is written to disk, in bytes."""
 GENERIC_TYPES = frozenset({"", "application/octet-stream", "binary/octet-stream", "application/unknown"})
 DISPLAY_ONLY = re.compile(r"[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
-"""Bidirectional controls: they make a name look like another."""
+"""Bidirectional controls, which make a name look like another one."""
 
 
 def clean_filename(raw: str) -> str:
-    """Return the name to display: the last part of a path, NFC, no control or bidi characters, 255 bytes at most.
+    """Return the name to display: the last part of a path in NFC, without control characters, at most 255 bytes.
 
-    Raises InvalidInput where nothing is left of it.
+    Raises InvalidInput if nothing is left of it.
     """
     name = raw.replace("\\", "/").rsplit("/", 1)[-1]
     name = unicodedata.normalize("NFC", name)
@@ -34,12 +36,12 @@ def clean_filename(raw: str) -> str:
     name = DISPLAY_ONLY.sub("", name).strip()
     if name in {"", ".", ".."}:
         problem = FieldError("file", "needs a file name")
-        raise InvalidInput("The upload has no usable file name.", errors=(problem,))
+        raise InvalidInput("The upload has no usable file name. Send one with the file.", errors=(problem,))
     return _shorten(name)
 
 
 def _shorten(name: str) -> str:
-    """Cut in the middle of a long name: the extension stays."""
+    """Cut a long name before its extension."""
     suffix = PurePosixPath(name).suffix.encode()[-32:]
     stem = name.encode()
     if len(stem) <= MAX_NAME_BYTES:
@@ -48,9 +50,9 @@ def _shorten(name: str) -> str:
 
 
 def identify(filename: str, declared_type: str, head: bytes) -> str:
-    """Return the media type of a file by its extension, the client's word and its first four kilobytes.
+    """Return the canonical media type of a file by its extension, declared media type and first 4,096 bytes.
 
-    Raises UnsupportedMedia where these name no supported format, or disagree.
+    Raises UnsupportedMedia if these name no supported format, or contradict each other.
     """
     suffix = PurePosixPath(filename).suffix.lower()
     declared = declared_type.partition(";")[0].strip().lower()
@@ -61,33 +63,33 @@ def identify(filename: str, declared_type: str, head: bytes) -> str:
 
     chosen = by_name or by_type or by_alias or by_content
     if chosen is None or (suffix and by_name is None):
-        raise _unsupported("The file is of no supported format.")
+        raise _unsupported("The format of the file is not supported.")
     accepted = {*GENERIC_TYPES, chosen.media_type, *chosen.aliases}
     if declared not in accepted:
-        raise _unsupported(f"The file is named {suffix or 'without extension'} but sent as {declared}.")
+        raise _unsupported(f"The file extension is {suffix or 'missing'}, but the declared media type is {declared}.")
     if not chosen.admits(head):
-        raise _unsupported(f"The file is named or sent as {chosen.media_type}, but its content is something else.")
+        raise _unsupported(f"The name or declared type of the file says {chosen.media_type}, but its content does not.")
     return chosen.media_type
 
 
 def _find(condition: Callable[[Format], bool]) -> Format | None:
-    """The one format that meets the condition; None where none does, or several do."""
+    """Return the only format that meets the condition. Return None if no format or several formats do."""
     found = [known for known in find_formats() if condition(known)]
     return found[0] if len(found) == 1 else None
 
 
 def _unsupported(reason: str) -> UnsupportedMedia:
     extensions = sorted(extension for known in find_formats() for extension in known.extensions)
-    return UnsupportedMedia(f"{reason} Supported are {', '.join(extensions)}.")
+    return UnsupportedMedia(f"{reason} Supported formats: {', '.join(extensions)}.")
 
 
 class Receiver:
-    """Takes a file in pieces, counts and hashes it, and keeps it in an unnamed temporary file."""
+    """Receives a file in pieces, counts and hashes its bytes, and keeps them in an unnamed temporary file."""
 
     def __init__(self, raw_filename: str, declared_type: str, *, max_bytes: int) -> None:
-        """Begin a file.
+        """Prepare to receive a file of at most `max_bytes`.
 
-        Raises InvalidInput where the name cannot be used, StorageFull where the disk is full.
+        Raises InvalidInput if the name is not usable, StorageFull if the disk is full.
         """
         self._filename = clean_filename(raw_filename)
         self._declared_type = declared_type
@@ -96,18 +98,18 @@ class Receiver:
         self._size = 0
         self._head = b""
         self._buffer = bytearray()
-        # Unnamed from the start: nothing is left of it, however this process ends.
+        # The file never has a name, so that the kernel frees it however this process ends.
         with translate_full_disk():
             self._file = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the request
 
     async def write(self, data: bytes) -> None:
         """Add the next piece.
 
-        Raises TooLarge where the file is over the limit, StorageFull where the disk is full.
+        Raises TooLarge if the file exceeds the limit, StorageFull if the disk is full.
         """
         self._size += len(data)
         if self._size > self._max_bytes:
-            raise TooLarge(f"The file is larger than {self._max_bytes} bytes.")
+            raise TooLarge(f"The file is larger than the limit of {self._max_bytes} bytes. Split the file.")
         if len(self._head) < HEAD_BYTES:
             self._head += data[: HEAD_BYTES - len(self._head)]
         self._buffer += data
@@ -115,9 +117,9 @@ class Receiver:
             await self._flush()
 
     async def finish(self) -> ReceivedFile:
-        """Return the whole file.
+        """Return the complete file.
 
-        Raises InvalidInput where it is empty, UnsupportedMedia where its format is none of ours.
+        Raises InvalidInput if it is empty, UnsupportedMedia if its format is not supported.
         """
         if self._size == 0:
             raise InvalidInput("The file is empty.", errors=(FieldError("file", "is empty"),))
@@ -126,8 +128,8 @@ class Receiver:
         return ReceivedFile(self._filename, media_type, self._size, self._hash.digest(), self._file)
 
     def close(self) -> None:
-        """Let the file go."""
-        with suppress(OSError):  # what a full disk did not take
+        """Close the file, which deletes it."""
+        with suppress(OSError):  # closing flushes, which fails on a full disk
             self._file.close()
 
     async def _flush(self) -> None:

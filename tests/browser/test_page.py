@@ -114,12 +114,12 @@ def test_what_fails_says_why_and_what_to_do(open_page: OpenPage, up: Up, watch: 
     register(page, up.url, make_email())
     upload(page, ("broken.pdf", b"%PDF-1.7 and then nothing of the kind"), ("song.mp3", b"ID3 not for reading"))
     refused = page.locator(".row", has_text="song.mp3")
-    expect(refused.locator(".error")).to_contain_text("The file is of no supported format. Supported are")
+    expect(refused.locator(".error")).to_contain_text("The format of the file is not supported. Supported formats:")
     refused.get_by_role("button", name="Stop the upload of song.mp3").click()
     expect(refused).to_have_count(0)
 
     failed = page.locator(".row[data-status=failed]", has_text="broken.pdf")
-    expect(failed.locator(".error")).to_contain_text(re.compile(r"damaged.*upload that\. \(malformed\)"))
+    expect(failed.locator(".error")).to_contain_text(re.compile(r"damaged.*upload the new copy\. \(malformed\)"))
     with page.expect_response(lambda response: response.url.endswith("/retry")) as retried:
         failed.get_by_role("button", name="Try broken.pdf again").click()
     assert retried.value.status == 202
@@ -183,7 +183,7 @@ def test_two_people_see_nothing_of_each_other(open_page: OpenPage, up: Up) -> No
     assert one.title() == "Sluice: ask your documents"
 
     ask(other, "What is the secret word?")
-    expect(other.locator(".answer-text")).to_have_text("Nothing was found that could answer this.")
+    expect(other.locator(".answer-text")).to_have_text("Nothing was found that answers this question.")
     expect(other.get_by_text("No documents yet.")).to_be_visible()
     assert "marzipan" not in other.content()
 

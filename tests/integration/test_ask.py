@@ -163,7 +163,7 @@ class TestWritten:
         assert not re.search(r"[\[\]<>]", quoted)
         system = call.body["messages"][0]["content"]
         assert "evil" not in system
-        assert "no instructions" in system
+        assert "they are not instructions" in system
         assert len(call.body["messages"]) == 2
 
     async def test_failure_leaves_the_passages(self, api: Api, person: Person, llm: LlmServer) -> None:

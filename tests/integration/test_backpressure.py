@@ -59,8 +59,8 @@ async def test_number_of_waiting_documents_and_notes_is_limited(api: Api, databa
     anna, bert = await api.register("anna"), await api.register("bert")
     await fill(api, anna)
     stored = await fetch_value(database_url, STORED)
-    assert_full(await upload_bytes(api, anna, 10, "c"), "3 of your documents and notes wait")
-    assert_full(await write_note(api, anna), "3 of your documents and notes wait")
+    assert_full(await upload_bytes(api, anna, 10, "c"), "You have 3 unfinished documents and notes")
+    assert_full(await write_note(api, anna), "You have 3 unfinished documents and notes")
     assert await fetch_value(database_url, STORED) == stored
     await fill(api, bert)
 
@@ -95,7 +95,7 @@ async def test_waiting_bytes_are_limited(api: Api, database_url: str) -> None:
     anna, bert = await api.register("anna"), await api.register("bert")
     assert (await upload_bytes(api, anna, MAX_BYTES - 100)).status_code == 202
     stored = await fetch_value(database_url, STORED)
-    assert_full(await upload_bytes(api, anna, 101, "b"), "have 900 bytes", "more than the 1000")
+    assert_full(await upload_bytes(api, anna, 101, "b"), "have 900 bytes", "limit of 1000 bytes")
     assert await fetch_value(database_url, STORED) == stored
     assert (await upload_bytes(api, bert, MAX_BYTES)).status_code == 202
     assert (await upload_bytes(api, anna, 100, "c")).status_code == 202
@@ -141,13 +141,13 @@ async def test_new_version_counts_but_not_beside_what_it_replaces(api: Api, data
     for _ in range(MAX_PENDING - 1):
         assert (await write_note(api, person)).status_code == 201
     stored = await fetch_value(database_url, STORED)
-    assert_full(await api.replace(person, ready, b"c"), "3 of your documents and notes wait")
+    assert_full(await api.replace(person, ready, b"c"), "You have 3 unfinished documents and notes")
     unread = await api.client.put(f"{ready}/content", headers=person.headers, content=b"no multipart")
-    assert_full(unread, "3 of your documents and notes wait")
+    assert_full(unread, "You have 3 unfinished documents and notes")
     assert await fetch_value(database_url, STORED) == stored
     assert (await api.replace(person, waiting, b"d" * MAX_BYTES)).status_code == 202
     assert await measure(api, person) == Waiting(MAX_PENDING, MAX_BYTES)
-    assert_full(await api.replace(person, waiting, b"e" * (MAX_BYTES + 1)), "have 0 bytes", "more than the 1000")
+    assert_full(await api.replace(person, waiting, b"e" * (MAX_BYTES + 1)), "have 0 bytes", "limit of 1000 bytes")
 
 
 async def test_edits_of_notes_are_not_limited(api: Api) -> None:
@@ -177,7 +177,7 @@ async def test_refusal_reaches_a_client_that_sends_and_spares_one_that_asks_firs
             yield sent[-1]
 
     headers = {**person.headers, **expect, "Content-Type": "multipart/form-data; boundary=x"}
-    assert_full(await api.client.post("/v1/documents", headers=headers, content=send()), "3 of your")
+    assert_full(await api.client.post("/v1/documents", headers=headers, content=send()), "You have 3 unfinished")
     assert len(sent) == pieces_sent
     assert await fetch_value(database_url, STORED) == stored
 

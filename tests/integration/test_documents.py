@@ -241,6 +241,18 @@ async def test_file_that_cannot_be_read_fails_with_the_reason(api: Api, database
     assert await asyncio.to_thread(find_violations, database_url) == {}
 
 
+async def test_format_that_is_no_longer_read_fails_without_retries(api: Api, database_url: str) -> None:
+    person = await api.register()
+    location = (await api.upload(person, b"some text")).headers["location"]
+    await fetch(database_url, "UPDATE documents SET media_type = 'application/x-removed'")
+    assert await api.work() == 1
+    document = (await api.get(person, location)).json()
+    assert (document["status"], document["attempts"]) == ("failed", 1)
+    assert document["error"]["code"] == "unsupported_media_type"
+    assert "application/x-removed" in document["error"]["message"]
+    assert await asyncio.to_thread(find_violations, database_url) == {}
+
+
 async def test_retry_is_for_failed_documents(api: Api, database_url: str) -> None:
     person = await api.register()
     location = (await api.upload(person, b"%PDF-1.7\nrubbish", "rubbish.pdf")).headers["location"]

@@ -219,7 +219,7 @@ def test_life_of_an_account(terminal: Terminal, settings: Settings, database_url
     assert terminal.call("users", "delete", EMAIL, "--yes")[0] == 0
     for table in ("users", "documents", "jobs", "login_failures"):
         assert run_sql(database_url, f"SELECT FROM {table}") == [], table
-    assert "no account" in str(terminal.call("users", "delete", EMAIL, "--yes")[0])
+    assert "No account has this" in str(terminal.call("users", "delete", EMAIL, "--yes")[0])
     rows = run_sql(database_url, "SELECT event_type, actor_user_id, details FROM audit_logs ORDER BY id")
     by_operator = [row for row in rows if row["event_type"] in ("user.set_password", "user.delete")]
     assert [row["event_type"] for row in by_operator] == ["user.set_password", "user.delete"]

@@ -18,6 +18,7 @@ from pipeline.runtime import PAGE_IMAGES_WAITING
 from pipeline.sandbox.pool import Sandbox
 from pipeline.sandbox.protocol import ProcessLimits
 from pipeline.stages.extract.format import Mark, keep_letters, make_mark
+from tests.databases import fetch
 from tests.integration.conftest import Api, Person
 from tests.integration.test_sandbox import make_server
 
@@ -118,6 +119,15 @@ async def test_what_cannot_be_seen(api: Api) -> None:
     text = await api.upload(anna, b"The horse sleeps in the barn.", "a.txt")
     other = await api.get(anna, f"{text.headers['location']}/pages/1/image")
     assert (other.status_code, other.json()["code"]) == (404, "no_picture")
+
+
+async def test_page_of_a_format_that_is_no_longer_read(api: Api, database_url: str) -> None:
+    person = await api.register()
+    location = await upload(api, person)
+    await fetch(database_url, "UPDATE documents SET media_type = 'application/x-removed'")
+    answer = await api.get(person, f"{location}/pages/1/image")
+    assert (answer.status_code, answer.json()["code"]) == (422, "unsupported_media_type")
+    assert "application/x-removed" in answer.json()["detail"]
 
 
 async def test_only_the_version_that_answers_is_shown(api: Api) -> None:

@@ -159,7 +159,7 @@ except BlockingIOError:
 
 async def test_next_reader_goes_on_where_one_broke_down() -> None:
     child = """
-        if order.attempt == 0:
+        if order.reader == 0:
             say(Page(sections=["one"], pages=2))
             os.kill(os.getpid(), signal.SIGSEGV)
         say(*[Page(sections=["two"], pages=2)][: 2 - order.pages_read], Done())
@@ -169,7 +169,7 @@ async def test_next_reader_goes_on_where_one_broke_down() -> None:
 
 async def test_every_reader_has_its_turn() -> None:
     child = """
-        if order.attempt < 2:
+        if order.reader < 2:
             os.kill(os.getpid(), signal.SIGABRT)
         say(Page(sections=["three"], pages=1), Done())
         """
@@ -179,7 +179,7 @@ async def test_every_reader_has_its_turn() -> None:
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGKILL, "out_of_memory"), (signal.SIGXCPU, "timeout")])
 async def test_file_that_is_stopped_at_a_limit_has_had_its_chance(number: signal.Signals, code: str) -> None:
     child = f"""
-        if order.attempt == 0:
+        if order.reader == 0:
             os.kill(os.getpid(), {number})
         say(Page(sections=["one"], pages=1), Done())
         """

@@ -32,6 +32,12 @@ def test_no_extension_belongs_to_two_formats() -> None:
     assert len(extensions) == len(set(extensions))
 
 
+def test_unknown_format_is_unsupported() -> None:
+    with pytest.raises(IngestionError, match="application/x-removed") as caught:
+        get_format("application/x-removed")
+    assert caught.value.failure == FailureCode.UNSUPPORTED_MEDIA_TYPE
+
+
 def test_pdf_pages_hold_their_text() -> None:
     pages = read("application/pdf", (samples.FOLDER / "alder-lock-handbook.pdf").read_bytes())
     assert len(pages) == 5

@@ -129,5 +129,5 @@ def test_format_is_known(filename: str, declared: str, head: bytes, media_type: 
     ],
 )
 def test_other_formats_and_contradictions_are_refused(filename: str, declared: str, head: bytes) -> None:
-    with pytest.raises(UnsupportedMedia, match=r"Supported are .*\.pdf"):
+    with pytest.raises(UnsupportedMedia, match=r"Supported formats: .*\.pdf"):
         identify(filename, declared, head)

@@ -1,6 +1,6 @@
-"""Zip archives, of which DOCX, PPTX and EPUB are made, read as if every one were an attack.
+"""ZIP archives, the containers of DOCX, PPTX and EPUB, read as if each were an attack.
 
-Parts are inflated into memory alone, each by its exact name, and never before their sizes were looked at.
+Parts are inflated in memory only, each by its exact name, and only after their declared sizes were checked.
 """
 
 import io
@@ -13,35 +13,37 @@ from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, ZipFile, ZipInfo
 from pipeline.errors import FailureCode, IngestionError
 
 MAX_ENTRIES = 10_000
+"""Most parts of one archive."""
 MAX_PART_BYTES = 32 * 1024 * 1024
+"""Largest inflated part, in bytes."""
 MAX_BYTES = 128 * 1024 * 1024
-"""Most that is inflated of one file, what is inflated twice counted twice."""
+"""Most bytes inflated from one archive. A part that is read twice counts twice."""
 MAX_RATIO = 500
-"""Most that a part of some size may inflate by: a document comes to 300 where it says one thing again and again."""
+"""Highest compression ratio of a part. Documents reach 300 if they repeat the same text."""
 SMALL_BYTES = 1024 * 1024
-"""Of parts that are no larger the ratio is not looked at."""
+"""Inflated size, in bytes, up to which the compression ratio is not checked."""
 ENTRY_SIGNATURE = b"PK\x01\x02"
 LOCAL_HEADER_BYTES = 30
 ENCRYPTED_FLAG = 0x1
 SIGNATURE = b"PK\x03\x04"
 COMPOUND_SIGNATURE = b"\xd0\xcf\x11\xe0"
-"""Of Microsoft's older container, in which its programs put a file that has a password."""
+"""Start of a compound file, Microsoft's older container. Office puts files with a password into one."""
 ENCRYPTED_STREAM = "EncryptedPackage".encode("utf-16-le")
 
 
 class Archive:
-    """The parts of a zip archive."""
+    """The parts of a ZIP archive (PKWARE APPNOTE)."""
 
     def __init__(self, file: BinaryIO) -> None:
-        """Open an archive and look through its directory.
+        """Open an archive and check its directory.
 
-        Raises IngestionError where it is damaged, encrypted, too large, or made to deceive.
+        Raises IngestionError if the archive is damaged, encrypted, too large, or built to deceive a reader.
         """
         data = file.read()
         _refuse_compound(data)
-        # Before the directory is read: a million entries take their time. Never less than there are entries.
+        # Before the directory is parsed: parsing a million entries takes long. The count is never too low.
         if data.count(ENTRY_SIGNATURE) > MAX_ENTRIES:
-            raise _too_large(f"has over {MAX_ENTRIES} parts")
+            raise _too_large(f"has more than {MAX_ENTRIES} parts")
         try:
             self._zip = ZipFile(io.BytesIO(data))
         except (BadZipFile, NotImplementedError, ValueError) as error:
@@ -52,26 +54,26 @@ class Archive:
         self._inflated = 0
 
     def names(self) -> list[str]:
-        """Names of the parts, in the order of the directory."""
+        """Return the names of the parts, in the order of the directory."""
         return list(self._entries)
 
     def __contains__(self, name: str) -> bool:
         return name in self._entries
 
     def read(self, name: str) -> bytes:
-        """Inflate the part with exactly this name, to the size that the directory tells and no further.
+        """Inflate the part with exactly this name, up to the size that the directory declares.
 
-        Raises IngestionError where there is none, it is damaged, or it is too large.
+        Raises IngestionError if the part is missing, damaged or too large.
         """
         entry = self._entries.get(name)
         if entry is None:
-            raise _malformed("lacks a part that it names")
+            raise _malformed("lacks a part that it refers to")
         self._check_size(entry)
         if entry.compress_type not in (ZIP_STORED, ZIP_DEFLATED):
-            raise _malformed("is compressed in a way that its format does not know")
+            raise _malformed("uses an unsupported compression method")
         try:
             with self._zip.open(entry) as part:
-                # With the size as its limit: without one the whole part would be inflated, and then be cut.
+                # read() without a size would inflate the whole part before cutting it to the declared size.
                 data = part.read(entry.file_size)
         except (BadZipFile, EOFError, zlib.error, NotImplementedError) as error:
             raise _malformed("is damaged") from error
@@ -83,23 +85,23 @@ class Archive:
         size = entry.file_size
         self._inflated += size
         if size > MAX_PART_BYTES or self._inflated > MAX_BYTES:
-            raise _too_large("has more in it than is read")
+            raise _too_large("inflates to more data than the limit allows")
         if size > max(SMALL_BYTES, MAX_RATIO * entry.compress_size):
-            raise _too_large("inflates far more than documents do")
+            raise _too_large("is compressed far more than documents are")
 
 
 def resolve(folder: str, reference: str) -> str:
-    """Return the name of the part that a part in `folder` refers to; it never leads out of the archive."""
+    """Return the name of the part that a part in `folder` refers to. It never leads out of the archive."""
     return posixpath.normpath(posixpath.join("/", folder, reference)).lstrip("/")
 
 
 def looks_like_zip(head: bytes) -> bool:
-    """Whether a zip archive begins with these bytes."""
+    """Return True if these are the first bytes of a ZIP archive."""
     return head.startswith(SIGNATURE)
 
 
 def looks_like_office_file(head: bytes) -> bool:
-    """Whether a zip archive begins with these bytes, or what may be one with a password."""
+    """Return True if these are the first bytes of a ZIP archive, or of a compound file, which may have a password."""
     return head.startswith((SIGNATURE, COMPOUND_SIGNATURE))
 
 
@@ -108,7 +110,7 @@ def _refuse_compound(data: bytes) -> None:
         return
     if ENCRYPTED_STREAM in data:
         raise _encrypted()
-    message = "The file is of an older format than its name says. Save it in the new one and upload that."
+    message = "The file has an older Office format than its name says. Save it in the current format and upload that."
     raise IngestionError(FailureCode.MALFORMED, message)
 
 
@@ -116,31 +118,32 @@ def _check_directory(entries: list[ZipInfo]) -> None:
     if any(entry.flag_bits & ENCRYPTED_FLAG for entry in entries):
         raise _encrypted()
     if len({entry.filename for entry in entries}) < len(entries):
-        raise _malformed("has two parts of one name")
+        raise _malformed("has two parts with the same name")
     if not all(_is_plain(entry) for entry in entries):
-        raise _malformed("has parts whose names lead out of it")
+        raise _malformed("has a part whose name leads out of the archive")
     end = 0
     for entry in sorted(entries, key=lambda entry: entry.header_offset):
         if entry.header_offset < end:
-            raise _malformed("has parts that lie within each other")
+            raise _malformed("has parts that overlap")
         end = entry.header_offset + LOCAL_HEADER_BYTES + len(entry.orig_filename) + entry.compress_size
 
 
 def _is_plain(entry: ZipInfo) -> bool:
-    """Whether the name can only be that of a part within. Nothing is written by it in any case."""
+    """Return True if the entry is no link and its name stays within the archive. No file is ever written by it."""
     name = entry.orig_filename
     is_link = stat.S_ISLNK(entry.external_attr >> 16)
     return not (is_link or name.startswith("/") or "\\" in name or "\0" in name or ".." in name.split("/"))
 
 
 def _malformed(fault: str) -> IngestionError:
-    message = f"The archive that the file is made of {fault}. Open the file, save it anew and upload that."
+    message = f"The file's ZIP archive {fault}. Open the file, save it again and upload the new copy."
     return IngestionError(FailureCode.MALFORMED, message)
 
 
 def _too_large(fault: str) -> IngestionError:
-    return IngestionError(FailureCode.TOO_LARGE, f"The archive that the file is made of {fault}. Split the file.")
+    return IngestionError(FailureCode.TOO_LARGE, f"The file's ZIP archive {fault}. Split the file.")
 
 
 def _encrypted() -> IngestionError:
-    return IngestionError(FailureCode.ENCRYPTED, "The file is protected by a password. Upload it without the password.")
+    message = "The file is protected by a password. Remove the password and upload the file again."
+    return IngestionError(FailureCode.ENCRYPTED, message)

@@ -1,4 +1,4 @@
-"""What a format module says of itself, and what it yields."""
+"""What a format module declares, what its readers return, and helpers that readers share."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -8,12 +8,12 @@ from unicodedata import normalize
 MAX_SECTIONS = 10_000
 """Most sections of one page."""
 MAX_MARKED = 10_000
-"""Most letters of a page that are marked."""
+"""Longest mark on a page, in letters."""
 
 
 @dataclass(frozen=True)
 class Mark:
-    """A passage to be marked on its page: its letters, as `keep_letters` has them, and how many stand before it."""
+    """Text to highlight on its page: its letters, as `keep_letters` returns them, and how many letters precede it."""
 
     letters: str
     before: int
@@ -21,9 +21,9 @@ class Mark:
 
 @dataclass(frozen=True)
 class Extraction:
-    """The pages of an opened file: how many, and their texts one after the other, made as they are read.
+    """The number of pages of an opened file, and the texts of the pages in order. A page is read when it is asked for.
 
-    A text comes in its sections, at least one; joined they are the text.
+    The text of a page is a list of sections, at least one. Joined, the sections are the text.
     """
 
     pages: int
@@ -32,59 +32,60 @@ class Extraction:
 
 @dataclass(frozen=True)
 class Format:
-    """A file format: how to know it, and how to read it."""
+    """A file format: how to recognize it, and how to read it."""
 
     media_type: str
-    """Canonical; stored with the document."""
+    """Canonical media type; stored with the document."""
     extensions: tuple[str, ...]
-    """Lower case, with the dot."""
+    """File name extensions, in lower case, with the dot."""
     readers: tuple[Callable[[BinaryIO], Extraction], ...]
-    """The reader of a seekable file, and those to be tried after it where it breaks down.
+    """Readers of a seekable file. The next one is tried if one breaks down.
 
-    They raise IngestionError for what can be told apart, and anything at all for broken input."""
+    They raise IngestionError for faults they can tell apart, and any other exception for broken input."""
     admits: Callable[[bytes], bool]
-    """Whether a file of this format can begin with these bytes, its first four kilobytes."""
+    """Whether a file of this format can begin with these bytes, its first 4,096."""
     aliases: tuple[str, ...] = field(default=())
-    """Other media types that clients declare for it."""
+    """Other media types that clients declare for this format."""
     signature: Callable[[bytes], bool] | None = None
-    """Whether what begins with these bytes can only be of this format; None where the content has no signature."""
+    """Whether a file that begins with these bytes is certainly of this format. None if the format has no signature."""
     draw: Callable[[BinaryIO, int, Mark | None], bytes] | None = None
-    """Draws a page, counted from 1, as a PNG, and marks a passage on it; None where there are no pages to be seen.
+    """Draw a page, counted from 1, as a PNG, and highlight a mark on it. None if the format has no page images.
 
-    Raises anything at all for broken input."""
+    Raises any exception for broken input."""
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A piece of a text: of a heading, or of what stands between headings."""
+    """A piece of text: part of a heading, or of the text between headings."""
 
     text: str
     is_heading: bool = False
 
 
 def make_mark(text: str, start: int, end: int) -> Mark:
-    """Return the mark of characters `start` to `end` of a page with this text."""
+    """Return the mark of the characters `start` to `end` of a page with this text, cut to 10,000 letters."""
     return Mark(keep_letters(text[start:end])[:MAX_MARKED], len(keep_letters(text[:start])))
 
 
 def keep_letters(text: str) -> str:
-    """Letters and digits alone, in one of their forms: no accents, ligatures as letters, none of them capital.
+    """Return the letters and digits of a text, without accents, ligatures and case (NFKD, then case-folded).
 
-    So texts can be compared whose white space and hyphens were changed, or read by another reader.
+    Two readers agree on these letters, even if they treat white space and hyphens differently.
     """
     return "".join(filter(str.isalnum, normalize("NFKD", text).casefold()))
 
 
-def join_sections(blocks: Iterable[Block], most: int = MAX_SECTIONS) -> list[str]:
-    """Join pieces of a text to its sections, which headings begin.
+def join_sections(blocks: Iterable[Block], max_sections: int = MAX_SECTIONS) -> list[str]:
+    """Join blocks of text into sections. Each heading begins a section.
 
-    A heading with nothing but white space before the next one stays with it. Behind the first 10,000 sections, or
-    `most`, headings begin no more: each is a passage at least, and so must not be as many as there are lines.
+    A heading stays in the section of the heading before it if there is only white space between the two. After
+    `max_sections` sections headings begin no more: a section has at least one chunk, and a file could consist of
+    headings.
     """
     sections: list[list[str]] = [[]]
     has_body = False
     for block in blocks:
-        if block.is_heading and has_body and len(sections) < most:
+        if block.is_heading and has_body and len(sections) < max_sections:
             sections.append([])
             has_body = False
         sections[-1].append(block.text)
@@ -93,5 +94,5 @@ def join_sections(blocks: Iterable[Block], most: int = MAX_SECTIONS) -> list[str
 
 
 def clean(text: str) -> str:
-    """Return text that PostgreSQL can store: without NUL, lone surrogates replaced."""
+    """Return the text without NUL and with lone surrogates replaced, so that PostgreSQL can store it."""
     return text.replace("\0", "").encode("utf-8", "replace").decode()

@@ -1,4 +1,4 @@
-"""Office Open XML packages: what DOCX and PPTX have in common (ECMA-376, part 2)."""
+"""Office Open XML packages, the common base of DOCX and PPTX (ECMA-376, part 2)."""
 
 import posixpath
 from dataclasses import dataclass
@@ -10,33 +10,36 @@ from pipeline.stages.extract.xml import parse
 
 CONTENT_TYPES = "[Content_Types].xml"
 PACKAGE = ""
-"""The part that the relationships of the package itself belong to."""
+"""The source of relationships that belong to the package itself."""
 
 
 @dataclass(frozen=True, slots=True)
 class Relationship:
-    """What a part says of another one: of what kind it is to it, and its name in the archive."""
+    """A reference from one part to another: its kind, and the target's name in the archive."""
 
     kind: str
     target: str
 
 
 def open_package(file: BinaryIO, main_type: bytes) -> Archive:
-    """Open a package whose main part is of this content type.
+    """Open a package whose main part has this content type.
 
-    Raises IngestionError where it is none.
+    Raises IngestionError if it is not such a package.
     """
     archive = Archive(file)
     if CONTENT_TYPES not in archive or main_type not in archive.read(CONTENT_TYPES):
-        message = "The file is an archive, but no document of the format that its name or type says."
+        message = (
+            "The file is a ZIP archive, but not of the format that its name or media type says. "
+            "Upload it with the right name and type."
+        )
         raise IngestionError(FailureCode.MALFORMED, message)
     return archive
 
 
 def read_relationships(archive: Archive, part: str) -> dict[str, Relationship]:
-    """Return the relationships of a part to others in the archive, by their ids.
+    """Return the relationships of a part to other parts of the archive, by relationship id.
 
-    Raises IngestionError where they cannot be read.
+    Raises IngestionError if they cannot be read.
     """
     folder, name = posixpath.split(part)
     source = posixpath.join(folder, "_rels", f"{name}.rels")
@@ -53,5 +56,5 @@ def read_relationships(archive: Archive, part: str) -> dict[str, Relationship]:
 
 
 def find_related(relationships: dict[str, Relationship], kind: str) -> list[str]:
-    """Names of the parts that are of this kind."""
+    """Return the names of the parts related by this kind of relationship."""
     return [found.target for found in relationships.values() if found.kind == kind]

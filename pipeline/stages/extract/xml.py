@@ -1,4 +1,4 @@
-"""XML of archives, read strictly: no document type, and so no entity and nothing to fetch."""
+"""Strict reading of XML parts: no DOCTYPE, so no entities to expand and no external files to fetch."""
 
 from xml.etree import ElementTree
 from xml.parsers import expat
@@ -9,33 +9,35 @@ Element = ElementTree.Element
 
 
 def check(data: bytes) -> None:
-    """Refuse XML that is not well-formed or has a document type.
+    """Check that the XML is well-formed and has no DOCTYPE.
 
-    Raises IngestionError.
+    Raises IngestionError otherwise.
     """
     parser = expat.ParserCreate()
     parser.StartDoctypeDeclHandler = _refuse
     try:
         parser.Parse(data, True)
     except expat.ExpatError as error:
-        message = "A part of the file is no well-formed XML. Open it, save it anew and upload that."
+        message = "A part of the file is not well-formed XML. Open the file, save it again and upload the new copy."
         raise IngestionError(FailureCode.MALFORMED, message) from error
 
 
 def parse(data: bytes) -> Element:
     """Return the root element.
 
-    Raises IngestionError where the XML is not well-formed or has a document type.
+    Raises IngestionError if the XML is not well-formed or has a DOCTYPE.
     """
     check(data)
-    return ElementTree.fromstring(data)  # noqa: S314 - without a document type there is nothing to expand
+    return ElementTree.fromstring(data)  # noqa: S314 - `check` refuses a DOCTYPE, so there are no entities to expand
 
 
 def get_name(element: Element) -> str:
-    """Return the name without its namespace: the strict and the usual variant of a format differ in that alone."""
+    """Return the element's name without its namespace, which differs between strict and transitional Office files."""
     return element.tag.rpartition("}")[2]
 
 
 def _refuse(*_: object) -> None:
-    message = "A part of the file declares a document type, which no program writes there. Save the file anew."
+    message = (
+        "A part of the file has a DOCTYPE, which is not allowed. Open the file, save it again and upload the new copy."
+    )
     raise IngestionError(FailureCode.MALFORMED, message)

@@ -1,1 +1,1 @@
-"""One module per file format. Each module defines `FORMAT` and is found by discovery."""
+"""One module per file format. Each module defines `FORMAT`."""

@@ -1,4 +1,4 @@
-"""CSV and its kin: a row a paragraph, each value with the name of its column, so that a passage says what it shows."""
+"""CSV and TSV (RFC 4180): one paragraph per row, each value with its column name, so that a chunk explains itself."""
 
 import csv
 import io
@@ -13,19 +13,24 @@ from pipeline.stages.extract.formats.text import looks_like_text, read_lines
 
 DELIMITERS = ",;\t|"
 SAMPLE_CHARACTERS = 64 * 1024
+"""How much of the file is examined to find the delimiter, in characters."""
 SAMPLE_ROWS = 100
-ROW = "\n\n"
+"""How many rows of the sample are examined."""
+PARAGRAPH = "\n\n"
 LONGEST_NAME = 200
-"""A row whose cells are longer names no columns: every row below would repeat them."""
+"""Longest column name, in characters. Longer cells in the first row are data: every row would repeat them."""
 
-csv.field_size_limit(sys.maxsize)
+csv.field_size_limit(sys.maxsize)  # the size of the text is limited elsewhere
 
 
 def read(file: BinaryIO) -> Extraction:
-    """Read a table as one page of one section."""
+    """Read a table as one page of one section.
+
+    Raises IngestionError if the text encoding is unknown.
+    """
     text = read_lines(file).replace("\0", "")
     rows = _read_rows(text, _find_delimiter(text[:SAMPLE_CHARACTERS]))
-    return Extraction(pages=1, texts=iter([[ROW.join(filter(None, _describe(rows)))]]))
+    return Extraction(pages=1, texts=iter([[PARAGRAPH.join(filter(None, _describe(rows)))]]))
 
 
 def _read_rows(text: str, delimiter: str) -> Iterator[list[str]]:
@@ -36,7 +41,7 @@ def _read_rows(text: str, delimiter: str) -> Iterator[list[str]]:
 
 
 def _find_delimiter(sample: str) -> str:
-    """The one that divides the most rows of the sample into the same number of cells."""
+    """Return the delimiter that divides the most rows of the sample into the same number of cells."""
 
     def fit(delimiter: str) -> tuple[int, int]:
         widths = Counter(len(row) for row in islice(_read_rows(sample, delimiter), SAMPLE_ROWS) if len(row) > 1)
@@ -46,10 +51,10 @@ def _find_delimiter(sample: str) -> str:
 
 
 def _describe(rows: Iterator[list[str]]) -> Iterator[str]:
-    """Text of each row, with the names of the columns where the first row has them."""
+    """Yield the text of each row, with column names if the first row is a header."""
     first = next(rows, [])
     second = next(rows, [])
-    if second and _names_columns(first):
+    if second and _is_header(first):
         for row in chain([second], rows):
             yield "\n".join(_name_cells(first, row))
     else:
@@ -57,8 +62,8 @@ def _describe(rows: Iterator[list[str]]) -> Iterator[str]:
             yield ", ".join(filter(None, row))
 
 
-def _names_columns(row: list[str]) -> bool:
-    """Whether a first row is a header: names that differ, no number among them, and at most one column without."""
+def _is_header(row: list[str]) -> bool:
+    """Return True if a first row holds distinct names, none of them a number, and at most one empty cell."""
     names = list(filter(None, row))
     return (
         len(row) > 1

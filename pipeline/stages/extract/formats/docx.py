@@ -1,7 +1,7 @@
-"""DOCX: mammoth makes HTML of it, and that is read as HTML is."""
+"""DOCX: mammoth converts the file to HTML, which is read like any other HTML."""
 
 import io
-import xml.dom.expatbuilder  # noqa: F401 - mammoth loads it late, when the child has its limits
+import xml.dom.expatbuilder  # noqa: F401 - minidom imports it at first use, in a child that has its limits already
 from typing import Any, BinaryIO
 from zipfile import ZipFile
 
@@ -18,14 +18,14 @@ STYLES = "p[style-name='Title'] => h1:fresh"
 
 
 def looks_like_docx(head: bytes) -> bool:
-    """Whether these bytes begin an archive with the parts of a DOCX."""
+    """Return True if these are the first bytes of an archive with the parts of a DOCX."""
     return head.startswith(SIGNATURE) and b"word/" in head
 
 
 def read(file: BinaryIO) -> Extraction:
-    """Read a DOCX as one page, in the sections that its headings begin.
+    """Read a DOCX as one page. Each heading begins a section.
 
-    Raises IngestionError where it is no DOCX, or one that is not safe to read.
+    Raises IngestionError if the file is not a DOCX or is not safe to read.
     """
     package = _rebuild(open_package(file, MAIN_TYPE))
     html = mammoth.convert_to_html(
@@ -35,13 +35,13 @@ def read(file: BinaryIO) -> Extraction:
         external_file_access=False,
         convert_image=_skip,
     ).value
-    # A paragraph in each cell would part what stands in one row.
+    # A paragraph in each cell would put the cells of a row into separate paragraphs.
     html = html.replace("<td><p>", "<td>").replace("</p></td>", "</td>")
     return Extraction(pages=1, texts=iter([read_sections(html)]))
 
 
 def _rebuild(archive: Archive) -> io.BytesIO:
-    """A package of the XML of another: mammoth sees what was checked, and nothing else."""
+    """Copy the checked XML parts to a new package. Mammoth sees nothing else of the file."""
     package = io.BytesIO()
     with ZipFile(package, "w") as rebuilt:
         for name in archive.names():

@@ -1,4 +1,4 @@
-"""EPUB: a document of its reading order a page, each read as HTML is."""
+"""EPUB: one page per document of the reading order (the spine), each read like HTML."""
 
 import posixpath
 from collections.abc import Iterator
@@ -19,27 +19,28 @@ FIRST_PART_OFFSET = 30
 
 
 def looks_like_epub(head: bytes) -> bool:
-    """Whether these bytes begin an EPUB: its first part is its media type, and stands there uncompressed."""
+    """Return True if these are the first bytes of an EPUB: its first part is its media type, uncompressed."""
     return head.startswith(SIGNATURE) and head.startswith(FIRST_PART, FIRST_PART_OFFSET)
 
 
 def read(file: BinaryIO) -> Extraction:
-    """Read an EPUB, a linear item of its spine a page, each in the sections that its headings begin.
+    """Read an EPUB, one page per linear item of its spine. Each heading begins a section.
 
-    Raises IngestionError where it is no EPUB, or one that is not safe to read.
+    Raises IngestionError if the file is not an EPUB, is encrypted, or is not safe to read.
     """
     archive = Archive(file)
     if CONTAINER not in archive:
-        raise IngestionError(FailureCode.MALFORMED, "The file is an archive, but no EPUB.")
+        message = "The file is a ZIP archive, but not an EPUB. Upload it with the right name and type."
+        raise IngestionError(FailureCode.MALFORMED, message)
     items = _find_items(archive)
     if _find_encrypted(archive) & set(items):
-        message = "The text of the EPUB is encrypted (DRM). Upload it without the protection."
+        message = "The text of the EPUB is encrypted (DRM). Upload a copy without DRM."
         raise IngestionError(FailureCode.ENCRYPTED, message)
     return Extraction(pages=len(items), texts=_read_items(archive, items))
 
 
 def _find_items(archive: Archive) -> list[str]:
-    """Names of the documents, in reading order."""
+    """Return the names of the documents, in reading order."""
     roots = [
         entry.get("full-path", "") for entry in parse(archive.read(CONTAINER)).iter() if get_name(entry) == "rootfile"
     ]
@@ -52,17 +53,18 @@ def _find_items(archive: Archive) -> list[str]:
         if get_name(entry) == "itemref" and entry.get("linear") != "no"
     ]
     if len(set(items)) < len(items):
-        raise IngestionError(FailureCode.MALFORMED, "The EPUB has one chapter twice in its reading order.")
+        message = "The EPUB has a chapter twice in its reading order. Remove one of the two and upload the new copy."
+        raise IngestionError(FailureCode.MALFORMED, message)
     return items
 
 
 def _resolve(folder: str, href: str) -> str:
-    """Name of a part in the archive."""
+    """Return the name of the part that a link in `folder` refers to."""
     return resolve(folder, unquote(urldefrag(href).url))
 
 
 def _find_encrypted(archive: Archive) -> set[str]:
-    """Names of the parts that only a key opens; fonts are commonly among them."""
+    """Return the names of the encrypted parts. Encrypted fonts are common and do no harm."""
     if ENCRYPTION not in archive:
         return set()
     entries = parse(archive.read(ENCRYPTION)).iter()
@@ -72,7 +74,7 @@ def _find_encrypted(archive: Archive) -> set[str]:
 def _read_items(archive: Archive, items: list[str]) -> Iterator[list[str]]:
     left = MAX_SECTIONS
     for item in items:
-        sections = read_sections(expand_empty_elements(decode_html(archive.read(item))), most=left)
+        sections = read_sections(expand_empty_elements(decode_html(archive.read(item))), max_sections=left)
         left -= len(sections) - 1
         yield sections
 

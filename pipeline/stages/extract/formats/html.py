@@ -1,4 +1,4 @@
-"""HTML: the text that a reader of the page would see, a line a block."""
+"""HTML: the text that a reader of the page sees, one paragraph per block."""
 
 import re
 from collections.abc import Iterator
@@ -23,6 +23,7 @@ PARAGRAPH = "\n\n"
 HEADINGS = frozenset({"h1", "h2", "h3", "h4", "h5", "h6"})
 DECLARED_CHARSET = re.compile(rb"<(?:meta[^>]+charset|\?xml[^>]+encoding)=[\"']?([a-zA-Z0-9_-]+)", re.IGNORECASE)
 CHARSET_WINDOW = 2048
+"""How much of the file is searched for a declared encoding, in bytes."""
 SPACES = re.compile(r"[ \t\r\f\v]+")
 BLANK_LINES = re.compile(r"\s*\n\s*\n\s*")
 EMPTY_ELEMENT = re.compile(r"<([a-zA-Z][\w:.-]*)([^<>]*)/>")
@@ -30,27 +31,36 @@ LINE_EDGES = re.compile(r" *\n *")
 
 
 def looks_like_html(head: bytes) -> bool:
-    """Whether these bytes begin an HTML document."""
+    """Return True if these are the first bytes of an HTML document."""
     start = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     return start.startswith((b"<!doctype html", b"<html", b"<head", b"<body"))
 
 
 def read(file: BinaryIO) -> Extraction:
-    """Read an HTML file as one page, in the sections that its headings begin."""
+    """Read an HTML file as one page. Each heading begins a section.
+
+    Raises IngestionError if the text encoding is unknown.
+    """
     return Extraction(pages=1, texts=iter([read_sections(decode_html(file.read()))]))
 
 
-def read_sections(html: str, most: int = MAX_SECTIONS) -> list[str]:
-    """Return the text of a page in the sections that its headings begin, at most so many."""
+def read_sections(html: str, max_sections: int = MAX_SECTIONS) -> list[str]:
+    """Return the visible text of a page in sections that begin with headings, at least one and at most `max_sections`.
+
+    Parsing follows the HTML standard (selectolax, Lexbor) and accepts any input.
+    """
     tree = LexborHTMLParser(html)
     tree.strip_tags(INVISIBLE)
-    sections = join_sections(_walk(tree.root), most) if tree.root else []
+    sections = join_sections(_walk(tree.root), max_sections) if tree.root else []
     texts = [text for section in sections if (text := _tidy(section))]
     return [*(text + PARAGRAPH for text in texts[:-1]), *(texts[-1:] or [""])]
 
 
 def expand_empty_elements(xhtml: str) -> str:
-    """Close elements as HTML does: to it, `<title/>` is a beginning, and all that follows the title."""
+    """Write empty XHTML elements as a start and an end tag.
+
+    An HTML parser takes `<title/>` for a start tag, and all that follows for the title.
+    """
     return EMPTY_ELEMENT.sub(_close, xhtml)
 
 
@@ -64,9 +74,9 @@ def _tidy(text: str) -> str:
 
 
 def decode_html(data: bytes) -> str:
-    """Decode a page: by its byte order mark, as it says, or as other text.
+    """Decode a page by its byte order mark, by the encoding it declares, or like plain text.
 
-    Raises IngestionError where no encoding fits.
+    Raises IngestionError if no encoding fits.
     """
     declared = DECLARED_CHARSET.search(data[:CHARSET_WINDOW])
     if declared and not data.startswith((b"\xff\xfe", b"\xfe\xff", b"\xef\xbb\xbf")):
@@ -78,7 +88,7 @@ def decode_html(data: bytes) -> str:
 
 
 def _walk(root: LexborNode) -> Iterator[Block]:
-    """Texts in reading order with separators around blocks; a stack of our own, for nesting has no limit."""
+    """Yield the texts in reading order, with separators around blocks. Not recursive: nesting has no limit."""
     stack: list[tuple[LexborNode | str, bool]] = [(root, False)]
     while stack:
         node, is_heading = stack.pop()

@@ -1,4 +1,4 @@
-"""JSON and JSON Lines: a line a value, with the path to it, so that a passage says what it shows."""
+"""JSON and JSON Lines (RFC 8259): one line per value, with the path to it, so that a chunk explains itself."""
 
 import json
 import re
@@ -11,29 +11,29 @@ from pipeline.stages.extract.formats.text import decode, looks_like_text
 
 PARAGRAPH = "\n\n"
 SPACE = re.compile(r"[ \t\r\n\x1e]*")
-"""Between values; a record separator too (RFC 7464)."""
+"""What may separate JSON texts: white space, or the record separator of RFC 7464."""
 LONGEST_PATH = 200
-"""Longer ones are written once, instead of on every line below them."""
+"""Longest path repeated on each line, in characters. A longer one is written once, on a line of its own."""
 LONGEST_ITEM = 40
-"""Lists of values none of which is longer are written on one line."""
+"""Longest item of a list that is written on one line, in characters."""
 Value = Any
-"""Text (numbers too), a truth value, None, a list, or an object as a tuple of its pairs: so it may have a key twice."""
+"""A string (also for a number), bool, None, list, or an object as a tuple of pairs, because it may repeat a key."""
 Entry = tuple[str, Value]
-"""A value and the path to it."""
+"""The path to a value, and the value."""
 END_OF_RECORD = object()
 
 
 def read(file: BinaryIO) -> Extraction:
-    """Read one JSON text, or several one behind the other, as one page of one section.
+    """Read one or more consecutive JSON texts as one page of one section.
 
-    Raises IngestionError where it is no valid JSON.
+    Raises IngestionError if the file is not valid JSON.
     """
     records = (record for value in _read_values(decode(file.read())) for record in _write(value))
     return Extraction(pages=1, texts=iter([[PARAGRAPH.join(filter(None, records))]]))
 
 
 def _read_values(text: str) -> Iterator[Value]:
-    # Numbers stay as they are written.
+    # Numbers stay as written in the file.
     decoder = json.JSONDecoder(
         strict=False, object_pairs_hook=tuple, parse_int=str, parse_float=str, parse_constant=str
     )
@@ -42,10 +42,14 @@ def _read_values(text: str) -> Iterator[Value]:
         try:
             value, position = decoder.raw_decode(text, position)
         except json.JSONDecodeError as error:
-            message = f"The file is no valid JSON: {error.msg} in line {error.lineno}, column {error.colno}."
+            message = (
+                f"The file is not valid JSON: {error.msg} in line {error.lineno}, column {error.colno}. "
+                "Correct it and upload it again."
+            )
             raise IngestionError(FailureCode.MALFORMED, message) from error
         except RecursionError as error:
-            raise IngestionError(FailureCode.MALFORMED, "The JSON is nested too deeply.") from error
+            message = "The JSON is nested too deeply. Flatten it and upload it again."
+            raise IngestionError(FailureCode.MALFORMED, message) from error
         yield value
         position = _skip_space(text, position)
 
@@ -56,7 +60,7 @@ def _skip_space(text: str, position: int) -> int:
 
 
 def _write(value: Value) -> Iterator[str]:
-    """Text of each record of a value; a stack of our own, for nesting may go deeper than calls can."""
+    """Yield the text of each record of a value. Not recursive: values may be nested deeper than calls can be."""
     lines: list[str] = []
     stack: list[Entry] = [("", value)]
     while stack:
@@ -75,14 +79,17 @@ def _write(value: Value) -> Iterator[str]:
 
 
 def _is_leaf(value: Value) -> bool:
-    """Whether the value is written on a line of its own."""
+    """Return True if the value is written on one line."""
     if isinstance(value, list):
         return all(not isinstance(item, (tuple, list)) and len(_show(item)) <= LONGEST_ITEM for item in value)
     return not isinstance(value, tuple)
 
 
 def _expand(path: str, value: Value) -> list[Entry]:
-    """What an object or a list holds, each with its path; what is no scalar in a list is a record."""
+    """Return the members of an object or a list, with their paths.
+
+    If a list holds objects or lists, each of its items is a record.
+    """
     if isinstance(value, tuple):
         return [(f"{path}.{key}" if path else key, member) for key, member in value]
     if any(isinstance(item, (tuple, list)) for item in value):

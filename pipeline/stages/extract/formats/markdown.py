@@ -1,4 +1,4 @@
-"""Markdown. Its source is its text: headings and emphasis read well as they are."""
+"""Markdown (CommonMark). The source is the text: headings and emphasis are readable as they are."""
 
 import io
 import re
@@ -13,7 +13,7 @@ HEADING = re.compile(r" {0,3}#{1,6}(?:[ \t]|$)")
 UNDERLINE = re.compile(r" {0,3}(?:=+|-+)$")
 RULE = re.compile(r" {0,3}([-*_])(?:[ \t]*+\1){2,}+$")
 MARKER = re.compile(r" {0,3}(?:>|(?:[-+*]|\d{1,9}[.)])(?=[ \t]|$))")
-"""Of a quotation or a list item."""
+"""Start of a quotation or a list item."""
 FENCE = re.compile(rf"((?:{MARKER.pattern}[ \t]*+)*+ {{0,3}})(`{{3,}}(?=[^`]*$)|~{{3,}})")
 FENCE_INDENT = 3
 INDENTED = re.compile(r" {0,3}\t| {4}")
@@ -21,24 +21,27 @@ INDENTED = re.compile(r" {0,3}\t| {4}")
 
 @dataclass(frozen=True, slots=True)
 class Fence:
-    """The line that begins code: its backticks or tildes, and whether it stands in a quotation or a list item."""
+    """An open code fence: its backticks or tildes, and whether it is in a quotation or a list item."""
 
     mark: str
     is_nested: bool
 
     def is_closed_by(self, line: str) -> bool:
-        """Whether the code ends with this line."""
+        """Return True if this line closes the code."""
         mark = line.lstrip(" >") if self.is_nested else line.lstrip(" ")
         is_near = self.is_nested or len(line) - len(mark) <= FENCE_INDENT
         return is_near and len(mark) >= len(self.mark) and not mark.strip(self.mark[0])
 
     def is_left_by(self, line: str) -> bool:
-        """Whether the quotation or list item is over before this line, and the code with it."""
+        """Return True if the quotation or list item, and so the code, ended before this line."""
         return self.is_nested and bool(line) and line[0] not in " \t>"
 
 
 def read(file: BinaryIO) -> Extraction:
-    """Read a Markdown file as one page, in the sections that its headings begin."""
+    """Read a Markdown file as one page. Each heading begins a section.
+
+    Raises IngestionError if the text encoding is unknown.
+    """
     return Extraction(pages=1, texts=iter([join_sections(_divide(read_lines(file)))]))
 
 
@@ -52,14 +55,15 @@ def _divide(text: str) -> Iterator[Block]:
 
 
 def _find_headings(text: str) -> Iterator[tuple[int, int]]:
-    """Starts and ends of the headings, both marked by `#` and underlined, but not of lines like them in code.
+    """Yield start and end of each heading, marked by `#` or underlined, but not in code.
 
-    A line at a time, for a file may be an attack: a parser of all of Markdown takes ten times as long, minutes for the
-    longest text. Blocks of HTML and link definitions are not known; what looks like a heading in them is one.
+    Follows CommonMark line by line and takes linear time. A full Markdown parser takes ten times as long: minutes for
+    the longest text, which an attacker could send. HTML blocks and link definitions are not recognized, so a line in
+    one of them may count as a heading.
     """
     fence: Fence | None = None
     paragraph: int | None = None
-    is_lazy = False  # within a quotation or list item, to which unmarked lines still belong
+    is_lazy = False  # in a quotation or list item, to which lines without a marker still belong
     end = 0
     for line in io.StringIO(text):
         start, end = end, end + len(line)

@@ -1,4 +1,4 @@
-"""PDF: judged by pypdf, its text read by PDFium, and each the second reader where the other breaks down."""
+"""PDF: pypdf examines the file, PDFium reads its text. If one of them breaks down, the other one reads the file."""
 
 from collections.abc import Iterator
 from typing import BinaryIO
@@ -13,45 +13,52 @@ from pipeline.stages.extract.format import Extraction, Format
 from pipeline.stages.extract.page_image import draw
 
 HEADER_WINDOW = 1024
-"""Readers accept rubbish before the header, within the first kilobyte."""
+"""How far into the file the header may begin, in bytes. Readers ignore what precedes it."""
 HYPHEN_AT_LINE_END = "\x02"
-"""So PDFium writes a hyphen, when it joins the line with the next."""
+"""What PDFium writes for a hyphen if it joins the line with the next one."""
 LONGEST_STRING = 32_767
-"""PDFium drops without a word what a string holds behind so many bytes."""
+"""Longest string that PDFium reads, in bytes. It drops the rest without an error."""
 
 
 def has_header(head: bytes) -> bool:
-    """Whether a PDF begins within these bytes."""
+    """Return True if a PDF begins within these bytes."""
     return b"%PDF-" in head[:HEADER_WINDOW]
 
 
 def read(file: BinaryIO) -> Extraction:
-    """Open a PDF with both readers; encrypted ones only where the empty password opens them.
+    """Open a PDF with both readers. An encrypted file must open with the empty password.
 
-    pypdf says what the file is and how many pages it has. PDFium reads their text, 15 times faster; where it finds
-    none, or takes the lines of a page for columns, pypdf reads the page as well.
+    pypdf counts the pages and finds faults. PDFium reads the text, 15 times faster. If PDFium finds no text on a page,
+    or mistakes its lines for columns, pypdf reads the page as well.
+    Raises IngestionError if the file needs a password, and any other exception if it is broken.
     """
     try:
-        judge = _open_judge(file)
-        pages = len(judge.pages)
+        reader = _open_with_pypdf(file)
+        pages = len(reader.pages)
     except IngestionError:
         raise
-    except Exception:  # noqa: BLE001 - it raises anything at all on broken files, and need not have the last word
+    except Exception:  # noqa: BLE001 - pypdf raises any exception on broken files, which PDFium may still read
         return read_by_pdfium(file)
     try:
         document = PdfDocument(file)
     except PdfiumError:
-        return _extract_by_pypdf(judge)
-    return Extraction(pages=pages, texts=_read_by_both(judge, document))
+        return _extract_by_pypdf(reader)
+    return Extraction(pages=pages, texts=_read_by_both(reader, document))
 
 
 def read_by_pypdf(file: BinaryIO) -> Extraction:
-    """Open a PDF with pypdf alone."""
-    return _extract_by_pypdf(_open_judge(file))
+    """Open a PDF with pypdf alone.
+
+    Raises IngestionError if the file needs a password, and any other exception if it is broken.
+    """
+    return _extract_by_pypdf(_open_with_pypdf(file))
 
 
 def read_by_pdfium(file: BinaryIO) -> Extraction:
-    """Open a PDF with PDFium alone."""
+    """Open a PDF with PDFium alone.
+
+    Raises IngestionError if the file needs a password, PdfiumError if it is broken or has no text.
+    """
     try:
         document = PdfDocument(file)
     except PdfiumError as error:
@@ -61,7 +68,7 @@ def read_by_pdfium(file: BinaryIO) -> Extraction:
     return Extraction(pages=len(document), texts=_read_damaged(document))
 
 
-def _open_judge(file: BinaryIO) -> PdfReader:
+def _open_with_pypdf(file: BinaryIO) -> PdfReader:
     reader = PdfReader(file, strict=False)
     if reader.is_encrypted and reader.decrypt("") == PasswordType.NOT_DECRYPTED:
         raise _encrypted()
@@ -69,7 +76,7 @@ def _open_judge(file: BinaryIO) -> PdfReader:
 
 
 def _encrypted() -> IngestionError:
-    message = "The PDF is protected by a password. Upload it without the password."
+    message = "The PDF is protected by a password. Remove the password and upload the file again."
     return IngestionError(FailureCode.ENCRYPTED, message)
 
 
@@ -90,7 +97,7 @@ def _read_by_both(reader: PdfReader, document: PdfDocument) -> Iterator[list[str
                 text = reader.pages[index].extract_text() or text
             except MemoryError:
                 raise
-            except Exception as error:  # noqa: BLE001 - as above; what PDFium has found may be all there is
+            except Exception as error:  # noqa: BLE001 - pypdf raises any exception; keep the text that PDFium found
                 failure = error
         has_text = has_text or bool(text.strip())
         yield [text]
@@ -99,7 +106,7 @@ def _read_by_both(reader: PdfReader, document: PdfDocument) -> Iterator[list[str
 
 
 def _read_damaged(document: PdfDocument) -> Iterator[list[str]]:
-    """Pages of a file that pypdf refuses: without any text, that is what it is."""
+    """Yield the pages of a file that pypdf refuses. If none has text, the file is broken."""
     has_text = False
     for index in range(len(document)):
         text, _ = _read_by_pdfium(document, index)
@@ -110,9 +117,9 @@ def _read_damaged(document: PdfDocument) -> Iterator[list[str]]:
 
 
 def _read_by_pdfium(document: PdfDocument, index: int) -> tuple[str, bool]:
-    """Text of a page, and whether that is likely to be right.
+    """Return the text of a page, and whether it is likely to be right.
 
-    Raises PdfiumError where the page cannot be loaded.
+    Raises PdfiumError if the page cannot be loaded.
     """
     page = document[index]
     try:
@@ -123,7 +130,7 @@ def _read_by_pdfium(document: PdfDocument, index: int) -> tuple[str, bool]:
             content.close()
     finally:
         page.close()
-    # Where it takes lines for columns there is a line end after each letter, and in `text` no space between words.
+    # If PDFium mistakes lines for columns, `by_line` has a line end after each letter, and `text` no spaces.
     is_orderly = len(by_line) - len(text) <= len(text) // 50
     is_sure = bool(text.strip()) and is_orderly and len(by_line) < LONGEST_STRING
     return text.replace("\r\n", "\n").replace(HYPHEN_AT_LINE_END, "-\n"), is_sure

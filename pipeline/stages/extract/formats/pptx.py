@@ -1,4 +1,4 @@
-"""PPTX: a slide a page. Read by ourselves: the text is in few elements, and a library would load every picture."""
+"""PPTX: one page per slide. Parsed here: the text is in few elements, and a library would load every image."""
 
 from collections.abc import Iterator
 from typing import BinaryIO
@@ -12,21 +12,21 @@ from pipeline.stages.extract.xml import Element, get_name, parse
 MAIN_TYPE = b"presentationml.presentation.main+xml"
 PARAGRAPH = "\n\n"
 CELL = " | "
-FURNITURE = frozenset({"sldNum", "dt", "ftr", "hdr"})
-"""Placeholders that say the same on every slide."""
+REPEATED = frozenset({"sldNum", "dt", "ftr", "hdr"})
+"""Placeholders with the same text on every slide: slide number, date, footer and header."""
 NOTES = "body"
-"""The placeholder of a notes page that holds the notes."""
+"""The placeholder that holds the notes of a notes page."""
 
 
 def looks_like_pptx(head: bytes) -> bool:
-    """Whether these bytes begin an archive with the parts of a PPTX."""
+    """Return True if these are the first bytes of an archive with the parts of a PPTX."""
     return head.startswith(SIGNATURE) and b"ppt/" in head
 
 
 def read(file: BinaryIO) -> Extraction:
-    """Read a PPTX, a slide a page, in the order of the presentation.
+    """Read a PPTX, one page per slide, in the order of the presentation.
 
-    Raises IngestionError where it is no PPTX, or one that is not safe to read.
+    Raises IngestionError if the file is not a PPTX or is not safe to read.
     """
     archive = open_package(file, MAIN_TYPE)
     slides = _find_slides(archive)
@@ -44,12 +44,13 @@ def _find_slides(archive: Archive) -> list[str]:
         if attribute.endswith("}id")
     ]
     if len(set(slides)) < len(slides):
-        raise IngestionError(FailureCode.MALFORMED, "The presentation shows one slide twice. Save it anew.")
+        message = "The presentation has a slide twice. Open it, save it again and upload the new copy."
+        raise IngestionError(FailureCode.MALFORMED, message)
     return slides
 
 
 def _read_slide(archive: Archive, slide: str) -> str:
-    """Text of the shapes of a slide, then of its diagrams, then of its notes."""
+    """Return the text of a slide's shapes, diagrams and notes, in this order."""
     related = read_relationships(archive, slide)
     texts = [_read_text(shape) for shape in _find_shapes(parse(archive.read(slide)))]
     texts += [_read_text(parse(archive.read(diagram))) for diagram in find_related(related, "diagramData")]
@@ -60,28 +61,28 @@ def _read_slide(archive: Archive, slide: str) -> str:
 
 
 def _find_shapes(root: Element) -> Iterator[Element]:
-    """Shapes and tables in their order, also those within groups."""
-    return (shape for shape in _find(root, "sp", "graphicFrame") if _get_placeholder(shape) not in FURNITURE)
+    """Yield shapes and tables in order, also from groups."""
+    return (shape for shape in _find(root, "sp", "graphicFrame") if _get_placeholder(shape) not in REPEATED)
 
 
 def _find(root: Element, *names: str) -> Iterator[Element]:
-    """The outermost elements of these names, in their order; a stack of our own, for nesting has no limit."""
+    """Yield the outermost elements with these names, in order. Not recursive: nesting has no limit."""
     stack = [*reversed(root)]
     while stack:
         element = stack.pop()
         if (name := get_name(element)) in names:
             yield element
-        elif name != "Fallback":  # it says in another way what the choice before it says
+        elif name != "Fallback":  # an alternative form of the choice before it
             stack += reversed(element)
 
 
 def _get_placeholder(shape: Element) -> str | None:
-    """What the shape is a place for on every slide: a title, the date; None where it is none."""
+    """Return the type of the placeholder that the shape is, such as `title`, or None."""
     return next((element.get("type", "obj") for element in _find(shape, "ph")), None)
 
 
 def _read_text(shape: Element) -> str:
-    """Text of a shape or a table, a line a paragraph or a row."""
+    """Return the text of a shape or a table, one line per paragraph or row."""
     lines = (
         _read_paragraph(element) if get_name(element) == "p" else _read_row(element)
         for element in _find(shape, "p", "tr")

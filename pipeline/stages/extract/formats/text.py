@@ -1,4 +1,4 @@
-"""Plain text in whatever encoding."""
+"""Plain text in any encoding."""
 
 import codecs
 from typing import BinaryIO
@@ -28,14 +28,14 @@ BINARY_SIGNATURES = (
     b"Rar!",
 )
 CONTROL_SHARE = 0.1
-"""A text of which a larger share are control characters is none."""
+"""Largest share of control characters in a text."""
 TEXT_CONTROLS = frozenset(b"\t\n\r\f\x1b\x00")
 SAMPLE_BYTES = 256 * 1024
-"""So much of the file is looked at to guess an encoding."""
+"""How much of the file is examined to guess its encoding, in bytes."""
 
 
 def looks_like_text(head: bytes) -> bool:
-    """Whether a text can begin with these bytes."""
+    """Return True if a text can begin with these bytes."""
     if head.startswith(UTF16_MARKS):
         return True
     if head.startswith(BINARY_SIGNATURES):
@@ -45,9 +45,9 @@ def looks_like_text(head: bytes) -> bool:
 
 
 def decode(data: bytes) -> str:
-    """Decode text: by its byte order mark, as UTF-8, or by the likeliest encoding.
+    """Decode text by its byte order mark, as UTF-8, or in the likeliest encoding (charset-normalizer).
 
-    Raises IngestionError where no encoding fits.
+    Raises IngestionError if no encoding fits.
     """
     for mark, encoding in BYTE_ORDER_MARKS:
         if data.startswith(mark):
@@ -57,17 +57,24 @@ def decode(data: bytes) -> str:
     except UnicodeDecodeError:
         guess = from_bytes(data[:SAMPLE_BYTES]).best()
     if guess is None:
-        raise IngestionError(FailureCode.MALFORMED, "The encoding of the text cannot be told. Save the file as UTF-8.")
+        message = "The text encoding of the file is unknown. Save the file as UTF-8 and upload that."
+        raise IngestionError(FailureCode.MALFORMED, message)
     return data.decode(guess.encoding, "replace")
 
 
 def read(file: BinaryIO) -> Extraction:
-    """Read a text file as one page of one section."""
+    """Read a text file as one page of one section.
+
+    Raises IngestionError if the text encoding is unknown.
+    """
     return Extraction(pages=1, texts=iter([[read_lines(file)]]))
 
 
 def read_lines(file: BinaryIO) -> str:
-    """Text of a file; line ends become newlines."""
+    """Return the text of a file, with all line ends as newlines.
+
+    Raises IngestionError if the text encoding is unknown.
+    """
     return decode(file.read()).replace("\r\n", "\n").replace("\r", "\n")
 
 
