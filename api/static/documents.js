@@ -5,15 +5,6 @@ import { announce, byId, confirmDeletion, copyTemplate, makeButton, showText } f
 import { formatBytes, formatCount, formatOrdinal } from "./format.js";
 import { isTerminal, Listing } from "./listing.js";
 
-/** What to do about a failure, if its message does not say so. */
-const ADVICE = {
-  encrypted: "Save a copy without a password and upload it.",
-  no_text: "Run text recognition (OCR) on it and upload the result.",
-  timeout: "Split it or save it again, and upload the result.",
-  embedding_failed: "Try again. If it fails again, tell the operator of this server.",
-  worker_lost: "Try again. If it fails again, tell the operator of this server.",
-};
-
 /**
  * @param {{onChange: () => void, onSelection: (ids: string[]) => void}} callbacks
  * @returns {Listing}
@@ -103,7 +94,7 @@ function describeFacts(item) {
 
 function describeError({ status, error }) {
   if (status !== "failed" || !error) return "";
-  return [error.message, ADVICE[error.code], `(${error.code})`].filter(Boolean).join(" ");
+  return `${error.message} (${error.code})`;
 }
 
 function showProgress(bar, item) {

@@ -33,7 +33,7 @@ async def find_document(runtime: Runtime, owner_id: UUID, document_id: UUID, pag
     Raises NotFound if there is no such page or the format has none, Conflict if the document is not `ready`.
     """
     document = await documents.get(runtime, owner_id, document_id)
-    if get_format(document.media_type).draw is None:
+    if not _has_page_images(document.media_type):
         raise NotFound("Files of this format have no page images. Read the text instead.", code="no_picture")
     if document.status != Status.READY:
         message = f"Page images need a document that is ready; this one, or its new version, is {document.status}."
@@ -41,6 +41,13 @@ async def find_document(runtime: Runtime, owner_id: UUID, document_id: UUID, pag
     if not 1 <= page <= (document.pages or 0):
         raise _no_such_page(page)
     return document
+
+
+def _has_page_images(media_type: str) -> bool:
+    try:
+        return get_format(media_type).draw is not None
+    except IngestionError:
+        return False  # a format of an earlier release
 
 
 async def draw(runtime: Runtime, owner_id: UUID, document: Document, view: PageView) -> bytes:

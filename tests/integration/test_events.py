@@ -246,7 +246,7 @@ async def test_streams_over_http(api: Api) -> None:
 @pytest.mark.waits(keep_alive=0.1)
 async def test_stream_ends_with_its_token(api: Api) -> None:
     person = await api.register()
-    expiring = replace(api.app.state.tokens, lifetime=timedelta(seconds=1) - LEEWAY)
+    expiring = replace(api.app.state.tokens, lifetime=timedelta(seconds=2) - LEEWAY)
     person.headers["Authorization"] = f"Bearer {expiring.issue(await find_id(api, person))}"
     following = asyncio.create_task(api.get(person, "/v1/events"))
     await asyncio.sleep(0.5)
