@@ -1,4 +1,4 @@
-"""The documentation at `/docs` is served whole, and asks nobody else."""
+"""The API reference at `/docs` is served completely, and loads nothing from other hosts."""
 
 import re
 from collections.abc import AsyncIterator
