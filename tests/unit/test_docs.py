@@ -25,13 +25,13 @@ RUNBOOK = TEXTS["RUNBOOK.md"]
 
 README_LINES = 150
 MEAN_WORDS = 20
-LONGEST_SENTENCE_WORDS = 40
+LONGEST_SENTENCE_WORDS = 35
 
 FENCE = re.compile(r"(?:^<!-- covered by (?P<cover>\S+) -->\n)?^```(?P<language>\w*)\n(?P<text>.*?)^```$", re.M | re.S)
 COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
 CODE = re.compile(r"`[^`\n]+`")
 LINK = re.compile(r"!?\[([^\]]*)\]\(([^)\s]*)\)")
-SENTENCE_END = re.compile(r"(?<=[.!?:])[\"')*]*\s+(?=[\"'(*]*[A-Z0-9x])")
+SENTENCE_END = re.compile(r"(?<=[.!?])[\"')*]*\s+(?=[\"'(*]*[A-Z0-9x])")
 """A sentence begins with a capital, a digit, or code, which is replaced by an x."""
 PROJECT_PATH = re.compile(r"(?<![\w/.])(?:api|pipeline|workers|migrations|tests|docs)/[\w./-]*\w/?(?![\w*…])")
 RUN_LANGUAGES = {"sh", "console", "python"}
