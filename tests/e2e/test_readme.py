@@ -1,4 +1,4 @@
-"""README.md: its commands run, in their order, and print what stands there."""
+"""README.md and docs/usage.md: their commands run, in order, and print what the documents show."""
 
 import os
 import re
@@ -12,7 +12,6 @@ import pytest
 
 from tests.e2e.conftest import PROJECT, Up
 
-README = (PROJECT / "README.md").read_text()
 ADDRESS = "http://127.0.0.1:8000"
 MARK = "=== command "
 CHANGING = (
@@ -23,19 +22,19 @@ CHANGING = (
     (re.compile(r"(?<=  score )[0-9.]+"), "<score>"),
     (re.compile(r"(?<=^id: )\d+", re.MULTILINE), "<id>"),
 )
-"""What is different in every run."""
+"""Parts of an output that differ in every run."""
 
 
 @dataclass
 class Example:
-    """A command, and what stands below it."""
+    """A command, and the output shown below it."""
 
     command: str
     output: str
 
 
 def read_examples(block: str) -> list[Example]:
-    """Commands begin with `$`, and go on with `>`; what follows is their output."""
+    """Commands begin with `$` and continue with `>`. Other lines are their output."""
     examples: list[Example] = []
     for line in block.splitlines():
         if line.startswith("$ "):
@@ -47,14 +46,14 @@ def read_examples(block: str) -> list[Example]:
     return examples
 
 
-def find_block(heading: str, language: str) -> str:
-    section = README.split(f"\n## {heading}\n", 1)[1].split("\n## ", 1)[0]
+def find_block(document: str, heading: str, language: str) -> str:
+    section = (PROJECT / document).read_text().split(f"\n## {heading}\n", 1)[1].split("\n## ", 1)[0]
     [block] = re.findall(rf"```{language}\n(.*?)```", section, re.DOTALL)
     return str(block)
 
 
 def run(examples: list[Example], environment: dict[str, str]) -> list[str]:
-    """What each command prints, in one shell."""
+    """Run the commands in one shell and return the output of each."""
     script = "".join(f"echo '{MARK}'\n{example.command}\necho\n" for example in examples)
     done = subprocess.run(
         ["bash", "-c", script], cwd=PROJECT, env=environment, capture_output=True, text=True, check=True, timeout=120
@@ -80,7 +79,7 @@ def up(data_dir: Path) -> Iterator[Up]:
 
 @pytest.fixture
 def environment(up: Up, tmp_path: Path) -> dict[str, str]:
-    """As after `source .venv/bin/activate`, for somebody who has not signed in and is not asked."""
+    """Environment after `source .venv/bin/activate`, with credentials instead of questions."""
     return {
         **os.environ,
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
@@ -91,18 +90,23 @@ def environment(up: Up, tmp_path: Path) -> dict[str, str]:
     }
 
 
-@pytest.mark.parametrize("heading", ["From the command line", "The same by curl"])
-def test_commands_print_what_stands_there(up: Up, environment: dict[str, str], heading: str) -> None:
-    examples = read_examples(find_block(heading, "console").replace(ADDRESS, up.url))
+@pytest.mark.parametrize(
+    ("document", "heading"),
+    [("README.md", "Run it"), ("docs/usage.md", "Command line"), ("docs/usage.md", "curl")],
+)
+def test_commands_print_what_the_document_shows(
+    up: Up, environment: dict[str, str], document: str, heading: str
+) -> None:
+    examples = read_examples(find_block(document, heading, "console").replace(ADDRESS, up.url))
     assert len(examples) >= 4
     outputs = run(examples, environment)
     assert [settle(output) for output in outputs] == [settle(example.output) for example in examples]
 
 
-def test_python_prints_what_stands_there(up: Up, environment: dict[str, str]) -> None:
-    up.client.post("/v1/auth/register", json={"email": "me@example.org", "password": "correct horse"})
-    code = find_block("The same by curl", "python").replace(ADDRESS, up.url)
+def test_python_prints_what_the_document_shows(up: Up, environment: dict[str, str]) -> None:
+    up.client.post("/v1/auth/register", json={"email": "ada@example.org", "password": "correct horse"})
+    code = find_block("docs/usage.md", "Python", "python").replace(ADDRESS, up.url)
     done = subprocess.run(
         ["python", "-c", code], cwd=PROJECT, env=environment, capture_output=True, text=True, check=True, timeout=60
     )
-    assert settle(done.stdout) == settle(find_block("The same by curl", "text"))
+    assert settle(done.stdout) == settle(find_block("docs/usage.md", "Python", "text"))
