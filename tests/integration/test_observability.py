@@ -60,7 +60,7 @@ async def test_request_id_follows_the_job_into_the_worker(api: Api, logged: io.S
 
 
 async def test_no_secret_is_logged(api: Api, logged: io.StringIO) -> None:
-    person = await api.register()
+    person = await api.register_over_http()
     await api.client.post("/v1/auth/login", json={"email": person.email, "password": "a wrong password"})
     await api.upload(person, b"the secret text of a document", "a.txt")
     await api.work()
@@ -84,7 +84,7 @@ async def test_no_secret_is_logged(api: Api, logged: io.StringIO) -> None:
 
 
 async def test_every_log_line_is_json_with_time_and_level(api: Api, logged: io.StringIO) -> None:
-    await api.register()
+    await api.register_over_http()
     logging.getLogger("some.library").warning("by %s", "itself")
     lines = read(logged)
     assert "by itself" in [line["event"] for line in lines]
