@@ -3,10 +3,12 @@
 import json
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, MutableMapping
 from pathlib import Path
+from typing import Any
 
 import pytest
+import structlog
 from pydantic import SecretStr
 
 from pipeline.logs import configure_logging
@@ -16,6 +18,7 @@ from tests.servers import Servers, run_servers
 
 PROJECT = Path(__file__).resolve().parent.parent
 SHARED_DATA = PROJECT.parent / "shared" / "data"
+Logged = list[MutableMapping[str, Any]]
 SECRET = "a secret of the tests, over 32 bytes long"
 
 # The settings of a developer's own stack must not reach the tests.
@@ -82,6 +85,15 @@ def settings(database_url: str, redis_url: str) -> Settings:
         rate_limit_upload="",
         rate_limit_query="",
     )
+
+
+@pytest.fixture
+def logged() -> Iterator[Logged]:
+    """Every event that our code logs during the test."""
+    configure_logging("DEBUG")
+    with structlog.testing.capture_logs() as events:
+        yield events
+    configure_logging("ERROR")
 
 
 @pytest.fixture(scope="session")
