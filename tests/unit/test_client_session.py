@@ -59,5 +59,3 @@ def test_no_text_controls_the_terminal(text: str) -> None:
     cleaned = clean(f"{text}\x1b]0;title\x07\x9b31m\r")
     cleaned.encode()
     assert not any((char < " " and char not in "\n\t") or "\x7f" <= char < "\xa0" for char in cleaned)
-
-
