@@ -3,7 +3,6 @@
 import asyncio
 import os
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -69,18 +68,6 @@ async def fetch_value(url: str, statement: str, *arguments: object) -> Any:
 def clone_database(server_url: str, name: str, *, template: str) -> str:
     run_sql(server_url, f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
     return urlunsplit(urlsplit(server_url)._replace(path=f"/{name}"))
-
-
-def alembic(url: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run alembic in a process of its own, as an operator does."""
-    return subprocess.run(
-        [sys.executable, "-m", "alembic", *arguments],
-        cwd=PROJECT,
-        env={**os.environ, "DATABASE_URL": url},
-        check=True,
-        capture_output=True,
-        text=True,
-    )
 
 
 def migrate(url: str, revision: str) -> None:
