@@ -56,7 +56,7 @@ def create_app(settings: Settings, *, open_runtime: OpenRuntime = open_runtime) 
             app.state.runtime = runtime
             app.state.tokens = tokens
             app.state.open_streams = OpenStreams()
-            app.state.limiter = RateLimiter(settings, runtime.redis_breaker)
+            app.state.limiter = RateLimiter(runtime.settings, runtime.redis_breaker)
             try:
                 yield
             finally:

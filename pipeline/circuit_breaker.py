@@ -1,7 +1,7 @@
 """A circuit breaker: after a failure the server is not called for a while, so only one caller waits in vain."""
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from time import monotonic
 from typing import TypeVar
 
@@ -23,22 +23,30 @@ log = get_logger()
 class CircuitBreaker:
     """Shared by all callers of a server: one of them notices the failure, and the others do not wait for it."""
 
-    def __init__(self, server: str, failures: Counter, open_seconds: float = OPEN_SECONDS) -> None:
+    def __init__(
+        self,
+        server: str,
+        failures: Counter,
+        open_seconds: float = OPEN_SECONDS,
+        *,
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
         self._event = f"{server}.unavailable"
         self._failures = failures
         self._open_seconds = open_seconds
+        self._clock = clock
         self._open_until = 0.0
 
     @property
     def is_open(self) -> bool:
         """True while the server must not be called."""
-        return monotonic() < self._open_until
+        return self._clock() < self._open_until
 
     def trip(self, cause: BaseException) -> None:
         """Open the breaker. While it is open, further failures neither extend the pause nor write to the log."""
         if self.is_open:
             return
-        self._open_until = monotonic() + self._open_seconds
+        self._open_until = self._clock() + self._open_seconds
         self._failures.inc()
         log.warning(self._event, cause=repr(cause), open_seconds=self._open_seconds)
 

@@ -1,27 +1,32 @@
-"""Real parts for every test: an embedded PostgreSQL and Valkey for each test process, a fresh database for each test."""
+"""Parts that all tests share: PostgreSQL and Valkey for each test process, an empty database for each test."""
 
 import json
 import os
-import tempfile
-from collections.abc import Callable, Iterator
+import signal
+from collections.abc import Callable, Iterator, MutableMapping
 from pathlib import Path
-from uuid import uuid4
+from typing import Any
 
 import pytest
+import structlog
 from pydantic import SecretStr
 
 from pipeline.logs import configure_logging
-from pipeline.operations.local.servers import run_postgres, run_valkey
 from pipeline.settings import Settings
-from tests.databases import clone_database, migrate, run_sql
+from tests.databases import Databases, clone_database, migrate
+from tests.servers import Servers, run_servers
 
 PROJECT = Path(__file__).resolve().parent.parent
 SHARED_DATA = PROJECT.parent / "shared" / "data"
+Logged = list[MutableMapping[str, Any]]
+SECRET = "a secret of the tests, over 32 bytes long"
 
-# What a developer has set for their own stack must not reach the tests.
+# The settings of a developer's own stack must not reach the tests.
 for name in Settings.model_fields:
     os.environ.pop(name.upper(), None)
 
+# A shell that runs the tests in the background makes them ignore SIGINT, and their child processes too.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 configure_logging("ERROR")
 
@@ -32,37 +37,39 @@ def anyio_backend() -> str:
 
 
 @pytest.fixture(scope="session")
-def server_folder() -> Iterator[Path]:
-    # Not pytest's tmp_path: sockets need short paths, and PostgreSQL as root another user's access.
-    with tempfile.TemporaryDirectory(prefix="sluice-test-") as folder:
-        yield Path(folder)
+def servers() -> Iterator[Servers]:
+    with run_servers() as running:
+        yield running
 
 
 @pytest.fixture(scope="session")
-def postgres_url(server_folder: Path) -> Iterator[str]:
-    with run_postgres(server_folder / "postgres") as url:
-        run_sql(url, "ALTER SYSTEM SET fsync = off", "SELECT pg_reload_conf()")
-        yield url
+def postgres_url(servers: Servers) -> str:
+    return servers.postgres_url
 
 
 @pytest.fixture(scope="session")
-def redis_url(server_folder: Path) -> Iterator[str]:
-    with run_valkey(server_folder / "valkey") as url:
-        yield url
+def redis_url(servers: Servers) -> str:
+    return servers.redis_url
 
 
 @pytest.fixture(scope="session")
 def template_url(postgres_url: str) -> str:
-    """Database with the migrations done, to be cloned."""
+    """A database with all migrations done, for cloning."""
     url = clone_database(postgres_url, "sluice_template", template="template1")
     migrate(url, "head")
     return url
 
 
-@pytest.fixture
-def database_url(postgres_url: str, template_url: str) -> str:
+@pytest.fixture(scope="session")
+def databases(postgres_url: str, template_url: str) -> Databases:
     assert template_url
-    return clone_database(postgres_url, f"test_{uuid4().hex}", template="sluice_template")
+    return Databases(postgres_url, "sluice_template")
+
+
+@pytest.fixture
+def database_url(request: pytest.FixtureRequest, databases: Databases) -> str:
+    """An empty database; one of its own for a test with `@pytest.mark.own_database`."""
+    return databases.clone() if request.node.get_closest_marker("own_database") else databases.lend()
 
 
 @pytest.fixture
@@ -71,7 +78,7 @@ def settings(database_url: str, redis_url: str) -> Settings:
         _env_file=None,
         database_url=SecretStr(database_url),
         redis_url=SecretStr(redis_url),
-        jwt_secret=SecretStr("a secret of the tests, over 32 bytes long"),
+        jwt_secret=SecretStr(SECRET),
         lease_seconds=3,
         poll_seconds=0.2,
         rate_limit_login="",
@@ -80,9 +87,18 @@ def settings(database_url: str, redis_url: str) -> Settings:
     )
 
 
+@pytest.fixture
+def logged() -> Iterator[Logged]:
+    """Every event that our code logs during the test."""
+    configure_logging("DEBUG")
+    with structlog.testing.capture_logs() as events:
+        yield events
+    configure_logging("ERROR")
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Callable[[str], Path]:
-    """Path of a folder with real documents; the test is skipped, saying so, where it is absent."""
+    """Return the path of a folder with real documents, or skip the test if it is not on this machine."""
 
     def find(name: str) -> Path:
         folder = SHARED_DATA / name

@@ -1,18 +1,43 @@
-"""Databases for tests: made, cloned, migrated and looked into."""
+"""Databases for tests: create, clone, migrate, empty and query them."""
 
 import asyncio
 import os
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 from urllib.parse import urlsplit, urlunsplit
 from uuid import uuid4
 
 import asyncpg
+from alembic import command
+from alembic.config import Config
 from sqlalchemy import Engine, event
+
+PROJECT = Path(__file__).resolve().parents[1]
+ALEMBIC = Config(PROJECT / "alembic.ini")
+SCHEMA = """
+SELECT version_num, (SELECT array_agg((relname, relkind, relrowsecurity)::text ORDER BY relname) FROM pg_class
+    WHERE relnamespace = 'public'::regnamespace) AS relations FROM alembic_version"""
+"""What a test may have changed besides rows."""
+EMPTY = """
+DO $$
+DECLARE name regclass;
+BEGIN
+    PERFORM pg_terminate_backend(pid, 5000) FROM pg_stat_activity
+        WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend';
+    -- Without triggers the order of the tables does not matter.
+    SET LOCAL session_replication_role = replica;
+    FOR name IN SELECT oid FROM pg_class
+        WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace AND relname <> 'alembic_version'
+    LOOP
+        EXECUTE format('DELETE FROM %s', name);
+    END LOOP;
+    -- DELETE alone is ten times as fast, but it would leave the vector index full of dead entries.
+    TRUNCATE chunks;
+END $$"""
 
 
 async def _run(url: str, statements: tuple[str, ...], arguments: tuple[object, ...]) -> list[asyncpg.Record]:
@@ -32,7 +57,7 @@ def run_sql(url: str, *statements: str, arguments: tuple[object, ...] = ()) -> l
 
 
 async def fetch(url: str, statement: str, *arguments: object) -> list[asyncpg.Record]:
-    """The same from within a test that is a coroutine."""
+    """Run one statement; for tests that are coroutines."""
     return await _run(url, (statement,), arguments)
 
 
@@ -45,19 +70,48 @@ def clone_database(server_url: str, name: str, *, template: str) -> str:
     return urlunsplit(urlsplit(server_url)._replace(path=f"/{name}"))
 
 
-def alembic(url: str, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-    """Run alembic as an operator does."""
-    return subprocess.run(
-        [sys.executable, "-m", "alembic", *arguments],
-        env={**os.environ, "DATABASE_URL": url},
-        check=check,
-        capture_output=True,
-        text=True,
-    )
-
-
 def migrate(url: str, revision: str) -> None:
-    alembic(url, "upgrade", revision)
+    """Upgrade to a revision, in this process."""
+    with patch.dict(os.environ, DATABASE_URL=url):
+        command.upgrade(ALEMBIC, revision)
+
+
+def downgrade(url: str, revision: str) -> None:
+    """Go back to a revision, in this process."""
+    with patch.dict(os.environ, DATABASE_URL=url):
+        command.downgrade(ALEMBIC, revision)
+
+
+class Databases:
+    """Empty databases of the newest schema on one server."""
+
+    def __init__(self, server_url: str, template: str) -> None:
+        self._server_url = server_url
+        self._template = template
+        self._lent: str | None = None
+        self._schema: list[asyncpg.Record] = []
+
+    def clone(self) -> str:
+        """Return the URL of a new database."""
+        return clone_database(self._server_url, f"test_{uuid4().hex}", template=self._template)
+
+    def lend(self) -> str:
+        """Return the URL of a database that the previous borrower is done with, without its rows.
+
+        Emptying takes a tenth of the time of cloning. If the schema has changed, it is a new database.
+        """
+        if self._lent is not None and self._empty(self._lent):
+            return self._lent
+        self._lent = self.clone()
+        self._schema = run_sql(self._lent, SCHEMA)
+        return self._lent
+
+    def _empty(self, url: str) -> bool:
+        """Return whether the database could be emptied and is as it was."""
+        try:
+            return run_sql(url, EMPTY, SCHEMA) == self._schema
+        except asyncpg.PostgresError:
+            return False
 
 
 @contextmanager

@@ -45,7 +45,8 @@ class OpenStreams:
 
     def __init__(self, limit: int = MAX_STREAMS) -> None:
         self._limit = limit
-        self._open: Counter[UUID] = Counter()
+        self.open: Counter[UUID] = Counter()
+        """Open streams by account. Accounts without any have no entry."""
 
     @contextmanager
     def count(self, user_id: UUID) -> Iterator[None]:
@@ -53,15 +54,15 @@ class OpenStreams:
 
         Raises TooManyRequests if the account already has as many as it may.
         """
-        if self._open[user_id] >= self._limit:
+        if self.open[user_id] >= self._limit:
             message = f"You have {self._limit} event streams open. Close some, or follow only /v1/events."
             raise TooManyRequests(message, code="too_many_streams", retry_after_seconds=30)
-        self._open[user_id] += 1
+        self.open[user_id] += 1
         try:
             yield
         finally:
-            self._open[user_id] -= 1
-            self._open += Counter()  # drops the zeros
+            self.open[user_id] -= 1
+            self.open += Counter()  # drops the zeros
 
 
 class EventController(Controller):

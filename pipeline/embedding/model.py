@@ -1,7 +1,7 @@
 """The embedding model: text to vectors with sentence-transformers."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 
@@ -23,12 +23,10 @@ class Precision(StrEnum):
     FLOAT32 = "float32"
 
 
-def choose_precision() -> Precision:
-    """Return bfloat16 if this processor multiplies matrices in it (AMX, AVX512-BF16), otherwise float32."""
-    import torch  # noqa: PLC0415 - slow to import
-
-    found = torch.cpu.get_capabilities()
-    return Precision.BFLOAT16 if found.get("amx_bf16") or found.get("avx512_bf16") else Precision.FLOAT32
+def choose_precision(capabilities: Mapping[str, bool]) -> Precision:
+    """Return bfloat16 if a processor multiplies matrices in it (AMX, AVX512-BF16), otherwise float32."""
+    has_bfloat16 = capabilities.get("amx_bf16") or capabilities.get("avx512_bf16")
+    return Precision.BFLOAT16 if has_bfloat16 else Precision.FLOAT32
 
 
 class EmbeddingModel:
@@ -56,7 +54,7 @@ class EmbeddingModel:
         disable_progress_bar()  # type: ignore[no-untyped-call] # the library has no types here
         source = str(get_model_path()) if name == PACKAGED_MODEL else name
         self.name = name
-        self.precision = precision or choose_precision()
+        self.precision = precision or choose_precision(torch.cpu.get_capabilities())
         self._model = SentenceTransformer(source, device="cpu", model_kwargs={"dtype": getattr(torch, self.precision)})
         self.dimension = int(self.encode(["warm up"]).shape[1])
 

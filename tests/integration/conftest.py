@@ -1,22 +1,32 @@
 """The API in this process, and a worker of which tests can see every step."""
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from functools import partial
 
 import httpx2
 import pytest
 from litestar import Litestar
+from pwdlib.hashers.argon2 import Argon2Hasher
+from pydantic import SecretStr
 
 from api.app import create_app
-from pipeline.db import queue
+from pipeline.db import queue, users
 from pipeline.embedding.encoder import Encoder
 from pipeline.embedding.model import PACKAGED_MODEL
 from pipeline.ingest.executor import ingest
 from pipeline.runtime import Runtime, Waits, open_runtime
 from pipeline.sandbox.pool import Sandbox
 from pipeline.settings import Settings
-from pipeline.types import Lease, OnStage, Stage
+from pipeline.types import Lease, OnStage, Stage, new_id
+from tests.conftest import SECRET
+
+Opening = Callable[[], AbstractAsyncContextManager[Runtime]]
+"""Opens a runtime with the settings and parts of one test."""
+QUICK_HASHER = Argon2Hasher(memory_cost=8, time_cost=1, parallelism=1)
+"""Hashes that the service can verify, in a thousandth of the usual time."""
 
 
 @dataclass
@@ -43,6 +53,16 @@ class Api:
         self.runtime = runtime
 
     async def register(self, name: str = "anna") -> Person:
+        """Add an account and issue a token for it, without the cost of a request and of a strong hash."""
+        person = Person(f"{name.lower()}@example.org", f"password of {name}")
+        user_id = new_id()
+        async with self.runtime.database.transaction(user_id) as session:
+            await users.add(session, user_id, person.email, QUICK_HASHER.hash(person.password))
+        person.headers["Authorization"] = f"Bearer {self.app.state.tokens.issue(user_id)}"
+        return person
+
+    async def register_over_http(self, name: str = "anna") -> Person:
+        """Register and log in, as a client does."""
         person = Person(f"{name}@example.org", f"password of {name}")
         credentials = {"email": person.email, "password": person.password}
         response = await self.client.post("/v1/auth/register", json=credentials)
@@ -88,6 +108,13 @@ async def work(runtime: Runtime, on_stage: OnStage | None = None) -> int:
     return done
 
 
+async def wait_for(condition: Callable[[], object]) -> None:
+    """Wait until other tasks have made something true."""
+    async with asyncio.timeout(30):
+        while not condition():  # noqa: ASYNC110 - any condition, not an event
+            await asyncio.sleep(0.01)
+
+
 @pytest.fixture(scope="session")
 async def encoder() -> AsyncIterator[Encoder]:
     """The packaged model, loaded once in each test process."""
@@ -113,9 +140,37 @@ def waits(request: pytest.FixtureRequest) -> Waits:
     return Waits(**marker.kwargs) if marker else Waits()
 
 
+class Application:
+    """The application, built once in each test process; each test opens it with a runtime of its own."""
+
+    def __init__(self) -> None:
+        self.opening: Opening
+        unused = SecretStr("postgresql://127.0.0.1:1/unused")
+        settings = Settings(_env_file=None, jwt_secret=SecretStr(SECRET), database_url=unused)
+        self.app = create_app(settings, open_runtime=lambda _settings, **_: self.opening())
+
+
+@pytest.fixture(scope="session")
+def application() -> Application:
+    return Application()
+
+
 @pytest.fixture
-async def api(settings: Settings, encoder: Encoder, sandbox: Sandbox, waits: Waits) -> AsyncIterator[Api]:
-    app = create_app(settings, open_runtime=partial(open_runtime, encoder=encoder, sandbox=sandbox, waits=waits))
+def opening(settings: Settings, encoder: Encoder, sandbox: Sandbox, waits: Waits) -> Opening:
+    return partial(
+        open_runtime,
+        settings,
+        database_timeout_seconds=settings.database_timeout_seconds,
+        encoder=encoder,
+        sandbox=sandbox,
+        waits=waits,
+    )
+
+
+@pytest.fixture
+async def api(application: Application, opening: Opening) -> AsyncIterator[Api]:
+    application.opening = opening
+    app = application.app
     transport = make_transport(app)
     async with app.lifespan(), httpx2.AsyncClient(transport=transport, base_url="http://test", timeout=60) as client:
         runtime: Runtime = app.state.runtime
@@ -124,7 +179,6 @@ async def api(settings: Settings, encoder: Encoder, sandbox: Sandbox, waits: Wai
 
 
 @pytest.fixture
-async def runtime(settings: Settings, encoder: Encoder, sandbox: Sandbox, waits: Waits) -> AsyncIterator[Runtime]:
-    opening = open_runtime(settings, database_timeout_seconds=10, encoder=encoder, sandbox=sandbox, waits=waits)
-    async with opening as opened:
+async def runtime(opening: Opening) -> AsyncIterator[Runtime]:
+    async with opening() as opened:
         yield opened

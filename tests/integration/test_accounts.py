@@ -9,21 +9,21 @@ pytestmark = pytest.mark.anyio
 
 
 async def test_register_login_me(api: Api) -> None:
-    person = await api.register("Anna")
+    person = await api.register_over_http("Anna")
     me = (await api.get(person, "/v1/users/me")).json()
     assert me["email"] == "anna@example.org"
     assert set(me) == {"id", "email", "created_at"}
 
 
 async def test_address_is_taken_whatever_its_case(api: Api) -> None:
-    await api.register("anna")
+    await api.register_over_http("anna")
     again = {"email": "ANNA@example.org", "password": "another password"}
     response = await api.client.post("/v1/auth/register", json=again)
     assert (response.status_code, response.json()["code"]) == (409, "email_taken")
 
 
 async def test_token_answer(api: Api) -> None:
-    person = await api.register()
+    person = await api.register_over_http()
     credentials = {"email": person.email, "password": person.password}
     response = await api.client.post("/v1/auth/login", json=credentials)
     assert response.status_code == 200
@@ -34,7 +34,7 @@ async def test_token_answer(api: Api) -> None:
 
 
 async def test_unknown_user_and_wrong_password_look_alike(api: Api) -> None:
-    await api.register()
+    await api.register_over_http()
     answers, seconds = [], []
     # In turns, so that a busy moment of the machine falls on both.
     for email in ("anna@example.org", "nobody@example.org") * 4:
@@ -67,14 +67,14 @@ async def test_routes_need_a_token(api: Api, header: str | None) -> None:
 
 
 async def test_jwt_under_another_scheme_is_refused(api: Api) -> None:
-    person = await api.register()
+    person = await api.register_over_http()
     token = person.headers["Authorization"].removeprefix("Bearer ")
     response = await api.client.get("/v1/users/me", headers={"Authorization": f"Basic {token}"})
     assert response.status_code == 401
 
 
 async def test_token_of_a_deleted_account(api: Api) -> None:
-    person = await api.register()
+    person = await api.register_over_http()
     await fetch(api.runtime.settings.database_url.get_secret_value(), "DELETE FROM users")  # type: ignore[union-attr]
     assert (await api.get(person, "/v1/users/me")).status_code == 401
     assert (await api.upload(person, b"text")).status_code == 401
@@ -104,7 +104,7 @@ async def test_unfit_registration_says_what_is_wrong(api: Api, body: object) -> 
 
 
 async def test_passwords_and_tokens_stay_out_of_the_audit_log(api: Api, database_url: str) -> None:
-    person = await api.register()
+    person = await api.register_over_http()
     await api.client.post("/v1/auth/login", json={"email": person.email, "password": "wrong"})
     await api.client.post("/v1/auth/login", json={"email": "nobody@example.org", "password": "wrong"})
     rows = await fetch(database_url, "SELECT event_type, actor_user_id, details FROM audit_logs ORDER BY id")

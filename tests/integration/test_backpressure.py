@@ -10,7 +10,7 @@ from pipeline.db import queue
 from pipeline.db.queue import Waiting
 from pipeline.errors import FailureCode, IngestionError
 from pipeline.settings import Settings, SettingsError, load_settings
-from tests.databases import alembic, clone_database, fetch_value, run_sql
+from tests.databases import clone_database, downgrade, fetch_value, migrate, run_sql
 from tests.integration.conftest import Api, Person, claim
 
 pytestmark = pytest.mark.anyio
@@ -197,7 +197,7 @@ def test_limits_that_let_nothing_in_are_refused(limit: str, monkeypatch: pytest.
 
 def test_migration_gives_waiting_documents_their_size(postgres_url: str) -> None:
     url = clone_database(postgres_url, "job_sizes", template="template1")
-    alembic(url, "upgrade", "0002")
+    migrate(url, "0002")
     run_sql(
         url,
         "INSERT INTO users (id, email, password_hash) SELECT md5('u')::uuid, 'a@b', ''",
@@ -206,8 +206,8 @@ def test_migration_gives_waiting_documents_their_size(postgres_url: str) -> None
         "INSERT INTO jobs (owner_id, kind, subject_id, turn) SELECT md5('u')::uuid, 'document', md5('d')::uuid, 0",
         "INSERT INTO jobs (owner_id, kind, subject_id, turn) SELECT md5('u')::uuid, 'note', md5('n')::uuid, 1",
     )
-    alembic(url, "upgrade", "head")
+    migrate(url, "head")
     rows = run_sql(url, "SELECT size_bytes FROM jobs ORDER BY turn")
     assert [row["size_bytes"] for row in rows] == [5_000_000_000, 0]
-    alembic(url, "downgrade", "0002")
+    downgrade(url, "0002")
     assert run_sql(url, "SELECT count(*) FROM jobs")[0][0] == 2

@@ -1,10 +1,14 @@
 """Errors of every kind are problems by RFC 9457, and nothing of the inside shows."""
 
 import json
+from dataclasses import replace
+from typing import NoReturn
+from uuid import UUID
 
 import pytest
 from openapi_spec_validator import validate
 
+from pipeline.db.session import Database
 from tests.integration.conftest import Api
 
 pytestmark = pytest.mark.anyio
@@ -41,13 +45,17 @@ async def test_request_id_of_the_caller_is_kept_if_decent(api: Api) -> None:
     assert replaced.headers["x-request-id"] != "a b"
 
 
-async def test_bug_is_a_500_without_insides(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    # The one thing that cannot be had for real: an error that nobody foresaw.
-    def crash(*_: object) -> None:
+class BrokenDatabase(Database):
+    """Raises an error that no code expects."""
+
+    def transaction(self, user_id: UUID | None = None) -> NoReturn:  # noqa: ARG002 - the signature of the base class
         raise ZeroDivisionError("secret /path")
 
-    monkeypatch.setattr("pipeline.use_cases.accounts.get_account", crash)
+
+async def test_bug_is_a_500_without_insides(api: Api) -> None:
     person = await api.register()
+    broken = BrokenDatabase(api.runtime.settings.sqlalchemy_url, pool_size=1, timeout_seconds=1)
+    api.app.state.runtime = replace(api.runtime, database=broken)
     response = await api.get(person, "/v1/users/me")
     assert response.status_code == 500
     assert response.json()["code"] == "internal_error"

@@ -12,7 +12,7 @@ import pytest
 
 from api.controllers.events import OpenStreams
 from api.tokens import LEEWAY
-from pipeline.db import queue
+from pipeline.db import notifications, queue
 from pipeline.errors import NotFound, TooManyRequests
 from pipeline.types import Change, Deleted, Document, Lease, NoteState, Stage, Subject, SubjectKind
 from pipeline.use_cases import events
@@ -208,16 +208,16 @@ async def test_places_in_the_queue_are_told(api: Api) -> None:
         assert (state.id, state.queue_position) == (document_id, 1)
 
 
-async def test_payload_of_somebody_else_wakes_everybody(api: Api) -> None:
-    assert await _wake(api, "rubbish") == (set(), True)
+async def test_payload_of_another_kind_wakes_all_watchers(api: Api, database_url: str) -> None:
+    assert await _wake(api, database_url, "rubbish") == (set(), True)
     subject = Subject(UUID(int=1), SubjectKind.NOTE, UUID(int=2))
-    assert await _wake(api, f"note {subject.owner_id} {subject.id}") == ({subject}, False)
+    assert await _wake(api, database_url, f"note {subject.owner_id} {subject.id}") == ({subject}, False)
 
 
-async def _wake(api: Api, payload: str) -> tuple[set[Subject], bool]:
+async def _wake(api: Api, database_url: str, payload: str) -> tuple[set[Subject], bool]:
     with api.runtime.changes.watch(UUID(int=1)) as watch:
-        api.runtime.changes._wake(None, 0, "sluice_changes", payload)
-        changes = await watch.next(1)
+        await fetch(database_url, "SELECT pg_notify($1, $2)", notifications.CHANNEL, payload)
+        changes = await watch.next(5)
     return changes.subjects, changes.everything
 
 
@@ -261,4 +261,4 @@ def test_open_streams_are_counted_for_each_user() -> None:
     for _ in range(2):
         with streams.count(anna), streams.count(bert), pytest.raises(TooManyRequests), streams.count(anna):
             pass
-    assert not streams._open
+    assert not streams.open, "no account without streams is kept"

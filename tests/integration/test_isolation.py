@@ -26,15 +26,21 @@ OWNED = (
 )
 
 
-async def fill(api: Api, name: str) -> tuple[Person, dict[str, str]]:
-    """Somebody with a document and a note, both searchable, and their ids."""
-    person = await api.register(name)
+async def store(api: Api, person: Person) -> dict[str, str]:
+    """Store a document and a note, both searchable; returns their ids."""
+    name = person.email.partition("@")[0]
     document = (await api.upload(person, f"The secret of {name}.".encode())).json()
     note = await api.client.post(
         "/v1/notes", headers=person.headers, json={"title": f"{name}'s note", "body": f"A note of {name}."}
     )
     await api.work()
-    return person, {"document_id": document["id"], "note_id": note.json()["id"]}
+    return {"document_id": document["id"], "note_id": note.json()["id"]}
+
+
+async def fill(api: Api, name: str) -> tuple[Person, dict[str, str]]:
+    """Return a new person with a document and a note, and the ids of both."""
+    person = await api.register(name)
+    return person, await store(api, person)
 
 
 async def test_every_route_with_an_id_is_404_for_strangers(api: Api) -> None:
@@ -172,7 +178,8 @@ async def test_even_a_superuser_in_database_url_acts_as_the_role(api: Api) -> No
 
 
 async def test_audit_log_of_ones_own(api: Api) -> None:
-    anna, ids = await fill(api, "anna")
+    anna = await api.register_over_http("anna")
+    ids = await store(api, anna)
     await fill(api, "bert")
     await api.client.post("/v1/search", headers=anna.headers, json={"query": "secret"})
     await api.client.delete(f"/v1/documents/{ids['document_id']}", headers=anna.headers)

@@ -1,12 +1,18 @@
+import contextlib
 import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from unittest.mock import patch
 
+import alembic.config
 import pytest
+from alembic import command
+from alembic.config import Config
 
-from tests.databases import alembic, clone_database, run_sql
+from pipeline.operations.health import find_newest_revision
+from tests.databases import ALEMBIC, clone_database, downgrade, migrate, run_sql
 
 PROJECT = Path(__file__).resolve().parents[2]
 
@@ -22,14 +28,15 @@ def list_tables(url: str) -> set[str]:
 
 
 def test_up_down_up_and_in_step_with_the_models(empty_database: str) -> None:
-    alembic(empty_database, "upgrade", "head")
+    migrate(empty_database, "head")
     tables = list_tables(empty_database)
     assert {"users", "documents", "document_slices", "document_pages", "chunks", "jobs", "audit_logs"} <= tables
-    alembic(empty_database, "downgrade", "base")
+    downgrade(empty_database, "base")
     assert list_tables(empty_database) == {"alembic_version"}
-    alembic(empty_database, "upgrade", "head")
+    migrate(empty_database, "head")
     assert list_tables(empty_database) == tables
-    assert "No new upgrade operations" in alembic(empty_database, "check").stdout
+    with patch.dict(os.environ, DATABASE_URL=empty_database):
+        command.check(ALEMBIC)  # raises if the models need another migration
 
 
 def test_owner_leads_the_key_of_every_owned_table(template_url: str) -> None:
@@ -61,14 +68,11 @@ def test_vectors_and_their_fingerprints_stay_in_the_row(template_url: str) -> No
 
 def test_commands_of_the_runbook(postgres_url: str) -> None:
     url = clone_database(postgres_url, "runbook_commands", template="template1")
-    for arguments in (
-        ("upgrade", "head"),
-        ("current",),
-        ("check",),
-        ("downgrade", "-1"),
-        ("upgrade", "head"),
-    ):
-        alembic(url, *arguments)
+    for arguments in ("upgrade head", "current", "check", "downgrade -1"):
+        # What `python -m alembic` calls. It exits the process with an error if the command fails.
+        with patch.dict(os.environ, DATABASE_URL=url), contextlib.chdir(PROJECT):
+            alembic.config.main(arguments.split(), prog="alembic")
+    # Runs `python -m alembic upgrade head` in a process of its own.
     subprocess.run(
         [sys.executable, "-m", "pipeline", "migrate"],
         cwd=PROJECT,
@@ -79,36 +83,37 @@ def test_commands_of_the_runbook(postgres_url: str) -> None:
         },
         check=True,
     )
+    assert run_sql(url, "SELECT version_num FROM alembic_version")[0][0] == find_newest_revision()
     hashed = run_sql(url, "SELECT rolpassword FROM pg_authid WHERE rolname = 'sluice_service'")
     assert hashed[0]["rolpassword"].startswith("SCRAM-SHA-256")
 
 
 def test_autogenerate_is_empty_until_a_model_changes(template_url: str, tmp_path: Path) -> None:
-    """In a copy of the project, as an operator's checkout would be."""
+    """Run alembic in a copy of the project, like an operator's checkout."""
     for part in ("api", "pipeline", "migrations"):
         shutil.copytree(PROJECT / part, tmp_path / part)
     shutil.copy(PROJECT / "alembic.ini", tmp_path)
-    assert _autogenerate(template_url, tmp_path, "nothing").count("pass") == 2
-    next(tmp_path.glob("migrations/versions/*_nothing.py")).unlink()
+    with patch.dict(os.environ, DATABASE_URL=template_url):
+        command.revision(Config(tmp_path / "alembic.ini"), "nothing", autogenerate=True)
+    [empty] = tmp_path.glob("migrations/versions/*_nothing.py")
+    assert empty.read_text().count("pass") == 2
+    empty.unlink()
     models = tmp_path / "pipeline" / "db" / "models.py"
     models.write_text(
         models.read_text().replace(
             "    model: Mapped[str]\n", "    model: Mapped[str]\n    second: Mapped[Any] = mapped_column(HALFVEC(7))\n"
         )
     )
-    migration = _autogenerate(template_url, tmp_path, "a second vector")
+    # In a process of its own, which imports the changed models.
+    subprocess.run(
+        [sys.executable, "-m", "alembic", "revision", "--autogenerate", "-m", "a second vector"],
+        cwd=tmp_path,
+        env={**os.environ, "DATABASE_URL": template_url},
+        check=True,
+        capture_output=True,
+    )
+    migration = next(tmp_path.glob("migrations/versions/*_a_second_vector.py")).read_text()
     assert "import pgvector.sqlalchemy" in migration
     assert "op.add_column('chunks', sa.Column('second', pgvector.sqlalchemy.halfvec.HALFVEC(dim=7)" in migration
     assert "op.drop_column('chunks', 'second')" in migration
     compile(migration, "migration", "exec")
-
-
-def _autogenerate(url: str, folder: Path, message: str) -> str:
-    subprocess.run(
-        [sys.executable, "-m", "alembic", "revision", "--autogenerate", "-m", message],
-        cwd=folder,
-        env={**os.environ, "DATABASE_URL": url},
-        check=True,
-        capture_output=True,
-    )
-    return next(folder.glob(f"migrations/versions/*_{message.replace(' ', '_')}.py")).read_text()

@@ -1,10 +1,10 @@
 """Another embedding model: made ready in the background, switched to in one step, and nobody notices more than that."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 from uuid import UUID
 
 import numpy as np
@@ -15,6 +15,7 @@ from pipeline.db import chunks, embedding_models, queue
 from pipeline.db.retrieval import PassageQuery, find_passages
 from pipeline.db.session import Database
 from pipeline.embedding import reembed
+from pipeline.embedding.encoder import Encoder
 from pipeline.embedding.model import PACKAGED_MODEL
 from pipeline.embedding.reembed import ModelChangeError, ReembedWaits, switch_if_complete
 from pipeline.errors import FailureCode, IngestionError
@@ -26,7 +27,7 @@ from pipeline.settings import Settings
 from pipeline.types import JobKind, Lease, SearchMode, Stage, Subject, SubjectKind, TextChunk
 from pipeline.use_cases.search import search
 from tests.databases import fetch, fetch_value, find_violations
-from tests.integration.conftest import Api, Person, claim, ignore_stage, work
+from tests.integration.conftest import Api, Person, claim, ignore_stage, wait_for, work
 from tests.second_model import DIMENSION, make_model
 
 pytestmark = pytest.mark.anyio
@@ -39,6 +40,15 @@ WAITING = select(exists().where(table("pg_locks", column("granted")).c.granted.i
 WAITS = ReembedWaits(poll=0.05, notice=0.0)
 
 Answer = list[tuple[str, float]]
+
+
+class BrokenEncoder(Encoder):
+    """Seems ready, and embeds nothing."""
+
+    is_ready = True
+
+    async def encode(self, texts: Sequence[str]) -> NoReturn:  # noqa: ARG002 - the signature of the base class
+        raise IngestionError(FailureCode.EMBEDDING_FAILED, "No.")
 
 
 @pytest.fixture(scope="module")
@@ -82,12 +92,6 @@ async def keep_working(runtime: Runtime) -> None:
     while True:
         await work(runtime)
         await asyncio.sleep(0.01)
-
-
-async def wait_for(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(30):
-        while not condition():  # noqa: ASYNC110 - what other tasks do
-            await asyncio.sleep(0.01)
 
 
 def name_driver(database_url: str) -> str:
@@ -316,7 +320,7 @@ async def test_worker_with_the_old_model_stores_nothing_after_the_switch(
 
 @pytest.mark.waits(model_check=0.05)
 async def test_what_cannot_be_embedded_ends_the_change_and_can_be_tried_again(
-    api: Api, database_url: str, second_model: str, monkeypatch: pytest.MonkeyPatch
+    api: Api, database_url: str, second_model: str
 ) -> None:
     person = await api.register()
     location = await upload(api, person, b"The ferry leaves at noon.", "a.txt")
@@ -338,14 +342,10 @@ async def test_what_cannot_be_embedded_ends_the_change_and_can_be_tried_again(
         await changing
     assert await claim(api.runtime) is None
 
-    async def refuse(_texts: list[str]) -> np.ndarray:
-        raise IngestionError(FailureCode.EMBEDDING_FAILED, "No.")
-
-    assert api.runtime.encoders.next
-    with monkeypatch.context() as patch:
-        patch.setattr(api.runtime.encoders.next, "encode", refuse)
-        other = await upload(api, person, b"The heron sleeps.", "b.txt")
-        await api.work()
+    working, api.runtime.encoders.next = api.runtime.encoders.next, BrokenEncoder(second_model)
+    other = await upload(api, person, b"The heron sleeps.", "b.txt")
+    await api.work()
+    api.runtime.encoders.next = working
     for path in (location, other):
         document = (await api.get(person, path)).json()
         assert (document["status"], document["attempts"], document["error"]) == ("ready", 1, None)

@@ -10,17 +10,20 @@ from typing import Any
 import pytest
 import structlog
 
+from pipeline.ingest.heartbeat import Heartbeat, HeldLease
+from pipeline.ingest.progress import StageReporter
 from pipeline.logs import configure_logging
-from pipeline.types import Lease, Stage
-from tests.integration.conftest import Api, claim
+from pipeline.types import Stage
+from tests.databases import fetch_value
+from tests.integration.conftest import Api, claim, wait_for
 from workers.consumer import Consumer
 
 pytestmark = pytest.mark.anyio
 
 
 @pytest.fixture
-def logged() -> Iterator[io.StringIO]:
-    """Everything that is logged, as it would stand on standard error."""
+def log_stream() -> Iterator[io.StringIO]:
+    """Everything that is log_stream, as it would stand on standard error."""
     configure_logging("DEBUG")
     stream = io.StringIO()
     (handler,) = logging.getLogger().handlers
@@ -30,43 +33,35 @@ def logged() -> Iterator[io.StringIO]:
     configure_logging("ERROR")
 
 
-def read(logged: io.StringIO) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in logged.getvalue().splitlines()]
+def read(log_stream: io.StringIO) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in log_stream.getvalue().splitlines()]
 
 
-async def test_request_id_follows_the_job_into_the_worker(api: Api, logged: io.StringIO) -> None:
+async def test_request_id_follows_the_job_into_the_worker(api: Api, log_stream: io.StringIO, database_url: str) -> None:
     person = await api.register()
     headers = {**person.headers, "X-Request-Id": "follow-me"}
     await api.client.post("/v1/documents", headers=headers, files={"file": ("a.txt", b"some text")})
+    assert await fetch_value(database_url, "SELECT request_id FROM jobs") == "follow-me"
     structlog.contextvars.clear_contextvars()
-    lease = await claim(api.runtime)
-    assert lease
-    assert lease.request_id == "follow-me"
-
-    class Held:
-        def touch(self) -> None: ...
-
-    class Heartbeat:
-        def hold(self, _lease: Lease) -> Any:
-            import contextlib
-
-            return contextlib.nullcontext(Held())
-
-    await Consumer(api.runtime, Heartbeat())._work(lease)  # type: ignore[arg-type]
-    structlog.contextvars.clear_contextvars()
-    events = {line["event"]: line.get("request_id") for line in read(logged)}
+    heartbeat = Heartbeat(api.runtime.settings.sqlalchemy_url, lease_seconds=60, stall_seconds=60)
+    consumer = Consumer(api.runtime, heartbeat)
+    working = asyncio.create_task(consumer.run())
+    await wait_for(lambda: "ingestion.ready" in log_stream.getvalue())
+    consumer.stop()
+    await working
+    events = {line["event"]: line.get("request_id") for line in read(log_stream)}
     assert events["request"] is not None
     assert events["ingestion.ready"] == "follow-me"
 
 
-async def test_no_secret_is_logged(api: Api, logged: io.StringIO) -> None:
-    person = await api.register()
+async def test_no_secret_is_logged(api: Api, log_stream: io.StringIO) -> None:
+    person = await api.register_over_http()
     await api.client.post("/v1/auth/login", json={"email": person.email, "password": "a wrong password"})
     await api.upload(person, b"the secret text of a document", "a.txt")
     await api.work()
     await api.client.post("/v1/search", headers=person.headers, json={"query": "my secret question"})
     await api.client.get("/v1/users/me?token=hidden-in-query", headers={"Authorization": "Bearer broken-token"})
-    text = logged.getvalue()
+    text = log_stream.getvalue()
     assert text
     token = person.headers["Authorization"].removeprefix("Bearer ")
     secret = api.runtime.settings.signing_secret
@@ -83,10 +78,10 @@ async def test_no_secret_is_logged(api: Api, logged: io.StringIO) -> None:
         assert secret_part not in text, secret_part
 
 
-async def test_every_log_line_is_json_with_time_and_level(api: Api, logged: io.StringIO) -> None:
-    await api.register()
+async def test_every_log_line_is_json_with_time_and_level(api: Api, log_stream: io.StringIO) -> None:
+    await api.register_over_http()
     logging.getLogger("some.library").warning("by %s", "itself")
-    lines = read(logged)
+    lines = read(log_stream)
     assert "by itself" in [line["event"] for line in lines]
     assert all({"event", "level", "timestamp"} <= set(line) for line in lines)
 
@@ -114,9 +109,6 @@ async def test_metrics_tell_what_happened(api: Api) -> None:
 
 
 async def test_stages_are_timed(api: Api) -> None:
-    from pipeline.ingest.heartbeat import HeldLease
-    from pipeline.ingest.progress import StageReporter
-
     person = await api.register()
     await api.upload(person, b"some text", "a.txt")
     lease = await claim(api.runtime)
@@ -139,10 +131,10 @@ async def test_encoder_reports_its_queue_and_its_passes(api: Api) -> None:
         return read_metric((await api.client.get("/metrics")).text, f"sluice_encoder_{name}")
 
     passes, tokens = await look("pass_seconds_count"), await look("pass_tokens_sum")
-    waiting = [asyncio.create_task(api.runtime.encoder.encode(["one text", "two texts"])) for _ in range(3)]
+    waiting = [asyncio.create_task(api.runtime.encoder.encode(["some words " * 100] * 20)) for _ in range(3)]
     await asyncio.sleep(0)
     assert await look("waiting_requests") == 3
     await asyncio.gather(*waiting)
     assert await look("waiting_requests") == 0
     assert await look("pass_seconds_count") > passes
-    assert await look("pass_tokens_sum") >= tokens + 3 * 2 * 4, "[CLS], two words and [SEP] in each text"
+    assert await look("pass_tokens_sum") >= tokens + 3 * 20 * 202, "[CLS], 200 words and [SEP] in each text"

@@ -228,17 +228,17 @@ async def test_uploads_and_queries_are_counted_apart(api: Api) -> None:
 
 
 async def test_another_account_or_address_may_log_in(api: Api) -> None:
-    anna, bert = await api.register("anna"), await api.register("bert")
+    anna, bert = await api.register_over_http("anna"), await api.register_over_http("bert")
     for _ in range(LIMIT):
         last = await log_in(api, anna.email, anna.password)
-    assert_refused(last, "login")  # api.register() has logged in once
+    assert_refused(last, "login")  # api.register_over_http() has logged in once
     assert_refused(await log_in(api, f" {anna.email.upper()} ", anna.password), "login")
     assert (await log_in(api, bert.email, bert.password)).status_code == 200
     assert (await log_in(api, anna.email, anna.password, address="10.9.8.7")).status_code == 200
 
 
 async def test_redis_holds_no_address_of_anybody(api: Api, valkey: redis.Redis) -> None:
-    person = await api.register("anna")
+    person = await api.register_over_http("anna")
     await search(api, person)
     keys = sorted(valkey.scan_iter(f"{KEY_PREFIX}:*"))
     assert len(keys) == 3
@@ -351,7 +351,7 @@ class TestApiWithoutRedis:
 
     async def test_login_upload_and_search_work(self, api: Api) -> None:
         failures = count_metric("sluice_redis_failures_total")
-        person = await api.register()
+        person = await api.register_over_http()
         statuses = []
         for _ in range(LIMIT + 1):
             for answer in (

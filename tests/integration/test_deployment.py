@@ -293,3 +293,7 @@ def test_build_context_leaves_out_what_is_private_or_big() -> None:
     ignored = (PROJECT / ".dockerignore").read_text().split()
     assert {".git", ".env", ".venv", ".data", "tests", "**/__pycache__", "**/.*_cache"} <= set(ignored)
     assert [pattern for pattern in ignored if pattern.startswith("!")] == []
+
+
+def test_env_file_is_never_committed() -> None:
+    subprocess.run(["git", "check-ignore", "--quiet", ".env"], cwd=PROJECT, check=True)

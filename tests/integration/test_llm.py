@@ -7,17 +7,16 @@ import time
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
-import structlog
 from prometheus_client import REGISTRY
-from structlog.testing import LogCapture
 
 from pipeline import metrics
-from pipeline.circuit_breaker import CircuitBreaker
+from pipeline.circuit_breaker import OPEN_SECONDS, CircuitBreaker
 from pipeline.errors import AnswerUnavailable
 from pipeline.llm import openai_chat
 from pipeline.llm.client import ANSWER_SECONDS, LanguageModel
 from pipeline.logs import configure_logging
 from pipeline.stages.prompt import Prompt
+from tests.conftest import Logged
 from tests.llm_server import Behaviour, Call, LlmServer, run_llm_server, say_yes, talk_until_left, wait_to_be_heard
 from tests.waiting import wait_until
 
@@ -45,19 +44,13 @@ async def llm(server: LlmServer) -> AsyncIterator[LanguageModel]:
     await model.close()
 
 
-@pytest.fixture
-def logged(monkeypatch: pytest.MonkeyPatch) -> LogCapture:
-    capture = LogCapture()
-    logger = structlog.wrap_logger(None, processors=[capture], wrapper_class=structlog.BoundLogger)
-    monkeypatch.setattr(openai_chat, "log", logger)
-    monkeypatch.setattr("pipeline.circuit_breaker.log", logger)
-    return capture
-
-
 def make_model(
-    url: str, timeout_seconds: float = SECONDS, rest_seconds: float = 5.0, answer_seconds: float = ANSWER_SECONDS
+    url: str,
+    timeout_seconds: float = SECONDS,
+    breaker: CircuitBreaker | None = None,
+    answer_seconds: float = ANSWER_SECONDS,
 ) -> LanguageModel:
-    breaker = CircuitBreaker("llm", metrics.LLM_FAILURES, rest_seconds)
+    breaker = breaker or CircuitBreaker("llm", metrics.LLM_FAILURES)
     return LanguageModel(url, "a-model", KEY, timeout_seconds, breaker, answer_seconds=answer_seconds)
 
 
@@ -196,7 +189,7 @@ CASES: dict[str, tuple[Behaviour, str, str]] = {
 
 
 @pytest.mark.parametrize("case", CASES)
-async def test_misbehaviour_is_explained(llm: LanguageModel, server: LlmServer, logged: LogCapture, case: str) -> None:
+async def test_misbehaviour_is_explained(llm: LanguageModel, server: LlmServer, logged: Logged, case: str) -> None:
     server.behave, said_before, detail = CASES[case]
     started = time.monotonic()
     said, failure = await fail(llm)
@@ -207,17 +200,17 @@ async def test_misbehaviour_is_explained(llm: LanguageModel, server: LlmServer, 
     assert said == said_before
     assert detail in failure.message
     assert 1 <= failure.retry_after_seconds <= 120
-    assert logged.entries[0]["event"] == "llm.failed"
+    assert logged[0]["event"] == "llm.failed"
 
 
-async def test_server_that_is_not_there(logged: LogCapture) -> None:
+async def test_server_that_is_not_there(logged: Logged) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         url = f"http://127.0.0.1:{taken.getsockname()[1]}/v1"
     model = make_model(url, timeout_seconds=20)
     _, failure = await fail(model)
     await model.close()
     assert AWAY in failure.message
-    assert [entry["event"] for entry in logged.entries] == ["llm.failed", "llm.unavailable"]
+    assert [entry["event"] for entry in logged] == ["llm.failed", "llm.unavailable"]
 
 
 async def test_server_that_hangs_up(server: LlmServer) -> None:
@@ -231,14 +224,14 @@ async def test_server_that_hangs_up(server: LlmServer) -> None:
 
 @pytest.mark.parametrize("code", [400, 401, 429, 500])
 async def test_key_and_question_stay_out_of_log_and_answer(
-    llm: LanguageModel, server: LlmServer, logged: LogCapture, code: int
+    llm: LanguageModel, server: LlmServer, logged: Logged, code: int
 ) -> None:
     server.behave = status(code, f"{KEY} may not ask: Is it?", retry_after_ms="1")
     _, failure = await fail(llm)
-    for text in (repr(logged.entries), failure.message):
+    for text in (repr(logged), failure.message):
         assert KEY not in text
         assert "Is it?" not in text
-    assert logged.entries[0]["status"] == code
+    assert logged[0]["status"] == code
 
 
 async def test_debug_log_holds_neither(llm: LanguageModel, capsys: pytest.CaptureFixture[str]) -> None:
@@ -312,7 +305,9 @@ async def test_lone_surrogate_is_no_text(llm: LanguageModel, server: LlmServer) 
 
 
 async def test_server_that_is_away_is_left_alone_for_a_while(server: LlmServer) -> None:
-    model = make_model(server.url, rest_seconds=0.3)
+    now = 1000.0
+    breaker = CircuitBreaker("llm", metrics.LLM_FAILURES, clock=lambda: now)
+    model = make_model(server.url, breaker=breaker)
     server.behave = cut_before_word
     trips = REGISTRY.get_sample_value("sluice_llm_failures_total") or 0
     await fail(model)
@@ -322,7 +317,7 @@ async def test_server_that_is_away_is_left_alone_for_a_while(server: LlmServer) 
     assert len(server.calls) == calls, "it was not even asked"
     assert REGISTRY.get_sample_value("sluice_llm_failures_total") == trips + 1
     server.behave = say_yes
-    time.sleep(0.3)  # noqa: ASYNC251 - the rest
+    now += OPEN_SECONDS + 1
     assert await collect(model) == "Yes [0]."
     await model.close()
 
