@@ -1,53 +1,64 @@
-# Thin on purpose: the logic lives in `python -m pipeline`.
+# `make` lists the commands. The logic is in `python -m pipeline` and in pytest.
 PYTHON ?= python3
 BIN := .venv/bin
 UV_ENV := $(if $(PIP_FIND_LINKS),UV_FIND_LINKS=$(PIP_FIND_LINKS),UV_TORCH_BACKEND=$(or $(TORCH_BACKEND),cpu))
-# Compiled once: a process with a model would else compile for 8 s where Python may not write its cache.
+# Compile once. Otherwise a process with a model would compile for 8 s where Python may not write its cache.
 UV := $(UV_ENV) UV_COMPILE_BYTECODE=1 VIRTUAL_ENV=$(CURDIR)/.venv $(BIN)/uv pip install --quiet --constraint constraints.txt --requirements pyproject.toml
+# Tests start many processes, so Python may write its cache for them. Each process takes the next test that is left.
+PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --numprocesses 2 --dist worksteal
 
-.PHONY: demo up test lint browser openapi env-example bench bench-retrieval chaos
+.DEFAULT_GOAL := help
+.PHONY: help demo up test-unit test check lint browser openapi env-example bench bench-retrieval chaos
 
-demo: .venv/.installed
+help: ## List these commands.
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 18
+
+demo: .venv/.installed ## Show the main job from beginning to end.
 	@exec $(BIN)/python -m pipeline demo
 
-up: .venv/.installed
+up: .venv/.installed ## Run the whole service until Ctrl-C.
 	@exec $(BIN)/python -m pipeline up
 
-test: .venv/.installed-dev
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --ignore tests/faults
-	$(BIN)/python -m pytest tests/faults  # alone: they measure how soon the service recovers
+test-unit: .venv/.installed-dev ## Run the pure tests: no model, no socket, no process.
+	$(PYTEST) tests/unit
 
-lint: .venv/.installed-dev
+test: .venv/.installed-dev ## Run everything that a commit must not break, except fault tests and fuzzing.
+	$(PYTEST) -m "not faults and not fuzz"
+
+check: lint test ## Run lint, all tests and API fuzzing, as CI does.
+	$(PYTEST) -m "faults or fuzz"
+
+lint: .venv/.installed-dev ## Check style, types and imports.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
+	$(BIN)/mypy --num-workers 2
 	$(BIN)/lint-imports
 
-# Debian's Chromium, where this user may install it.
+# Debian's Chromium, if this user may install it.
 CHROMIUM := $(or $(BROWSER_PATH),chromium)
-browser:
+browser: ## Install Chromium for the browser tests.
 	@command -v $(CHROMIUM) > /dev/null \
 	|| { test "$$(id -u)" = 0 && command -v apt-get > /dev/null && apt-get update -qq \
 		&& DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends chromium > /dev/null; } \
 	|| echo "no chromium: the browser tests will be skipped; install it, or set BROWSER_PATH"
 
-openapi: .venv/.installed
+openapi: .venv/.installed ## Write docs/openapi.json.
 	$(BIN)/python -m api.openapi > docs/openapi.json
 
-env-example: .venv/.installed
+env-example: .venv/.installed ## Write .env.example from the settings.
 	$(BIN)/python -m pipeline.operations.env_example > .env.example
 
 # OPTIONS="FOLDER --rounds 1": see python -m tests.benchmarks --help
-bench: .venv/.installed-bench .bench/.installed-baseline
+bench: .venv/.installed-bench .bench/.installed-baseline ## Measure the service. OPTIONS: see python -m tests.benchmarks --help
 	$(BIN)/python -m tests.benchmarks --baseline .bench/baseline/bin/python $(OPTIONS)
 
 # OPTIONS="FOLDER --url http://127.0.0.1:8000": see python -m tests.benchmarks.retrieval --help
-bench-retrieval: .venv/.installed-dev
+bench-retrieval: .venv/.installed-dev ## Measure search quality.
 	$(BIN)/python -m tests.benchmarks.retrieval $(OPTIONS)
 
 SECONDS ?= 180
 SEED ?= 1
-chaos: .venv/.installed-dev
+chaos: .venv/.installed-dev ## Run random faults for SECONDS, from SEED.
 	$(BIN)/python -m tests.faults.chaos --seconds $(SECONDS) --seed $(SEED)
 
 .venv/.installed: pyproject.toml constraints.txt

@@ -14,6 +14,7 @@ from pydantic import SecretStr
 from pipeline.logs import configure_logging
 from pipeline.settings import Settings
 from tests.databases import Databases, clone_database, migrate
+from tests.hanging import pytest_fixture_setup, pytest_pyfunc_call  # noqa: F401 - used by pytest
 from tests.servers import Servers, run_servers
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -107,6 +108,12 @@ def shared_data() -> Callable[[str], Path]:
         return folder
 
     return find
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.is_relative_to(PROJECT / "tests" / "faults"):
+            item.add_marker("faults")
 
 
 def pytest_report_header() -> str:

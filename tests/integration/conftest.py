@@ -23,7 +23,7 @@ from pipeline.settings import Settings
 from pipeline.types import Lease, OnStage, Stage, new_id
 from tests.conftest import SECRET
 
-Opening = Callable[[], AbstractAsyncContextManager[Runtime]]
+Opening = Callable[..., AbstractAsyncContextManager[Runtime]]
 """Opens a runtime with the settings and parts of one test."""
 QUICK_HASHER = Argon2Hasher(memory_cost=8, time_cost=1, parallelism=1)
 """Hashes that the service can verify, in a thousandth of the usual time."""
@@ -180,5 +180,5 @@ async def api(application: Application, opening: Opening) -> AsyncIterator[Api]:
 
 @pytest.fixture
 async def runtime(opening: Opening) -> AsyncIterator[Runtime]:
-    async with opening() as opened:
+    async with opening(database_timeout_seconds=10) as opened:
         yield opened
