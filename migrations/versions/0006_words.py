@@ -35,7 +35,8 @@ def upgrade() -> None:
     # The owner is part of the index. Otherwise a search would read the matches of all users.
     op.create_index("ix_chunks_owner_id_lexemes", "chunks", ["owner_id", "lexemes"], postgresql_using="gin")
     create_user_function()
-    create_word_functions()
+    create_choose_function()
+    create_find_function()
     create_title_function()
     for function in (*SPLITTING, *FINDING):
         op.execute(f"REVOKE ALL ON FUNCTION {function} FROM PUBLIC")
@@ -83,8 +84,8 @@ def create_user_function() -> None:
     )
 
 
-def create_word_functions() -> None:
-    """Create the functions that choose the words to search for, and find chunks by them."""
+def create_choose_function() -> None:
+    """Create the function that chooses the words of a question to search for."""
     op.execute(
         """CREATE FUNCTION sluice_choose_words(
                 configuration regconfig, question text, of_documents uuid[], most_matches integer
@@ -130,6 +131,10 @@ def create_word_functions() -> None:
             FROM expected
         $$"""
     )
+
+
+def create_find_function() -> None:
+    """Create the function that finds the chunks that match the chosen words best."""
     # SECURITY DEFINER: under row-level security, a query cannot use the index on words, because `@@` is not leakproof.
     op.execute(
         """CREATE FUNCTION sluice_find_worded(
