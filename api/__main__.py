@@ -1,4 +1,4 @@
-"""`python -m api`: run the API in production, with a time limit on every wait for a client."""
+"""`python -m api`: runs the API in production, with a time limit on every wait for a client."""
 
 import sys
 
@@ -22,7 +22,7 @@ def main() -> None:
         port=settings.port,
         workers=settings.api_processes,
         loop="uvloop",
-        http="api.http.protocol:PatientProtocol",
+        http="api.http.protocol:TimeLimitedProtocol",
         timeout_graceful_shutdown=GRACEFUL_SECONDS,
         access_log=False,
         log_level="warning",

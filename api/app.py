@@ -42,7 +42,7 @@ OpenRuntime = Callable[..., AbstractAsyncContextManager[Runtime]]
 
 
 def create_app(settings: Settings, *, open_runtime: OpenRuntime = open_runtime) -> Litestar:
-    """Build the application. Nothing connects before the first request that needs it.
+    """Build the application. It connects to nothing until it is served.
 
     Raises SettingsError if JWT_SECRET or DATABASE_URL is missing.
     """
@@ -92,7 +92,7 @@ def create_app(settings: Settings, *, open_runtime: OpenRuntime = open_runtime) 
         request_class=StrictRequest,
         request_max_body_size=MAX_JSON_BYTES,
         openapi_config=CONFIG,
-        # Litestar's logging would print request bodies. Our own handlers log what is needed.
+        # Litestar would replace the handlers that `pipeline.logs` sets.
         logging_config=None,
     )
     complete(app.openapi_schema)

@@ -43,7 +43,7 @@ STATUS_OF_ERROR: dict[type[SluiceError], int] = {
     IngestionError: 422,
     PageImageFailed: 422,
 }
-"""The first matching class wins, so subclasses stand before their parents."""
+"""The first matching class wins, so subclasses come before their parents."""
 
 CODES = {
     400: "bad_request",
@@ -53,7 +53,7 @@ CODES = {
     415: "unsupported_media_type",
     422: "invalid_input",
 }
-"""`code` of each status that Litestar itself raises."""
+"""`code` for each status of an error that Litestar raises."""
 
 log = get_logger()
 
@@ -122,7 +122,7 @@ def _list_field_errors(error: HTTPException) -> tuple[FieldError, ...]:
         for item in extra
         if isinstance(item, dict)
     )
-    return field_errors or (FieldError("body", "is not what this path expects"),)
+    return field_errors or (FieldError("body", "is not valid for this path"),)
 
 
 def _answer(

@@ -27,11 +27,11 @@ from pipeline.errors import TooManyRequests
 from pipeline.settings import Settings
 
 BUDGET_SECONDS = 0.1
-"""Longest wait for one reply from Redis; after it the request is not limited."""
+"""Longest wait for one reply from Redis. After that, the request is not limited."""
 SOCKET_SECONDS = 2.0
 """Socket timeout, a last resort: `BUDGET_SECONDS` normally ends the wait."""
 CHECKS_AT_ONCE = 2
-"""Concurrent checks in Redis by one process."""
+"""Maximum number of concurrent Redis checks by one process."""
 KEY_PREFIX = "sluice:limits"
 STANDING = "rate_limit"
 """Key of the caller's `Standing` in the state of a request."""
@@ -40,7 +40,7 @@ Connection = ASGIConnection[Any, Any, Any, Any]
 
 
 class Policy(StrEnum):
-    """What is limited. The values appear in the response headers."""
+    """A limited kind of request. The values appear in the response headers."""
 
     LOGIN = "login"
     REGISTRATION = "registration"
@@ -96,7 +96,7 @@ class RateLimiter:
                 connection_pool=self._pool,  # type: ignore[arg-type]  # documented by `limits`, but not annotated
             )
         )
-        # Checks queue here, outside the Redis budget; otherwise a burst would time out and lift its own limit.
+        # Checks queue here before their Redis budget starts. Otherwise a burst would time out, and lift its own limit.
         self._check_queue = asyncio.Semaphore(CHECKS_AT_ONCE)
 
     async def count(self, policy: Policy, *caller: str) -> Standing | None:
@@ -197,5 +197,5 @@ async def _enforce(connection: Connection, policy: Policy, *caller: str) -> None
 
 
 def _digest(caller: tuple[str, ...]) -> str:
-    """Return the caller's key in Redis: of fixed length, and without a readable network or e-mail address."""
+    """Return the caller's key in Redis. It has a fixed length and hides network and e-mail addresses."""
     return hashlib.sha256("\0".join(caller).encode()).hexdigest()

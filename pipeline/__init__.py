@@ -1,1 +1,1 @@
-"""The core of Sluice: ingestion, search and answers. `api` and `workers` only translate to and from it."""
+"""The core of Sluice: ingestion, search and answers. `api` and `workers` only call it."""

@@ -42,7 +42,7 @@ examples:
 
 
 class Declined(Exception):
-    """The operator did not confirm the command, or cannot be asked to."""
+    """The operator did not confirm the command, or could not be asked."""
 
 
 def up(_options: Namespace) -> None:
@@ -58,7 +58,7 @@ def up(_options: Namespace) -> None:
 
 
 def run_demo(_options: Namespace) -> None:
-    """Upload the samples and ask questions, on a stack of its own."""
+    """Upload the samples and ask questions, on a temporary stack."""
     demo.run()
 
 
@@ -72,14 +72,14 @@ def migrate(_options: Namespace) -> None:
 
 
 def change_model(options: Namespace) -> None:
-    """Embed everything with another model, report progress, and make it the active model."""
+    """Embed everything with another model, print the progress, and make that model active."""
     owner_url = load_operator_settings().owner_url
     with suppress(KeyboardInterrupt):  # the old model stays active, and the same command continues the change
         asyncio.run(reembed(owner_url, options.model, lambda line: print(line, flush=True)))
 
 
 def run_doctor(options: Namespace) -> None:
-    """Check every part, print the findings, and exit with 1 if a check failed."""
+    """Check every part and print the findings. Exit with code 1 if a check failed."""
     configure_logging("CRITICAL")  # the findings report the same problems
     try:
         settings = load_operator_settings()
@@ -169,7 +169,7 @@ def _ask_for_password(email: str) -> str:
         return sys.stdin.readline().rstrip("\n")
     password = getpass.getpass(f"New password for {email}: ")
     if getpass.getpass("Repeat the password: ") != password:
-        raise Declined("the two passwords are different")
+        raise Declined("the two passwords are different; run the command again")
     return password
 
 
@@ -215,7 +215,7 @@ def _add_users(parser: ArgumentParser) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run one command, from `arguments` or from the command line."""
+    """Run one command, given as `arguments` or on the command line."""
     options = make_parser().parse_args(arguments)
     try:
         options.run(options)

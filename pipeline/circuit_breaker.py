@@ -1,4 +1,4 @@
-"""A circuit breaker: after a failure the server is not called for a while, so only one caller waits in vain."""
+"""A circuit breaker: after a failure the server is not called for a while, so that callers do not wait for it."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -13,7 +13,7 @@ OPEN_SECONDS = 5.0
 """Time for which the breaker stays open after a failure."""
 
 TICKS = 10
-"""Number of steps in which `wait_within` counts its time."""
+"""Number of ticks into which `wait_within` divides its time limit."""
 
 Result = TypeVar("Result")
 
@@ -21,7 +21,7 @@ log = get_logger()
 
 
 class CircuitBreaker:
-    """Shared by all callers of a server: one of them notices the failure, and the others do not wait for it."""
+    """Shared by all callers of a server. After one of them has reported a failure, the others do not call it."""
 
     def __init__(
         self,
@@ -39,7 +39,7 @@ class CircuitBreaker:
 
     @property
     def is_open(self) -> bool:
-        """True while the server must not be called."""
+        """True while callers must not call the server."""
         return self._clock() < self._open_until
 
     def trip(self, cause: BaseException) -> None:
@@ -54,8 +54,8 @@ class CircuitBreaker:
 async def wait_within(call: Awaitable[Result], seconds: float) -> Result:
     """Return the result of a call, or raise TimeoutError after `seconds`.
 
-    Time is counted in ticks of the event loop. While this process is too busy to run the loop, no time passes, so a
-    burst of requests does not look like a server that does not answer.
+    Time is counted in ticks of the event loop. While this process is too busy to run the loop, no ticks are counted, so
+    a burst of requests is not mistaken for a server that does not respond.
     """
     task = asyncio.ensure_future(call)
     try:

@@ -3,13 +3,13 @@
     SluiceError
     ├── InvalidInput              the input is invalid
     │   ├── TooLarge              the upload is over a size limit
-    │   └── UnsupportedMedia      the file has no supported format, or not the declared one
+    │   └── UnsupportedMedia      the file's format is not supported, or not the declared one
     ├── TooSlow                   the caller sends too slowly
     ├── TooManyRequests           the caller is over a limit on requests
     ├── NotAuthenticated          no valid token, or wrong credentials
     │   └── AccountGone           the account of a valid token does not exist
     ├── NotFound                  it does not exist, or belongs to another user
-    ├── Conflict                  the present state does not allow it
+    ├── Conflict                  the current state does not allow it
     ├── Unavailable               a required part is unavailable; try again later
     │   ├── DatabaseUnavailable
     │   │   └── StorageFull       a disk is full; reading still works
@@ -17,8 +17,8 @@
     │   ├── AnswerUnavailable     the language model failed; the passages were found
     │   └── PageImageUnavailable  pages cannot be drawn at the moment
     ├── PageImageFailed           this page cannot be drawn
-    ├── IngestionError            the reason a document is `failed`
-    └── LeaseLost                 another worker holds the job, or it was deleted
+    ├── IngestionError            the reason a document or note is `failed`
+    └── LeaseLost                 another worker holds the job, or the job was deleted
 
 `code` is for programs, the message for people. Details for the log are chained as `__cause__`.
 """
@@ -49,7 +49,7 @@ class SluiceError(Exception):
 
 @dataclass(frozen=True)
 class FieldError:
-    """An invalid field of the input, and what is wrong with it."""
+    """An invalid field of the input, and the reason."""
 
     field: str
     message: str
@@ -78,7 +78,7 @@ class UnsupportedMedia(InvalidInput):
 
 
 class TooSlow(SluiceError):
-    """The caller sends so slowly that it blocks others."""
+    """The caller sends its request too slowly."""
 
     code = "too_slow"
 
@@ -105,7 +105,7 @@ class AccountGone(NotAuthenticated):
     code = "invalid_token"
 
     def __init__(self) -> None:
-        super().__init__("The account of this token does not exist. Log in again.")
+        super().__init__("The account of this token does not exist. Log in with another account.")
 
 
 class NotFound(SluiceError):
@@ -115,7 +115,7 @@ class NotFound(SluiceError):
 
 
 class Conflict(SluiceError):
-    """The present state of the resource does not allow the request."""
+    """The current state of the resource does not allow the request."""
 
     code = "conflict"
 
@@ -140,7 +140,7 @@ class StorageFull(DatabaseUnavailable):
     retry_after_seconds = 60
 
     def __init__(self) -> None:
-        super().__init__("There is no room left to store this. Try again later; reading still works.")
+        super().__init__("No disk space is left to store this. Try again later; reading still works.")
 
 
 @contextmanager
@@ -161,7 +161,7 @@ class ModelUnavailable(Unavailable):
 
 
 class AnswerUnavailable(Unavailable):
-    """The language model gave no answer, or stopped in the middle. `passages` are those that were found for it."""
+    """The language model gave no answer, or stopped in the middle. `passages` lists the passages found."""
 
     code = "answer_unavailable"
 
@@ -185,7 +185,7 @@ class PageImageFailed(SluiceError):
 
 
 class FailureCode(StrEnum):
-    """Reasons for the status `failed`. RUNBOOK.md says what to do about each."""
+    """Reasons for the status `failed`. RUNBOOK.md has the action for each."""
 
     UNSUPPORTED_MEDIA_TYPE = "unsupported_media_type"
     MALFORMED = "malformed"
@@ -200,7 +200,7 @@ class FailureCode(StrEnum):
 
 
 class IngestionError(SluiceError):
-    """A document or note cannot be ingested, and another attempt would not help."""
+    """A document or note cannot be ingested. `pipeline.ingest.release` retries it if the failure may be temporary."""
 
     def __init__(self, failure: FailureCode, message: str) -> None:
         super().__init__(message, code=failure)
@@ -208,7 +208,7 @@ class IngestionError(SluiceError):
 
 
 class LeaseLost(SluiceError):
-    """This worker no longer holds the job: another worker does, or the document was deleted."""
+    """This worker no longer holds the job: another worker does, or the document or note was deleted or changed."""
 
     code = "lease_lost"
 

@@ -1,4 +1,4 @@
-"""Logging as one JSON object per line on standard error, for our own events and for those of libraries."""
+"""Logging to standard error, one JSON object per line, for our own events and for those of libraries."""
 
 import logging
 import sys
@@ -6,7 +6,7 @@ import sys
 import structlog
 
 CHATTY_LIBRARIES = ("arq", "httpx2", "openai", "sentence_transformers", "pypdf", "uvicorn.access")
-"""Loggers of which only warnings and errors are kept."""
+"""Loggers that log only warnings and errors."""
 
 
 def configure_logging(level: str) -> None:

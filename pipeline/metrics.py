@@ -1,6 +1,6 @@
-"""Metrics. RUNBOOK.md says which of them deserve an alarm.
+"""Metrics. RUNBOOK.md lists the ones that need an alarm.
 
-If PROMETHEUS_MULTIPROC_DIR is set, as `make up` does, all processes of the machine share one set of values.
+All processes with the same PROMETHEUS_MULTIPROC_DIR share one set of values. `make up` sets it.
 """
 
 import os
@@ -28,7 +28,7 @@ REQUEST_SECONDS = Histogram(
 )
 STAGE_SECONDS = Histogram(
     "sluice_ingestion_stage_seconds",
-    "Time that ingestions spent in each stage.",
+    "Time that ingestions spend in each stage.",
     ["kind", "stage"],
     buckets=(0.01, 0.05, 0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300),
 )
@@ -64,7 +64,7 @@ SUBJECTS = Gauge(
 )
 OLDEST_SECONDS = Gauge(
     "sluice_oldest_seconds",
-    "Age of the document or note that has been in a status for the longest time.",
+    "Seconds since the last change to the least recently changed document or note, by status.",
     ["kind", "status"],
     multiprocess_mode="livemostrecent",
 )
@@ -80,5 +80,5 @@ def render() -> bytes:
 
 
 def serve(port: int) -> None:
-    """Serve this process's metrics on a port of its own, from a thread."""
+    """Serve this process's metrics on a separate port, from a thread."""
     start_http_server(port)

@@ -1,4 +1,4 @@
-"""The composition root: builds the parts and passes them to each other. Nothing else builds them."""
+"""The composition root: builds the parts of an API or worker process and passes them to each other."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -18,9 +18,9 @@ from pipeline.sandbox.pool import Sandbox
 from pipeline.settings import Settings
 
 WORKER_DATABASE_TIMEOUT_SECONDS = 30.0
-"""Longer than the API's: waiting for PostgreSQL costs a worker less than repeating an attempt."""
+"""Longer than the API's, because waiting for PostgreSQL costs a worker less than repeating an attempt."""
 PAGE_IMAGES_WAITING = 16
-"""Page images that may wait to be drawn. A browser does not request more at once."""
+"""Maximum number of page images that wait to be drawn. One browser never requests that many at once."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Waits:
     """Intervals in seconds. Tests change them; the service runs with these defaults."""
 
     model_check: float = 1.0
-    """Between two looks at which embedding model is active."""
+    """Between two checks of the active embedding model."""
     poll: float = 1.0
     """Between two reads of a document or note that a client waits for, in case a notification was lost."""
     queue_position: float = 5.0
@@ -39,7 +39,7 @@ class Waits:
 
 @dataclass(frozen=True)
 class Runtime:
-    """The parts that use cases and workers work with."""
+    """The parts that use cases and workers use."""
 
     settings: Settings
     waits: Waits
@@ -49,10 +49,10 @@ class Runtime:
     encoders: Encoders
     sandbox: Sandbox
     drawing_limiter: Limiter
-    """Page images use at most one processor."""
+    """Limits page images to one processor."""
     changes: ChangeFeed
     llm: LanguageModel | None
-    """Writes answers. None: answers are quotations."""
+    """Writes answers. If None, answers are quotations."""
     search_bounds: SearchBounds = DEFAULT_BOUNDS
 
     @property
@@ -70,9 +70,10 @@ async def open_runtime(
     sandbox: Sandbox | None = None,
     waits: Waits | None = None,
 ) -> AsyncIterator[Runtime]:
-    """Build the parts, and close them at the end. Nothing connects before its first use.
+    """Build the parts, and close them at the end.
 
-    An `encoder` for `settings.embedding_model` or a `sandbox` that is passed in is shared: it stays open.
+    The encoders connect to PostgreSQL at once. The other parts connect on first use.
+    A given `encoder` (for `settings.embedding_model`) or `sandbox` is shared, and stays open at the end.
     Raises SettingsError if DATABASE_URL is missing.
     """
     url = settings.sqlalchemy_url

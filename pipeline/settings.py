@@ -19,7 +19,7 @@ TextSearchConfig = Literal[
     "greek", "hindi", "hungarian", "indonesian", "irish", "italian", "lithuanian", "nepali", "norwegian", "portuguese",
     "romanian", "russian", "serbian", "spanish", "swedish", "tamil", "turkish", "yiddish",
 ]  # fmt: skip
-"""Configurations that every PostgreSQL has. With any other name each ingestion would fail."""
+"""Configurations that every PostgreSQL server has. With any other name, each ingestion would fail."""
 
 
 class SettingsError(Exception):
@@ -37,8 +37,8 @@ class Settings(BaseSettings):
     database_url: SecretStr | None = None
     """PostgreSQL with pgvector, as `postgresql://user:password@host/name`. If not set, `make up` starts its own."""
     database_owner_url: SecretStr | None = None
-    """The same database, as the owner of its tables. Migrations, `reembed` and `users` use it. If not set, they use
-    DATABASE_URL."""
+    """The same database, as the owner of its tables. Migrations, `reembed` and `users` use it. If it is not set, they
+    use DATABASE_URL."""
     redis_url: SecretStr | None = None
     """Redis or Valkey, as `redis://host:6379/0`. If not set, `make up` starts its own."""
     jwt_secret: SecretStr | None = None
@@ -79,7 +79,7 @@ class Settings(BaseSettings):
     searchable, change it with `python -m pipeline reembed`."""
     text_search_config: TextSearchConfig = "english"
     """PostgreSQL text search configuration: the language whose words are stemmed, or `simple` for no stemming. A change
-    applies to what is ingested after it."""
+    applies only to later ingestions."""
 
     llm_base_url: HttpUrl | None = None
     """OpenAI-compatible server that writes answers, as `http://127.0.0.1:8080/v1`. If not set, answers are
@@ -89,7 +89,7 @@ class Settings(BaseSettings):
     llm_api_key: SecretStr | None = None
     """API key for that server, if it requires one."""
     llm_timeout_seconds: Annotated[float, Field(gt=0, le=600)] = 30.0
-    """Maximum silence of that server before its first word and between words, in seconds."""
+    """Maximum wait for that server's first word, and then for each further word, in seconds."""
     llm_prompt_characters: Annotated[int, Field(ge=500)] = 12_000
     """Maximum length of the passages in a prompt, in characters. A token has about four characters."""
 
@@ -179,7 +179,7 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Ignore empty values, as `env_ignore_empty` would, but keep empty rate limits: they turn a limit off."""
+        """Ignore empty values, as `env_ignore_empty` would, except empty rate limits, which turn a limit off."""
         for source in (env_settings, dotenv_settings):
             if isinstance(source, EnvSettingsSource):
                 source.env_vars = {

@@ -1,4 +1,4 @@
-"""Types shared by all modules, including what clients see of documents, accounts and passages."""
+"""Types shared by all modules, including documents, accounts and passages as clients see them."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from uuid_utils.compat import uuid7
 
 
 def new_id() -> UUID:
-    """Return a UUIDv7 (RFC 9562): ids made later sort later."""
+    """Return a UUIDv7 (RFC 9562). Newer ids sort after older ones."""
     return uuid7()
 
 
@@ -25,7 +25,7 @@ class Status(StrEnum):
     READY = "ready"
     """Searchable. Terminal."""
     FAILED = "failed"
-    """Cannot be ingested; an error code and a message give the reason. Terminal until a retry or a new version."""
+    """Cannot be ingested. An error code and a message give the reason. Terminal until a retry or a new version."""
 
     @property
     def is_terminal(self) -> bool:
@@ -41,7 +41,7 @@ class SubjectKind(StrEnum):
 
 
 class JobKind(StrEnum):
-    """What a job does to its subject."""
+    """Kind of a job: the work to do for its subject."""
 
     DOCUMENT = "document"
     """Ingest a document."""
@@ -50,7 +50,7 @@ class JobKind(StrEnum):
     DOCUMENT_VECTORS = "document_vectors"
     """Embed a searchable document with the next model, in the background. Its status does not change."""
     NOTE_VECTORS = "note_vectors"
-    """The same for a note."""
+    """Embed a searchable note with the next model, in the background."""
 
     @property
     def subject(self) -> SubjectKind:
@@ -83,7 +83,7 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Reason of the status `failed`: a code for programs and a message for people."""
+    """Reason for the status `failed`: a code for programs and a message for people."""
 
     code: str
     message: str
@@ -143,7 +143,7 @@ class NoteList:
 
 @dataclass(frozen=True, slots=True)
 class NoteState:
-    """A note without its body, for reports on its indexing."""
+    """A note without its body, for event streams."""
 
     id: UUID
     title: str
@@ -162,12 +162,12 @@ class Deleted:
 
 
 State = Document | NoteState | Deleted
-"""Present state of a document or note."""
+"""Current state of a document or note."""
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """The present state of a document or note that has changed. Without a state it is a keep-alive.
+    """The current state of a document or note that has changed. Without a state, it is a keep-alive.
 
     A client that loses its connection resumes after the last `id` it received.
     """
@@ -219,7 +219,7 @@ class PageView:
 
 @dataclass(frozen=True, slots=True)
 class ReceivedFile:
-    """A completely received upload: display name, format, hash and bytes (a seekable file)."""
+    """A complete upload: display name, format, size, hash and bytes (a seekable file)."""
 
     filename: str
     media_type: str
@@ -314,7 +314,7 @@ class Stage(StrEnum):
     STORING = "storing"
     """Before the transaction that stores the result."""
     FINISHING = "finishing"
-    """Inside that transaction: everything is written, nothing is committed."""
+    """Inside that transaction: everything is written, and nothing is committed yet."""
     STORED = "stored"
     """After the commit."""
 
@@ -328,7 +328,7 @@ class Lease:
     token: UUID
     failures: int
     is_suspect: bool
-    """True if earlier attempts crashed their workers. The job then runs alone in its process."""
+    """True if the leases of two earlier attempts expired. The job then runs alone in its process."""
     request_id: str | None
     """Id of the request that queued the job. The logs of the API and of the worker name it."""
 

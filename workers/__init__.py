@@ -1,1 +1,1 @@
-"""Worker processes: they claim jobs from PostgreSQL, and the doorbell in Redis wakes them."""
+"""Worker processes. They claim jobs from PostgreSQL. The doorbell in Redis wakes them."""

@@ -14,13 +14,13 @@ from workers import bell
 from workers.consumer import open_consumer
 
 STOP_SECONDS = 9.0
-"""Longest stop, in seconds. Supervisors kill after 10 s. The leases of unfinished jobs then expire by themselves."""
+"""Time limit for a clean stop. Supervisors kill after 10 s. The leases of unfinished jobs then expire."""
 NICENESS = 10
-"""Added to the process's niceness: if the API runs on the same machine, its requests go first."""
+"""Added to the process's niceness, so that an API on the same machine gets the CPU first."""
 
 
 def make_stopper(stop: Callable[[], None]) -> Callable[[], None]:
-    """Return a signal handler that stops the worker, and ends the process if that takes over 9 s."""
+    """Return a signal handler that stops the worker, and ends the process if the stop takes over 9 s."""
 
     def stop_in_time() -> None:
         stop()

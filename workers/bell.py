@@ -1,6 +1,6 @@
-"""Receives the doorbell: runs arq beside the claim loop, and restarts it after Redis outages.
+"""Listens for the doorbell: runs arq's worker beside the claim loop, and restarts it after Redis outages.
 
-arq's own worker ends when Redis goes down. The claim loop must not.
+arq's worker ends when Redis goes down. The claim loop must not.
 """
 
 import asyncio
@@ -15,12 +15,12 @@ from workers import tasks
 from workers.consumer import Consumer
 
 POLL_SECONDS = 0.05
-"""How often arq polls Redis for rings, in seconds."""
+"""Interval at which arq polls Redis for rings."""
 REDIS_TIMEOUT_SECONDS = 2.0
 FIRST_PAUSE_SECONDS = 1.0
 LONGEST_PAUSE_SECONDS = 10.0
 STEADY_SECONDS = 30.0
-"""How long a connection must last for the next pause to be short again, in seconds."""
+"""After a connection that lasted this long, the next pause is short again."""
 
 ARQ_OPTIONS: dict[str, Any] = {
     "functions": [tasks.ring],
@@ -37,7 +37,7 @@ log = get_logger()
 
 
 class Listener(Worker):
-    """arq's worker, except that it leaves rings to other processes while its consumer would not claim a job."""
+    """arq's worker, except that it leaves rings to other processes while its consumer has no free slot."""
 
     async def _poll_iteration(self) -> None:
         self.allow_pick_jobs = self.ctx["consumer"].has_free_slot

@@ -12,7 +12,7 @@ from pipeline.db import queue
 from pipeline.errors import DatabaseUnavailable
 from pipeline.ingest.executor import ingest
 from pipeline.ingest.faults import make_fault
-from pipeline.ingest.heartbeat import BEATS_A_LEASE, Heartbeat
+from pipeline.ingest.heartbeat import BEATS_PER_LEASE, Heartbeat
 from pipeline.ingest.progress import StageReporter
 from pipeline.logs import get_logger
 from pipeline.runtime import WORKER_DATABASE_TIMEOUT_SECONDS, Runtime, open_runtime
@@ -20,11 +20,11 @@ from pipeline.settings import Settings
 from pipeline.types import Lease
 
 FINISH_SECONDS = 6.0
-"""How long a stopping worker lets its jobs finish before it gives them back."""
+"""Grace period for the running jobs of a stopping worker, before it gives them back."""
 OUTAGE_SECONDS = 1.0
-"""Pause before the next look at the queue while the database is down."""
+"""Pause before the next try to claim a job while the database is down."""
 STALL_MARGIN_SECONDS = 60.0
-"""Added to the time limit of an extraction: a job without progress for longer loses its lease."""
+"""Added to the time limit of an extraction. A job that makes no progress for the sum loses its lease."""
 
 log = get_logger()
 
@@ -45,14 +45,14 @@ class Consumer:
 
     @property
     def has_free_slot(self) -> bool:
-        """Whether it can take another job now. A suspect job runs alone."""
+        """True if it can claim another job now. A suspect runs alone."""
         runs_suspect = any(lease.is_suspect for lease in self._running.values())
         is_full = len(self._running) >= self._settings.worker_concurrency
         can_embed = self._is_claiming and self._runtime.encoders.is_ready
         return can_embed and not (self._is_stopping or runs_suspect or is_full)
 
     def wake(self) -> None:
-        """Look into the queue now."""
+        """Make the loop check the queue now."""
         self._changed.set()
 
     def stop(self) -> None:
@@ -61,7 +61,7 @@ class Consumer:
         self._changed.set()
 
     async def run(self) -> None:
-        """Claim and do jobs until `stop` is called."""
+        """Claim and run jobs until `stop` is called."""
         await self._runtime.sandbox.start()
         await self._wait_for_model()
         self._is_claiming = True
@@ -87,7 +87,7 @@ class Consumer:
         stopping.cancel()
 
     async def _sweep(self) -> None:
-        interval = self._settings.lease_seconds / BEATS_A_LEASE
+        interval = self._settings.lease_seconds / BEATS_PER_LEASE
         if monotonic() < self._swept_at + interval:
             return
         self._swept_at = monotonic()
@@ -100,7 +100,7 @@ class Consumer:
     async def _claim_one(self) -> bool:
         if not self.has_free_slot:
             return False
-        # The last free slot is for short documents, so that they need not wait for long ones.
+        # The last free slot takes only short jobs, so that they do not wait for long ones.
         is_last = 0 < len(self._running) == self._settings.worker_concurrency - 1
         async with self._runtime.database.transaction() as session:
             lease = await queue.claim(

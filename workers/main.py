@@ -1,6 +1,6 @@
 """`arq workers.main.WorkerSettings`: the same worker, started by arq's command line.
 
-It ends when Redis goes down, because arq does, and must be restarted. `python -m workers` survives Redis outages.
+It ends when Redis goes down, because arq does, and must then be restarted. `python -m workers` survives Redis outages.
 """
 
 import asyncio

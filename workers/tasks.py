@@ -5,7 +5,7 @@ from typing import Any
 from workers.consumer import Consumer
 
 
-async def ring(context: dict[str, Any], subject_id: str) -> None:  # noqa: ARG001 - the queue decides which job is next
+async def ring(context: dict[str, Any], subject_id: str) -> None:  # noqa: ARG001 - arq passes it; the queue decides which job is next
     """Wake the claim loop of this process."""
     consumer: Consumer = context["consumer"]
     consumer.wake()

@@ -38,7 +38,7 @@ class TokenEvent(msgspec.Struct):
 
 
 class DoneEvent(msgspec.Struct):
-    """Event `done`: the complete answer. The `passages` event has its passages."""
+    """Event `done`: the complete answer. Its passages were sent in the event `passages`."""
 
     answer: str
     citations: list[int]
@@ -62,7 +62,7 @@ class AskController(Controller):
     async def ask(
         self, request: UserRequest, data: JSONBody[AskRequest], runtime: RuntimeDependency
     ) -> Response[Answer]:
-        """Answer from the caller's documents and notes, or only from `document_ids`, and cite passages.
+        """Answer from the caller's documents and notes, or only from `document_ids`. The answer cites passages.
 
         Citations are `[n]`, where `n` is an index into `passages`, counted from 0. With `Accept: text/event-stream`,
         the response is a stream of events: `passages`, any number of `token`, then `done`. If the language model fails,

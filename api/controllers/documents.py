@@ -1,4 +1,4 @@
-"""Documents: upload, follow, read, replace, retry and delete."""
+"""Documents: upload, list, read, replace, retry and delete."""
 
 from collections.abc import Awaitable
 from typing import Annotated, cast
@@ -171,9 +171,10 @@ class DocumentController(Controller):
     ) -> Response[bytes | None]:
         """Return a page of a PDF as a PNG 1,000 pixels wide, with characters `start` to `end` highlighted in yellow.
 
-        At most the first 10,000 letters are highlighted; nothing is if the passage cannot be found on the page.
-        404 `no_picture` for other formats. 409 `no_picture` while the document or its new version is not ready,
-        because its searchable passages then do not come from the stored file.
+        At most the first 10,000 letters are highlighted. If the passage cannot be found on the page, nothing is
+        highlighted.
+        404 `no_picture` for other formats. 409 `no_picture` if the document is not `ready`: the stored file may then be
+        a new version, while the searchable passages come from the old one.
         """
         view = PageView(page, start, end)
         document = await page_images.find_document(runtime, request.user, document_id, page)
@@ -194,7 +195,7 @@ class DocumentController(Controller):
     async def retry(
         self, request: UserRequest, runtime: RuntimeDependency, document_id: FromPath[UUID]
     ) -> Response[Document]:
-        """Queue a failed document again. 409 if it has another status."""
+        """Queue a failed document again. 409 if the document is not `failed`."""
         document = await documents.retry(runtime, request.user, document_id)
         return Response(document, status_code=202, headers=_polling_headers(document))
 

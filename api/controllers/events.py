@@ -1,4 +1,4 @@
-"""Streams of server-sent events: changes of documents and notes as they happen."""
+"""Streams of server-sent events: changes to documents and notes as they happen."""
 
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
@@ -23,9 +23,9 @@ from pipeline.types import Change, Deleted, Document, NoteState
 from pipeline.use_cases import events
 
 MAX_STREAMS = 100
-"""Open streams of one account in one process; each holds a connection for an unlimited time."""
+"""Maximum number of open streams per account and process. Each holds a connection for an unlimited time."""
 RETRY_MILLISECONDS = 1000
-"""Delay before reconnecting that streams suggest to clients."""
+"""Reconnection delay that streams suggest to clients."""
 EVENT_NAMES: dict[type[Document | NoteState | Deleted], str] = {
     Document: "document",
     NoteState: "note",
@@ -52,7 +52,7 @@ class OpenStreams:
     def count(self, user_id: UUID) -> Iterator[None]:
         """Count one more stream until the block ends.
 
-        Raises TooManyRequests if the account already has as many as it may.
+        Raises TooManyRequests if the account has reached the limit.
         """
         if self.open[user_id] >= self._limit:
             message = f"You have {self._limit} event streams open. Close some, or follow only /v1/events."
@@ -85,7 +85,7 @@ class EventController(Controller):
         document_id: FromPath[UUID],
         last_event_id: LastEventId = None,
     ) -> Response[None]:
-        """Stream the current state of a document and every change of its status or progress, as `document` events.
+        """Stream the current state of a document and every change to its status or progress, as `document` events.
 
         The stream ends when the document is `ready` or `failed`, or with a `deleted` event.
         204 if `Last-Event-ID` shows that the client already has the final state.
@@ -102,11 +102,11 @@ class EventController(Controller):
     async def follow(
         self, request: UserRequest, runtime: RuntimeDependency, state: State, last_event_id: LastEventId = None
     ) -> Response[None]:
-        """Stream changes of the caller's documents and notes, as `document`, `note` and `deleted` events.
+        """Stream changes to the caller's documents and notes, as `document`, `note` and `deleted` events.
 
         The stream begins with the current state of unfinished documents and notes. With `Last-Event-ID`, it begins with
-        those that changed since. The same state may be sent twice. Deletions while the client was disconnected are not
-        sent. The stream ends when the token expires.
+        those that have changed since that event. The same state may be sent twice. Deletions that happen while the
+        client is disconnected are not sent. The stream ends when the token expires.
         """
         return await _answer(request, state, events.follow(runtime, request.user, _parse(last_event_id)))
 
@@ -116,7 +116,7 @@ def _parse(last_event_id: str | None) -> int | None:
 
 
 async def _answer(request: UserRequest, state: State, changes: AsyncGenerator[Change]) -> Response[None]:
-    """Return the stream, or raise the error that occurs before its first event."""
+    """Return the stream, or 204 if it has no events. An error before the first event becomes the response."""
     open_streams: OpenStreams = state.open_streams
     stream = _stream(request, state.tokens, open_streams, changes)
     try:

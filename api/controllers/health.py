@@ -12,13 +12,13 @@ from pipeline.operations import health
 
 
 class Liveness(msgspec.Struct):
-    """Says that the process is running."""
+    """Response of a running process."""
 
     status: str
 
 
 class Readiness(msgspec.Struct):
-    """Says whether the process can serve requests, with the state of each part."""
+    """Whether the process can serve requests, and the state of each part."""
 
     status: str
     checks: health.Checks

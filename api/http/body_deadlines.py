@@ -82,20 +82,20 @@ class _TimedBody:
 
 
 async def work_while_connected(request: Request[Any, Any, Any], work: Coroutine[Any, Any, Result]) -> Result:
-    """Return the result of `work`, or cancel it when the client disconnects.
+    """Return the result of `work`. If the client disconnects, cancel it.
 
     Raises InvalidInput if the client disconnects first.
     """
     working = asyncio.ensure_future(work)
-    leaving = asyncio.ensure_future(_wait_for_disconnect(request.receive))
+    disconnecting = asyncio.ensure_future(_wait_for_disconnect(request.receive))
     try:
-        await asyncio.wait((working, leaving), return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait((working, disconnecting), return_when=asyncio.FIRST_COMPLETED)
         if not working.done():
             raise InvalidInput("The client disconnected.", code="aborted")
         return working.result()
     finally:
         working.cancel()
-        leaving.cancel()
+        disconnecting.cancel()
 
 
 async def _wait_for_disconnect(receive: Receive) -> None:

@@ -31,7 +31,7 @@ async def receive_file(request: UserRequest, max_bytes: int) -> ReceivedFile:
 
 
 async def discard_body(request: UserRequest, max_bytes: int) -> None:
-    """Receive and discard a refused body: a client that is still sending would not read the response."""
+    """Receive and discard the body of a refused upload. A client that is still sending would not read the response."""
     if request.headers.get("expect", "").lower() == "100-continue":
         # This client sends nothing until it gets a response, and the refusal is that response.
         return
@@ -76,7 +76,7 @@ async def _parse(request: UserRequest, pieces: AsyncIterator[bytes]) -> AsyncIte
 
 
 async def _drain(pieces: AsyncIterator[bytes], max_bytes: int) -> None:
-    """Receive and discard up to `max_bytes`: a client that is still sending would not read the response."""
+    """Receive and discard up to `max_bytes`. A client that is still sending would not read the response."""
     drained = 0
     async for piece in pieces:
         drained += len(piece)

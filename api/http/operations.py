@@ -1,4 +1,4 @@
-"""Describes requests and responses for the OpenAPI document if Litestar cannot infer them from a handler."""
+"""Describes, for the OpenAPI document, the requests and responses that Litestar cannot infer from a handler."""
 
 from dataclasses import dataclass, replace
 from http import HTTPStatus
@@ -18,7 +18,7 @@ from api.errors import Problem
 
 
 def problems(*statuses: int) -> dict[int, ResponseSpec]:
-    """Return the error responses of a route for the document. 503 is added, because every route may return it."""
+    """Return the error responses of a route. 503 is added, because every route may return it."""
     return {
         status: ResponseSpec(
             Problem,

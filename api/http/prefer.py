@@ -1,4 +1,4 @@
-"""Parses `Prefer: wait=N` (RFC 7240), with which clients ask to wait for a change. Litestar ignores the header."""
+"""Parses the header `Prefer: wait=N` (RFC 7240): the client waits for a change. Litestar ignores the header."""
 
 import re
 

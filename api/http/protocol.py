@@ -20,10 +20,10 @@ LINGER_SECONDS = 10.0
 READER_SECONDS = 60.0
 """Longest wait for a client that does not read its response."""
 ENDLESS = "endless"
-"""Key in the state of a request: its response ends only when the client disconnects or the API stops."""
+"""Key in the state of a request. It marks an event stream, which the API closes when it stops."""
 
 
-class PatientProtocol(HttpToolsProtocol):
+class TimeLimitedProtocol(HttpToolsProtocol):
     """uvicorn's protocol with time limits on clients."""
 
     _header_timer: asyncio.TimerHandle | None = None
@@ -35,12 +35,12 @@ class PatientProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # asyncio declares BaseTransport, uvicorn Transport
         """Start the time limit for the first request."""
         super().connection_made(transport)
-        self._expect_header()
+        self._start_header_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Cancel all time limits."""
         super().connection_lost(exc)
-        self._stop_waiting_for_header()
+        self._cancel_header_timer()
         self.resume_writing()
 
     def data_received(self, data: bytes) -> None:
@@ -57,11 +57,11 @@ class PatientProtocol(HttpToolsProtocol):
         """Start the time limit for the headers."""
         super().on_message_begin()
         self._has_begun, self._is_complete, self._header_bytes = True, False, 0
-        self._expect_header()
+        self._start_header_timer()
 
     def on_headers_complete(self) -> None:
         """Cancel the time limit for the headers. The application limits the body."""
-        self._stop_waiting_for_header()
+        self._cancel_header_timer()
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
@@ -73,7 +73,7 @@ class PatientProtocol(HttpToolsProtocol):
         """Close the connection after a grace period if the client is still sending its body."""
         super().on_response_complete()
         if not self._is_complete:
-            self.loop.call_later(LINGER_SECONDS, self._end_unread_body, self.cycle)
+            self.loop.call_later(LINGER_SECONDS, self._close_unread, self.cycle)
 
     def pause_writing(self) -> None:
         """Start the time limit for a client that reads more slowly than the API writes."""
@@ -88,7 +88,7 @@ class PatientProtocol(HttpToolsProtocol):
             self._reader_timer = None
 
     def shutdown(self) -> None:
-        """Close endless responses when the API stops; their clients reconnect. Other responses are finished."""
+        """Close event streams when the API stops; their clients reconnect. Other responses are finished."""
         super().shutdown()
         if self.cycle and self.cycle.scope["state"].get(ENDLESS):
             self.transport.close()
@@ -97,23 +97,23 @@ class PatientProtocol(HttpToolsProtocol):
         """Answer a request that is not valid HTTP."""
         self._refuse(HTTPStatus.BAD_REQUEST, msg, "bad_request")
 
-    def _expect_header(self) -> None:
+    def _start_header_timer(self) -> None:
         if self._header_timer is None:
-            self._header_timer = self.loop.call_later(HEADER_SECONDS, self._end_header)
+            self._header_timer = self.loop.call_later(HEADER_SECONDS, self._on_header_timeout)
 
-    def _stop_waiting_for_header(self) -> None:
+    def _cancel_header_timer(self) -> None:
         if self._header_timer:
             self._header_timer.cancel()
             self._header_timer = None
 
-    def _end_header(self) -> None:
+    def _on_header_timeout(self) -> None:
         if self._has_begun:
             detail = f"The request headers did not arrive within {HEADER_SECONDS:g} seconds. Try again."
             self._refuse(HTTPStatus.REQUEST_TIMEOUT, detail, "too_slow")
         else:
             self.transport.close()
 
-    def _end_unread_body(self, answered: RequestResponseCycle) -> None:
+    def _close_unread(self, answered: RequestResponseCycle) -> None:
         if self.cycle is answered and not self._is_complete:
             self.transport.close()
 

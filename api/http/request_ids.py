@@ -1,4 +1,4 @@
-"""Gives every request an id for logs and errors: the caller's `X-Request-Id` if well formed, otherwise a new one."""
+"""Gives every request an id for logs and errors: a well-formed `X-Request-Id` of the caller, or a new one."""
 
 import re
 from typing import cast
@@ -23,6 +23,6 @@ def get_request_id(scope: Scope) -> str:
 
 
 async def send_request_id(message: Message, scope: Scope) -> None:
-    """Litestar `before_send` hook: add the id to every response, including errors and unknown paths."""
+    """Litestar `before_send` hook: add the id to every response, including errors."""
     if message["type"] == "http.response.start":
         MutableScopeHeaders.from_message(message)[HEADER] = get_request_id(scope)

@@ -23,7 +23,7 @@ class Observation(ASGIMiddleware):
     scopes = (ScopeType.HTTP,)
 
     async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
-        """Pass the request on."""
+        """Record the start time and the request id, and pass the request on."""
         structlog.contextvars.bind_contextvars(request_id=get_request_id(scope))
         scope["state"][STARTED] = perf_counter()
         await next_app(scope, receive, send)

@@ -1,4 +1,4 @@
-"""Strict type checks for JSON bodies: Litestar accepts "5" for an integer; this service refuses it."""
+"""Strict type checks for JSON bodies. Litestar alone would accept "5" for an integer."""
 
 from typing import Any
 from uuid import UUID

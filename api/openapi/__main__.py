@@ -1,4 +1,4 @@
-"""`python -m api.openapi`: print the OpenAPI document. Needs no database and no settings."""
+"""`python -m api.openapi`: prints the OpenAPI document. Needs no database and no settings."""
 
 import secrets
 import sys

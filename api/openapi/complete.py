@@ -33,7 +33,7 @@ HEADERS = {
     "Retry-After": ("Seconds to wait before the next request, at most 120.", 5),
     "WWW-Authenticate": ("How to authenticate.", "Bearer"),
     "RateLimit": (
-        "Requests left (`r`), and seconds until the oldest counted one expires (`t`). Absent if nothing is limited.",
+        "Requests left (`r`), and seconds until the oldest counted one expires (`t`). Absent if no limit applies.",
         '"query";r=239;t=60',
     ),
     "RateLimit-Policy": ("Maximum number of requests (`q`) in a window of `w` seconds.", '"query";q=240;w=60'),
@@ -82,7 +82,7 @@ def _find_operations(item: PathItem) -> Iterator[tuple[str, Operation]]:
 
 
 def _forbid_unknown_fields(document: OpenAPI) -> None:
-    """Mark the bodies of `api.schemas` as closed to unknown fields, which Litestar leaves out."""
+    """Declare that the bodies of `api.schemas` have no other fields. Litestar omits this."""
     bodies = {
         name
         for name, kind in vars(schemas).items()
@@ -94,7 +94,7 @@ def _forbid_unknown_fields(document: OpenAPI) -> None:
 
 
 def _add_problems(operation: Operation) -> None:
-    """Add the errors that every operation, or every one with a body, may return. Litestar's 400 is sent as 422."""
+    """Add the errors that all operations, or all with a body, may return. Remove 400: `api.errors` sends 422."""
     responses = operation.responses = operation.responses or {}
     responses.pop("400", None)
     statuses = (408, 413, 422, 500) if operation.request_body else (500,)

@@ -1,4 +1,4 @@
-"""Examples for the OpenAPI document: one of each request and response type, and one problem of each code.
+"""Examples for the OpenAPI document: one of each request and response type, and one problem of each documented code.
 
 They are instances of the types themselves, so no field can be missing or unknown.
 """
@@ -137,7 +137,7 @@ EXAMPLES_OF_STATUS: dict[int, tuple[Any, ...]] = {
         ),
     ),
 }
-"""Examples that replace those above in responses with this status."""
+"""Examples that replace the ones above in responses with this status."""
 
 PARAMETERS: dict[str, Any] = {"document_id": str(DOCUMENT_ID), "note_id": str(NOTE_ID), "page": PASSAGE.page}
 """Examples of path parameters."""
@@ -167,7 +167,7 @@ TEXTS: dict[str, str] = {
 UPLOAD = {"file": "%PDF-1.3 …"}
 
 
-def _problem(status: int, code: str, detail: str, *, field: str | None = None, quotes: bool = False) -> Problem:
+def _problem(status: int, code: str, detail: str, *, field: str | None = None, has_passages: bool = False) -> Problem:
     return Problem(
         type="about:blank",
         title=HTTPStatus(status).phrase,
@@ -176,7 +176,7 @@ def _problem(status: int, code: str, detail: str, *, field: str | None = None, q
         code=code,
         request_id=REQUEST_ID,
         errors=[FieldError(field, detail)] if field else [],
-        passages=[PASSAGE] if quotes else [],
+        passages=[PASSAGE] if has_passages else [],
     )
 
 
@@ -185,7 +185,7 @@ PROBLEMS = (
     _problem(401, "invalid_token", "The token is not valid. Log in again."),
     _problem(401, "token_expired", "The token has expired. Log in again."),
     _problem(401, "invalid_credentials", "The e-mail address or the password is wrong."),
-    _problem(404, "not_found", "There is no such document."),
+    _problem(404, "not_found", "This document does not exist. Check its id."),
     _problem(404, "no_picture", "Files of this format have no page images. Read the text instead."),
     _problem(408, "too_slow", "No data arrived for 10 seconds. Try again."),
     _problem(409, "email_taken", "An account with this e-mail address already exists. Log in instead."),
@@ -224,11 +224,12 @@ PROBLEMS = (
     _problem(
         503,
         "answer_unavailable",
-        "The language model cannot be reached, or the connection was lost. Try again in a moment.",
-        quotes=True,
+        "The language model cannot be reached, or the connection was lost. Try again in a moment. "
+        "The passages that were found are in `passages`.",
+        has_passages=True,
     ),
     _problem(503, "picture_unavailable", "Too many page images are being drawn. Try again in a moment."),
-    _problem(507, "storage_full", "There is no room left to store this. Try again later; reading still works."),
+    _problem(507, "storage_full", "No disk space is left to store this. Try again later; reading still works."),
 )
 
 USUAL_CODES = {
@@ -262,7 +263,7 @@ OWN_CODES = {
     ("POST /v1/search", 503): ("database_unavailable", "model_unavailable"),
     ("POST /v1/ask", 503): ("database_unavailable", "model_unavailable", "answer_unavailable"),
 }
-"""`code`s of an operation that replace the usual ones of a status."""
+"""`code`s that replace the usual ones of a status for one operation."""
 
 
 def find_example(type_name: str, status: int | None = None) -> Any:
@@ -274,7 +275,7 @@ def find_example(type_name: str, status: int | None = None) -> Any:
 
 
 def _to_json(example: Any) -> msgspec.Raw:
-    """Encode the example here to keep nulls, which Litestar drops from its document."""
+    """Return the example as encoded JSON, because Litestar would drop its nulls."""
     return msgspec.Raw(msgspec.json.encode(example))
 
 

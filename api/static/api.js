@@ -1,7 +1,7 @@
 /** Sends requests to the API and turns its errors into `Problem`s. */
 
 /**
- * The access token of the session. It is kept only here, so a reload forgets it. `renew` gets a new token after one was
+ * The access token of the session. It is kept only here, so a reload forgets it. `renew` replaces a token that the server
  * refused.
  * @type {{token: string, renew: (refused: string) => Promise<void>}}
  */

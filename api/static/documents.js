@@ -82,7 +82,7 @@ function updateRow(row, item, before) {
 
 function describeStage(item) {
   if (item.status === "pending") return item.queue_position ? `${formatOrdinal(item.queue_position)} in the queue` : "waiting";
-  if (item.status === "processing") return `reading, ${Math.round(100 * item.progress)} %`;
+  if (item.status === "processing") return `reading, ${Math.round(100 * item.progress)}%`;
   return item.status;
 }
 

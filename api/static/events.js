@@ -1,4 +1,4 @@
-/** Watches documents and notes for changes: by a stream of events, or by polling while there is no stream. */
+/** Watches documents and notes for changes, through an event stream, or by polling while there is none. */
 
 import { request } from "./api.js";
 import { readEvents } from "./sse.js";
@@ -71,7 +71,7 @@ async function follow(watcher, connection) {
   return connection.isLive;
 }
 
-/** Poll while there is no stream and something is not finished. */
+/** Poll while no stream is open and something is not finished. */
 async function poll(watcher, connection) {
   for (;;) {
     await sleep(POLL_MS);

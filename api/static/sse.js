@@ -1,7 +1,7 @@
 /** Reads server-sent events from a response. `EventSource` cannot send a token or a body. */
 
 /**
- * @typedef {{name: string, data: any, id: string | null}} ServerEvent `data` is the parsed JSON, or null if the event has only an id
+ * @typedef {{name: string, data: any, id: string | null}} ServerEvent `data` is the parsed JSON, or null if the event has no data
  */
 
 /**

@@ -1,4 +1,4 @@
-/** Uploads: several at a time, each with a row that shows progress and errors and can stop or retry it. */
+/** Uploads: several at a time, each with a row that shows its progress and errors, and buttons to stop and retry it. */
 
 import { authorization, readProblem, UNREACHABLE, Problem } from "./api.js";
 import { announce, byId, copyTemplate, makeButton, removeRow, showText } from "./dom.js";
@@ -101,7 +101,7 @@ async function sendUntilAnswered(upload) {
  */
 function send({ file, row, abort }, token) {
   const form = new FormData();
-  // Sent without a media type: this computer may name a wrong one, and the server uses name and content.
+  // Sent without a media type: the browser may name a wrong one, and the server checks the name and the content.
   form.append("file", file.slice(), file.name);
   const xhr = new XMLHttpRequest();
   xhr.open("POST", "/v1/documents");

@@ -16,8 +16,8 @@ from api.web.assets import METHODS, Asset, make_asset, send_asset
 
 FOLDER = Path(__file__).resolve().parent / "documentation"
 PAGE = "index.html"
-OUR_FILES = {PAGE: "text/html", "start.js": "text/javascript"}
-FILES_OF_SWAGGER = {
+OWN_FILES = {PAGE: "text/html", "start.js": "text/javascript"}
+SWAGGER_FILES = {
     "swagger-ui-bundle.js": "text/javascript",
     "swagger-ui.css": "text/css",
     "favicon-32x32.png": "image/png",
@@ -32,10 +32,8 @@ POLICY = (
 def read_assets() -> dict[str, Asset]:
     """Return the files by name. No other file on the disk can be requested."""
     [swagger] = [folder for folder in files("swagger_ui_bundle").joinpath("vendor").iterdir() if folder.is_dir()]
-    own = {name: make_asset((FOLDER / name).read_bytes(), kind) for name, kind in OUR_FILES.items()}
-    return own | {
-        name: make_asset(swagger.joinpath(name).read_bytes(), kind) for name, kind in FILES_OF_SWAGGER.items()
-    }
+    own = {name: make_asset((FOLDER / name).read_bytes(), kind) for name, kind in OWN_FILES.items()}
+    return own | {name: make_asset(swagger.joinpath(name).read_bytes(), kind) for name, kind in SWAGGER_FILES.items()}
 
 
 @route("/", http_method=METHODS, status_code=200)

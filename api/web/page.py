@@ -12,7 +12,7 @@ from api.web.assets import METHODS, Asset, make_asset, send_asset
 
 FOLDER = Path(__file__).resolve().parents[1] / "static"
 PAGE = "index.html"
-# Not `mimetypes`, whose result depends on files of the machine.
+# Not `mimetypes`: its result depends on files of the machine.
 MEDIA_TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self'; "

@@ -19,6 +19,15 @@ INDEXED_DIMENSIONS = (384, 768, 1024)
 
 def upgrade() -> None:
     op.execute("CREATE EXTENSION IF NOT EXISTS vector")
+    create_audit_log()
+    create_queue()
+    create_users()
+    create_documents()
+    create_chunks()
+    create_contents()
+
+
+def create_audit_log() -> None:
     op.create_table(
         "audit_logs",
         sa.Column("id", sa.Uuid(), nullable=False),
@@ -34,6 +43,9 @@ def upgrade() -> None:
         ["actor_user_id", "created_at"],
         unique=False,
     )
+
+
+def create_queue() -> None:
     op.create_table(
         "jobs",
         sa.Column("owner_id", sa.Uuid(), nullable=False),
@@ -63,6 +75,9 @@ def upgrade() -> None:
         unique=False,
         postgresql_where=sa.text("lease_token IS NULL"),
     )
+
+
+def create_users() -> None:
     op.create_table(
         "users",
         sa.Column("id", sa.Uuid(), nullable=False),
@@ -72,6 +87,9 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_users")),
         sa.UniqueConstraint("email", name=op.f("uq_users_email")),
     )
+
+
+def create_documents() -> None:
     op.create_table(
         "documents",
         sa.Column("owner_id", sa.Uuid(), nullable=False),
@@ -100,6 +118,9 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("owner_id", "id", name=op.f("pk_documents")),
     )
     op.create_index(op.f("ix_documents_owner_id_sha256"), "documents", ["owner_id", "sha256"], unique=True)
+
+
+def create_chunks() -> None:
     op.create_table(
         "chunks",
         sa.Column("owner_id", sa.Uuid(), nullable=False),
@@ -137,6 +158,9 @@ def upgrade() -> None:
         ["owner_id", "document_id", "ordinal"],
         unique=True,
     )
+
+
+def create_contents() -> None:
     op.create_table(
         "document_pages",
         sa.Column("owner_id", sa.Uuid(), nullable=False),

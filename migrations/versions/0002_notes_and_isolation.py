@@ -70,7 +70,7 @@ def create_login_failures() -> None:
 
 
 def create_role() -> None:
-    """Create the role of the API and the workers. All databases of a server share it."""
+    """Create the role of the API and the workers, unless another database of the server has created it."""
     op.execute(
         f"""DO $$ BEGIN
             IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '{ROLE}') THEN
@@ -133,7 +133,7 @@ def downgrade() -> None:
         op.execute(f"DROP POLICY {policy} ON {table}")
     for table in (*OWNED, "users", "audit_logs"):
         op.execute(f"ALTER TABLE {table} DISABLE ROW LEVEL SECURITY")
-    # This drops the role's rights in this database. The role stays, because other databases may use it.
+    # Drop the role's rights in this database. Keep the role: other databases may use it.
     op.execute(f"DROP OWNED BY {ROLE}")
     op.drop_table("login_failures")
     op.execute("DELETE FROM jobs WHERE kind = 'note'")

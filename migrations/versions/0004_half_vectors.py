@@ -17,7 +17,7 @@ INDEXED_DIMENSIONS = (384, 768, 1024)
 def upgrade() -> None:
     op.execute("SET LOCAL lock_timeout = '3s'")
     drop_indexes()
-    # A scan of an owner's vectors should read little else: vectors stay in the row, and texts are moved out of it.
+    # A scan of an owner's vectors should read little else: keep vectors in the row, and move texts out of it.
     op.execute("ALTER TABLE chunks SET (toast_tuple_target = 128)")
     op.alter_column(
         "chunks",

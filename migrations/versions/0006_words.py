@@ -25,7 +25,7 @@ FINDING = (
 def upgrade() -> None:
     op.execute("SET LOCAL lock_timeout = '3s'")
     op.execute("CREATE EXTENSION IF NOT EXISTS btree_gin")
-    create_splitting()
+    create_splitting_functions()
     for table, title in TITLES.items():
         words = sa.Computed(f"sluice_split_title({title})", persisted=True)
         op.add_column(table, sa.Column("title_words", ARRAY(sa.Text()), words, nullable=False))
@@ -34,16 +34,19 @@ def upgrade() -> None:
     op.alter_column("chunks", "lexemes", nullable=False)
     # The owner is part of the index. Otherwise a search would read the matches of all users.
     op.create_index("ix_chunks_owner_id_lexemes", "chunks", ["owner_id", "lexemes"], postgresql_using="gin")
-    create_finding()
+    create_user_function()
+    create_choose_function()
+    create_find_function()
+    create_title_function()
     for function in (*SPLITTING, *FINDING):
         op.execute(f"REVOKE ALL ON FUNCTION {function} FROM PUBLIC")
         op.execute(f"GRANT EXECUTE ON FUNCTION {function} TO {ROLE}")
 
 
-def create_splitting() -> None:
+def create_splitting_functions() -> None:
     """Create the functions that split titles and questions into words.
 
-    A question names `CocaCola_2018Q2.pdf` as "Coca-Cola in Q2 of 2018".
+    For example, a question about "Coca-Cola in Q2 of 2018" names `CocaCola_2018Q2.pdf`.
     """
     op.execute(
         """CREATE FUNCTION sluice_split_words(text text) RETURNS text[]
@@ -72,13 +75,17 @@ def create_splitting() -> None:
     )
 
 
-def create_finding() -> None:
-    """Create the functions that search by words and titles, in the rows of the user whom `sluice.user_id` names."""
+def create_user_function() -> None:
+    """Create the function that returns the user named by `sluice.user_id`. Searches read only that user's rows."""
     op.execute(
         """CREATE FUNCTION sluice_get_user() RETURNS uuid LANGUAGE sql STABLE AS $$
             SELECT nullif(pg_catalog.current_setting('sluice.user_id', true), '')::pg_catalog.uuid
         $$"""
     )
+
+
+def create_choose_function() -> None:
+    """Create the function that chooses the words of a question to search for."""
     op.execute(
         """CREATE FUNCTION sluice_choose_words(
                 configuration regconfig, question text, of_documents uuid[], most_matches integer
@@ -124,8 +131,11 @@ def create_finding() -> None:
             FROM expected
         $$"""
     )
-    # Under row-level security a query cannot use the index on words, because `@@` is not leakproof. So this function
-    # runs with the rights of the tables' owner.
+
+
+def create_find_function() -> None:
+    """Create the function that finds the chunks that match the chosen words best."""
+    # SECURITY DEFINER: under row-level security, a query cannot use the index on words, because `@@` is not leakproof.
     op.execute(
         """CREATE FUNCTION sluice_find_worded(
                 question tsquery, of_model text, most_matches integer, number integer
@@ -141,6 +151,10 @@ def create_finding() -> None:
             LIMIT number
         $$"""
     )
+
+
+def create_title_function() -> None:
+    """Create the function that finds the documents and notes whose titles a question names."""
     op.execute(
         """CREATE FUNCTION sluice_name_titles(question text)
             RETURNS TABLE (source_id uuid, cover double precision)

@@ -30,7 +30,7 @@ def upgrade() -> None:
         """INSERT INTO embedding_models (name, state)
             SELECT model, 'active' FROM chunks GROUP BY model ORDER BY count(*) DESC LIMIT 1"""
     )
-    create_adoption()
+    create_adoption_function()
     for source in SOURCES:
         op.drop_index(f"ix_chunks_owner_id_{source}_ordinal", table_name="chunks")
         op.create_index(
@@ -41,8 +41,8 @@ def upgrade() -> None:
         )
 
 
-def create_adoption() -> None:
-    """Create the function that makes the configured model the active one while there are no chunks.
+def create_adoption_function() -> None:
+    """Create the function that makes the configured model the active one if there are no chunks.
 
     The role cannot check this itself, because row-level security hides the chunks from it.
     """
@@ -51,7 +51,7 @@ def create_adoption() -> None:
             LANGUAGE plpgsql SECURITY DEFINER SET search_path = public AS $$
         BEGIN
             IF EXISTS (SELECT FROM embedding_models WHERE name = configured OR state = 'next') THEN RETURN; END IF;
-            -- Whoever stores vectors holds this lock shared.
+            -- Transactions that store vectors share this lock.
             PERFORM pg_advisory_xact_lock(8, 1);
             IF EXISTS (SELECT FROM embedding_models WHERE name = configured OR state = 'next')
                 OR EXISTS (SELECT FROM chunks) AND EXISTS (SELECT FROM embedding_models) THEN RETURN; END IF;

@@ -1,7 +1,7 @@
 """Documents, notes and audit entries, as their owner may see and change them.
 
 Every query names the owner. Another user's row is treated like one that does not exist: both raise NotFound.
-`queue` writes the status of documents and notes, and keeps the order of locks.
+`queue` writes the status of documents and notes, and defines the order of locks.
 """
 
 import base64
@@ -40,12 +40,12 @@ Row = TypeVar("Row", models.Document, models.Note, models.AuditLog)
 
 def no_such_document() -> NotFound:
     """Return the error for an unknown id and for another user's document."""
-    return NotFound("There is no such document.")
+    return NotFound("This document does not exist. Check its id.")
 
 
 def no_such_note() -> NotFound:
     """Return the error for an unknown id and for another user's note."""
-    return NotFound("There is no such note.")
+    return NotFound("This note does not exist. Check its id.")
 
 
 async def get_document(session: AsyncSession, owner_id: UUID, document_id: UUID) -> Document:
@@ -82,7 +82,7 @@ async def add_document(session: AsyncSession, owner_id: UUID, document_id: UUID,
 
 
 async def change_document(session: AsyncSession, owner_id: UUID, document_id: UUID, received: ReceivedFile) -> None:
-    """Make the row of the owner's document describe this file. The caller stores the bytes and queues the document.
+    """Update the owner's document to describe this file. The caller stores the bytes and queues the document.
 
     Raises NotFound, or Conflict if another document of the owner has these bytes.
     """
@@ -194,7 +194,7 @@ async def delete_note(session: AsyncSession, owner_id: UUID, note_id: UUID) -> N
 
 
 async def read_clock(session: AsyncSession) -> datetime:
-    """Return the database's time, by which `updated_at` is set."""
+    """Return the database's time, the clock of `updated_at`."""
     now: datetime = (await session.scalars(select(func.clock_timestamp()))).one()
     return now
 
@@ -265,7 +265,7 @@ async def _delete(session: AsyncSession, subject: Subject) -> bool:
 async def _read_page(
     session: AsyncSession, query: Select[Row], key: InstrumentedAttribute[UUID], limit: int, cursor: str | None
 ) -> tuple[Sequence[Row], str | None]:
-    """Return the rows after the cursor, and the cursor of the next page. Ids sort by age."""
+    """Return the rows after the cursor, and the cursor of the next page. Ids sort by creation time."""
     if cursor is not None:
         query = query.where(key < _decode_cursor(cursor))
     rows = (await session.scalars(query.order_by(key.desc()).limit(limit + 1))).all()
@@ -337,5 +337,6 @@ def _decode_cursor(cursor: str) -> UUID:
     try:
         return UUID(bytes=base64.b64decode(cursor.encode() + b"==", altchars=b"-_", validate=True))
     except (ValueError, binascii.Error):
-        problem = FieldError("cursor", "is not a cursor of this listing")
-        raise InvalidInput("Use the next_cursor of an earlier response.", errors=(problem,)) from None
+        problem = FieldError("cursor", "is not a cursor of this list")
+        message = "The cursor is not valid. Use `next_cursor` of an earlier response."
+        raise InvalidInput(message, errors=(problem,)) from None

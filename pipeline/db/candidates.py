@@ -44,10 +44,10 @@ DOCUMENTS = bindparam("document_ids", type_=ARRAY(Uuid))
 
 @dataclass(frozen=True)
 class SearchBounds:
-    """Bounds of the work of one search. Tests and benchmarks change them; the service runs with these defaults."""
+    """Limits on the work of one search. Tests and benchmarks change them; the service runs with these defaults."""
 
     exact_search_rows: int = 20_000
-    """Number of an owner's chunks up to which every vector is compared: exact, and as fast as the index."""
+    """Number of an owner's chunks up to which every vector is compared. This is exact, and as fast as the index."""
     ef_search: int = 400
     """`hnsw.ef_search`: number of candidates that an index scan keeps at a time."""
     max_scan_tuples: int = 200_000
@@ -62,9 +62,10 @@ DEFAULT_BOUNDS = SearchBounds()
 
 
 def act(bounds: SearchBounds) -> CTE:
-    """Act for the owner if the model is the active one. Otherwise `acting` is empty and the statement finds nothing.
+    """Return the CTE `acting`, which acts for the owner if the model is the active one.
 
-    It makes the setting that row-level security reads. A query that joins `acting` cannot run before it.
+    It sets the user for row-level security, and the bounds of index scans. A query that joins it runs after it. If
+    the model is not active, `acting` is empty, and the statement finds nothing.
     """
     settings = {
         "hnsw.ef_search": literal(str(bounds.ef_search)),
@@ -83,7 +84,7 @@ def act(bounds: SearchBounds) -> CTE:
 
 
 def measure_distance(dimension: int | None) -> ColumnElement[float]:
-    """Return the cosine distance to the question. With a dimension, the index of that dimension can serve it."""
+    """Return the cosine distance to the question. With a dimension, an index for that dimension can be used."""
     of = HALFVEC(dimension)
     embedding = Chunk.embedding if dimension is None else cast(Chunk.embedding, of)
     distance: ColumnElement[float] = embedding.cosine_distance(cast(bindparam("vector", type_=of), of))
@@ -113,11 +114,11 @@ class Scope:
 
 
 def find_by_vector(scope: Scope, number: ColumnElement[int], dimension: int | None) -> Select[UUID]:
-    """Select the ids of the `number` nearest chunks. If the dimension has an index and the owner is large, use it.
+    """Select the ids of the `number` nearest chunks, by index if the dimension has one and the owner has many chunks.
 
     An HNSW index filters after it has searched. If an owner has a small share of the table, it returns too few rows.
-    So its result is used only if it is complete, and otherwise every vector is compared. PostgreSQL runs only the
-    branch it needs.
+    So its result is used only if it is complete. Otherwise every vector is compared. PostgreSQL runs only the branch
+    it needs.
     """
     exact = _find_nearest(scope, number, None, true())
     if dimension is None or scope.of_documents:
@@ -152,7 +153,7 @@ def _count_chunks(acting: CTE) -> ColumnElement[int]:
 
 
 def choose_words(scope: Scope) -> CTE:
-    """Return text search queries for any word of the question: `every`, and `rare` without the frequent words."""
+    """Return two text search queries: `every` matches any word of the question, `rare` leaves out frequent words."""
     documents = cast(DOCUMENTS if scope.of_documents else None, ARRAY(Uuid))
     configuration = cast(bindparam("configuration", type_=String), REGCONFIG)
     words = (
@@ -194,7 +195,7 @@ def find_by_words(scope: Scope, asked: CTE, number: ColumnElement[int]) -> Selec
 
 
 def name_titles(scope: Scope) -> CTE:
-    """Return the documents and notes whose titles the question names, and the share of each title that it covers."""
+    """Return the documents and notes whose titles the question names, and the named share of each title."""
     columns = (column("source_id", Uuid), column("cover", Double))
     named = func.sluice_name_titles(QUESTION).table_valued(*columns).lateral("found")
     return (

@@ -63,8 +63,8 @@ def fingerprint(text: str) -> bytes:
 
 
 async def find_vectors(session: AsyncSession, subject: Subject, model: str) -> dict[bytes, np.ndarray]:
-    """Return the vectors of the stored chunks by this model, keyed by the fingerprint of the embedded text."""
-    # Binary vectors: as text they are six times as long, and every number would have to be parsed.
+    """Return this model's vectors of the stored chunks, keyed by the fingerprint of the embedded text."""
+    # Binary vectors: as text they would be six times as long, and every number would have to be parsed.
     packed = func.halfvec_send(Chunk.embedding, type_=LargeBinary)
     query = select(Chunk.embedded_sha256, packed).where(_is_of(subject), Chunk.model == model)
     rows = await session.stream(query.execution_options(yield_per=ROWS_READ_AT_ONCE))
@@ -82,8 +82,8 @@ async def replace(
 ) -> None:
     """Replace all chunks of a document or note.
 
-    `texts` are the texts that are embedded and indexed, one for each chunk. `vectors` are their embeddings by each
-    model. `configuration` is the text search configuration.
+    `texts` are the texts that are embedded and indexed, one for each chunk. `vectors` are their embeddings, by name of
+    the model. `configuration` is the text search configuration.
     """
     await _lock(session, subject)
     lexemes = func.to_tsvector(cast(configuration, REGCONFIG), bindparam("indexed", type_=String))
@@ -157,12 +157,15 @@ async def add_vectors(
         {"new_id": new_id(), "model": model, "sha256": fingerprint(text), "vector": vector, "chunk_id": chunk.chunk_id}
         for chunk, text, vector in zip(stored, texts, vectors, strict=True)
     ]
-    # On the connection, because the session would take the list of parameters for rows of the mapped class.
+    # Run on the connection, because the session would treat the list of parameters as rows of the mapped class.
     await (await session.connection()).execute(insert(Chunk).from_select([*copied, *made], source), rows)
 
 
 def count_embedded(source: type[Document] | type[Note], model: str) -> ColumnElement[int]:
-    """Return how many chunks of a document or note have a vector of this model. They are made in the text's order."""
+    """Return the number of chunks of a document or note with a vector of this model.
+
+    Vectors are made in the order of the text, so the last ordinal gives the number.
+    """
     key = Chunk.document_id if source is Document else Chunk.note_id
     last = select(func.max(Chunk.ordinal)).where(Chunk.owner_id == source.owner_id, key == source.id)
     return func.coalesce(last.where(Chunk.model == model).scalar_subquery() + 1, 0)
@@ -179,9 +182,9 @@ async def measure(session: AsyncSession, model: str) -> Progress:
 
 
 async def delete_unused(session: AsyncSession, after: tuple[UUID, UUID]) -> tuple[UUID, UUID] | None:
-    """Delete the next chunks, in key order after `after`, whose model is neither active nor next.
+    """Delete chunks whose model is neither active nor next, up to 2,000, in key order after `after`.
 
-    Returns the key to continue after, or None at the end. Only the owner of the tables sees the chunks of all users.
+    Return the key to continue after, or None at the end. Only the owner of the tables sees the chunks of all users.
     """
     key = tuple_(Chunk.owner_id, Chunk.id)
     unused = (

@@ -1,4 +1,4 @@
-"""Original bytes, in slices, and extracted text, by page. So memory use does not grow with the size of a document."""
+"""Original bytes, in slices, and extracted text, by page. A reader loads only the slices or pages it needs."""
 
 from collections.abc import Iterable
 from typing import BinaryIO
@@ -15,7 +15,7 @@ PAGES_AT_ONCE = 200
 
 
 async def write_original(session: AsyncSession, owner_id: UUID, document_id: UUID, file: BinaryIO) -> None:
-    """Store a whole file."""
+    """Store the bytes of a file."""
     file.seek(0)
     position = 0
     while data := file.read(SLICE_BYTES):
@@ -26,7 +26,7 @@ async def write_original(session: AsyncSession, owner_id: UUID, document_id: UUI
 
 
 async def replace_original(session: AsyncSession, owner_id: UUID, document_id: UUID, file: BinaryIO) -> None:
-    """Store a whole file in place of the old one."""
+    """Store the bytes of a file in place of the old ones."""
     await session.execute(
         delete(DocumentSlice).where(DocumentSlice.owner_id == owner_id, DocumentSlice.document_id == document_id)
     )

@@ -1,6 +1,6 @@
 """The active embedding model, the next one, and the switch between them.
 
-Two advisory locks make the switch atomic, and it takes both exclusively. A transaction that stores vectors shares
+Two advisory locks make the switch atomic. The switch takes both exclusively. A transaction that stores vectors shares
 STORING, which it takes before any other lock. A process that is still loading the next model shares LOADING.
 """
 
@@ -45,7 +45,7 @@ async def adopt(session: AsyncSession, configured: str) -> None:
 
 
 async def hold(session: AsyncSession) -> Models:
-    """Return the models, and prevent a switch until the end of this transaction, which stores vectors."""
+    """Return the models, and prevent a switch until the end of this transaction."""
     await session.execute(select(func.pg_advisory_xact_lock_shared(*STORING)))
     return await read(session)
 
@@ -77,10 +77,10 @@ async def drop_next(session: AsyncSession) -> None:
     await session.execute(delete(EmbeddingModel).where(EmbeddingModel.state == NEXT))
 
 
-async def close_for_switch(session: AsyncSession) -> bool:
-    """Prevent all others from storing vectors until the end of this transaction.
+async def lock_for_switch(session: AsyncSession) -> bool:
+    """Prevent other transactions from storing vectors until the end of this one.
 
-    Returns False, without waiting, if a process is still loading the next model.
+    Return False, without waiting, if a process is still loading the next model.
     """
     if not await session.scalar(select(func.pg_try_advisory_xact_lock(*LOADING))):
         return False
@@ -91,7 +91,7 @@ async def close_for_switch(session: AsyncSession) -> bool:
 async def switch(session: AsyncSession) -> None:
     """Make the next model the active one when this transaction commits.
 
-    The caller has called `close_for_switch` and checked that all chunks have a vector of the next model.
+    The caller has called `lock_for_switch` and checked that all chunks have a vector of the next model.
     """
     await session.execute(_delete_jobs())
     await session.execute(delete(EmbeddingModel).where(EmbeddingModel.state == ACTIVE))

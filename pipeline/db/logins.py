@@ -9,9 +9,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from pipeline.db.models import LoginFailure
 
 WINDOW = timedelta(minutes=15)
-"""Failures of an account from an address are forgotten this long after the last one."""
-FREE_FAILURES = 5
-"""Number of the first failure that is followed by a pause."""
+"""Time after the last failure at which the failures of an account from an address are forgotten."""
+FAILURES_BEFORE_PAUSE = 5
+"""Number of failures after which the first pause starts."""
 FIRST_PAUSE_SECONDS = 5
 LONGEST_PAUSE_SECONDS = 120
 
@@ -24,7 +24,7 @@ async def find_pause(session: AsyncSession, email: str, address: str) -> float:
 
 
 async def record_failure(session: AsyncSession, email: str, address: str) -> None:
-    """Count a failed login. The fifth one starts a pause, and every further one doubles it."""
+    """Count a failed login. The fifth one starts a pause, and every further one doubles it, up to 2 minutes."""
     now = func.clock_timestamp()
     await session.execute(delete(LoginFailure).where(LoginFailure.last_failed_at < now - WINDOW))
     counted = await session.scalar(
@@ -36,9 +36,9 @@ async def record_failure(session: AsyncSession, email: str, address: str) -> Non
         )
         .returning(LoginFailure.failures)
     )
-    if counted is None or counted < FREE_FAILURES:
+    if counted is None or counted < FAILURES_BEFORE_PAUSE:
         return
-    seconds = min(FIRST_PAUSE_SECONDS * 2 ** min(counted - FREE_FAILURES, 10), LONGEST_PAUSE_SECONDS)
+    seconds = min(FIRST_PAUSE_SECONDS * 2 ** min(counted - FAILURES_BEFORE_PAUSE, 10), LONGEST_PAUSE_SECONDS)
     await session.execute(
         update(LoginFailure)
         .where(LoginFailure.email == email, LoginFailure.address == address)

@@ -74,7 +74,7 @@ class User(Base):
 
 
 class Ingested:
-    """Columns of documents and notes. After the first insert only `pipeline.db.queue` writes them."""
+    """Columns of documents and notes. After the first insert, only `pipeline.db.queue` writes them."""
 
     status: Mapped[str] = mapped_column(server_default=Status.PENDING)
     error_code: Mapped[str | None]
@@ -82,7 +82,7 @@ class Ingested:
     progress: Mapped[float] = mapped_column(server_default="0")
     """Share of the work that is done, 0 to 1."""
     attempts: Mapped[int] = mapped_column(SmallInteger, server_default="0")
-    """Number of attempts, without those that were given back."""
+    """Number of attempts, not counting those that were given back."""
     chunks: Mapped[int] = mapped_column(server_default="0")
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     updated_at: Mapped[datetime] = mapped_column(server_default=func.now())
@@ -113,11 +113,11 @@ class Document(Ingested, Base):
     pages: Mapped[int | None]
     pages_with_text: Mapped[int | None]
     chunks_reused: Mapped[int] = mapped_column(server_default="0")
-    """Number of the present version's chunks whose vector was copied from the previous version."""
+    """Number of the current version's chunks whose vector was copied from the previous version."""
     title_words: Mapped[list[str]] = mapped_column(
         ARRAY(Text), Computed("sluice_split_title(filename)", persisted=True), deferred=True
     )
-    """Words of the file name. A question names the document by them."""
+    """Words of the file name. A question that contains them names the document."""
 
 
 class Note(Ingested, Base):
@@ -144,7 +144,7 @@ def _to_document(*, name: str) -> ForeignKeyConstraint:
 
 
 class DocumentSlice(Base):
-    """A slice of a document's original bytes. Because of slices no process holds a whole file in memory."""
+    """A slice of a document's original bytes. Slices save the API and the workers from loading whole files."""
 
     __tablename__ = "document_slices"
     __table_args__ = (_to_document(name="fk_document_slices_documents"),)
@@ -174,7 +174,7 @@ class DocumentPage(Base):
 
 
 class Chunk(Base):
-    """A chunk of a document or note, with its vector. While the model changes there is one row for each model."""
+    """A chunk of a document or note, with its vector. While the model changes, there is one row for each model."""
 
     __tablename__ = "chunks"
     __table_args__ = (
@@ -228,7 +228,7 @@ EMBEDDING_INDEXES = tuple(_embedding_index(dimension) for dimension in INDEXED_D
 
 
 class EmbeddingModel(Base):
-    """The active or the next embedding model. After the first row only the operator's commands write this table."""
+    """The active or the next embedding model. After the first row, only the operator's commands write this table."""
 
     __tablename__ = "embedding_models"
     __table_args__ = (UniqueConstraint("state"), CheckConstraint("state IN ('active', 'next')", name="state"))

@@ -1,4 +1,4 @@
-"""Notifications of changed documents and notes, from transactions to the API processes (PostgreSQL NOTIFY)."""
+"""Notifications of changed documents and notes (PostgreSQL NOTIFY), sent by transactions to the API processes."""
 
 from uuid import UUID
 
@@ -12,7 +12,7 @@ CHANNEL = "sluice_changes"
 
 
 async def announce(session: AsyncSession, subject: Subject) -> None:
-    """Notify the API processes of a change. PostgreSQL delivers it when, and only if, the transaction commits."""
+    """Notify the API processes of a change. PostgreSQL delivers it if and when the transaction commits."""
     payload = f"{subject.kind} {subject.owner_id} {subject.id}"
     await session.execute(select(func.pg_notify(CHANNEL, payload)))
 

@@ -11,8 +11,8 @@ The life of a job:
 - `discard` deletes it when a user deletes or changes its document or note. The worker then loses the lease.
 
 No other module writes the status of documents and notes. Every write of a worker names its lease token, so a worker
-that lost its lease changes nothing. All times are the database's (`clock_timestamp()`): the clocks of the workers do
-not matter.
+that has lost its lease changes nothing. All times are the database's (`clock_timestamp()`), so the clocks of the
+workers do not matter.
 
 Transactions take their locks in this order, which prevents deadlocks:
 
@@ -60,15 +60,15 @@ _IS_STUCK = (Job.failures >= MAX_FAILURES) | (Job.crashes >= MAX_CRASHES)
 """True for a background job that was given up. Other jobs are deleted when they reach a limit."""
 
 _NEW = {"status": Status.PENDING, "error_code": None, "error_message": None, "progress": 0.0, "attempts": 0}
-"""Columns of a document or note that starts from the beginning."""
+"""Column values that reset a document or note before it is ingested from the beginning."""
 
 
 async def enqueue(session: AsyncSession, subject: Subject, size_bytes: int) -> None:
     """Queue a document or note, in the transaction that creates or resets it. The size of a note is 0.
 
     Virtual start times follow start-time fair queueing (Goyal, Vin and Cheng 1996). A job starts after its owner's
-    other jobs, and not before the job that is being served now. So every owner's n-th waiting job goes before any
-    owner's n+1-th.
+    other jobs, and not before the job that is being served now. So every owner's n-th waiting job is claimed before any
+    owner's (n+1)-th.
     """
     after_own = (
         select(func.max(Job.virtual_start) + 1)
@@ -114,7 +114,7 @@ async def enqueue_vectors(session: AsyncSession, model: str) -> None:
 
 
 async def requeue(session: AsyncSession, subject: Subject) -> bool:
-    """Queue a failed document or note again; return False if it is not failed."""
+    """Queue a failed document or note again. Return False if it is not failed."""
     await lock_subject(session, subject)
     model = MODELS[subject.kind]
     reset = await _set(session, subject, model.status == Status.FAILED, **_NEW)
@@ -148,10 +148,9 @@ async def discard_all(session: AsyncSession, owner_id: UUID) -> None:
 
 
 async def lock_subject(session: AsyncSession, subject: Subject) -> None:
-    """Let users change a document or note one after the other: wait for the transaction that holds this lock.
+    """Lock a document or note against changes by other transactions of users. Wait until the lock is free.
 
-    It is an advisory lock because no row can serve: the row of the job comes first in the lock order, and it may not
-    exist.
+    An advisory lock, because no row is suitable: the row of the job comes first in the lock order, and may not exist.
     """
     key = int.from_bytes(subject.id.bytes[-8:], signed=True)  # the last 62 bits of a UUIDv7 are random
     await session.execute(select(func.pg_advisory_xact_lock(key)))
@@ -160,9 +159,9 @@ async def lock_subject(session: AsyncSession, subject: Subject) -> None:
 async def claim(
     session: AsyncSession, lease_seconds: float, *, alone: bool, only_short: bool = False, background: bool = False
 ) -> Lease | None:
-    """Lease the next job to a worker; return None if there is none.
+    """Lease the next job to a worker. Return None if there is none.
 
-    `alone` means that the worker runs no other job; jobs that crashed workers before are claimed only then.
+    `alone` means that the worker runs no other job. Suspects are claimed only then.
     `only_short` skips long documents, which keep their queue position. `background` includes background jobs, which
     come after all others.
     """
@@ -212,7 +211,7 @@ async def claim(
 
 
 async def extend(session: AsyncSession, tokens: Collection[UUID], lease_seconds: float) -> set[UUID]:
-    """Extend these leases (the heartbeat). Return the tokens of those that are still held."""
+    """Extend these leases (the heartbeat). Return the tokens of the leases that are still held."""
     held = await session.scalars(
         update(Job)
         .where(Job.lease_token.in_(tokens))
@@ -251,7 +250,7 @@ async def mark_ready(session: AsyncSession, lease: Lease, **found: int) -> None:
 
 
 async def fail(session: AsyncSession, lease: Lease, error: IngestionError) -> None:
-    """Delete the job and set the status `failed`. A document keeps the chunks of its older version; a note does not.
+    """Delete the job and set the status `failed`. A document keeps the chunks of its previous version. A note does not.
 
     Raises LeaseLost if this worker no longer holds the job.
     """
@@ -262,7 +261,7 @@ async def fail(session: AsyncSession, lease: Lease, error: IngestionError) -> No
 async def retry_or_fail(session: AsyncSession, lease: Lease, error: IngestionError) -> bool:
     """After an error that may be temporary, queue the job again, or fail it if this was the last attempt.
 
-    Returns True if it is queued again. After its last attempt a background job stays in the table but is no longer
+    Return True if it is queued again. After its last attempt, a background job stays in the table but is no longer
     claimed. Raises LeaseLost if this worker no longer holds the job.
     """
     failures = lease.failures + 1
@@ -286,7 +285,7 @@ async def give_back(session: AsyncSession, lease: Lease, pause: timedelta = time
 
 
 async def sweep(session: AsyncSession, lease_seconds: float) -> int:
-    """Return jobs with expired leases to the queue, or fail them after MAX_CRASHES. Returns how many there were.
+    """Return jobs with expired leases to the queue, or fail them after MAX_CRASHES. Return the number of jobs.
 
     Only leases count, never the age of a job. After PostgreSQL starts, the sweep waits for the length of one lease,
     because workers could not send heartbeats while it was down. A lease that expired in that time is not counted as a
@@ -328,7 +327,7 @@ async def _return_or_fail(session: AsyncSession, job: Job) -> None:
         await _mark_pending(session, kind, subject)
         return
     await session.execute(delete(Job).where(_is(kind, subject)))
-    message = f"The worker crashed or stopped responding {crashes} times while it processed this. Retry, or report it."
+    message = f"The worker crashed or stopped responding {crashes} times. Retry; if it fails again, report it."
     await _mark_failed(session, subject, IngestionError(FailureCode.WORKER_LOST, message))
 
 
@@ -340,17 +339,17 @@ class Waiting:
     bytes: int
 
 
-async def measure_waiting(session: AsyncSession, owner_id: UUID, besides: UUID | None = None) -> Waiting:
-    """Measure an owner's unfinished documents and notes, without the document `besides`, which is being replaced."""
+async def measure_waiting(session: AsyncSession, owner_id: UUID, excluded: UUID | None = None) -> Waiting:
+    """Measure an owner's unfinished documents and notes, without the document `excluded`, which is being replaced."""
     query = select(func.count(), func.coalesce(func.sum(Job.size_bytes), 0)).where(
-        Job.owner_id == owner_id, _IS_FOREGROUND, Job.subject_id.is_distinct_from(besides)
+        Job.owner_id == owner_id, _IS_FOREGROUND, Job.subject_id.is_distinct_from(excluded)
     )
     count, size_bytes = (await session.execute(query)).one()
     return Waiting(count, int(size_bytes))
 
 
 async def find_positions(session: AsyncSession, subject_ids: Collection[UUID]) -> dict[UUID, int]:
-    """Return the queue positions, counted from 1, of the documents and notes that are waiting. Others are left out."""
+    """Return the queue positions, counted from 1, of the documents and notes that wait. Others are left out."""
     if not subject_ids:
         return {}
     queue_position = func.row_number().over(order_by=(Job.virtual_start, Job.queued_at)).label("queue_position")
@@ -370,7 +369,7 @@ class Backlog:
     """Time since the oldest waiting job could first be claimed."""
     leased: int
     overdue_seconds: float
-    """Time since the oldest expired lease ran out. It grows if no worker sweeps."""
+    """Time since the oldest expired lease expired. It grows if no worker sweeps."""
 
 
 async def measure_backlog(session: AsyncSession) -> Backlog:

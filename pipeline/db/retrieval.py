@@ -1,4 +1,4 @@
-"""Search for passages. A single statement, and so a single round trip, acts for the owner, searches and audits."""
+"""Search for passages. One statement, and so one round trip, acts for the owner, searches and audits."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -37,11 +37,11 @@ from pipeline.types import Passage, SearchMode, SubjectKind, new_id
 CANDIDATES = 100
 """Maximum number of candidates of each kind: by vector, by words, and by titles."""
 MINIMUM_SPREAD = 0.3
-"""Cosines that differ by less say little, so the scores of a smaller range are not stretched to a full point."""
+"""Smallest range of cosines that is stretched to a full point. Smaller differences mean little."""
 
 AnySelect = Select[*tuple[Any, ...]]
 
-# A literal: for a parameter PostgreSQL assumes a tenth of the rows, so it rejects its cached plan and plans every time.
+# A literal: for a parameter, PostgreSQL would assume a tenth of the rows, reject its cached plan and plan every time.
 LIMIT = bindparam("limit", type_=Integer, literal_execute=True)
 
 PASSAGE = (
@@ -58,7 +58,7 @@ PASSAGE = (
 
 @dataclass(frozen=True)
 class PassageQuery:
-    """A query: whose passages to search, for what, and how many to return."""
+    """A query: the owner, the text to search for, and the number of passages to return."""
 
     owner_id: UUID
     mode: SearchMode
@@ -79,9 +79,9 @@ async def find_passages(
 ) -> list[Passage]:
     """Return the owner's best passages for a query, best first.
 
-    A search by vectors returns `limit` passages if there are that many. If another model has become active since the
-    query was embedded, the result is empty and nothing is audited. With `audited`, the same statement writes an audit
-    row with these details and the number of passages.
+    A search by vectors returns `limit` passages, or all if there are fewer. If another model has become active since
+    the query was embedded, the result is empty and nothing is audited. With `audited`, the same statement writes an
+    audit row with these details and the number of passages.
     """
     values: dict[str, Any] = {"owner": query.owner_id, "model": query.model, "limit": query.limit}
     if query.mode != SearchMode.KEYWORD:
@@ -157,8 +157,8 @@ def _score_by_all(scope: Scope, dimension: int | None) -> AnySelect:
     """Score by the sum of three numbers from 0 to 1: cosine, words, and the share of the title that the query names.
 
     Cosine and words are scaled to the range of the candidates. The number for words is squared, so that a passage that
-    stands out gains more than one of many. Reciprocal rank fusion uses ranks alone, and would lose how certain each
-    kind of search is.
+    stands out gains more than one of many. Reciprocal rank fusion uses ranks alone, and would lose the certainty of
+    each kind of search.
     """
     number = literal(CANDIDATES, Integer)
     asked, named = candidates.choose_words(scope), candidates.name_titles(scope)
@@ -188,7 +188,7 @@ def _score_by_all(scope: Scope, dimension: int | None) -> AnySelect:
 def _read(scope: Scope, found: CTE, *scores: Label[float]) -> AnySelect:
     """Select the candidates' rows and scores.
 
-    They are read one by one: the limit in the lateral join keeps PostgreSQL from reading a row before `acting` ran.
+    The limit in the lateral join keeps PostgreSQL from reading a row before `acting` has run.
     """
     condition = and_(candidates.belongs_to_owner(scope.acting), Chunk.id == found.c.id)
     row = select(*PASSAGE, *scores).where(condition).limit(literal(1, Integer)).lateral("row")

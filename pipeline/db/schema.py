@@ -26,14 +26,14 @@ async def read_revision(session: AsyncSession) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """What a session can tell about its server."""
+    """Facts about a session and its server."""
 
     version: str
     vector_version: str | None
     """Version of pgvector, or None if it is not installed."""
     login: str
     """Role that logged in."""
-    is_bound: bool
+    has_row_security: bool
     """True if row-level security applies to the session."""
     now: datetime
 

@@ -24,7 +24,7 @@ DISK_FULL = "53100"
 """SQLSTATE of a full disk."""
 
 IDLE_IN_TRANSACTION_SECONDS = 10
-"""Time after which PostgreSQL ends a transaction that runs no statement."""
+"""Time after which PostgreSQL ends a session whose transaction runs no statement."""
 
 
 class Database:
@@ -54,7 +54,7 @@ class Database:
 
     @asynccontextmanager
     async def statement(self) -> AsyncIterator[AsyncConnection]:
-        """Open a connection in autocommit mode. A statement that reads owned rows must itself set the user it acts for.
+        """Open a connection in autocommit mode. A statement that reads owned rows must set the user itself.
 
         Raises the same errors as `transaction`.
         """
@@ -90,14 +90,15 @@ def _create_engine(url: str, *, pool_size: int, timeout_seconds: float, role: st
             "command_timeout": timeout_seconds,
             "server_settings": {
                 "application_name": "sluice",
-                # Whatever role logs in: this one is no owner and no superuser, so row-level security applies to it.
+                # Act as the service role, whichever role logs in. It owns no tables and is no superuser, so row-level
+                # security applies to it.
                 **({"role": role} if role else {}),
                 "jit": "off",
-                # The planner does not know whose chunks a search reads. If one owner is huge, it would scan the whole
-                # table, even for a small owner.
+                # The planner does not know whose chunks a search reads. If one owner has most of the table, it would
+                # scan the whole table, even for a small owner.
                 "enable_seqscan": "off",
-                # It assumes that every owner is small. For a large one it would sort all vectors instead of using the
-                # index.
+                # The planner assumes that every owner has few chunks. For an owner with many, it would sort all vectors
+                # instead of using the index.
                 "enable_sort": "off",
                 "statement_timeout": milliseconds,
                 "lock_timeout": milliseconds,
@@ -110,7 +111,7 @@ def _create_engine(url: str, *, pool_size: int, timeout_seconds: float, role: st
 
 
 def _refuse_closed(connection: DBAPIConnection, _record: object, _proxy: object) -> None:
-    """Make the pool replace a connection that the server has closed. Unlike a ping this costs no round trip."""
+    """Make the pool replace a connection that the server has closed. Unlike a ping, this costs no round trip."""
     if connection.driver_connection.is_closed():
         raise DisconnectionError
 
@@ -127,7 +128,7 @@ def translate_database_errors() -> Iterator[None]:
             raise StorageFull from error
         if not _means_unavailable(error):
             raise
-        raise DatabaseUnavailable("The database cannot serve this now. Try again in a moment.") from error
+        raise DatabaseUnavailable("The database cannot serve this request now. Try again in a moment.") from error
 
 
 def _means_unavailable(error: DBAPIError | asyncpg.PostgresError) -> bool:

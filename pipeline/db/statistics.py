@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 @dataclass(frozen=True, slots=True)
 class StatusCount:
-    """Number of documents or notes with a status, and seconds since the oldest of them entered it."""
+    """Number of documents or notes with a status, and seconds since the last change to the least recently changed."""
 
     kind: str
     status: str

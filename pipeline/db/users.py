@@ -26,7 +26,7 @@ class UserSummary:
 async def add(session: AsyncSession, user_id: UUID, email: str, password_hash: str) -> Account:
     """Insert an account.
 
-    Raises sqlalchemy.exc.IntegrityError if the address already has one.
+    Raises sqlalchemy.exc.IntegrityError if the address already has an account.
     """
     result = await session.execute(
         insert(User).values(id=user_id, email=email, password_hash=password_hash).returning(User.created_at)
@@ -46,7 +46,7 @@ async def find(session: AsyncSession, user_id: UUID) -> Account | None:
 
 
 async def list_all(session: AsyncSession) -> list[UserSummary]:
-    """Return all accounts, oldest first. The session must not be bound by row-level security."""
+    """Return all accounts, oldest first. Row-level security must not apply to the session."""
     documents = select(func.count()).where(Document.owner_id == User.id).scalar_subquery()
     notes = select(func.count()).where(Note.owner_id == User.id).scalar_subquery()
     rows = await session.execute(select(User.id, User.email, User.created_at, documents, notes).order_by(User.id))

@@ -1,1 +1,1 @@
-"""The embedding model: loading, batching, switching to another model."""
+"""The embedding model: loading, batching, and the switch to another model."""

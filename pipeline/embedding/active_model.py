@@ -17,17 +17,17 @@ log = get_logger()
 
 
 class Encoders:
-    """Follows the database: it says which model answers searches, and which one to load for a change."""
+    """Loads the models that the database names: the one that answers searches, and the next one during a change."""
 
     def __init__(
         self, database: Database, configured: str, *, shared: Encoder | None = None, check_seconds: float
     ) -> None:
-        """Start with the model `configured`, through the encoder `shared` if there is one; its caller closes it."""
+        """Start with the model `configured`. If `shared` is given, it is the encoder, and the caller closes it."""
         self.active = shared or Encoder(configured)
-        """A guess until the database has been read."""
+        """The configured model until the database has been read."""
         self.next: Encoder | None = None
         self.is_mismatched = False
-        """True if EMBEDDING_MODEL has been neither the active nor the next model since this process began."""
+        """True if EMBEDDING_MODEL has been neither the active nor the next model since this process started."""
         self._database = database
         self._configured = configured
         self._shared = shared
@@ -38,7 +38,7 @@ class Encoders:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def start(self) -> None:
-        """Begin to load the model and to follow the database."""
+        """Start to load the model and to follow the database."""
         self._spawn(self._follow())
 
     async def close(self) -> None:
@@ -52,12 +52,12 @@ class Encoders:
 
     @property
     def is_ready(self) -> bool:
-        """Whether the active model is known and loaded."""
+        """True if the active model is known and loaded."""
         return self._known.is_set() and self.active.is_ready
 
     @property
     def is_next_ready(self) -> bool:
-        """Whether there is a next model, and it is loaded."""
+        """True if there is a next model, and it is loaded."""
         return self.next is not None and self.next.is_ready
 
     async def wait(self) -> None:
@@ -67,12 +67,12 @@ class Encoders:
             with suppress(ModelUnavailable):  # another model has become active
                 await self.active.wait()
 
-    async def has_replaced(self, name: str) -> bool:
-        """Check whether the model `name` is no longer the active one.
+    async def is_replaced(self, name: str) -> bool:
+        """Return True if the database says that the model `name` is no longer active.
 
         Raises DatabaseUnavailable.
         """
-        await self._check(besides=name)
+        await self._check(expected=name)
         return self.active.model_name != name
 
     async def _follow(self) -> None:
@@ -83,10 +83,10 @@ class Encoders:
             self.active.start()
             await asyncio.sleep(self._check_seconds)
 
-    async def _check(self, besides: str | None = None) -> None:
+    async def _check(self, expected: str | None = None) -> None:
         async with self._checking:
-            if besides is not None and self.active.model_name != besides:
-                return  # another call has checked in the meantime
+            if expected is not None and self.active.model_name != expected:
+                return  # another call has already noticed the switch
             async with self._database.transaction() as session:
                 if not self._known.is_set():
                     await embedding_models.adopt(session, self._configured)

@@ -17,13 +17,13 @@ from pipeline.errors import FailureCode, IngestionError, ModelUnavailable
 from pipeline.logs import get_logger
 
 RELOAD_SECONDS = 5.0
-"""Pause before a model that failed to load is tried again."""
+"""Pause before another try to load a model that failed to load."""
 
 log = get_logger()
 
 
 class Request:
-    """The texts of one caller, and their vectors as far as they are made."""
+    """The texts of one caller, and the vectors made so far."""
 
     def __init__(self, texts: Sequence[str]) -> None:
         self.answer: Future[np.ndarray] = Future()
@@ -37,7 +37,7 @@ class Request:
 
     @property
     def is_open(self) -> bool:
-        """Whether texts are left to embed and the caller has not cancelled."""
+        """True while texts are left to embed and the caller has not cancelled."""
         return bool(self.waiting) and not self.answer.done()
 
     def finish(self) -> None:
@@ -54,8 +54,8 @@ class Request:
 class Encoder:
     """Turns texts into vectors without blocking the event loop.
 
-    Waiting requests share the next forward pass, whether they are chunks of documents or questions of users. There
-    is no batching delay. Batches are filled round-robin, so a short request is not stuck behind a long one.
+    Waiting requests share the next forward pass, whether their texts are chunks or questions. There is no batching
+    delay. Batches are filled round-robin, so a short request is not stuck behind a long one.
     """
 
     def __init__(self, model_name: str) -> None:
@@ -66,13 +66,13 @@ class Encoder:
         self._thread = threading.Thread(target=self._run, name="encoder")
 
     def start(self) -> None:
-        """Begin to load the model, if that has not begun. Retries without end if the model cannot be loaded."""
+        """Start to load the model, unless already started. Retry until it is loaded or the encoder is closed."""
         if not (self._thread.ident or self._closing.is_set()):
             self._thread.start()
 
     @property
     def is_ready(self) -> bool:
-        """Whether the model is loaded."""
+        """True if the model is loaded."""
         return self._loaded.done() and self._loaded.exception() is None
 
     async def wait(self) -> None:
@@ -89,7 +89,7 @@ class Encoder:
         fails on these texts.
         """
         if self._closing.is_set():
-            raise self._make_closed()
+            raise self._make_closed_error()
         if not self.is_ready:
             raise ModelUnavailable("The embedding model is not loaded yet. Try again in a moment.")
         request = Request(texts)
@@ -105,16 +105,16 @@ class Encoder:
         """Stop loading and refuse new requests. The thread ends after it has answered the accepted ones."""
         self._closing.set()
         with suppress(InvalidStateError):
-            self._loaded.set_exception(self._make_closed())
+            self._loaded.set_exception(self._make_closed_error())
         self._requests.put(None)
 
     def join(self, seconds: float) -> bool:
-        """Wait for the thread of a closed encoder to end; return whether it has."""
+        """Wait for the thread of a closed encoder to end. Return True if it has ended."""
         self._thread.join(seconds)
         return not self._thread.is_alive()
 
     @staticmethod
-    def _make_closed() -> ModelUnavailable:
+    def _make_closed_error() -> ModelUnavailable:
         return ModelUnavailable("The embedding model has been replaced. Try again.")
 
     def _run(self) -> None:
@@ -122,7 +122,7 @@ class Encoder:
             try:
                 model = EmbeddingModel(self.model_name)
             except (OSError, ValueError, RuntimeError, ImportError, KeyError) as error:
-                log.error("model.unavailable", model=self.model_name, cause=repr(error))  # noqa: TRY400 - the cause is enough
+                log.error("model.unavailable", model=self.model_name, cause=repr(error))  # noqa: TRY400 - the cause suffices
                 self._closing.wait(RELOAD_SECONDS)
             else:
                 log.info("model.loaded", model=model.name, dimension=model.dimension, precision=model.precision)
@@ -152,7 +152,7 @@ class Encoder:
                 return received, True
             try:
                 request.open(model)
-            except Exception as error:  # noqa: BLE001 - passed on to the caller, as an executor does
+            except Exception as error:  # noqa: BLE001 - the caller gets the error, as from an executor
                 request.fail(error)
             else:
                 received.append(request)
@@ -206,5 +206,5 @@ def _embed_separately(model: EmbeddingModel, texts: Sequence[tuple[Request, int]
     for text in texts:
         try:
             _embed(model, [text])
-        except Exception as error:  # noqa: BLE001 - passed on to the caller, as an executor does
+        except Exception as error:  # noqa: BLE001 - the caller gets the error, as from an executor
             text[0].fail(error)

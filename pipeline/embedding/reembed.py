@@ -1,4 +1,4 @@
-"""Changes the embedding model under load: new vectors beside the old ones, one switch, then the old vectors go."""
+"""Changes the embedding model while the service runs: adds the new vectors, switches, deletes the old vectors."""
 
 import asyncio
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from pipeline.db.session import Database
 from pipeline.embedding.model import EmbeddingModel
 
 LARGEST_DIMENSION = 3_800
-"""Vectors are stored in the table's rows, and a row must fit into a page of 8 KiB."""
+"""Largest dimension of stored vectors. A row contains its vector, and must fit into a page of 8 KiB."""
 DATABASE_TIMEOUT_SECONDS = 60.0
 
 Tell = Callable[[str], None]
@@ -25,7 +25,7 @@ class ReembedWaits:
     """Intervals in seconds. Tests shorten them."""
 
     poll: float = 1.0
-    """Between two looks at the progress."""
+    """Between two checks of the progress."""
     notice: float = 3.0
     """Until every process has noticed the next model and delays the switch while it loads the model.
 
@@ -33,7 +33,7 @@ class ReembedWaits:
 
 
 class ModelChangeError(Exception):
-    """The model cannot be changed. The message says why, and what to do."""
+    """The model cannot be changed. The message gives the reason."""
 
 
 async def reembed(owner_url: str, model: str, tell: Tell, waits: ReembedWaits | None = None) -> None:
@@ -56,7 +56,7 @@ async def reembed(owner_url: str, model: str, tell: Tell, waits: ReembedWaits | 
 
 
 async def _needs_change(database: Database, model: str, tell: Tell) -> bool:
-    """Return whether `model` is not yet active. If it is, abandon an unfinished change to another model."""
+    """Return True if `model` is not active yet. If it is active, abandon an unfinished change to another model."""
     async with database.transaction() as session:
         if not await embedding_models.sees_everything(session):
             raise ModelChangeError("only the owner of the tables can do this; set DATABASE_OWNER_URL")
@@ -77,7 +77,7 @@ async def _begin(database: Database, model: str) -> None:
     async with database.transaction() as session:
         _refuse_other_change(await embedding_models.read(session), model)
     await asyncio.to_thread(require_usable, model)
-    # Vectors of an abandoned change are incomplete and would be taken for complete.
+    # Vectors of an abandoned change are incomplete, but would be counted as complete.
     await _delete_unused_vectors(database)
     async with database.transaction() as session:
         await embedding_models.register(session, model)
@@ -109,11 +109,11 @@ def require_usable(model: str) -> None:
 
 
 async def _wait_for_vectors(database: Database, model: str, tell: Tell, waits: ReembedWaits) -> None:
-    """Queue everything that lacks vectors, until nothing does, then switch."""
+    """Queue everything that lacks vectors until nothing does. Then switch."""
     began = monotonic()
-    told = ""
+    last_line = ""
     while True:
-        looked_at = monotonic()
+        checked_at = monotonic()
         async with database.transaction() as session:
             if await _has_ended(session, model):
                 return
@@ -121,9 +121,9 @@ async def _wait_for_vectors(database: Database, model: str, tell: Tell, waits: R
             await queue.enqueue_vectors(session, model)
             waiting, stuck = await queue.count_background(session)
         line = f"{progress.done} of {progress.total} chunks"
-        if line != told:
+        if line != last_line:
             tell(line)
-            told = line
+            last_line = line
         if 0 < stuck == waiting:
             raise ModelChangeError(
                 f"{stuck} documents or notes cannot be embedded with {model}; see ingestion.failed and queue.swept "
@@ -132,16 +132,16 @@ async def _wait_for_vectors(database: Database, model: str, tell: Tell, waits: R
         is_noticed = monotonic() > began + waits.notice
         if progress.done >= progress.total and is_noticed and await switch_if_complete(database, model):
             return
-        # One look at a large corpus takes long: spend at most half of the time on it.
-        await asyncio.sleep(max(waits.poll, monotonic() - looked_at))
+        # A check of a large corpus takes long. Spend at most half of the time on checks.
+        await asyncio.sleep(max(waits.poll, monotonic() - checked_at))
 
 
 async def _has_ended(session: AsyncSession, model: str) -> bool:
-    """Return whether another call has finished the change.
+    """Return True if another call has finished the change.
 
     Raises ModelChangeError if another call has abandoned it.
     """
-    # Held until the transaction ends, so that an abandoned change leaves no jobs that this call queues.
+    # Locked until the transaction ends. Otherwise the change could be abandoned before this call queues its jobs.
     models = await embedding_models.hold(session)
     if model not in (models.active, models.next):
         raise ModelChangeError(f"another command has abandoned the change to {model}; {models.active} stays active")
@@ -149,9 +149,12 @@ async def _has_ended(session: AsyncSession, model: str) -> bool:
 
 
 async def switch_if_complete(database: Database, model: str) -> bool:
-    """Make the next model active if nothing lacks its vectors. No vectors can be stored at that moment."""
+    """Make the next model active if nothing lacks its vectors. Return True if it is active.
+
+    Other transactions cannot store vectors during the switch.
+    """
     async with database.transaction() as session:
-        if not await embedding_models.close_for_switch(session):
+        if not await embedding_models.lock_for_switch(session):
             return False
         if await _has_ended(session, model):
             return True

@@ -11,12 +11,12 @@ from pipeline.types import JobKind, Lease, OnStage, Stage, Subject
 
 @dataclass(frozen=True)
 class Attempt:
-    """The parts to work with, the lease to work under, and the hook that is called at each stage."""
+    """The parts to use, the lease, and the hook that is called at each stage."""
 
     runtime: Runtime
     lease: Lease
     on_stage: OnStage
-    """In workers a `StageReporter`, which holds the lease."""
+    """In workers, a `StageReporter`."""
 
     @property
     def subject(self) -> Subject:
@@ -25,7 +25,7 @@ class Attempt:
 
     @property
     def kind(self) -> JobKind:
-        """What the job does to the subject."""
+        """The kind of the job."""
         return self.lease.kind
 
     @property
@@ -34,9 +34,9 @@ class Attempt:
         return {"kind": self.kind, "subject_id": str(self.subject.id)}
 
     async def reach(self, stage: Stage, progress: float) -> None:
-        """Report that `stage` is reached, with the progress (0.0 to 1.0) that this means.
+        """Report that the attempt has reached `stage`, and its progress from 0.0 to 1.0.
 
-        Raises LeaseLost if another worker has the job.
+        Raises LeaseLost if this worker no longer holds the job.
         """
         await self.on_stage(self.lease, stage, progress)
 

@@ -16,38 +16,38 @@ from pipeline.stages.repair import repair
 from pipeline.types import PageText, Stage, TextChunk
 
 EMBED_AT_ONCE = 32
-"""Chunks in one request to the encoder."""
+"""Maximum number of chunks in one request to the encoder."""
 
 
 @dataclass(frozen=True)
 class SplitPages:
-    """Pages, their chunks, and the share of the file (0.0 to 1.0) that ends with them."""
+    """Pages, their chunks, and the share of the file read so far (0.0 to 1.0)."""
 
     pages: list[PageText]
     chunks: list[TextChunk]
     texts: list[str]
-    """What is embedded and indexed of each chunk."""
+    """The text of each chunk that is embedded and indexed."""
     share: float
 
 
 @dataclass
 class Content:
-    """What will be stored: the pages of a document, and chunks with their vectors."""
+    """Content to store: the pages of a document, and chunks with their vectors."""
 
     model: str
     """The model that made the vectors."""
     pages: list[PageText] = field(default_factory=list)
     chunks: list[TextChunk] = field(default_factory=list)
     texts: list[str] = field(default_factory=list)
-    """What is embedded and indexed of each chunk."""
+    """The text of each chunk that is embedded and indexed."""
     vectors: list[np.ndarray] = field(default_factory=list)
-    """Vectors of the first chunks, in order; of all of them at the end."""
+    """Vectors of the chunks embedded so far, in order."""
     reused: int = 0
-    """Vectors that were taken over from the version before."""
+    """Number of vectors reused from the previous version."""
 
     @property
     def waiting(self) -> int:
-        """Chunks that have no vector yet."""
+        """Number of chunks without a vector."""
         return len(self.chunks) - len(self.vectors)
 
     def add(self, split: SplitPages) -> None:
@@ -60,7 +60,7 @@ class Content:
 async def split_pages(
     attempt: Attempt, batches: AsyncIterable[list[ReadPage]], heading: str
 ) -> AsyncGenerator[SplitPages]:
-    """Split pages into chunks; `heading` is embedded with every chunk."""
+    """Split pages into chunks. `heading` is embedded with every chunk."""
     async for batch in batches:
         share = batch[-1].share
         await attempt.reach(Stage.CHUNKING, measure_extraction(share))
@@ -77,7 +77,7 @@ def _split(pages: list[PageText], heading: str) -> tuple[list[TextChunk], list[s
 async def embed(
     attempt: Attempt, splits: AsyncIterable[SplitPages], encoder: Encoder, known: Mapping[bytes, np.ndarray]
 ) -> Content:
-    """Embed chunks as they come, 32 at once. Chunks with `known` fingerprints keep their vectors."""
+    """Embed chunks as they arrive, 32 at a time. Chunks with `known` fingerprints keep their vectors."""
     content = Content(encoder.model_name)
     share = 0.0
     async for split in splits:
@@ -104,7 +104,7 @@ async def _embed_next(
 async def _find_vectors(
     encoder: Encoder, texts: Sequence[str], known: Mapping[bytes, np.ndarray]
 ) -> tuple[list[np.ndarray], int]:
-    """Return the vectors of the texts, and how many of them were known."""
+    """Return the vectors of the texts, and the number of vectors that were known."""
     fingerprints = [fingerprint(text) for text in texts]
     unknown = [text for text, mark in zip(texts, fingerprints, strict=True) if mark not in known]
     made = iter(await encoder.encode(unknown) if unknown else ())

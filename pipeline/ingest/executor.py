@@ -1,4 +1,4 @@
-"""Runs one attempt, from the claimed job to `ready` or `failed`: the steps in order, and their one error boundary."""
+"""Runs one attempt, from the claimed job to `ready` or `failed`: the steps in order, and the error boundary."""
 
 import asyncio
 from contextlib import aclosing
@@ -20,9 +20,9 @@ log = get_logger()
 
 
 async def ingest(runtime: Runtime, lease: Lease, on_stage: OnStage) -> None:
-    """Do a claimed job to its end. The subject never stays `processing`, whatever happens.
+    """Run a claimed job to its end. However the attempt ends, the subject does not stay `processing`.
 
-    Cancelling gives the job back to the queue.
+    If the call is cancelled, the job goes back to the queue.
     """
     attempt = Attempt(runtime, lease, on_stage)
     try:
@@ -39,9 +39,9 @@ async def ingest(runtime: Runtime, lease: Lease, on_stage: OnStage) -> None:
         await asyncio.shield(release.give_back_on_stop(attempt))
         raise
     except Exception:
-        # The boundary of one ingestion: an unforeseen error fails this document and never the worker.
+        # The boundary of one attempt: an unforeseen error fails its subject, not the worker.
         log.exception("ingestion.crashed", **attempt.log_fields)
-        message = "The worker failed on this file. Retry; if it fails again, report it."
+        message = "The worker failed unexpectedly. Retry; if it fails again, report it."
         await release.fail(attempt, IngestionError(FailureCode.WORKER_LOST, message))
 
 
@@ -62,7 +62,7 @@ async def _execute(attempt: Attempt) -> None:
 
 
 async def _make_content(attempt: Attempt, source: Source) -> Content:
-    """Read, split and embed. Each step consumes the stream of the step before."""
+    """Read, split and embed. Each step consumes the stream of the previous step."""
     async with (
         aclosing(read_ahead(source.pages)) as batches,
         aclosing(split_pages(attempt, batches, source.heading)) as splits,

@@ -13,10 +13,11 @@ BLOCK_SECONDS = 6.0
 
 
 def make_fault(spec: str | None) -> OnStage | None:
-    """Return a hook for `stage:action`, or for `stage:action:id` to act on one document or note. None: no hook.
+    """Return a hook for `stage:action`, or for `stage:action:id`, which affects only one document or note.
 
     Actions: `pause` stops the process (SIGSTOP), `crash` kills it, `raise` raises an unforeseen error, `hang` waits
-    without end, `block` blocks the event loop for 6 s. Raises SettingsError for anything else.
+    forever, `block` blocks the event loop for 6 s. Without a `spec` there is no hook. Raises SettingsError if the spec
+    is not valid.
     """
     if not spec:
         return None

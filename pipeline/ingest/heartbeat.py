@@ -14,8 +14,8 @@ from pipeline.errors import DatabaseUnavailable, LeaseLost
 from pipeline.logs import get_logger
 from pipeline.types import Lease
 
-BEATS_A_LEASE = 3
-"""Beats within the duration of one lease."""
+BEATS_PER_LEASE = 3
+"""Number of beats within the duration of one lease."""
 
 log = get_logger()
 
@@ -25,17 +25,17 @@ class HeldLease:
     """A lease that is extended while its work makes progress."""
 
     lease: Lease
-    moved_at: float
+    progressed_at: float
     is_lost: bool = False
 
     def touch(self) -> None:
-        """Note that the work has made progress.
+        """Record that the work has made progress.
 
-        Raises LeaseLost if another worker has the job.
+        Raises LeaseLost if the lease is lost.
         """
         if self.is_lost:
             raise LeaseLost
-        self.moved_at = monotonic()
+        self.progressed_at = monotonic()
 
 
 class Heartbeat:
@@ -65,7 +65,7 @@ class Heartbeat:
     @contextmanager
     def hold(self, lease: Lease) -> Iterator[HeldLease]:
         """Extend a lease until the block ends."""
-        held = HeldLease(lease, moved_at=monotonic())
+        held = HeldLease(lease, progressed_at=monotonic())
         self._held[lease.token] = held
         try:
             yield held
@@ -73,11 +73,11 @@ class Heartbeat:
             del self._held[lease.token]
 
     def _run(self) -> None:
-        # A separate loop and connection: nothing in the main thread can delay a beat.
+        # A separate event loop and connection, so that a blocked main loop does not delay a beat.
         asyncio.run(self._beat_until_stopped())
 
     async def _beat_until_stopped(self) -> None:
-        interval = self._lease_seconds / BEATS_A_LEASE
+        interval = self._lease_seconds / BEATS_PER_LEASE
         database = Database(self._url, pool_size=1, timeout_seconds=max(1.0, interval / 2))
         while not self._stop.is_set():
             started = monotonic()
@@ -91,11 +91,11 @@ class Heartbeat:
     async def _beat(self, database: Database) -> None:
         now = monotonic()
         held = {token: one for token, one in list(self._held.items()) if not one.is_lost}
-        moving = [token for token, one in held.items() if now - one.moved_at < self._stall_seconds]
-        if not moving:
+        progressing = [token for token, one in held.items() if now - one.progressed_at < self._stall_seconds]
+        if not progressing:
             return
         async with database.transaction() as session:
-            still_held = await queue.extend(session, moving, self._lease_seconds)
-        for token in moving:
+            still_held = await queue.extend(session, progressing, self._lease_seconds)
+        for token in progressing:
             if token not in still_held and token in self._held:
                 held[token].is_lost = True

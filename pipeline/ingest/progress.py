@@ -1,4 +1,4 @@
-"""The progress of an attempt: what each stage means, and the hook that reports it."""
+"""The progress of an attempt: its value at each stage, and the hook that reports it."""
 
 from time import monotonic
 
@@ -13,10 +13,10 @@ EXTRACTED = 0.4
 EMBEDDED = 0.95
 """Progress when all chunks are embedded."""
 REPORT_SECONDS = 0.5
-"""Least interval between two writes of the progress."""
+"""Minimum interval between two writes of the progress."""
 
 IN_TRANSACTION = frozenset({Stage.STORING, Stage.FINISHING, Stage.STORED})
-"""Stages at which progress is not written: the finishing transaction writes the final state."""
+"""Stages at which progress is not written, because the storing transaction writes the final state."""
 
 
 def measure_extraction(share: float) -> float:
@@ -30,7 +30,7 @@ def measure_embedding(embedded: int, chunks: int, share: float) -> float:
 
 
 class StageReporter:
-    """The stage hook of real workers: checks the lease, writes progress twice a second, and lets tests interfere."""
+    """The stage hook of workers: checks the lease, writes progress at most twice a second, and runs the fault hook."""
 
     def __init__(self, database: Database, held: HeldLease, fault: OnStage | None) -> None:
         self._database = database
@@ -42,9 +42,9 @@ class StageReporter:
         self._seconds: dict[Stage, float] = {}
 
     async def __call__(self, lease: Lease, stage: Stage, progress: float) -> None:
-        """Note that `stage` is reached.
+        """Record that `stage` is reached.
 
-        Raises LeaseLost if another worker has the job.
+        Raises LeaseLost if the lease is lost.
         """
         self._held.touch()
         self._time(lease, stage)
@@ -58,7 +58,7 @@ class StageReporter:
             await queue.report_progress(session, lease, self._progress)
 
     def _time(self, lease: Lease, stage: Stage) -> None:
-        """Add up the time of each stage. Stages overlap; time counts for the stage that began last."""
+        """Add up the time of each stage. Stages overlap, so time counts for the stage that was reached last."""
         now = monotonic()
         self._seconds[self._stage] = self._seconds.get(self._stage, 0.0) + now - self._entered_at
         self._stage, self._entered_at = stage, now

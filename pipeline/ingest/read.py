@@ -20,7 +20,7 @@ from pipeline.types import Document, Note, PageText, Stage
 
 @dataclass(frozen=True)
 class ReadPage:
-    """A page, and the share of the file (0.0 to 1.0) that ends with it."""
+    """A page, and the share of the file read so far (0.0 to 1.0)."""
 
     page: PageText
     share: float
@@ -28,19 +28,19 @@ class ReadPage:
 
 @dataclass(frozen=True)
 class Source:
-    """What an attempt works on."""
+    """The input of an attempt."""
 
     encoder: Encoder
     """The encoder of the model that was active when the attempt began."""
     pages: AsyncGenerator[ReadPage]
     known: Mapping[bytes, np.ndarray]
-    """Vectors of the version before, by the fingerprints of their texts."""
+    """Vectors of the previous version, by the fingerprints of their texts."""
     heading: str = ""
-    """Embedded with every chunk."""
+    """Text that is embedded with every chunk."""
 
 
 async def open_document(attempt: Attempt) -> Source:
-    """Return the document's pages as a child process will extract them.
+    """Return the document's pages as a stream from a child process.
 
     Raises NotFound if the document is deleted.
     """
@@ -69,7 +69,7 @@ def make_heading(note: Note) -> str:
 
 
 async def read_ahead(pages: AsyncGenerator[ReadPage]) -> AsyncGenerator[list[ReadPage]]:
-    """Read pages in a task of its own, and yield all that have arrived each time.
+    """Read pages in a separate task, and yield the pages that have arrived as one batch.
 
     So the first chunks are embedded while later pages are still being read, and a slow model does not use up the
     time limit of the extraction.

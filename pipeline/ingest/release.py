@@ -1,4 +1,4 @@
-"""The ends of an attempt that is not `ready`: the subject fails, or the job goes back to the queue."""
+"""Ends an attempt without `ready`: marks the subject `failed`, or returns the job to the queue."""
 
 import asyncio
 from datetime import timedelta
@@ -12,13 +12,13 @@ from pipeline.ingest.attempt import Attempt
 from pipeline.logs import get_logger
 
 OUTAGE_SECONDS = 60.0
-"""How long to retry giving a job back while the database is down. After that its lease expires."""
+"""Time for which giving a job back is retried while the database is down. After that, its lease expires."""
 FULL_DISK_PAUSE = timedelta(seconds=15)
 """Pause before a job is retried after a full disk."""
 MODEL_PAUSE = timedelta(seconds=1)
-"""Pause before a job is retried after a change of the model: this process may not have noticed the change yet."""
+"""Pause before a job is retried after a switch of models, so that this process notices the switch first."""
 STOP_SECONDS = 2.0
-"""How long a stopping worker retries giving a job back."""
+"""Time for which a stopping worker retries giving a job back."""
 
 RETRYABLE = frozenset({FailureCode.EMBEDDING_FAILED, FailureCode.WORKER_LOST})
 
@@ -27,11 +27,11 @@ log = get_logger()
 
 async def fail(attempt: Attempt, error: IngestionError) -> None:
     """Mark the subject `failed` with the reason, or queue it again if the failure may be temporary."""
-    may_pass = error.failure in RETRYABLE
+    is_retryable = error.failure in RETRYABLE
     try:
         async with attempt.transaction() as session:
-            tries_again = may_pass and await queue.retry_or_fail(session, attempt.lease, error)
-            if not may_pass:
+            tries_again = is_retryable and await queue.retry_or_fail(session, attempt.lease, error)
+            if not is_retryable:
                 await queue.fail(session, attempt.lease, error)
     except LeaseLost:
         log.info("ingestion.lease_lost", **attempt.log_fields)
@@ -46,14 +46,14 @@ async def give_back_after_outage(attempt: Attempt, error: DatabaseUnavailable) -
     """Return the job to the queue when the database answers again."""
     log.warning("ingestion.interrupted", **attempt.log_fields, code=error.code, cause=repr(error.__cause__))
     if isinstance(error, StorageFull):
-        # Even this small write may find no space. Waiting until there is some is all that can be done.
+        # Even this small write may find no space, so retry until there is some.
         await _give_back(attempt, inf, FULL_DISK_PAUSE)
     else:
         await _give_back(attempt, OUTAGE_SECONDS)
 
 
 async def give_back_after_model_change(attempt: Attempt) -> None:
-    """Return the job to the queue: its vectors were made by a model that is no longer active."""
+    """Return the job to the queue, because its model has been replaced or is not available."""
     log.info("ingestion.model_replaced", **attempt.log_fields)
     await _give_back(attempt, OUTAGE_SECONDS, MODEL_PAUSE)
 

@@ -1,4 +1,4 @@
-"""Last step: chunks, counts, `ready` and the fence of the lease in one transaction."""
+"""Last step: check the lease, and store chunks, counts and `ready`, in one transaction."""
 
 from pipeline.db import chunks, contents, embedding_models, queue
 from pipeline.errors import ModelUnavailable
@@ -12,8 +12,8 @@ from pipeline.types import Stage, SubjectKind
 async def store(attempt: Attempt, content: Content) -> None:
     """Replace the subject's chunks, and its text if it is a document, and mark it `ready`.
 
-    Raises LeaseLost if another worker has the job, ModelUnavailable if another model has become active. Nothing is
-    stored then.
+    Raises LeaseLost if this worker no longer holds the job, ModelUnavailable if another model has become active. In
+    both cases nothing is stored.
     """
     subject = attempt.subject
     vectors = {content.model: content.vectors, **await embed_with_next(attempt, content.texts)}

@@ -1,4 +1,4 @@
-"""Vectors of the next model, made while the active model still answers."""
+"""Vectors of the next model, made while the active model answers searches."""
 
 import asyncio
 from collections.abc import Sequence
@@ -16,14 +16,14 @@ from pipeline.stages.repair import repair
 from pipeline.types import Stage, SubjectKind
 
 BACKGROUND_CHUNKS = 64
-"""Chunks of one background attempt. Then the job goes back to the queue, so that jobs of users come first."""
+"""Maximum number of chunks per background attempt. The job then goes back, so that other jobs come first."""
 
 
 async def add_next_vectors(attempt: Attempt) -> None:
     """Embed up to 64 stored chunks of the subject with the next model.
 
-    Chunks that change meanwhile are found later: the `reembed` command queues all that lack vectors until none do.
-    Raises ModelUnavailable if there is no next model, LeaseLost if another worker has the job.
+    Chunks that change meanwhile are queued again by the `reembed` command. Raises ModelUnavailable if there is no next
+    model, LeaseLost if this worker no longer holds the job.
     """
     subject, encoder = attempt.subject, attempt.runtime.encoders.next
     if encoder is None:
@@ -38,7 +38,7 @@ async def add_next_vectors(attempt: Attempt) -> None:
     async with attempt.transaction() as session:
         models = await embedding_models.hold(session)
         if models.next != encoder.model_name:
-            raise ModelUnavailable("The next model is another one now.")
+            raise ModelUnavailable("The next model has changed.")
         if len(stored) < BACKGROUND_CHUNKS:
             await queue.complete(session, attempt.lease)
         else:
@@ -49,9 +49,9 @@ async def add_next_vectors(attempt: Attempt) -> None:
 
 
 async def embed_with_next(attempt: Attempt, texts: Sequence[str]) -> dict[str, list[np.ndarray]]:
-    """Return vectors of the next model by its name, or nothing if there is none or it fails.
+    """Return the vectors of the next model by its name, or nothing if it is not loaded or fails.
 
-    A new document then does not add to what lacks vectors.
+    A subject stored with these vectors needs no background job.
     """
     encoder = attempt.runtime.encoders.next
     if not (encoder and encoder.is_ready):
@@ -59,7 +59,7 @@ async def embed_with_next(attempt: Attempt, texts: Sequence[str]) -> dict[str, l
     try:
         return {encoder.model_name: await _embed(attempt, encoder, texts)}
     except (IngestionError, ModelUnavailable):
-        return {}  # the `reembed` command notices that they are missing
+        return {}  # the `reembed` command queues the missing vectors
 
 
 async def _embed(attempt: Attempt, encoder: Encoder, texts: Sequence[str]) -> list[np.ndarray]:

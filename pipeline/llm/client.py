@@ -1,4 +1,4 @@
-"""The optional language model that writes answers."""
+"""The language model, connected on first use."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 ANSWER_SECONDS = 300.0
 """Time limit for a whole answer."""
 NO_KEY = "none"
-"""Without a key, the SDK would read the key of another server from the environment."""
+"""Placeholder. Without a key, the SDK would read the key of another server from the environment."""
 
 
 class LanguageModel:
-    """A model behind an OpenAI-compatible URL. Nothing is imported or connected before the first question."""
+    """A model at an OpenAI-compatible URL. The SDK is imported and connected on the first question."""
 
     def __init__(
         self,
@@ -43,11 +43,12 @@ class LanguageModel:
     async def write(self, prompt: Prompt) -> AsyncGenerator[str]:
         """Yield the words of an answer as they arrive. Closing the generator stops the model.
 
-        Raises AnswerUnavailable before the first word or after any. If the circuit breaker is open, raises it at once.
+        Raises AnswerUnavailable before or after any word, or at once if the circuit breaker is open.
         """
         if self._breaker.is_open:
             raise AnswerUnavailable(
-                "The language model is unavailable. Try again in a moment. `passages` holds what was found."
+                "The language model is unavailable. Try again in a moment. "
+                "The passages that were found are in `passages`."
             )
         chat = await self._connect()
         async with aclosing(chat.stream(prompt)) as words:

@@ -1,4 +1,4 @@
-"""An OpenAI-compatible server, through the openai SDK. `client` imports this module late, because it takes a second."""
+"""An OpenAI-compatible server, through the openai SDK. The import takes a second, so `client` imports this late."""
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
@@ -18,10 +18,10 @@ from pipeline.stages.prompt import Prompt
 
 RETRIES = 2
 LONGEST_WAIT_SECONDS = 5
-"""Longest `Retry-After` that is waited for. A server that asks for more is not tried again."""
+"""Longest `Retry-After` to wait for. If the server asks for more, the request is not retried."""
 MAX_ANSWER_CHARACTERS = 20_000
 MAX_RESPONSE_BYTES = 8 * 1024 * 1024
-"""Bounds the whole stream. Each token is wrapped in about 300 bytes."""
+"""Maximum size of the whole stream. Each token is wrapped in about 300 bytes."""
 
 FAILURES = (openai.OpenAIError, httpx2.HTTPError, TimeoutError, ValueError, RecursionError)
 """The errors of a misbehaving server. Its JSON can cause the last two."""
@@ -29,7 +29,7 @@ FAILURES = (openai.OpenAIError, httpx2.HTTPError, TimeoutError, ValueError, Recu
 log = get_logger()
 
 
-class UnfitAnswer(ValueError):
+class InvalidAnswer(ValueError):
     """The response is not a chat completion, or is incomplete."""
 
 
@@ -62,7 +62,7 @@ class Chat:
     async def stream(self, prompt: Prompt) -> AsyncGenerator[str]:
         """Yield the words of the answer as they arrive. Closing the generator closes the connection.
 
-        Raises AnswerUnavailable before the first word or after any.
+        Raises AnswerUnavailable before or after any word.
         """
         try:
             async with aclosing(self._read_words(prompt)) as words:
@@ -78,10 +78,13 @@ class Chat:
             raise failure from error
 
     async def _read_words(self, prompt: Prompt) -> AsyncGenerator[str]:
-        """Send no sampling or length parameters, because servers disagree about them. Stop reading a long answer."""
+        """Yield the words of the answer, up to 20,000 characters.
+
+        The request has no sampling or length parameters, because servers disagree about them.
+        """
         ends_at = monotonic() + self._timeouts.answer
         async with asyncio.timeout(self._timeouts.response):
-            # One deadline for all retries together.
+            # One time limit for all retries together.
             stream = await self._client.chat.completions.create(
                 model=self._model,
                 messages=[
@@ -96,7 +99,7 @@ class Chat:
                 async with asyncio.timeout(min(self._timeouts.response, ends_at - monotonic())):
                     chunk = await anext(stream, None)
                 if chunk is None:
-                    raise UnfitAnswer("the stream ended before the answer was complete")
+                    raise InvalidAnswer("the stream ended before the answer was complete")
                 text, is_last = _read(chunk)
                 length += len(text)
                 yield text
@@ -118,7 +121,7 @@ def _read(chunk: ChatCompletionChunk) -> tuple[str, bool]:
         # Lone surrogates cannot be encoded.
         return text.encode(errors="replace").decode(), choice.finish_reason is not None
     except (AttributeError, TypeError, LookupError) as error:
-        raise UnfitAnswer("not a chat completion") from error
+        raise InvalidAnswer("not a chat completion") from error
 
 
 def _explain(error: Exception) -> tuple[AnswerUnavailable, bool]:
@@ -140,15 +143,15 @@ def _explain(error: Exception) -> tuple[AnswerUnavailable, bool]:
             return _fail("The language model gave no complete answer."), False
 
 
-def _fail(what: str, retry_after_seconds: int = 0) -> AnswerUnavailable:
+def _fail(reason: str, retry_after_seconds: int = 0) -> AnswerUnavailable:
     return AnswerUnavailable(
-        f"{what} Try again in a moment. `passages` holds what was found.",
+        f"{reason} Try again in a moment. The passages that were found are in `passages`.",
         retry_after_seconds=retry_after_seconds or AnswerUnavailable.retry_after_seconds,
     )
 
 
 def _read_retry_after(response: httpx2.Response) -> int:
-    """Return the seconds of `Retry-After`, or 0 if there is none. A date counts as too long."""
+    """Return the seconds of `Retry-After`, or 0 if there is no such header. A date counts as too long."""
     value = response.headers.get("retry-after", "0")
     return int(value) if value.isascii() and value.isdecimal() and len(value) < 5 else LONGEST_WAIT_SECONDS + 1
 

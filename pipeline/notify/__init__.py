@@ -1,1 +1,1 @@
-"""Wake-up signals: the Redis doorbell for workers, the PostgreSQL change feed for clients."""
+"""Wake-up signals: the Redis doorbell for workers, and the PostgreSQL change feed for clients."""

@@ -36,7 +36,7 @@ class ChangeFeed:
         """Watches by the id of a document, note or owner."""
         self._task: asyncio.Task[None] | None = None
         self.is_listening = False
-        """False while the connection is down: waiters must poll."""
+        """False while the connection is down. Waiters must then poll."""
 
     def start(self) -> None:
         """Start listening. The feed reconnects whenever the connection is lost."""
@@ -108,7 +108,7 @@ class ChangeFeed:
 
 @dataclass
 class Changes:
-    """The changed documents and notes. If `everything` is True, any other may have changed, too."""
+    """The changed documents and notes. If `everything` is True, any others may have changed, too."""
 
     subjects: set[Subject] = field(default_factory=set)
     everything: bool = False
@@ -127,7 +127,7 @@ class Watch:
         self._changed.set()
 
     def notify_all(self) -> None:
-        """Note that anything may have changed."""
+        """Record that any document or note may have changed."""
         self._changes.everything = True
         self._changed.set()
 

@@ -1,4 +1,4 @@
-"""The doorbell: a small arq job that wakes a worker. Losing one delays a job by a second and loses nothing."""
+"""The doorbell: a small arq job that wakes a worker. If one is lost, the job only waits for the next poll."""
 
 import json
 from uuid import UUID
@@ -12,9 +12,9 @@ from pipeline.circuit_breaker import CircuitBreaker, wait_within
 QUEUE_NAME = "sluice:rings"
 RING_TASK = "ring"
 BUDGET_SECONDS = 0.25
-"""How long one call may take, in seconds."""
+"""Time limit of one call."""
 SOCKET_SECONDS = 2.0
-"""Socket timeout, in seconds. A last resort: the budget ends a call earlier."""
+"""Socket timeout, a last resort: `BUDGET_SECONDS` normally ends the call."""
 
 
 def connect(dsn: str, *, timeout_seconds: float) -> ArqRedis:
@@ -39,7 +39,7 @@ def connect(dsn: str, *, timeout_seconds: float) -> ArqRedis:
 
 
 def serialize(job: object) -> bytes:
-    """Encode a job as JSON. arq's default is pickle, with which data in Redis could run code."""
+    """Encode a job as JSON. arq's default is pickle, which would let data in Redis run code."""
     return json.dumps(job, default=str).encode()
 
 
@@ -67,9 +67,9 @@ class Doorbell:
             return False
 
     async def read_eviction_policy(self) -> str:
-        """Return what Redis does when its memory is full. It must be `noeviction`.
+        """Return the policy of Redis for full memory. It must be `noeviction`.
 
-        Raises RedisError if Redis does not answer, or does not allow the question.
+        Raises RedisError if Redis does not answer, or does not allow the command.
         """
         answer = await self._redis.config_get("maxmemory-policy")
         return str(answer["maxmemory-policy"])

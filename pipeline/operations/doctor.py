@@ -1,4 +1,4 @@
-"""Checks of every part, with advice on what to do about problems: `python -m pipeline doctor`."""
+"""Checks of every part, with advice on problems: `python -m pipeline doctor`."""
 
 import asyncio
 import shutil
@@ -35,16 +35,16 @@ CONNECTION_ERRORS = (DatabaseUnavailable, DBAPIError, asyncpg.PostgresError)
 
 MINIMUM_POSTGRESQL = 16
 LONG_WAIT_SECONDS = 600.0
-"""Age of the oldest waiting job at which the queue is a warning."""
+"""Age of the oldest waiting job above which the queue gets a warning."""
 OVERDUE_SECONDS = 60.0
-"""Time since a lease expired after which no worker can be running: every worker sweeps."""
+"""If a lease expired longer ago than this, no worker is running, because every worker sweeps."""
 CLOCK_WARNING_SECONDS = 2.0
 CLOCK_FAILURE_SECONDS = 30.0
-"""Difference between the clocks of two servers that tokens tolerate."""
+"""Largest difference between the clocks of two servers that tokens tolerate."""
 LOW_DISK_SHARE = 0.1
-"""Share of free disk space below which a disk is a warning."""
+"""Share of free disk space below which a disk gets a warning."""
 MINIMUM_DISK_BYTES = 256 * 1024 * 1024
-"""Free disk space below which a disk has failed."""
+"""Free disk space below which the check of a disk fails."""
 
 
 class Verdict(StrEnum):
@@ -58,7 +58,7 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Result of one check, and advice on what to do. It contains no secret."""
+    """Result of one check, and advice if there is a problem. It contains no secret."""
 
     part: str
     verdict: Verdict
@@ -171,7 +171,7 @@ def _judge_revision(revision: str) -> Finding:
 
 
 def _judge_rights(server: Server) -> Finding:
-    if not server.is_bound:
+    if not server.has_row_security:
         advice = f"make sure that {SERVICE_ROLE} owns no tables, is not a superuser and does not have BYPASSRLS"
         return _fail("rights", f"row-level security does not apply to {SERVICE_ROLE}", advice)
     if server.login != SERVICE_ROLE:
@@ -290,7 +290,7 @@ def _check_disk(part: str, folder: Path) -> Finding:
     usage = shutil.disk_usage(existing)
     found = f"{existing}: {usage.free / 1024**3:.1f} GiB free"
     if usage.free < MINIMUM_DISK_BYTES:
-        return _fail(part, found, "free disk space; uploads are refused with 507 when the disk is full")
+        return _fail(part, found, "free up disk space; uploads are refused with 507 when the disk is full")
     if usage.free < usage.total * LOW_DISK_SHARE:
-        return _warn(part, found, "free disk space before uploads are refused with 507")
+        return _warn(part, found, "free up disk space before uploads are refused with 507")
     return _ok(part, found)

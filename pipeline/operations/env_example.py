@@ -29,7 +29,7 @@ SECTIONS = {
     "host": "Processes",
     "log_level": "Logs and tests",
 }
-"""Headings, by the first setting below each."""
+"""Section headings, by the first setting of each section."""
 
 
 def render() -> str:

@@ -23,7 +23,7 @@ BUDGET_SECONDS = 0.8
 
 @dataclass(frozen=True, slots=True)
 class Checks:
-    """State of each part: `ok`, or a word for what is wrong with it."""
+    """State of each part: `ok`, or one word for the problem."""
 
     database: str
     migrations: str

@@ -1,4 +1,4 @@
-"""Sample documents, with questions whose answers are on known pages."""
+"""Sample documents, and questions whose answers are on known pages."""
 
 import json
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""`python -m pipeline.samples.generate`: generate the sample PDFs from the source texts in this folder."""
+"""`python -m pipeline.samples.generate`: generates the sample PDFs from the source texts in this folder."""
 
 from datetime import UTC, datetime
 

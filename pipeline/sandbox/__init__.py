@@ -1,1 +1,1 @@
-"""Read untrusted files in limited child processes."""
+"""Reads untrusted files in limited child processes."""

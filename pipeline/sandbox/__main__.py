@@ -1,4 +1,4 @@
-"""The fork server: a small process that has the readers loaded, and forks a child for each order.
+"""The fork server: a small process with the readers loaded, which forks a child for each order.
 
 `pipeline.sandbox.pool` starts it with a socket as standard input. Orders arrive on the socket, and reports are sent on
 it. The fork server has no threads, no secrets and no model. It ends with the process that started it, and its children
@@ -67,14 +67,14 @@ class ForkServer:
     def _kill(self, number: int) -> None:
         for process_id, child in self._children.items():
             if child == number:
-                os.kill(process_id, signal.SIGKILL)  # it may not be in its group yet, or may have left it
+                os.kill(process_id, signal.SIGKILL)  # it may not have joined its group yet, or may have left it
                 _kill_group(process_id)
 
     def _reap(self) -> None:
         for process_id in list(self._children):
             if os.waitid(os.P_PID, process_id, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
                 continue
-            # Kill what the child has started before reaping it: until then, no other process can get its id.
+            # Kill the processes that the child started. Reap it only then, because its id can be reused after that.
             _kill_group(process_id)
             _, status = os.waitpid(process_id, 0)
             number = self._children.pop(process_id)
@@ -93,8 +93,8 @@ def _become_child(task: Task, file: int, output: int, server_id: int) -> NoRetur
         die_with_parent()
         if os.getppid() != server_id:  # the server ended before die_with_parent took effect
             os._exit(code)
-        # A process group, so that everything the child starts is killed with it. Not a session: on Linux, each session
-        # gets the same share of the CPU, however nice its processes are.
+        # A process group, so that all processes the child starts are killed with it. Not a session: on Linux, each
+        # session gets the same share of the CPU, whatever the niceness of its processes.
         os.setpgid(0, 0)
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -104,7 +104,7 @@ def _become_child(task: Task, file: int, output: int, server_id: int) -> NoRetur
         run(task)
         code = 0
     finally:
-        # Skip the server's clean-up handlers, and the traceback of a file that exceeded its limits.
+        # Skip the clean-up handlers of the server, and the traceback of an exceeded limit.
         os._exit(code)
 
 

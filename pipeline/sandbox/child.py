@@ -1,4 +1,4 @@
-"""The child process of one file: apply the limits, run the order, write frames to standard output.
+"""The child process for one file: applies the limits, runs the order, writes frames to standard output.
 
 Forked by `pipeline.sandbox.__main__`. Nothing that happens here affects another file.
 """
@@ -38,7 +38,7 @@ def die_with_parent() -> None:
 
 
 def limit_process(limits: ProcessLimits) -> None:
-    """Limit memory and CPU time of this process, and forbid it to write files or start processes."""
+    """Limit the memory and CPU time of this process, and keep it from writing files or starting processes."""
     seconds = int(limits.seconds) + 1
     resource.setrlimit(resource.RLIMIT_AS, (limits.memory_bytes, limits.memory_bytes))
     resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
@@ -50,7 +50,7 @@ def limit_process(limits: ProcessLimits) -> None:
 
 
 def read(order: Task) -> Iterator[Frame]:
-    """Yield the frames of the file on standard input: pages or a page image, then Done; or Failed."""
+    """Yield the pages or the page image of the file on standard input, then Done. If that fails, yield Failed."""
     try:
         with open(0, "rb", closefd=False) as file:
             match order:

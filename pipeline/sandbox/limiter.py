@@ -1,4 +1,4 @@
-"""Limit how many page images are drawn at once, so that they cannot take the whole machine."""
+"""Limits the number of page images drawn at once, so that they do not use all of the CPU."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -19,7 +19,7 @@ class Limiter:
     async def slot(self) -> AsyncIterator[None]:
         """Wait for a slot, and hold it until the block ends.
 
-        Raises PageImageUnavailable if too many callers wait.
+        Raises PageImageUnavailable if too many callers are waiting.
         """
         if self._present >= self._capacity:
             raise PageImageUnavailable("Too many page images are being drawn. Try again in a moment.")

@@ -1,4 +1,4 @@
-"""Read each file as if it were an attack: in a child process with limits and no secrets, killed at its deadline."""
+"""Reads untrusted files, each in a child process with limits and no secrets, which is killed at its deadline."""
 
 import asyncio
 import contextlib
@@ -42,7 +42,7 @@ PROJECT_FOLDER = Path(__file__).resolve().parents[2]
 EXIT_SECONDS = 0.5
 """Grace period for a child to exit after it closes its output."""
 KILL_SECONDS = 5.0
-"""How long the fork server may take to kill a child. After that, the server and all its children are killed."""
+"""Time limit for the fork server to kill a child. After that, the server and all its children are killed."""
 
 log = get_logger()
 
@@ -64,7 +64,7 @@ class ServerLost(Exception):
 
 
 class Sandbox:
-    """Reads files in children of a fork server. The server is started when needed, and again after it was lost."""
+    """Reads files in children of a fork server. The server is started on first use, and again if it is lost."""
 
     def __init__(self, server: Sequence[str] = ("-m", "pipeline.sandbox")) -> None:
         self._program = server
@@ -79,8 +79,8 @@ class Sandbox:
         """Yield the pages of a file as a child process reads them.
 
         If a reader fails with `malformed`, the next reader of the format continues after the pages that were yielded.
-        Any other failure is final. The child has ended when the iterator ends. Close the iterator
-        (`contextlib.aclosing`) to leave it early.
+        Any other failure is final. The child has ended when the iterator ends. To stop early, close the iterator
+        (`contextlib.aclosing`).
         Raises IngestionError if the format is unknown, or if the file cannot be read within the limits.
         """
         deadline = asyncio.get_running_loop().time() + limits.seconds
@@ -224,7 +224,7 @@ class ServerConnection:
                 self._children.pop(report.number).ended.set_result(report.exit_code)
         for child in self._children.values():
             child.ended.set_exception(ServerLost())
-            child.ended.exception()  # asyncio would log an exception that nothing retrieves
+            child.ended.exception()  # retrieved here, because asyncio logs exceptions that are never retrieved
         self._children.clear()
 
     async def kill(self) -> None:
@@ -278,7 +278,7 @@ class Child:
             return None
 
     async def kill(self) -> None:
-        """Kill the child and all processes that it started, and wait for its end."""
+        """Kill the child and all processes that it started, and wait until it has ended."""
         self._pipe.close()
         with contextlib.suppress(ServerLost):
             if not self.ended.done():

@@ -11,7 +11,7 @@ LENGTH_BYTES = 4
 BYTES_PER_CHARACTER = 4
 """Longest encoding of one character in UTF-8, in bytes."""
 MAX_PAGE_IMAGE_BYTES = 16 * 1024 * 1024
-"""Largest page image, in bytes: more than a PNG of 4 million pixels takes."""
+"""Largest page image, in bytes. A PNG of 4 million pixels is smaller."""
 
 
 class ProcessLimits(msgspec.Struct, frozen=True):
@@ -100,7 +100,7 @@ class Done(msgspec.Struct, tag=True):
 
 
 class Failed(msgspec.Struct, tag=True):
-    """The file cannot be read: code and message for the user, cause for the log."""
+    """The file cannot be read. Code and message are for the user, the cause is for the log."""
 
     code: FailureCode
     message: str
@@ -117,7 +117,7 @@ _reports: msgspec.msgpack.Decoder[Ended] = msgspec.msgpack.Decoder(Ended)
 
 
 def encode(message: Order | Ended | Frame) -> bytes:
-    """Return the message as bytes, with its length in front."""
+    """Return the message as bytes, preceded by its length."""
     body = msgspec.msgpack.encode(message)
     return len(body).to_bytes(LENGTH_BYTES) + body
 

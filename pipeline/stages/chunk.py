@@ -1,4 +1,4 @@
-"""Cut text into chunks that know their position in the extracted text."""
+"""Cut text into chunks, each with its position in the extracted text."""
 
 import re
 import unicodedata
@@ -19,7 +19,7 @@ BOUNDARIES = (
     (750, re.compile(r"\n\s*")),
     (750, re.compile(r"\s+")),
 )
-"""Where a chunk may end, best first: after a paragraph, sentence, line or word, with the white space that follows.
+"""Boundaries at which a chunk may end, best first: paragraph, sentence, line and word, with the space that follows.
 
 The number is the shortest chunk, in characters, that may end at such a boundary.
 """
@@ -31,8 +31,8 @@ def split_page(page: PageText) -> Iterator[TextChunk]:
     """Cut a page into chunks of at most 1,500 characters that overlap by at most 100.
 
     A chunk never crosses from one section of the page into the next. It ends at the last paragraph end that makes it
-    long enough; otherwise at the last sentence, line or word end, in this order. The overlap starts at a boundary of
-    the same kind or a better one. A chunk has no white space at its edges. A page without text has no chunks. Each
+    long enough, otherwise at the last end of a sentence, line or word, in this order. The overlap starts at a boundary
+    of the same kind or a better one. A chunk has no white space at its edges. A page without text has no chunks. Each
     `start` counts characters of the whole extracted text. Takes time linear in the length of the page.
 
     The algorithm is our own, a greedy form of recursive character splitting.

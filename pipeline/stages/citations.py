@@ -19,7 +19,7 @@ class CitationCheck:
         self._passages = passages
         self._held = ""
         self.unknown = 0
-        """How many citations were removed."""
+        """Number of removed citations."""
 
     def feed(self, text: str) -> Piece:
         """Return the text that is complete so far. An unfinished citation is held until the next call."""

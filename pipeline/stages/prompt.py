@@ -1,4 +1,4 @@
-"""Build the prompt for a language model: the question, and passages that are data and never instructions."""
+"""Build the prompt for a language model: the question, and the passages as data."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ BRACKETS = str.maketrans("[]<>", "(){}")
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """The system message, the user message, and how many passages the user message contains."""
+    """The system message, the user message, and the number of passages in the user message."""
 
     instructions: str
     question: str
@@ -36,7 +36,7 @@ class Quotation(msgspec.Struct):
 
 
 def build_prompt(question: str, passages: Sequence[Passage], *, max_characters: int) -> Prompt:
-    """Put the question after the best passages, as many as fit into `max_characters` of JSON.
+    """Return a prompt of the best passages that fit into `max_characters` of JSON, followed by the question.
 
     `passages` are sorted, best first. The first one is always included; its text is cut to `max_characters`.
     """

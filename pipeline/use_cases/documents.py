@@ -1,4 +1,4 @@
-"""What people do with documents."""
+"""Documents: upload, replace, read, retry and delete."""
 
 from collections.abc import AsyncIterator
 from time import monotonic
@@ -43,10 +43,10 @@ async def require_replaceable(runtime: Runtime, owner_id: UUID, document_id: UUI
 
 
 async def upload(runtime: Runtime, owner_id: UUID, received: ReceivedFile) -> tuple[Document, bool]:
-    """Accept a file for ingestion: document, bytes, job and audit row in one transaction, then ring.
+    """Accept a file for ingestion: store document, bytes, job and audit row in one transaction, then ring.
 
-    Return the document, and whether it existed: equal bytes of one owner are one document.
-    Raises NotAuthenticated if the account is gone, TooManyRequests if too much of the owner's work is unfinished.
+    Return the document, and whether it existed before: an owner has only one document with the same bytes.
+    Raises AccountGone if the account does not exist, TooManyRequests if too much of the owner's work is unfinished.
     """
     try:
         async with runtime.database.transaction(owner_id) as session:
@@ -67,10 +67,10 @@ async def upload(runtime: Runtime, owner_id: UUID, received: ReceivedFile) -> tu
 
 
 async def replace(runtime: Runtime, owner_id: UUID, document_id: UUID, received: ReceivedFile) -> tuple[Document, bool]:
-    """Accept a new version: row, bytes, job and audit row in one transaction, then ring.
+    """Accept a new version: store row, bytes, job and audit row in one transaction, then ring.
 
     The old version's passages and text stay searchable until the new version is `ready`. Return the document, and
-    whether it already has these bytes. In that case nothing changes, except that a failed document is retried.
+    whether it already had these bytes and did not change. A failed document is retried even with the same bytes.
     Raises NotFound, Conflict if another document of the owner has these bytes, TooManyRequests if too much of the
     owner's work is unfinished.
     """
@@ -129,14 +129,14 @@ async def list_page(
 ) -> DocumentList:
     """Return a page of the owner's documents, newest first.
 
-    Raises InvalidInput if the cursor is not one of ours.
+    Raises InvalidInput if the cursor is malformed.
     """
     async with runtime.database.transaction(owner_id) as session:
         return await access.list_documents(session, owner_id, status=status, limit=limit, cursor=cursor)
 
 
 async def delete(runtime: Runtime, owner_id: UUID, document_id: UUID) -> None:
-    """Delete the document with its bytes, text and chunks, at any status.
+    """Delete the document with its bytes, text and chunks, whatever its status.
 
     Raises NotFound.
     """
@@ -161,7 +161,7 @@ async def retry(runtime: Runtime, owner_id: UUID, document_id: UUID) -> Document
 
 
 async def read_content(runtime: Runtime, owner_id: UUID, document: Document) -> AsyncIterator[bytes]:
-    """Yield the original bytes of this version, slice by slice, each from a transaction of its own.
+    """Yield the original bytes of this version, slice by slice, each in its own transaction.
 
     Ends early if the document is deleted or replaced meanwhile.
     """

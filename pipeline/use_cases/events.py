@@ -1,4 +1,4 @@
-"""Follow changes of documents and notes while a client keeps its connection."""
+"""Follow changes to documents and notes while a client stays connected."""
 
 from collections.abc import AsyncGenerator, Collection
 from datetime import UTC, datetime, timedelta
@@ -13,11 +13,11 @@ from pipeline.types import Change, Deleted, Document, NoteState, Status, Subject
 from pipeline.use_cases import documents
 
 OVERLAP = timedelta(seconds=60)
-"""Longest time between the timestamp of a change and the end of its transaction, which makes it visible."""
+"""Longest time between the timestamp of a change and the commit that makes the change visible."""
 READ_AT_ONCE = 100
-"""How many states one transaction reads."""
+"""Maximum number of states that one transaction reads."""
 MAX_SEEN = 1000
-"""How many states a follower keeps before it forgets those that are terminal."""
+"""Number of states above which a follower forgets the terminal ones."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -50,9 +50,9 @@ async def follow_document(
 
 
 async def follow(runtime: Runtime, owner_id: UUID, last_id: int | None) -> AsyncGenerator[Change]:
-    """Yield the changes of all documents and notes of the owner, without end.
+    """Yield the changes to all documents and notes of the owner, until the caller stops.
 
-    It begins with the unfinished ones or, with `last_id`, with those that have changed since. A state may be sent
+    The first changes are the unfinished ones or, with `last_id`, those that have changed since. A state may be sent
     twice. A deletion is sent only if it happens while the client follows.
     """
     with runtime.changes.watch(owner_id) as watch:
@@ -75,14 +75,14 @@ class _Follower:
 
     def __init__(self, runtime: Runtime, owner_id: UUID, last_id: int | None) -> None:
         self.id = last_id or 0
-        """The client has all changes up to this time, in microseconds since 1970. 0 if it has none yet."""
+        """Time up to which the client has all changes, in microseconds since 1970. 0 if it has none yet."""
         self._runtime = runtime
         self._owner_id = owner_id
         self._seen: dict[Subject, Document | NoteState] = {}
 
     @property
     def wait_seconds(self) -> float:
-        """How long to wait for a change."""
+        """Longest wait for a change."""
         waits = self._runtime.waits
         return waits.queue_position if self.find_pending() else waits.keep_alive
 
@@ -97,7 +97,7 @@ class _Follower:
     async def catch_up(self) -> AsyncGenerator[Change]:
         """Yield the states that the client may have missed, then a change without a state.
 
-        Only the last change has a new id. A client that disconnects before it gets everything again.
+        Only the last change has a new id. A client that disconnects before that change gets all of them again.
         """
         async with self._runtime.database.transaction(self._owner_id) as session:
             now = _to_id(await access.read_clock(session))

@@ -1,4 +1,4 @@
-"""What users do with notes."""
+"""Notes: create, read, change and delete."""
 
 from uuid import UUID
 
@@ -41,7 +41,7 @@ async def get(runtime: Runtime, owner_id: UUID, note_id: UUID) -> Note:
 async def list_page(runtime: Runtime, owner_id: UUID, *, limit: int, cursor: str | None) -> NoteList:
     """Return a page of the owner's notes, newest first.
 
-    Raises InvalidInput if the cursor is not from this listing.
+    Raises InvalidInput if the cursor is malformed.
     """
     async with runtime.database.transaction(owner_id) as session:
         return await access.list_notes(session, owner_id, limit=limit, cursor=cursor)

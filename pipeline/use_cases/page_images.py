@@ -30,7 +30,7 @@ async def find_document(runtime: Runtime, owner_id: UUID, document_id: UUID, pag
     """Return the owner's document if this page of it can be drawn.
 
     A document that is not `ready` may hold the bytes of a new version, while passages still come from the old one.
-    Raises NotFound if there is no such page or the format has none, Conflict if the document is not `ready`.
+    Raises NotFound if the page does not exist or the format has no page images, Conflict if the document is not ready.
     """
     document = await documents.get(runtime, owner_id, document_id)
     if not _has_page_images(document.media_type):
@@ -53,8 +53,8 @@ def _has_page_images(media_type: str) -> bool:
 async def draw(runtime: Runtime, owner_id: UUID, document: Document, view: PageView) -> bytes:
     """Return a PNG of the page, drawn from the original bytes.
 
-    Raises NotFound, Conflict if the document has been replaced, PageImageFailed, or PageImageUnavailable if too many
-    page images are requested.
+    Raises NotFound if the page does not exist, Conflict if the document was replaced or deleted, PageImageFailed if the
+    page cannot be drawn, PageImageUnavailable if too many page images are requested.
     """
     limits = ProcessLimits(DRAW_SECONDS, runtime.settings.extract_memory_bytes)
     async with runtime.drawing_limiter.slot():
@@ -70,7 +70,7 @@ async def draw(runtime: Runtime, owner_id: UUID, document: Document, view: PageV
 
 
 def _no_such_page(page: int) -> NotFound:
-    return NotFound(f"The document has no page {page}.")
+    return NotFound(f"The document has no page {page}. Its pages are numbered from 1 to `pages`.")
 
 
 async def _find_mark(runtime: Runtime, owner_id: UUID, document_id: UUID, view: PageView) -> Mark | None:

@@ -16,11 +16,11 @@ async def require_room(
 ) -> None:
     """Check that the owner may add one more document or note of this size.
 
-    `replaced` is the document of which it is a new version; that one is not counted. Requests at the same time do not
-    see each other, so together they may exceed a limit.
-    Raises TooManyRequests if the owner's unfinished documents and notes are too many or have too many bytes.
+    For a new version, `replaced` is its document, which is not counted. Concurrent requests do not see each other, so
+    together they may exceed a limit.
+    Raises TooManyRequests if the owner has too many unfinished documents and notes, or too many bytes in them.
     """
-    waiting = await queue.measure_waiting(session, owner_id, besides=replaced)
+    waiting = await queue.measure_waiting(session, owner_id, excluded=replaced)
     if waiting.count >= settings.max_pending_per_user:
         raise _full(
             f"You have {waiting.count} unfinished documents and notes. The limit is {settings.max_pending_per_user}."

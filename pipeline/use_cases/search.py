@@ -11,7 +11,7 @@ from pipeline.runtime import Runtime
 from pipeline.types import Passage, SearchMode
 
 AUDITED_CHARACTERS = 500
-"""How much of a query the audit log keeps, in characters."""
+"""Maximum length of a query in the audit log."""
 
 log = get_logger()
 
@@ -31,7 +31,7 @@ async def search(
     """
     wanted = await _build_query(runtime, owner_id, query, mode, top_k, document_ids)
     passages = await _find(runtime, wanted)
-    if not passages and await runtime.encoders.has_replaced(wanted.model):
+    if not passages and await runtime.encoders.is_replaced(wanted.model):
         passages = await _find(runtime, await _build_query(runtime, owner_id, query, mode, top_k, document_ids))
     return passages
 
@@ -39,7 +39,7 @@ async def search(
 async def _build_query(
     runtime: Runtime, owner_id: UUID, query: str, mode: SearchMode, top_k: int, document_ids: Collection[UUID] | None
 ) -> PassageQuery:
-    """Return the query for the model that this process takes for the active one."""
+    """Return the query, embedded with the model that this process considers active."""
     encoder = runtime.encoder
     return PassageQuery(
         owner_id,

@@ -17,18 +17,18 @@ from pipeline.types import ReceivedFile
 MAX_NAME_BYTES = 255
 """Longest file name, in bytes of UTF-8."""
 HEAD_BYTES = 4096
-"""How much of a file is examined to find its format, in bytes."""
+"""Number of bytes that are examined to find the format of a file."""
 FLUSH_BYTES = 1024 * 1024
-"""How much is buffered before it is written to disk, in bytes."""
+"""Number of bytes that are buffered before they are written to disk."""
 GENERIC_TYPES = frozenset({"", "application/octet-stream", "binary/octet-stream", "application/unknown"})
 DISPLAY_ONLY = re.compile(r"[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
-"""Bidirectional controls, which make a name look like another one."""
+"""Bidirectional controls, which can make one name look like another."""
 
 
 def clean_filename(raw: str) -> str:
     """Return the name to display: the last part of a path in NFC, without control characters, at most 255 bytes.
 
-    Raises InvalidInput if nothing is left of it.
+    Raises InvalidInput if no characters are left.
     """
     name = raw.replace("\\", "/").rsplit("/", 1)[-1]
     name = unicodedata.normalize("NFC", name)
@@ -52,7 +52,7 @@ def _shorten(name: str) -> str:
 def identify(filename: str, declared_type: str, head: bytes) -> str:
     """Return the canonical media type of a file by its extension, declared media type and first 4,096 bytes.
 
-    Raises UnsupportedMedia if these name no supported format, or contradict each other.
+    Raises UnsupportedMedia if these do not determine a supported format, or contradict each other.
     """
     suffix = PurePosixPath(filename).suffix.lower()
     declared = declared_type.partition(";")[0].strip().lower()
@@ -68,7 +68,9 @@ def identify(filename: str, declared_type: str, head: bytes) -> str:
     if declared not in accepted:
         raise _unsupported(f"The file extension is {suffix or 'missing'}, but the declared media type is {declared}.")
     if not chosen.admits(head):
-        raise _unsupported(f"The name or declared type of the file says {chosen.media_type}, but its content does not.")
+        raise _unsupported(
+            f"The name or declared type of the file says {chosen.media_type}, but its content is different."
+        )
     return chosen.media_type
 
 
@@ -98,7 +100,7 @@ class Receiver:
         self._size = 0
         self._head = b""
         self._buffer = bytearray()
-        # The file never has a name, so that the kernel frees it however this process ends.
+        # The file has no name, so the kernel frees it even if this process crashes.
         with translate_full_disk():
             self._file = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the request
 
@@ -122,7 +124,8 @@ class Receiver:
         Raises InvalidInput if it is empty, UnsupportedMedia if its format is not supported.
         """
         if self._size == 0:
-            raise InvalidInput("The file is empty.", errors=(FieldError("file", "is empty"),))
+            problem = FieldError("file", "is empty")
+            raise InvalidInput("The file is empty. Upload a file with content.", errors=(problem,))
         media_type = identify(self._filename, self._declared_type, self._head)
         await self._flush()
         return ReceivedFile(self._filename, media_type, self._size, self._hash.digest(), self._file)

@@ -105,7 +105,9 @@ def llm() -> Iterator[LlmServer]:
 async def serve(api: Api) -> AsyncIterator[httpx2.AsyncClient]:
     """The same application behind a socket, with the protocol that `python -m api` uses."""
     app = api.app
-    config = uvicorn.Config(app, port=0, http="api.http.protocol:PatientProtocol", lifespan="off", log_level="error")
+    config = uvicorn.Config(
+        app, port=0, http="api.http.protocol:TimeLimitedProtocol", lifespan="off", log_level="error"
+    )
     config.load()
     server = uvicorn.Server(config)
     server.lifespan = config.lifespan_class(config)

@@ -429,7 +429,7 @@ async def test_no_switch_while_a_process_loads_the_model_or_stores_vectors(api: 
     def close() -> asyncio.Task[bool]:
         async def try_it() -> bool:
             async with runtime.database.transaction() as session:
-                return await embedding_models.close_for_switch(session)
+                return await embedding_models.lock_for_switch(session)
 
         return asyncio.create_task(try_it())
 

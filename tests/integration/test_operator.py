@@ -250,4 +250,6 @@ def test_database_that_lets_nobody_in_is_one_line(
     terminal: Terminal, monkeypatch: pytest.MonkeyPatch, database_url: str
 ) -> None:
     monkeypatch.setenv("DATABASE_OWNER_URL", database_url.replace("/test_", "/there_is_no_test_"))
-    assert terminal.call("users", "list")[0] == ("sluice: The database cannot serve this now. Try again in a moment.")
+    assert terminal.call("users", "list")[0] == (
+        "sluice: The database cannot serve this request now. Try again in a moment."
+    )

@@ -8,7 +8,7 @@ import httpx2
 import pytest
 
 from api.openapi.__main__ import make_app
-from api.web.docs import FILES_OF_SWAGGER, OUR_FILES, POLICY
+from api.web.docs import OWN_FILES, POLICY, SWAGGER_FILES
 
 pytestmark = pytest.mark.anyio
 
@@ -50,7 +50,7 @@ async def test_page_loads_from_here_alone(client: httpx2.AsyncClient) -> None:
         assert len(asset.content) > 100
 
 
-@pytest.mark.parametrize("path", ["/docs", *(f"/docs/assets/{name}" for name in OUR_FILES | FILES_OF_SWAGGER)])
+@pytest.mark.parametrize("path", ["/docs", *(f"/docs/assets/{name}" for name in OWN_FILES | SWAGGER_FILES)])
 async def test_every_file_has_the_policy(client: httpx2.AsyncClient, path: str) -> None:
     response = await client.get(path)
     assert response.headers["x-content-type-options"] == "nosniff"
@@ -63,7 +63,7 @@ async def test_every_file_has_the_policy(client: httpx2.AsyncClient, path: str) 
 
 
 async def test_our_code_names_no_other_host(client: httpx2.AsyncClient) -> None:
-    for name in OUR_FILES:
+    for name in OWN_FILES:
         assert re.findall(r"(?:https?:)?//\w", (await client.get(f"/docs/assets/{name}")).text) == []
     css = (await client.get("/docs/assets/swagger-ui.css")).text
     assert [

@@ -45,7 +45,7 @@ class Child:
         return self.process.poll() is None
 
     def restart(self) -> None:
-        """Kill what is left of the process group, and start the child again."""
+        """Kill the rest of the process group, and start the child again."""
         self._kill_group()
         self.process = self._start()
 
@@ -55,7 +55,7 @@ class Child:
             self.process.terminate()
 
     def wait_or_kill(self, deadline: float) -> None:
-        """Wait for the child to exit until `deadline` (monotonic), then kill what is left of its process group."""
+        """Wait for the child to exit until `deadline` (monotonic), then kill the rest of its process group."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.process.wait(timeout=max(0.0, deadline - monotonic()))
         self._kill_group()

@@ -1,4 +1,4 @@
-"""`make demo`: upload the samples and ask questions, on a stack of its own that is removed at the end."""
+"""`make demo`: upload the samples and ask questions, on a stack that is removed at the end."""
 
 import secrets
 import tempfile
@@ -99,7 +99,7 @@ def _ingest(client: httpx2.Client) -> None:
                 elif document["status"] == "failed":
                     raise StackError(f"{document['filename']} failed: {document['error']['message']}")
             if monotonic() > deadline:
-                raise StackError(f"the samples were not ready within {READY_SECONDS:g} seconds")
+                raise StackError(f"the samples were not ready within {READY_SECONDS:g} seconds; see the log above")
             time.sleep(POLL_SECONDS)
 
 

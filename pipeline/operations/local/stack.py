@@ -64,7 +64,7 @@ class Stack:
 def run_stack(
     settings: Settings, *, log: IO[bytes] | None = None, report: Callable[[str], None] = lambda _step: None
 ) -> Iterator[Stack]:
-    """Start the service, wait until it is ready, and stop all of it at the end.
+    """Start the service, wait until it is ready, and stop it at the end.
 
     If DATABASE_URL or REDIS_URL is set, that server is used. Otherwise one is started on `data_dir`. The children write
     to `log`, or to this process's own output. `report` is called with each step. Raises StackError.
@@ -127,7 +127,7 @@ def load_operator_settings() -> Settings:
         servers = json.loads((settings.data_dir / SERVERS_FILE).read_text())
     except (OSError, ValueError):
         return settings
-    # Both database URLs must name the same database: never combine one from the settings with one from the stack.
+    # Both database URLs must name the same database, so never combine one from the settings with one from the stack.
     is_named = {"redis_url": settings.redis_url is not None}
     return settings.model_copy(
         update={
@@ -153,7 +153,7 @@ def ensure_secret(env_file: Path) -> None:
 
 @contextmanager
 def stop_on_signals() -> Iterator[None]:
-    """Raise KeyboardInterrupt on SIGTERM as on SIGINT. Further signals are ignored, so they do not disturb the stop."""
+    """Raise KeyboardInterrupt on SIGTERM and SIGINT. Further signals are ignored, so they do not interrupt the stop."""
 
     def interrupt(_number: int, _frame: object) -> None:
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -235,7 +235,7 @@ def _wait_until_ready(url: str, children: list[Child]) -> None:
         except httpx2.TransportError:
             pass
         time.sleep(0.1)
-    raise StackError(f"the API was not ready within {START_SECONDS:g} seconds")
+    raise StackError(f"the API was not ready within {START_SECONDS:g} seconds; see the log above")
 
 
 def _find_free_port(host: str) -> int:

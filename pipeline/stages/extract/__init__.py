@@ -1,4 +1,4 @@
-"""Extract the text of files. Each module of `formats` defines one file format and is found by discovery."""
+"""Extract the text of files. Each module of `formats` defines one file format, and is discovered."""
 
 import pkgutil
 from functools import cache
@@ -19,10 +19,10 @@ def find_formats() -> tuple[Format, ...]:
 def get_format(media_type: str) -> Format:
     """Return the format with this canonical media type, as it is stored with a document.
 
-    Raises IngestionError (`unsupported_media_type`) if there is none: the format was removed after the upload.
+    Raises IngestionError (`unsupported_media_type`) if the format was removed after the upload.
     """
     for candidate in find_formats():
         if candidate.media_type == media_type:
             return candidate
-    message = f"Files of type {media_type} can no longer be read. Convert the file to another format and upload that."
+    message = f"Files of type {media_type} can no longer be read. Convert the file to another format and upload it."
     raise IngestionError(FailureCode.UNSUPPORTED_MEDIA_TYPE, message)

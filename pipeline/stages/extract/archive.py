@@ -1,6 +1,6 @@
-"""ZIP archives, the containers of DOCX, PPTX and EPUB, read as if each were an attack.
+"""ZIP archives, the containers of DOCX, PPTX and EPUB, read as untrusted input.
 
-Parts are inflated in memory only, each by its exact name, and only after their declared sizes were checked.
+Parts are inflated in memory only, by their exact names, after their declared sizes have been checked.
 """
 
 import io
@@ -13,11 +13,11 @@ from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, ZipFile, ZipInfo
 from pipeline.errors import FailureCode, IngestionError
 
 MAX_ENTRIES = 10_000
-"""Most parts of one archive."""
+"""Maximum number of parts of one archive."""
 MAX_PART_BYTES = 32 * 1024 * 1024
 """Largest inflated part, in bytes."""
 MAX_BYTES = 128 * 1024 * 1024
-"""Most bytes inflated from one archive. A part that is read twice counts twice."""
+"""Maximum number of bytes inflated from one archive. A part that is read twice counts twice."""
 MAX_RATIO = 500
 """Highest compression ratio of a part. Documents reach 300 if they repeat the same text."""
 SMALL_BYTES = 1024 * 1024
@@ -41,7 +41,7 @@ class Archive:
         """
         data = file.read()
         _refuse_compound(data)
-        # Before the directory is parsed: parsing a million entries takes long. The count is never too low.
+        # Counted before the directory is parsed, because parsing a million entries takes long. Never too low.
         if data.count(ENTRY_SIGNATURE) > MAX_ENTRIES:
             raise _too_large(f"has more than {MAX_ENTRIES} parts")
         try:
@@ -110,7 +110,7 @@ def _refuse_compound(data: bytes) -> None:
         return
     if ENCRYPTED_STREAM in data:
         raise _encrypted()
-    message = "The file has an older Office format than its name says. Save it in the current format and upload that."
+    message = "The file has an older Office format than its name says. Save it in the current format and upload it."
     raise IngestionError(FailureCode.MALFORMED, message)
 
 
@@ -129,7 +129,7 @@ def _check_directory(entries: list[ZipInfo]) -> None:
 
 
 def _is_plain(entry: ZipInfo) -> bool:
-    """Return True if the entry is no link and its name stays within the archive. No file is ever written by it."""
+    """Return True if the entry is no link and its name stays within the archive. It is never written to disk."""
     name = entry.orig_filename
     is_link = stat.S_ISLNK(entry.external_attr >> 16)
     return not (is_link or name.startswith("/") or "\\" in name or "\0" in name or ".." in name.split("/"))

@@ -1,4 +1,4 @@
-"""What a format module declares, what its readers return, and helpers that readers share."""
+"""The declaration of a file format, the result of its readers, and helpers that readers share."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -6,14 +6,14 @@ from typing import BinaryIO
 from unicodedata import normalize
 
 MAX_SECTIONS = 10_000
-"""Most sections of one page."""
+"""Maximum number of sections of one page."""
 MAX_MARKED = 10_000
 """Longest mark on a page, in letters."""
 
 
 @dataclass(frozen=True)
 class Mark:
-    """Text to highlight on its page: its letters, as `keep_letters` returns them, and how many letters precede it."""
+    """Text to highlight on its page: its letters, from `keep_letters`, and the number of letters before it."""
 
     letters: str
     before: int
@@ -21,7 +21,7 @@ class Mark:
 
 @dataclass(frozen=True)
 class Extraction:
-    """The number of pages of an opened file, and the texts of the pages in order. A page is read when it is asked for.
+    """The number of pages of an opened file, and the texts of the pages in order. Each is read on demand.
 
     The text of a page is a list of sections, at least one. Joined, the sections are the text.
     """
@@ -39,17 +39,17 @@ class Format:
     extensions: tuple[str, ...]
     """File name extensions, in lower case, with the dot."""
     readers: tuple[Callable[[BinaryIO], Extraction], ...]
-    """Readers of a seekable file. The next one is tried if one breaks down.
+    """Readers of a seekable file. If one fails with `malformed`, the next one is tried.
 
-    They raise IngestionError for faults they can tell apart, and any other exception for broken input."""
+    They raise IngestionError for faults they recognize, and any other exception for broken input."""
     admits: Callable[[bytes], bool]
-    """Whether a file of this format can begin with these bytes, its first 4,096."""
+    """Returns True if a file of this format can begin with these bytes, its first 4,096."""
     aliases: tuple[str, ...] = field(default=())
     """Other media types that clients declare for this format."""
     signature: Callable[[bytes], bool] | None = None
-    """Whether a file that begins with these bytes is certainly of this format. None if the format has no signature."""
+    """Returns True if these first bytes prove that a file has this format. None if the format has no signature."""
     draw: Callable[[BinaryIO, int, Mark | None], bytes] | None = None
-    """Draw a page, counted from 1, as a PNG, and highlight a mark on it. None if the format has no page images.
+    """Draws a page, counted from 1, as a PNG, and highlights a mark on it. None if the format has no page images.
 
     Raises any exception for broken input."""
 
@@ -78,9 +78,8 @@ def keep_letters(text: str) -> str:
 def join_sections(blocks: Iterable[Block], max_sections: int = MAX_SECTIONS) -> list[str]:
     """Join blocks of text into sections. Each heading begins a section.
 
-    A heading stays in the section of the heading before it if there is only white space between the two. After
-    `max_sections` sections headings begin no more: a section has at least one chunk, and a file could consist of
-    headings.
+    A heading stays in the section of the heading before it if only white space is between the two. Headings begin at
+    most `max_sections` sections, because each section has a chunk, and a file could consist of headings alone.
     """
     sections: list[list[str]] = [[]]
     has_body = False

@@ -29,7 +29,7 @@ def open_package(file: BinaryIO, main_type: bytes) -> Archive:
     archive = Archive(file)
     if CONTENT_TYPES not in archive or main_type not in archive.read(CONTENT_TYPES):
         message = (
-            "The file is a ZIP archive, but not of the format that its name or media type says. "
+            "The file is a ZIP archive, but does not have the format of its name or media type. "
             "Upload it with the right name and type."
         )
         raise IngestionError(FailureCode.MALFORMED, message)

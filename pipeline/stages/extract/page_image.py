@@ -16,7 +16,7 @@ MAX_HEIGHT = 4000
 """Greatest height of a page image, in pixels. A longer page is drawn narrower than `WIDTH`."""
 YELLOW = (255, 225, 0)
 OPACITY = 102
-"""Opacity of the highlight, of 255. Black on white and white on black both stay readable."""
+"""Opacity of the highlight, from 0 to 255. Black on white and white on black both stay readable."""
 MARGIN = 2
 """Margin of the highlight around the letters, in pixels."""
 

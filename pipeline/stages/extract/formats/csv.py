@@ -13,14 +13,14 @@ from pipeline.stages.extract.formats.text import looks_like_text, read_lines
 
 DELIMITERS = ",;\t|"
 SAMPLE_CHARACTERS = 64 * 1024
-"""How much of the file is examined to find the delimiter, in characters."""
+"""Number of characters that are examined to find the delimiter."""
 SAMPLE_ROWS = 100
-"""How many rows of the sample are examined."""
+"""Maximum number of rows of the sample that are examined."""
 PARAGRAPH = "\n\n"
 LONGEST_NAME = 200
-"""Longest column name, in characters. Longer cells in the first row are data: every row would repeat them."""
+"""Longest column name, in characters. A first row with longer cells is data, because every row repeats the names."""
 
-csv.field_size_limit(sys.maxsize)  # the size of the text is limited elsewhere
+csv.field_size_limit(sys.maxsize)  # the sandbox limits the size of the text
 
 
 def read(file: BinaryIO) -> Extraction:

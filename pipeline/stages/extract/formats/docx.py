@@ -1,7 +1,7 @@
 """DOCX: mammoth converts the file to HTML, which is read like any other HTML."""
 
 import io
-import xml.dom.expatbuilder  # noqa: F401 - minidom imports it at first use, in a child that has its limits already
+import xml.dom.expatbuilder  # noqa: F401 - loaded before the limits; minidom imports it on first use
 from typing import Any, BinaryIO
 from zipfile import ZipFile
 
@@ -41,7 +41,7 @@ def read(file: BinaryIO) -> Extraction:
 
 
 def _rebuild(archive: Archive) -> io.BytesIO:
-    """Copy the checked XML parts to a new package. Mammoth sees nothing else of the file."""
+    """Copy the checked XML parts to a new package. Mammoth gets no other part of the file."""
     package = io.BytesIO()
     with ZipFile(package, "w") as rebuilt:
         for name in archive.names():

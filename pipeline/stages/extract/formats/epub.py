@@ -53,7 +53,7 @@ def _find_items(archive: Archive) -> list[str]:
         if get_name(entry) == "itemref" and entry.get("linear") != "no"
     ]
     if len(set(items)) < len(items):
-        message = "The EPUB has a chapter twice in its reading order. Remove one of the two and upload the new copy."
+        message = "The EPUB lists a chapter twice in its reading order. Remove one of the two and upload the new copy."
         raise IngestionError(FailureCode.MALFORMED, message)
     return items
 
@@ -64,7 +64,7 @@ def _resolve(folder: str, href: str) -> str:
 
 
 def _find_encrypted(archive: Archive) -> set[str]:
-    """Return the names of the encrypted parts. Encrypted fonts are common and do no harm."""
+    """Return the names of the encrypted parts. Encrypted fonts are common, and do not prevent reading."""
     if ENCRYPTION not in archive:
         return set()
     entries = parse(archive.read(ENCRYPTION)).iter()

@@ -1,4 +1,4 @@
-"""HTML: the text that a reader of the page sees, one paragraph per block."""
+"""HTML: the visible text, one paragraph per block."""
 
 import re
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ PARAGRAPH = "\n\n"
 HEADINGS = frozenset({"h1", "h2", "h3", "h4", "h5", "h6"})
 DECLARED_CHARSET = re.compile(rb"<(?:meta[^>]+charset|\?xml[^>]+encoding)=[\"']?([a-zA-Z0-9_-]+)", re.IGNORECASE)
 CHARSET_WINDOW = 2048
-"""How much of the file is searched for a declared encoding, in bytes."""
+"""Number of bytes that are searched for a declared encoding."""
 SPACES = re.compile(r"[ \t\r\f\v]+")
 BLANK_LINES = re.compile(r"\s*\n\s*\n\s*")
 EMPTY_ELEMENT = re.compile(r"<([a-zA-Z][\w:.-]*)([^<>]*)/>")
@@ -59,7 +59,7 @@ def read_sections(html: str, max_sections: int = MAX_SECTIONS) -> list[str]:
 def expand_empty_elements(xhtml: str) -> str:
     """Write empty XHTML elements as a start and an end tag.
 
-    An HTML parser takes `<title/>` for a start tag, and all that follows for the title.
+    An HTML parser treats `<title/>` as a start tag, and all text after it as the title.
     """
     return EMPTY_ELEMENT.sub(_close, xhtml)
 

@@ -11,13 +11,13 @@ from pipeline.stages.extract.formats.text import decode, looks_like_text
 
 PARAGRAPH = "\n\n"
 SPACE = re.compile(r"[ \t\r\n\x1e]*")
-"""What may separate JSON texts: white space, or the record separator of RFC 7464."""
+"""Separators of JSON texts: white space, and the record separator of RFC 7464."""
 LONGEST_PATH = 200
 """Longest path repeated on each line, in characters. A longer one is written once, on a line of its own."""
 LONGEST_ITEM = 40
 """Longest item of a list that is written on one line, in characters."""
 Value = Any
-"""A string (also for a number), bool, None, list, or an object as a tuple of pairs, because it may repeat a key."""
+"""A string (also for a number), bool, None, list, or tuple of pairs for an object, because keys may repeat."""
 Entry = tuple[str, Value]
 """The path to a value, and the value."""
 END_OF_RECORD = object()
@@ -33,7 +33,7 @@ def read(file: BinaryIO) -> Extraction:
 
 
 def _read_values(text: str) -> Iterator[Value]:
-    # Numbers stay as written in the file.
+    # Keep numbers as they are written in the file.
     decoder = json.JSONDecoder(
         strict=False, object_pairs_hook=tuple, parse_int=str, parse_float=str, parse_constant=str
     )

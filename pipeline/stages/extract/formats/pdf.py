@@ -1,4 +1,4 @@
-"""PDF: pypdf examines the file, PDFium reads its text. If one of them breaks down, the other one reads the file."""
+"""PDF: pypdf examines the file, PDFium reads its text. If one of them fails, the other one reads the file."""
 
 from collections.abc import Iterator
 from typing import BinaryIO
@@ -13,11 +13,11 @@ from pipeline.stages.extract.format import Extraction, Format
 from pipeline.stages.extract.page_image import draw
 
 HEADER_WINDOW = 1024
-"""How far into the file the header may begin, in bytes. Readers ignore what precedes it."""
+"""Number of bytes within which the header must begin. Readers ignore the bytes before it."""
 HYPHEN_AT_LINE_END = "\x02"
-"""What PDFium writes for a hyphen if it joins the line with the next one."""
+"""Character that PDFium writes for a hyphen at which it joins two lines."""
 LONGEST_STRING = 32_767
-"""Longest string that PDFium reads, in bytes. It drops the rest without an error."""
+"""Longest string that PDFium reads, in bytes. PDFium drops the rest without an error."""
 
 
 def has_header(head: bytes) -> bool:

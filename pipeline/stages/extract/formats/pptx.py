@@ -1,4 +1,4 @@
-"""PPTX: one page per slide. Parsed here: the text is in few elements, and a library would load every image."""
+"""PPTX: one page per slide. Parsed without a library, which would load every image."""
 
 from collections.abc import Iterator
 from typing import BinaryIO
@@ -44,7 +44,7 @@ def _find_slides(archive: Archive) -> list[str]:
         if attribute.endswith("}id")
     ]
     if len(set(slides)) < len(slides):
-        message = "The presentation has a slide twice. Open it, save it again and upload the new copy."
+        message = "The presentation lists a slide twice. Open it, save it again and upload the new copy."
         raise IngestionError(FailureCode.MALFORMED, message)
     return slides
 
@@ -61,7 +61,7 @@ def _read_slide(archive: Archive, slide: str) -> str:
 
 
 def _find_shapes(root: Element) -> Iterator[Element]:
-    """Yield shapes and tables in order, also from groups."""
+    """Yield shapes and tables in order, including those in groups."""
     return (shape for shape in _find(root, "sp", "graphicFrame") if _get_placeholder(shape) not in REPEATED)
 
 
@@ -72,12 +72,12 @@ def _find(root: Element, *names: str) -> Iterator[Element]:
         element = stack.pop()
         if (name := get_name(element)) in names:
             yield element
-        elif name != "Fallback":  # an alternative form of the choice before it
+        elif name != "Fallback":  # an alternative to the `Choice` before it
             stack += reversed(element)
 
 
 def _get_placeholder(shape: Element) -> str | None:
-    """Return the type of the placeholder that the shape is, such as `title`, or None."""
+    """Return the type of the placeholder, such as `title`, or None if the shape is no placeholder."""
     return next((element.get("type", "obj") for element in _find(shape, "ph")), None)
 
 

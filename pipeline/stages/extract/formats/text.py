@@ -31,7 +31,7 @@ CONTROL_SHARE = 0.1
 """Largest share of control characters in a text."""
 TEXT_CONTROLS = frozenset(b"\t\n\r\f\x1b\x00")
 SAMPLE_BYTES = 256 * 1024
-"""How much of the file is examined to guess its encoding, in bytes."""
+"""Number of bytes that are examined to guess the encoding."""
 
 
 def looks_like_text(head: bytes) -> bool:
@@ -57,7 +57,7 @@ def decode(data: bytes) -> str:
     except UnicodeDecodeError:
         guess = from_bytes(data[:SAMPLE_BYTES]).best()
     if guess is None:
-        message = "The text encoding of the file is unknown. Save the file as UTF-8 and upload that."
+        message = "The text encoding of the file is unknown. Save the file as UTF-8 and upload it again."
         raise IngestionError(FailureCode.MALFORMED, message)
     return data.decode(guess.encoding, "replace")
 
