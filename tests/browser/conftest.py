@@ -1,9 +1,10 @@
-"""One service and one browser for all browser tests; each test ends with what its pages have asked and complained of."""
+"""One service and one browser for all browser tests. After each test the requests and complaints of its pages are checked.
+
+Both end with this folder: the loop of a running Playwright keeps other tests from running theirs.
+"""
 
 import re
-import tempfile
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -11,12 +12,12 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Playwright, expect, sync_playwright
 
 from tests.browser.chromium import PATH, run_chromium
-from tests.e2e.conftest import Up
+from tests.service import Service
 
 HOST = "127.0.0.1"
 PATIENCE_MILLISECONDS = 60_000
 UPLOADS_AT_ONCE = 6
-"""Of one person within two seconds; more have to wait."""
+"""Uploads that an account may make within two seconds."""
 
 
 def require_chromium() -> None:
@@ -25,13 +26,13 @@ def require_chromium() -> None:
 
 
 class Watch:
-    """What the pages of one test asked for, and what they complained of."""
+    """The hosts that the pages of one test asked, and the complaints on their consoles."""
 
     def __init__(self) -> None:
         self.hosts: set[str] = set()
         self.complaints: list[str] = []
         self.expected: list[str] = []
-        """Patterns of complaints that the test brings about."""
+        """Patterns of complaints that the test causes."""
 
     def follow(self, page: Page) -> None:
         page.on("request", lambda request: self.hosts.add(urlsplit(request.url).hostname or ""))
@@ -49,24 +50,27 @@ class Watch:
         assert unexpected == []
 
 
-@pytest.fixture(scope="module")
-def up() -> Iterator[Up]:
+@pytest.fixture(scope="package")
+def service(
+    postgres_url: str, template_url: str, redis_url: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Service]:
     require_chromium()
-    with tempfile.TemporaryDirectory(prefix="sluice-browser-") as folder:
-        service = Up(Path(folder), RATE_LIMIT_LOGIN="", RATE_LIMIT_UPLOAD=f"{UPLOADS_AT_ONCE}/2 second")
-        yield service
-        service.stop()
+    assert template_url
+    folder = tmp_path_factory.mktemp("browser")
+    service = Service(folder, postgres_url, redis_url, RATE_LIMIT_UPLOAD=f"{UPLOADS_AT_ONCE}/2 second")
+    yield service
+    service.stop()
 
 
-@pytest.fixture(scope="module")
-def playwright() -> Iterator[Playwright]:
-    require_chromium()
+@pytest.fixture(scope="package")
+def playwright(service: Service) -> Iterator[Playwright]:
+    assert service, "starts first: it runs a loop itself"
     expect.set_options(timeout=PATIENCE_MILLISECONDS)
     with sync_playwright() as running:
         yield running
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def browser(playwright: Playwright) -> Iterator[Browser]:
     with run_chromium(playwright) as running:
         yield running
@@ -81,7 +85,7 @@ def watch() -> Iterator[Watch]:
 
 @pytest.fixture
 def open_page(browser: Browser, watch: Watch) -> Iterator[Callable[..., Page]]:
-    """Opens a page of a person of its own: nothing is shared with the others."""
+    """Open pages that share nothing, not even cookies."""
     contexts: list[BrowserContext] = []
 
     def open_one(**options: Any) -> Page:

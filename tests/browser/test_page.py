@@ -15,7 +15,7 @@ from api.tokens import Tokens
 from pipeline import samples
 from tests.browser.chromium import PASSWORD, ask, register, run_chromium, sign_in
 from tests.browser.conftest import PATIENCE_MILLISECONDS, UPLOADS_AT_ONCE, Watch
-from tests.e2e.conftest import SECRET, Up
+from tests.service import SECRET, Service
 
 HANDBOOK = samples.FOLDER / "alder-lock-handbook.pdf"
 QUESTION = samples.list_questions()[0].question
@@ -59,9 +59,9 @@ def ask_and_open_the_source(page: Page) -> None:
     assert picture.evaluate("image => image.decode().then(() => image.naturalWidth)") > 300
 
 
-def test_register_upload_ask_and_see_the_page(open_page: OpenPage, up: Up) -> None:
+def test_register_upload_ask_and_see_the_page(open_page: OpenPage, service: Service) -> None:
     page = open_page(permissions=["clipboard-read", "clipboard-write"])
-    register(page, up.url, make_email())
+    register(page, service.url, make_email())
     expect(page.locator("#connection")).to_have_text("live")
     expect(page.get_by_text("Nothing to ask yet.")).to_be_visible()
     upload(page, HANDBOOK, samples.FOLDER / "observatory-notes.md")
@@ -97,21 +97,21 @@ def _scope_narrows_the_question(page: Page) -> None:
     assert set(titles) == {"observatory-notes.md"}
 
 
-def test_the_same_while_no_event_arrives(open_page: OpenPage, up: Up, watch: Watch) -> None:
+def test_the_same_while_no_event_arrives(open_page: OpenPage, service: Service, watch: Watch) -> None:
     page = open_page()
     watch.expected.append("net::ERR_FAILED /v1/events$")
     page.route("**/v1/events", lambda route: route.abort())
-    register(page, up.url, make_email())
+    register(page, service.url, make_email())
     expect(page.locator("#connection")).to_have_text("checking every 1.5 s")
     upload(page, HANDBOOK)
     expect_status(page, HANDBOOK.name, "ready")
     ask_and_open_the_source(page)
 
 
-def test_what_fails_says_why_and_what_to_do(open_page: OpenPage, up: Up, watch: Watch) -> None:
+def test_what_fails_says_why_and_what_to_do(open_page: OpenPage, service: Service, watch: Watch) -> None:
     page = open_page()
     watch.expected.append("415 .*/v1/documents$")
-    register(page, up.url, make_email())
+    register(page, service.url, make_email())
     upload(page, ("broken.pdf", b"%PDF-1.7 and then nothing of the kind"), ("song.mp3", b"ID3 not for reading"))
     refused = page.locator(".row", has_text="song.mp3")
     expect(refused.locator(".error")).to_contain_text("The format of the file is not supported. Supported formats:")
@@ -135,10 +135,10 @@ def test_what_fails_says_why_and_what_to_do(open_page: OpenPage, up: Up, watch: 
     expect(page.get_by_text("No documents yet.")).to_be_visible()
 
 
-def test_busy_server_is_waited_for(open_page: OpenPage, up: Up, watch: Watch) -> None:
+def test_busy_server_is_waited_for(open_page: OpenPage, service: Service, watch: Watch) -> None:
     page = open_page()
     watch.expected.append("429 .*/v1/documents$")
-    register(page, up.url, make_email())
+    register(page, service.url, make_email())
     files = [
         (f"{number}.txt", f"Patience is virtue number {number}.".encode()) for number in range(UPLOADS_AT_ONCE + 2)
     ]
@@ -150,14 +150,14 @@ def test_busy_server_is_waited_for(open_page: OpenPage, up: Up, watch: Watch) ->
     expect(page.get_by_role("status").first).to_have_text("You already have 0.txt.")
 
 
-def test_long_lists_come_page_by_page(open_page: OpenPage, up: Up) -> None:
+def test_long_lists_come_page_by_page(open_page: OpenPage, service: Service) -> None:
     name = secrets.token_hex(6)
-    headers = up.login(name)
+    headers = service.login(name)
     for number in range(22):
         note = {"title": f"Note {number}", "body": "Short."}
-        newest = up.client.post("/v1/notes", headers=headers, json=note).raise_for_status().json()["id"]
+        newest = service.http.post("/v1/notes", headers=headers, json=note).raise_for_status().json()["id"]
     page = open_page()
-    page.goto(up.url)
+    page.goto(service.url)
     sign_in(page, f"{name}@example.org")
     expect(page.locator("#connection")).to_have_text("live")
     rows = page.locator("#note-list .name")
@@ -165,14 +165,14 @@ def test_long_lists_come_page_by_page(open_page: OpenPage, up: Up) -> None:
     page.get_by_role("button", name="More notes").click()
     expect(rows).to_have_text([f"Note {number}" for number in range(21, -1, -1)])
     expect(page.get_by_role("button", name="More notes")).to_be_hidden()
-    up.client.delete(f"/v1/notes/{newest}", headers=headers).raise_for_status()
+    service.http.delete(f"/v1/notes/{newest}", headers=headers).raise_for_status()
     expect(rows).to_have_count(21)
 
 
-def test_two_people_see_nothing_of_each_other(open_page: OpenPage, up: Up) -> None:
+def test_two_people_see_nothing_of_each_other(open_page: OpenPage, service: Service) -> None:
     one, other = open_page(), open_page()
-    register(one, up.url, make_email())
-    register(other, up.url, make_email())
+    register(one, service.url, make_email())
+    register(other, service.url, make_email())
     upload(one, (HOSTILE_NAME, b"The secret word is marzipan."))
     expect_status(one, HOSTILE_NAME, "ready")
     ask(one, "What is the secret word?")
@@ -188,9 +188,9 @@ def test_two_people_see_nothing_of_each_other(open_page: OpenPage, up: Up) -> No
     assert "marzipan" not in other.content()
 
 
-def test_reload_keeps_everything_but_the_token(open_page: OpenPage, up: Up) -> None:
+def test_reload_keeps_everything_but_the_token(open_page: OpenPage, service: Service) -> None:
     page, email = open_page(), make_email()
-    register(page, up.url, email)
+    register(page, service.url, email)
     write_note(page, "Boiler", "The boiler is bled in October.")
     lines = "\n".join(f"Line {number} of a text that takes its time." for number in range(500))
     upload(page, ("long.txt", lines.encode()))
@@ -215,9 +215,9 @@ def write_note(page: Page, title: str, body: str) -> None:
     expect(dialog).to_have_count(0)
 
 
-def test_notes_are_written_changed_and_deleted(open_page: OpenPage, up: Up) -> None:
+def test_notes_are_written_changed_and_deleted(open_page: OpenPage, service: Service) -> None:
     page = open_page()
-    register(page, up.url, make_email())
+    register(page, service.url, make_email())
     write_note(page, "Keys", "The keys hang in the pantry.")
     ready = page.locator("#note-list [data-status=ready]")
     expect(ready).to_contain_text("Keys")
@@ -236,10 +236,10 @@ def test_notes_are_written_changed_and_deleted(open_page: OpenPage, up: Up) -> N
     expect(page.get_by_text("No notes yet.")).to_be_visible()
 
 
-def test_expired_token_asks_for_the_password_in_place(open_page: OpenPage, up: Up, watch: Watch) -> None:
+def test_expired_token_asks_for_the_password_in_place(open_page: OpenPage, service: Service, watch: Watch) -> None:
     page = open_page()
     watch.expected.append("401 ")
-    register(page, up.url, make_email())
+    register(page, service.url, make_email())
     write_note(page, "Hedge", "The hedge is cut in March.")
     expect(page.locator("#note-list [data-status=ready]")).to_be_visible()
     expired = Tokens(SECRET, timedelta(minutes=-5)).issue(uuid4())
@@ -269,9 +269,9 @@ REACHABLE = """() => [...document.querySelectorAll("button, input, textarea, a, 
   .filter((control) => control.checkVisibility() && !control.disabled && !control.closest("dialog")).length"""
 
 
-def test_narrow_page_by_keyboard_alone(open_page: OpenPage, up: Up) -> None:
+def test_narrow_page_by_keyboard_alone(open_page: OpenPage, service: Service) -> None:
     page = open_page(viewport={"width": 360, "height": 640})
-    page.goto(up.url)
+    page.goto(service.url)
     assert page.evaluate(NAMELESS) == []
     page.keyboard.type(make_email())  # the first field has the focus
     page.keyboard.press("Tab")
@@ -301,12 +301,12 @@ def test_narrow_page_by_keyboard_alone(open_page: OpenPage, up: Up) -> None:
     assert len(reached - {on_body}) == page.evaluate(REACHABLE)
 
 
-def test_chromium_itself_asks_no_other_host(playwright: Playwright, up: Up, tmp_path: Path) -> None:
+def test_chromium_itself_asks_no_other_host(playwright: Playwright, service: Service, tmp_path: Path) -> None:
     net_log = tmp_path / "net.json"
     with run_chromium(playwright, net_log) as browser:
         page = browser.new_page()
         page.set_default_timeout(PATIENCE_MILLISECONDS)
-        register(page, up.url, make_email())
+        register(page, service.url, make_email())
         upload(page, HANDBOOK)
         expect_status(page, HANDBOOK.name, "ready")
         ask_and_open_the_source(page)

@@ -1,28 +1,26 @@
-"""The whole service as an operator runs it, in processes that tests may kill."""
+"""The service in processes of its own, which tests may kill."""
 
 import contextlib
 import os
-import secrets
 import signal
-import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-import httpx2
 import psutil
 import pytest
 
-PROJECT = Path(__file__).resolve().parents[2]
+from tests.processes import PIPE, start_program
+from tests.service import SECRET, Client, Service
+
 START_SECONDS = 120
-SECRET = secrets.token_urlsafe(48)
+STOP_SECONDS = 20
 
 
-class Up:
+class Up(Client):
     """`make up` without make: `python -m pipeline up` with settings of the test."""
 
     def __init__(self, data_dir: Path, **settings: str) -> None:
@@ -36,17 +34,16 @@ class Up:
             "DATABASE_TIMEOUT_SECONDS": "20",
             **settings,
         }
-        self.log = (data_dir / "log.jsonl").open("ab")
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "pipeline", "up"],
-            cwd=PROJECT,
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=self.log,
-            text=True,
-        )
-        self.url = self._read_url()
-        self.client = httpx2.Client(base_url=self.url, timeout=60)
+        with (data_dir / "log.jsonl").open("ab") as log:
+            # SIGTERM, so that it can still stop PostgreSQL when the test process is killed.
+            self.process = start_program(
+                *(sys.executable, "-m", "pipeline", "up"),
+                environment=environment,
+                stdout=PIPE,
+                stderr=log,
+                death_signal=signal.SIGTERM,
+            )
+        super().__init__(self._read_url())
 
     def _read_url(self) -> str:
         timer = threading.Timer(START_SECONDS, self.process.kill)
@@ -59,40 +56,8 @@ class Up:
         assert line.startswith("ready http://127.0.0.1:"), (self.data_dir / "log.jsonl").read_text()[-3000:]
         return line.split()[1]
 
-    def login(self, name: str | None = None) -> dict[str, str]:
-        """Headers of a new account."""
-        credentials = {"email": f"{name or secrets.token_hex(4)}@example.org", "password": "password of a test"}
-        self.client.post("/v1/auth/register", json=credentials)
-        response = self.client.post("/v1/auth/login", json=credentials)
-        return {"Authorization": f"Bearer {response.raise_for_status().json()['access_token']}"}
-
-    def upload(self, headers: dict[str, str], name: str, content: bytes) -> httpx2.Response:
-        return self.client.post("/v1/documents", headers=headers, files={"file": (name, content)})
-
-    def show(self, headers: dict[str, str], document_id: str) -> dict[str, Any]:
-        response = self.client.get(f"/v1/documents/{document_id}", headers=headers)
-        document: dict[str, Any] = response.raise_for_status().json()
-        return document
-
-    def wait(
-        self, headers: dict[str, str], document_id: str, until: Callable[[dict[str, Any]], bool] | None = None
-    ) -> dict[str, Any]:
-        """The document when it is terminal, or what else is waited for."""
-        deadline = time.monotonic() + 150
-        while time.monotonic() < deadline:
-            document = self.show(headers, document_id)
-            if document["status"] in ("ready", "failed") or (until and until(document)):
-                return document
-            time.sleep(0.05)
-        raise AssertionError(f"not terminal in time: {document}")
-
-    def search(self, headers: dict[str, str], query: str, **options: Any) -> list[dict[str, Any]]:
-        response = self.client.post("/v1/search", headers=headers, json={"query": query, **options})
-        passages: list[dict[str, Any]] = response.raise_for_status().json()["passages"]
-        return passages
-
     def find_processes(self, part: str) -> list[psutil.Process]:
-        """Child processes with these words in their command line, extraction children excepted."""
+        """Return the child processes with these words in their command line, without extraction children."""
         found = []
         for process in psutil.Process(self.process.pid).children(recursive=True):
             with contextlib.suppress(psutil.NoSuchProcess):
@@ -101,23 +66,30 @@ class Up:
         return found
 
     def stop(self, number: int = signal.SIGTERM) -> float:
-        """Stop everything; returns the seconds that it took."""
-        self.client.close()
+        """Stop everything; return the seconds that it took."""
+        self.close()
         started = time.monotonic()
-        if self.process.poll() is None:
-            self.process.send_signal(number)
+        self.process.send_signal(number)
         try:
-            self.process.wait(timeout=20)
+            self.process.wait(STOP_SECONDS)
         finally:
             self.process.kill()
-            self.process.wait()
-            if self.process.stdout:
-                self.process.stdout.close()
-            self.log.close()
         return time.monotonic() - started
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def data_dir() -> Iterator[Path]:
+    # Not pytest's tmp_path: sockets need short paths.
     with tempfile.TemporaryDirectory(prefix="sluice-e2e-") as folder:
         yield Path(folder)
+
+
+@pytest.fixture(scope="session")
+def service(
+    postgres_url: str, template_url: str, redis_url: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Service]:
+    """One service for all tests of this process. Each test has accounts of its own."""
+    assert template_url
+    service = Service(tmp_path_factory.mktemp("service"), postgres_url, redis_url)
+    yield service
+    service.stop()

@@ -6,11 +6,9 @@ import os
 import secrets
 import signal
 import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
 from uuid import uuid4
 
@@ -21,73 +19,35 @@ from api.client.connection import Connection
 from api.client.identity import Identity, identify
 from api.client.upload import Phase, Run, find_files
 from pipeline.samples import list_documents
-from tests.databases import clone_database, find_violations, run_sql
-from tests.e2e.conftest import PROJECT
-from tests.e2e.test_parts import find_port, wait_for
+from tests.databases import find_violations, run_sql
 from tests.llm_server import Call, LlmServer, run_llm_server, say_yes, wait_to_be_heard
+from tests.processes import PIPE, Process, start_module
+from tests.service import PASSWORD, Service
 
-PASSWORD = "password of a test"
-Process = subprocess.Popen[str]
 
+class LlmService(Service):
+    """A service with a language model."""
 
-class Service:
-    """An API and a worker; the API can be killed and started again on its port, with another secret."""
-
-    def __init__(self, environment: dict[str, str], llm: LlmServer, database_url: str) -> None:
-        self.environment = {**environment, "PORT": str(find_port())}
-        self.url = f"http://127.0.0.1:{self.environment['PORT']}"
+    def __init__(self, folder: Path, postgres_url: str, redis_url: str, llm: LlmServer) -> None:
         self.llm = llm
-        self.database_url = database_url
-        self.api = self._run("api")
-        self.worker = self._run("workers")
-        wait_for(self.url)
-
-    def _run(self, module: str) -> subprocess.Popen[bytes]:
-        return subprocess.Popen([sys.executable, "-m", module], cwd=PROJECT, env=self.environment)
-
-    def kill_api(self) -> None:
-        self.api.kill()
-        self.api.wait()
-
-    def start_api(self, secret: str) -> None:
-        self.environment["JWT_SECRET"] = secret
-        self.api = self._run("api")
-
-    def stop(self) -> None:
-        for process in (self.api, self.worker):
-            process.terminate()
-        for process in (self.api, self.worker):
-            process.wait(timeout=15)
+        super().__init__(folder, postgres_url, redis_url, LLM_BASE_URL=llm.url, LLM_MODEL="a-model", LOG_LEVEL="ERROR")
 
 
 @pytest.fixture(scope="module")
-def service(postgres_url: str, template_url: str, redis_url: str) -> Iterator[Service]:
+def service(
+    postgres_url: str, template_url: str, redis_url: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[LlmService]:
     assert template_url
-    database_url = clone_database(postgres_url, f"client_{uuid4().hex}", template="sluice_template")
-    with ExitStack() as resources:
-        llm = resources.enter_context(run_llm_server())
-        environment = {
-            **os.environ,
-            "DATABASE_URL": database_url,
-            "DATABASE_TIMEOUT_SECONDS": "20",
-            "REDIS_URL": redis_url,
-            "JWT_SECRET": secrets.token_urlsafe(48),
-            "LLM_BASE_URL": llm.url,
-            "LLM_MODEL": "a-model",
-            "LOG_LEVEL": "ERROR",
-            "RATE_LIMIT_LOGIN": "",
-            "RATE_LIMIT_UPLOAD": "",
-            "RATE_LIMIT_QUERY": "",
-        }
-        service = Service(environment, llm, database_url)
-        resources.callback(service.stop)
+    with run_llm_server() as llm:
+        service = LlmService(tmp_path_factory.mktemp("client"), postgres_url, redis_url, llm)
         yield service
+        service.stop()
 
 
 class Person:
     """Somebody with an account and a folder of their own for settings."""
 
-    def __init__(self, service: Service, folder: Path) -> None:
+    def __init__(self, service: LlmService, folder: Path) -> None:
         self.email = f"{uuid4().hex[:8]}@example.org"
         self.environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("SLUICE_")},
@@ -98,27 +58,20 @@ class Person:
         assert done.returncode == 0, done.stderr
 
     def start(self, *arguments: str, **environment: str) -> Process:
-        return subprocess.Popen(
-            [sys.executable, "-m", "api.client", *arguments],
-            cwd=PROJECT,
-            env={**self.environment, **environment},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        pipes = {"stdin": PIPE, "stdout": PIPE, "stderr": PIPE}
+        return start_module("api.client", *arguments, environment={**self.environment, **environment}, **pipes)
 
     def call(self, *arguments: str, typed: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
         with self.start(*arguments, **environment) as process:
             output, errors = process.communicate(typed, timeout=90)
-        return subprocess.CompletedProcess(arguments, process.returncode, output, errors)
+        return subprocess.CompletedProcess(arguments, process.returncode or 0, output, errors)
 
     def identify(self) -> Identity:
         return identify(self.environment["SLUICE_URL"], self.environment)
 
 
 @pytest.fixture
-def person(service: Service, tmp_path: Path) -> Person:
+def person(service: LlmService, tmp_path: Path) -> Person:
     return Person(service, tmp_path / "settings")
 
 
@@ -157,7 +110,7 @@ def test_fifty_files_of_which_one_is_damaged(person: Person, tmp_path: Path) -> 
     assert sorted(documents, key=lambda d: d["id"], reverse=True) == listed
 
 
-def test_bars_tell_the_truth(service: Service, person: Person, tmp_path: Path) -> None:
+def test_bars_tell_the_truth(service: LlmService, person: Person, tmp_path: Path) -> None:
     uploads = find_files([*write_files(tmp_path / "files", 11), str(list_documents()[0])])
     samples: dict[str, list[float]] = {upload.path.name: [0.0] for upload in uploads}
     headers = {"Authorization": f"Bearer {person.identify().token}"}
@@ -190,14 +143,14 @@ def test_bars_tell_the_truth(service: Service, person: Person, tmp_path: Path) -
 
 
 def test_api_is_killed_and_the_token_is_worth_nothing_afterwards(
-    service: Service, person: Person, tmp_path: Path
+    service: LlmService, person: Person, tmp_path: Path
 ) -> None:
     files = write_files(tmp_path / "files", 50)
     old_token = person.identify().token
     with person.start("upload", *files, "--wait", "--json", "--parallel", "2", SLUICE_PASSWORD=PASSWORD) as client:
         while count_documents(service, person) < 10:
             assert client.poll() is None
-        service.kill_api()
+        service.api.kill()
         assert count_documents(service, person) < 50
         service.start_api(secrets.token_urlsafe(48))
         output, errors = client.communicate(timeout=90)
@@ -225,12 +178,12 @@ def break_off(call: Call) -> None:
     call.cut()
 
 
-def count_documents(service: Service, person: Person) -> int:
+def count_documents(service: LlmService, person: Person) -> int:
     query = "SELECT count(*) FROM documents JOIN users ON users.id = owner_id WHERE email = $1"
     return int(run_sql(service.database_url, query, arguments=(person.email,))[0][0])
 
 
-def test_answers_refusals_and_what_follows_from_them(service: Service, person: Person, tmp_path: Path) -> None:
+def test_answers_refusals_and_what_follows_from_them(service: LlmService, person: Person, tmp_path: Path) -> None:
     picture = tmp_path / "picture.png"
     picture.write_bytes(b"\x89PNG and so on")
     empty = tmp_path / "empty.txt"
@@ -260,6 +213,7 @@ def test_answers_refusals_and_what_follows_from_them(service: Service, person: P
         assert asking.stdout
         while piece := os.read(asking.stdout.fileno(), 1000).decode():
             heard.append(piece)
+        asking.wait(20)
     assert "".join(heard) == f"Above 3.2 metres [0].\n\n[0] {handbook.name}, page 4\n"
     assert asking.returncode == 0
     service.llm.behave = say_yes
@@ -277,7 +231,7 @@ def test_answers_refusals_and_what_follows_from_them(service: Service, person: P
     assert (done.returncode, done.stdout, json.loads(done.stderr)["code"]) == (1, "", "not_found")
 
 
-def test_interruption_leaves_what_is_uploaded(service: Service, person: Person, tmp_path: Path) -> None:
+def test_interruption_leaves_what_is_uploaded(service: LlmService, person: Person, tmp_path: Path) -> None:
     files = write_files(tmp_path / "files", 1)
     service.worker.send_signal(signal.SIGSTOP)
     try:

@@ -1,18 +1,21 @@
-"""The OpenAPI document against the running service: schemathesis tries what clients would not think of."""
+"""The OpenAPI document against the running service. schemathesis makes the requests."""
 
 import os
-import subprocess
 import sysconfig
 from pathlib import Path
 
-from tests.e2e.conftest import Up
+import pytest
+
+from tests.processes import run_program
+from tests.service import Service
 
 SEED = os.environ.get("SEED", "20261123")
 EXAMPLES = "8"
+"""Requests of each operation in the fuzzing phase."""
 SCHEMATHESIS = Path(sysconfig.get_path("scripts")) / "schemathesis"
 
 
-# OpenAPI can say that a body is a file, not that it is a PDF: files of other kinds are rightly refused.
+# OpenAPI can say that a body is a file, but not that it is a PDF. Refusing other files is right.
 UPLOADS = """
 [[operations]]
 include-name = "POST /v1/documents"
@@ -24,27 +27,26 @@ checks.positive_data_acceptance.expected-statuses = ["2xx", 404, 409, 413, 415, 
 """
 
 
-def test_contract_holds(data_dir: Path) -> None:
-    """Every check of schemathesis, on every operation that ends by itself; a failure prints the request as curl."""
-    (data_dir / "schemathesis.toml").write_text(UPLOADS)
-    up = Up(data_dir, RATE_LIMIT_LOGIN="", RATE_LIMIT_UPLOAD="", RATE_LIMIT_QUERY="")
-    try:
-        token = up.login()["Authorization"]
-        command = [
-            *(str(SCHEMATHESIS), "run", f"{up.url}/schema/openapi.json", "--checks", "all", "--no-color"),
-            *("--header", f"Authorization: {token}", "--max-examples", EXAMPLES, "--seed", SEED),
-            *(
-                "--suppress-health-check",
-                "all",
-                "--exclude-path-regex",
-                "/events$",
-                "--phases",
-                "examples,coverage,fuzzing",
-            ),
-        ]
-        done = subprocess.run(command, cwd=data_dir, capture_output=True, text=True, check=False, timeout=170)
-    finally:
-        up.stop()
+def check_contract(service: Service, folder: Path, phases: str) -> None:
+    """Run every check of schemathesis on every operation except endless streams. A failure prints the curl command."""
+    (folder / "schemathesis.toml").write_text(UPLOADS)
+    token = service.login()["Authorization"]
+    done = run_program(
+        *(SCHEMATHESIS, "run", f"{service.url}/schema/openapi.json", "--checks", "all", "--no-color"),
+        *("--header", f"Authorization: {token}", "--max-examples", EXAMPLES, "--seed", SEED),
+        *("--suppress-health-check", "all", "--exclude-path-regex", "/events$", "--phases", phases),
+        folder=folder,
+        timeout=170,
+    )
     print(f"seed {SEED}\n{done.stdout[-20_000:]}\n{done.stderr[-2000:]}")
     assert done.returncode == 0
-    assert "internal_error" not in (data_dir / "log.jsonl").read_text()
+    assert "internal_error" not in service.log.read_text()
+
+
+def test_contract_holds(service: Service, tmp_path: Path) -> None:
+    check_contract(service, tmp_path, "examples,coverage")
+
+
+@pytest.mark.fuzz
+def test_contract_holds_for_random_requests(service: Service, tmp_path: Path) -> None:
+    check_contract(service, tmp_path, "fuzzing")

@@ -1,70 +1,66 @@
-"""Large and hostile files against the running service: right answers, flat memory, and a worker that stays up."""
+"""Large and hostile files: the right answers, flat memory, and a worker that survives."""
 
 import io
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
-import pytest
 from pypdf import PdfReader, PdfWriter
 
 from pipeline import samples
-from tests.databases import find_violations
-from tests.e2e.conftest import Up
+from tests.service import Service
 
 MIB = 1024 * 1024
+JOIN_SECONDS = 10
 
 
-@pytest.fixture(scope="module")
-def up(data_dir: Path) -> Iterator[Up]:
-    service = Up(data_dir)
-    yield service
-    service.stop()
+class MemoryWatch(threading.Thread):
+    """Remembers how much memory a process had at most."""
+
+    def __init__(self, pid: int) -> None:
+        super().__init__(daemon=True)
+        self._process = psutil.Process(pid)
+        self._done = threading.Event()
+        self.before = self.peak = self._process.memory_info().rss
+
+    def run(self) -> None:
+        while not self._done.wait(0.02):
+            self.peak = max(self.peak, self._process.memory_info().rss)
+
+    def stop(self) -> int:
+        """Return by how many bytes the memory rose."""
+        self._done.set()
+        self.join(JOIN_SECONDS)
+        return self.peak - self.before
 
 
-def find_api(up: Up) -> psutil.Process:
-    return up.find_processes("-m api")[0]
-
-
-def test_upload_of_60_mib_leaves_memory_flat(up: Up, data_dir: Path) -> None:
-    headers = up.login()
-    up.upload(headers, "small.txt", b"something small first")
-    api = find_api(up)
-    before = api.memory_info().rss
-    file = data_dir / "large.txt"
+def test_upload_of_60_mib_leaves_memory_flat(service: Service, tmp_path: Path) -> None:
+    headers = service.login()
+    service.upload(headers, "small.txt", b"something small first")
+    file = tmp_path / "large.txt"
     with file.open("wb") as large:
         for number in range(60):
             large.write(f"{number:6d} ".encode() * (MIB // 7))
-    peak = before
+    watch = MemoryWatch(service.api.pid)
+    watch.start()
     with file.open("rb") as content:
-        done = threading.Event()
-
-        def watch() -> None:
-            nonlocal peak
-            while not done.wait(0.02):
-                peak = max(peak, api.memory_info().rss)
-
-        watcher = threading.Thread(target=watch)
-        watcher.start()
-        response = up.client.post("/v1/documents", headers=headers, files={"file": ("large.txt", content)})
-        done.set()
-        watcher.join()
+        response = service.http.post("/v1/documents", headers=headers, files={"file": ("large.txt", content)})
+    rise = watch.stop()
     assert response.status_code == 202
-    print(f"API memory rose by {(peak - before) / MIB:.1f} MiB")
-    assert peak - before < 20 * MIB
-    document = up.wait(headers, response.json()["id"])
+    print(f"API memory rose by {rise / MIB:.1f} MiB")
+    assert rise < 20 * MIB
+    document = service.wait(headers, response.json()["id"])
     assert document["error"]["code"] == "too_large"
 
 
-def test_file_over_the_limit_gets_its_answer(up: Up) -> None:
-    response = up.upload(up.login(), "huge.txt", b"x" * (80 * MIB))
+def test_file_over_the_limit_gets_its_answer(service: Service) -> None:
+    response = service.upload(service.login(), "huge.txt", b"x" * (80 * MIB))
     assert (response.status_code, response.json()["code"]) == (413, "too_large")
 
 
-def test_broken_files_get_their_answers_and_the_worker_stays(up: Up) -> None:
-    headers = up.login()
-    workers = {process.pid for process in up.find_processes("-m workers")}
+def test_broken_files_get_their_answers_and_the_worker_survives(service: Service) -> None:
+    headers = service.login()
     handbook = (samples.FOLDER / "alder-lock-handbook.pdf").read_bytes()
     encrypted, blank = io.BytesIO(), io.BytesIO()
     writer = PdfWriter(PdfReader(io.BytesIO(handbook)))
@@ -81,23 +77,23 @@ def test_broken_files_get_their_answers_and_the_worker_stays(up: Up) -> None:
         ("empty.pdf", b"", 422),
     ]
     for name, content, expected in cases:
-        response = up.upload(headers, name, content)
+        response = service.upload(headers, name, content)
         if isinstance(expected, int):
             assert response.status_code == expected, name
             continue
         assert response.status_code == 202, name
-        document = up.wait(headers, response.json()["id"])
+        document = service.wait(headers, response.json()["id"])
         assert (document["status"], document["error"]["code"]) == ("failed", expected), name
-    assert {process.pid for process in up.find_processes("-m workers")} == workers
-    assert find_violations(f"postgresql://postgres:@/postgres?host={up.data_dir / 'postgres'}") == {}
+    assert service.worker.is_running
+    assert service.find_violations() == {}
 
 
-def test_real_report_is_ready_and_its_page_is_found(up: Up, shared_data: Callable[[str], Path]) -> None:
-    headers = up.login()
+def test_real_report_is_ready_and_its_page_is_found(service: Service, shared_data: Callable[[str], Path]) -> None:
+    headers = service.login()
     report = shared_data("finance") / "documents" / "PEPSICO_2023_8K_dated-2023-05-05.pdf"
-    document = up.wait(headers, up.upload(headers, report.name, report.read_bytes()).json()["id"])
+    document = service.wait(headers, service.upload(headers, report.name, report.read_bytes()).json()["id"])
     assert (document["status"], document["pages"]) == ("ready", 5)
-    passages = up.search(
+    passages = service.search(
         headers,
         "What was the outcome of the vote on the shareholder proposal for a congruency report on net-zero emissions policies?",
         top_k=5,
@@ -105,5 +101,5 @@ def test_real_report_is_ready_and_its_page_is_found(up: Up, shared_data: Callabl
     assert 4 in [passage["page"] for passage in passages]
     for passage in passages:
         part = {"start": passage["start"], "end": passage["end"]}
-        answer = up.client.get(f"/v1/documents/{document['id']}/text", headers=headers, params=part).json()
+        answer = service.http.get(f"/v1/documents/{document['id']}/text", headers=headers, params=part).json()
         assert answer["text"] == passage["text"]

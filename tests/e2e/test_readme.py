@@ -2,15 +2,15 @@
 
 import os
 import re
-import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import PROJECT, Up
+from tests.databases import run_sql
+from tests.processes import PROJECT, run_program
+from tests.service import PASSWORD, Service
 
 ADDRESS = "http://127.0.0.1:8000"
 MARK = "=== command "
@@ -55,9 +55,8 @@ def find_block(document: str, heading: str, language: str) -> str:
 def run(examples: list[Example], environment: dict[str, str]) -> list[str]:
     """Run the commands in one shell and return the output of each."""
     script = "".join(f"echo '{MARK}'\n{example.command}\necho\n" for example in examples)
-    done = subprocess.run(
-        ["bash", "-c", script], cwd=PROJECT, env=environment, capture_output=True, text=True, check=True, timeout=120
-    )
+    done = run_program("bash", "-c", script, environment=environment, timeout=120)
+    assert done.returncode == 0
     assert done.stderr == ""
     return done.stdout.split(f"{MARK}\n")[1:]
 
@@ -68,25 +67,17 @@ def settle(output: str) -> str:
     return "\n".join(line.rstrip() for line in output.strip().splitlines())
 
 
-@pytest.fixture(scope="module")
-def up(data_dir: Path) -> Iterator[Up]:
-    running = Up(data_dir)
-    try:
-        yield running
-    finally:
-        running.stop()
-
-
 @pytest.fixture
-def environment(up: Up, tmp_path: Path) -> dict[str, str]:
+def environment(service: Service, tmp_path: Path) -> dict[str, str]:
     """Environment after `source .venv/bin/activate`, with credentials instead of questions."""
+    run_sql(service.database_url, "DELETE FROM users WHERE email ~ '^(ada|me|you)@'")
     return {
         **os.environ,
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         "XDG_CONFIG_HOME": str(tmp_path),
-        "SLUICE_URL": up.url,
+        "SLUICE_URL": service.url,
         "SLUICE_EMAIL": "you@example.org",
-        "SLUICE_PASSWORD": "password of a test",
+        "SLUICE_PASSWORD": PASSWORD,
     }
 
 
@@ -95,18 +86,16 @@ def environment(up: Up, tmp_path: Path) -> dict[str, str]:
     [("README.md", "Run it"), ("docs/usage.md", "Command line"), ("docs/usage.md", "curl")],
 )
 def test_commands_print_what_the_document_shows(
-    up: Up, environment: dict[str, str], document: str, heading: str
+    service: Service, environment: dict[str, str], document: str, heading: str
 ) -> None:
-    examples = read_examples(find_block(document, heading, "console").replace(ADDRESS, up.url))
+    examples = read_examples(find_block(document, heading, "console").replace(ADDRESS, service.url))
     assert len(examples) >= 4
     outputs = run(examples, environment)
     assert [settle(output) for output in outputs] == [settle(example.output) for example in examples]
 
 
-def test_python_prints_what_the_document_shows(up: Up, environment: dict[str, str]) -> None:
-    up.client.post("/v1/auth/register", json={"email": "ada@example.org", "password": "correct horse"})
-    code = find_block("docs/usage.md", "Python", "python").replace(ADDRESS, up.url)
-    done = subprocess.run(
-        ["python", "-c", code], cwd=PROJECT, env=environment, capture_output=True, text=True, check=True, timeout=60
-    )
+def test_python_prints_what_the_document_shows(service: Service, environment: dict[str, str]) -> None:
+    service.http.post("/v1/auth/register", json={"email": "ada@example.org", "password": "correct horse"})
+    code = find_block("docs/usage.md", "Python", "python").replace(ADDRESS, service.url)
+    done = run_program("python", "-c", code, environment=environment)
     assert settle(done.stdout) == settle(find_block("docs/usage.md", "Python", "text"))

@@ -2,9 +2,8 @@
 
 import os
 import signal
+import socket
 import stat
-import subprocess
-import sys
 from pathlib import Path
 
 import psutil
@@ -13,7 +12,9 @@ import pytest
 from pipeline import samples
 from pipeline.operations.local.stack import ensure_secret
 from tests.databases import find_violations
-from tests.e2e.conftest import PROJECT, SECRET, Up
+from tests.e2e.conftest import Up
+from tests.processes import PROJECT, run_module
+from tests.service import SECRET, Headers
 from tests.waiting import wait_until
 
 
@@ -32,7 +33,8 @@ def test_serves_survives_and_stops(data_dir: Path) -> None:
     assert [process for process in [*family, server] if _is_alive(process)] == []
     assert not [process for process in psutil.process_iter() if str(data_dir) in _command(process)]
 
-    again = Up(data_dir)
+    # Nothing is left to ingest.
+    again = Up(data_dir, WORKER_PROCESSES="0")
     try:
         _data_is_still_there(again, again.login("keeper"))
     finally:
@@ -41,7 +43,7 @@ def test_serves_survives_and_stops(data_dir: Path) -> None:
 
 
 def _is_alive(process: psutil.Process) -> bool:
-    """Zombies are dead; who reaps an orphan is the machine's affair."""
+    """Return whether it runs. A zombie does not, though the machine has not reaped it yet."""
     try:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
@@ -55,7 +57,7 @@ def _command(process: psutil.Process) -> str:
         return ""
 
 
-def _samples_are_found(up: Up, headers: dict[str, str]) -> None:
+def _samples_are_found(up: Up, headers: Headers) -> None:
     for file in samples.list_documents():
         response = up.upload(headers, file.name, file.read_bytes())
         assert response.status_code == 202
@@ -63,16 +65,16 @@ def _samples_are_found(up: Up, headers: dict[str, str]) -> None:
     for question in samples.list_questions():
         best = up.search(headers, question.question)[0]
         assert (best["title"], best["page"]) == (question.document, question.page)
-    # The worker's figures stand beside the API's: the processes of a stack share them.
+    # The processes of a stack share their metrics.
     counted = 'sluice_ingestions_total{kind="document",outcome="ready"} 4.0'
-    # A worker counts an ingestion just after it has made the document ready.
-    wait_until(lambda: counted in up.client.get("/metrics").text, 5, "the fourth document in the metrics")
-    metrics = up.client.get("/metrics").text
+    # A worker counts an ingestion shortly after the document is ready.
+    wait_until(lambda: counted in up.http.get("/metrics").text, 5, "the fourth document in the metrics")
+    metrics = up.http.get("/metrics").text
     assert 'sluice_ingestion_stage_seconds_count{kind="document",stage="embedding"} 4.0' in metrics
 
 
-def _killed_worker_is_replaced(up: Up, headers: dict[str, str]) -> None:
-    """The work of a killed worker is a matter of the fault tests."""
+def _killed_worker_is_replaced(up: Up, headers: Headers) -> None:
+    """The stack starts another. The fault tests check what becomes of the work of a killed worker."""
     (worker,) = up.find_processes("-m workers")
     worker.send_signal(signal.SIGKILL)
     document = up.upload(headers, "after.txt", b"It was read by the worker that came after.").json()
@@ -86,8 +88,8 @@ def _database_url(up: Up) -> str:
     return f"postgresql://postgres:@/postgres?host={up.data_dir / 'postgres'}"
 
 
-def _data_is_still_there(up: Up, headers: dict[str, str]) -> None:
-    listed = up.client.get("/v1/documents", headers=headers).json()["items"]
+def _data_is_still_there(up: Up, headers: Headers) -> None:
+    listed = up.http.get("/v1/documents", headers=headers).json()["items"]
     assert [document["status"] for document in listed] == ["ready"] * 5
     assert up.search(headers, "Who began the sourdough?")[0]["title"] == "bakery-faq.html"
 
@@ -109,46 +111,37 @@ def test_first_run_writes_a_secret_that_only_the_owner_reads(tmp_path: Path, mon
 @pytest.mark.parametrize(
     ("command", "settings", "message"),
     [
-        (["-m", "uvicorn", "api.main:app"], {"JWT_SECRET": "short"}, "JWT_SECRET is shorter than 32 bytes"),
-        (["-m", "api"], {"DATABASE_URL": "postgresql://h/d"}, "JWT_SECRET is not set"),
-        (["-m", "api"], {"JWT_SECRET": SECRET, "PORT": "many"}, "PORT"),
-        (["-m", "uvicorn", "api.main:app"], {"JWT_SECRET": SECRET}, "DATABASE_URL is not set"),
-        (["-m", "workers"], {}, "DATABASE_URL is not set"),
-        (["-m", "workers"], {"DATABASE_URL": "mysql://h/d"}, "DATABASE_URL must begin with postgresql://"),
-        (["-m", "workers"], {"LEASE_SECONDS": "0", "DATABASE_URL": "postgresql://h/d"}, "LEASE_SECONDS"),
-        (["-m", "pipeline", "up"], {"JWT_SECRET": SECRET, "PORT": "many"}, "PORT"),
+        (["uvicorn", "api.main:app"], {"JWT_SECRET": "short"}, "JWT_SECRET is shorter than 32 bytes"),
+        (["api"], {"DATABASE_URL": "postgresql://h/d"}, "JWT_SECRET is not set"),
+        (["api"], {"JWT_SECRET": SECRET, "PORT": "many"}, "PORT"),
+        (["uvicorn", "api.main:app"], {"JWT_SECRET": SECRET}, "DATABASE_URL is not set"),
+        (["workers"], {}, "DATABASE_URL is not set"),
+        (["workers"], {"DATABASE_URL": "mysql://h/d"}, "DATABASE_URL must begin with postgresql://"),
+        (["workers"], {"LEASE_SECONDS": "0", "DATABASE_URL": "postgresql://h/d"}, "LEASE_SECONDS"),
+        (["pipeline", "up"], {"JWT_SECRET": SECRET, "PORT": "many"}, "PORT"),
     ],
 )
 def test_unfit_settings_are_refused_with_a_clear_message(
     tmp_path: Path, command: list[str], settings: dict[str, str], message: str
 ) -> None:
-    done = subprocess.run(
-        [sys.executable, *command],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(PROJECT), **settings},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
+    environment = {**os.environ, "PYTHONPATH": str(PROJECT), **settings}
+    done = run_module(*command, environment=environment, folder=tmp_path)
     assert done.returncode != 0
     assert message in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_taken_port_is_said(tmp_path: Path) -> None:
-    import socket
-
+def test_taken_port_is_reported(tmp_path: Path, database_url: str, redis_url: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        done = subprocess.run(
-            [sys.executable, "-m", "pipeline", "up"],
-            cwd=PROJECT,
-            env={**os.environ, "JWT_SECRET": SECRET, "PORT": str(port), "DATA_DIR": str(tmp_path)},
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=60,
-        )
+        environment = {
+            **os.environ,
+            "JWT_SECRET": SECRET,
+            "PORT": str(port),
+            "DATA_DIR": str(tmp_path),
+            "DATABASE_URL": database_url,
+            "REDIS_URL": redis_url,
+        }
+        done = run_module("pipeline", "up", environment=environment)
     assert done.returncode == 1
     assert f"cannot listen on 127.0.0.1:{port}" in done.stderr
