@@ -65,12 +65,16 @@ let announcement = 0;
 export function confirmDeletion(name) {
   const dialog = byId("delete-dialog");
   byId("delete-title").textContent = `Delete “${name}”?`;
-  dialog.returnValue = "";
-  dialog.querySelector(".danger").onclick = () => dialog.close("delete");
-  dialog.querySelector(".cancel").onclick = () => dialog.close();
-  dialog.showModal();
   return new Promise((resolve) => {
-    dialog.addEventListener("close", () => resolve(dialog.returnValue === "delete"), { once: true });
+    // Not by the `close` event: it arrives late, and could belong to the question before.
+    const answer = (isConfirmed) => {
+      dialog.close();
+      resolve(isConfirmed);
+    };
+    dialog.querySelector(".danger").onclick = () => answer(true);
+    dialog.querySelector(".cancel").onclick = () => answer(false);
+    dialog.oncancel = () => resolve(false);
+    dialog.showModal();
   });
 }
 

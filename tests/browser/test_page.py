@@ -129,6 +129,14 @@ def test_what_fails_says_why_and_what_to_do(open_page: OpenPage, service: Servic
     page.get_by_role("button", name="Keep").click()
     expect(failed.get_by_role("button", name="Delete broken.pdf")).to_be_focused()
     page.keyboard.press("Enter")
+    # Answered and asked again within one task: the `close` event of the first question arrives during the second.
+    page.evaluate(
+        """() => {
+            document.querySelector("#delete-dialog .cancel").click();
+            document.activeElement.click();
+            return new Promise((resolve) => setTimeout(resolve, 50));
+        }"""
+    )
     page.get_by_role("dialog").get_by_role("button", name="Delete").click()
     expect(failed).to_have_count(0)
     expect(page.get_by_role("heading", name="Documents")).to_be_focused()
