@@ -1,23 +1,25 @@
-"""Why a command ends early, and its exit code.
+"""Errors that end a command, with their exit codes.
 
     ClientError
-    ├── UnusableInput   2: what was typed cannot be used
-    ├── NotSignedIn     3: no token, or none that is accepted
-    ├── Unreachable     4: the service was silent or unavailable for as long as we had patience
-    └── Refused         1: the service says no, and why
+    ├── UnusableInput   2: an argument or a setting is invalid
+    ├── NotSignedIn     3: no token, or the service rejects it
+    ├── Unreachable     4: the service was unreachable or unavailable until --patience ran out
+    ├── Interrupted   130: Ctrl-C at a password prompt
+    └── Refused         1: the service refused the request
 
-A document that failed is 1 as well, Ctrl-C is 130.
+A command also exits with 1 if a document failed, and with 130 after Ctrl-C.
 """
 
 from typing import ClassVar
 
+from api.client.interrupts import INTERRUPTED
 from api.client.messages import Problem
 
-DONE, FAILED, INTERRUPTED = 0, 1, 130
+DONE, FAILED = 0, 1
 
 
 class ClientError(Exception):
-    """Root of the tree: a problem for programs, whose `detail` is for people."""
+    """Root of the tree. Holds a problem, whose `detail` is for people and whose `code` is for programs."""
 
     exit_code: ClassVar[int] = FAILED
 
@@ -27,11 +29,11 @@ class ClientError(Exception):
 
 
 class Refused(ClientError):
-    """The service says no; the same again would not help."""
+    """The service refused the request. Sending it again would not help."""
 
 
 class UnusableInput(ClientError):
-    """What was typed cannot be used; nothing was sent."""
+    """An argument or a setting is invalid. Nothing was sent."""
 
     exit_code = 2
 
@@ -40,7 +42,7 @@ class UnusableInput(ClientError):
 
 
 class NotSignedIn(ClientError):
-    """There is no token, or it is not accepted and nobody can sign in again."""
+    """There is no token, or the service rejects it and the client cannot sign in again."""
 
     exit_code = 3
 
@@ -49,9 +51,18 @@ class NotSignedIn(ClientError):
 
 
 class Unreachable(ClientError):
-    """The service was silent or unavailable at every try."""
+    """The service was unreachable or unavailable at every attempt."""
 
     exit_code = 4
 
     def __init__(self, detail: str) -> None:
         super().__init__(Problem("unreachable", detail))
+
+
+class Interrupted(ClientError):
+    """The user pressed Ctrl-C at a password prompt."""
+
+    exit_code = INTERRUPTED
+
+    def __init__(self) -> None:
+        super().__init__(Problem("interrupted", "interrupted"))

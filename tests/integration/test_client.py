@@ -2,22 +2,18 @@
 
 import json
 import os
-import signal
-import socket
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
-from api.client.__main__ import run
+from api.client.command_line import run
 from api.client.identity import identify
 from api.client.session import Session, find_session_file, save_session
+from tests.scripted_server import Answer, refuse, serve
 
 PROJECT = Path(__file__).resolve().parents[2]
 ID = "01a2084b-9065-752d-aaf7-35b94206de34"
@@ -35,54 +31,6 @@ DOCUMENT = {
     "created_at": "2026-11-27T00:00:00Z",
     "a_field_of_tomorrow": 1,
 }
-
-
-Answer = tuple[int, dict[str, str], object]
-"""Status, headers, and a body that is bytes or becomes JSON."""
-
-
-class Script:
-    """A server that gives prepared answers, one after the other or as it decides, and keeps what it was asked."""
-
-    def __init__(self, url: str, answers: list[Answer]) -> None:
-        self.url = url
-        self.answers = answers
-        self.asked: list[tuple[str, str | None]] = []
-        self.bodies: list[bytes] = []
-
-
-@contextmanager
-def serve(*answers: Answer, decide: Callable[[str, str | None], Answer] | None = None) -> Iterator[Script]:
-    class Handler(BaseHTTPRequestHandler):
-        def answer(self) -> None:
-            script.bodies.append(self.rfile.read(int(self.headers.get("content-length", 0))))
-            script.asked.append((f"{self.command} {self.path}", self.headers["authorization"]))
-            status, headers, body = decide(*script.asked[-1]) if decide else script.answers.pop(0)
-            self.send_response(status)
-            for name, value in headers.items():
-                self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(body if isinstance(body, bytes) else json.dumps(body).encode())
-
-        do_GET = do_POST = answer  # noqa: N815
-
-        def log_message(self, *_: object) -> None:
-            """Nothing."""
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        script = Script(f"http://127.0.0.1:{server.server_port}", list(answers))
-        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-        thread.start()
-        try:
-            yield script
-        finally:
-            server.shutdown()
-            thread.join()
-
-
-def refuse(status: int, code: str, **headers: str) -> Answer:
-    problem = {"type": "about:blank", "title": "x", "status": status, "detail": f"It is {code}.", "code": code}
-    return status, {name.replace("_", "-"): value for name, value in headers.items()}, {**problem, "request_id": "r-1"}
 
 
 @pytest.fixture
@@ -264,26 +212,8 @@ def test_login_without_a_terminal(environment: dict[str, str]) -> None:
     assert done.returncode == 2
 
 
-def test_interruption_is_told_in_one_line(environment: dict[str, str]) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        address = f"http://127.0.0.1:{silent.getsockname()[1]}"
-        with subprocess.Popen(
-            [sys.executable, "-m", "api.client", "status", "--url", address],
-            cwd=PROJECT,
-            env={**os.environ, **environment},
-            stderr=subprocess.PIPE,
-            text=True,
-        ) as client:
-            connection, _ = silent.accept()
-            with connection:
-                connection.recv(1000)
-                client.send_signal(signal.SIGINT)
-                _, errors = client.communicate(timeout=20)
-    assert (client.returncode, errors) == (130, "sluice: interrupted\n")
-
-
 def test_client_needs_nothing_of_the_service() -> None:
-    code = "import sys, api.client.__main__; print(*{name.split('.')[0] for name in sys.modules})"
+    code = "import sys, api.client.command_line; print(*{name.split('.')[0] for name in sys.modules})"
     done = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=True)
     loaded = set(done.stdout.split())
     assert {"httpx2", "rich", "msgspec"} <= loaded

@@ -1,0 +1,273 @@
+"""Parses the arguments, runs the command and reports its errors."""
+
+import asyncio
+import getpass
+import sys
+from argparse import ArgumentParser, ArgumentTypeError, Namespace, RawDescriptionHelpFormatter
+from collections.abc import Coroutine, Mapping, Sequence
+from contextlib import suppress
+from functools import partial
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from api.client import commands
+from api.client.connection import PATIENCE_SECONDS, Connection
+from api.client.display import clean
+from api.client.errors import ClientError, Interrupted, UnusableInput
+from api.client.identity import DEFAULT_URL, AskPassword, Identity, identify, normalize_url
+from api.client.interrupts import INTERRUPTED, Interrupts
+from api.client.messages import Problem
+
+MAX_PARALLEL = 32
+MAX_PATIENCE_SECONDS = 86_400
+CANCEL_INTERVAL_SECONDS = 0.1
+
+DESCRIPTION = "Upload documents to a Sluice service, search them and ask questions about them."
+EPILOG = """\
+environment:
+  SLUICE_URL                     URL of the service, if --url is not given
+  SLUICE_TOKEN                   token; overrides the one saved by `login`
+  SLUICE_EMAIL, SLUICE_PASSWORD  sign in without a prompt, also when a token expires
+
+exit codes:
+  0    done
+  1    the service refused the request, or a document failed
+  2    an argument or a setting is invalid
+  3    not signed in
+  4    the service was unreachable or unavailable for --patience seconds
+  130  interrupted
+
+examples:
+  python -m api.client login
+  python -m api.client upload reports/*.pdf --wait
+  python -m api.client ask "At what water level is the lock closed?"
+"""
+
+
+def make_parser() -> ArgumentParser:
+    """Return the parser for all commands."""
+    shared = _make_shared_parser()
+    parser = ArgumentParser(
+        prog="python -m api.client",
+        description=DESCRIPTION,
+        epilog=EPILOG,
+        formatter_class=RawDescriptionHelpFormatter,
+    )
+    choices = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def add(name: str, run: commands.Command, text: str, example: str) -> ArgumentParser:
+        command = choices.add_parser(
+            name, help=text, description=text, parents=[shared], epilog=f"example: python -m api.client {example}"
+        )
+        command.set_defaults(run=run)
+        return command
+
+    login = add("login", commands.log_in, "sign in and save the token for the next commands", "login --register")
+    login.add_argument("--email", help="e-mail address (default: SLUICE_EMAIL, or a prompt)")
+    login.add_argument("--register", action="store_true", help="create the account first")
+    login.add_argument("--password-stdin", action="store_true", help="read the password from standard input")
+
+    upload = add("upload", commands.upload, "upload files", "upload reports/*.pdf --wait")
+    upload.add_argument("files", nargs="+", metavar="FILE")
+    upload.add_argument("--wait", action="store_true", help="wait until every document is ready or failed")
+    upload.add_argument(
+        "--parallel", type=_parse_parallel, default=4, metavar="N", help="files sent at a time (default: %(default)s)"
+    )
+
+    status = add("status", commands.status, "show the newest documents, or the given ones, with their errors", "status")
+    status.add_argument("ids", nargs="*", type=_parse_id, metavar="ID")
+    status.add_argument(
+        "--status", choices=("pending", "processing", "ready", "failed"), help="show only documents with this status"
+    )
+    status.add_argument(
+        "--limit", type=_parse_count, default=20, metavar="N", help="maximum number of documents (default: %(default)s)"
+    )
+
+    search = add("search", commands.search, "show the best passages for a query", 'search "water level" --top-k 3')
+    search.add_argument("query", metavar="QUERY")
+    search.add_argument("--mode", choices=("hybrid", "vector", "keyword"), default="hybrid")
+
+    ask = add("ask", commands.ask, "answer a question and cite passages", 'ask "When is the lock closed?"')
+    ask.add_argument("question", metavar="QUESTION")
+    for command in (search, ask):
+        _add_passage_options(command)
+
+    retry = add("retry", commands.retry, "retry failed documents", "retry 01999d1c-…")
+    delete = add("delete", commands.delete, "delete documents and everything derived from them", "delete 01999d1c-…")
+    for command in (retry, delete):
+        command.add_argument("ids", nargs="+", type=_parse_id, metavar="ID")
+    return parser
+
+
+def _make_shared_parser() -> ArgumentParser:
+    shared = ArgumentParser(add_help=False)
+    shared.add_argument("--url", help=f"URL of the service (default: SLUICE_URL, or {DEFAULT_URL})")
+    shared.add_argument(
+        "--json", action="store_true", help="print one JSON object per line; errors also, on standard error"
+    )
+    shared.add_argument(
+        "--patience",
+        type=_parse_patience,
+        default=PATIENCE_SECONDS,
+        metavar="SECONDS",
+        help="how long to retry each request while the service is unavailable (default: %(default)g)",
+    )
+    return shared
+
+
+def _add_passage_options(command: ArgumentParser) -> None:
+    command.add_argument(
+        "--top-k", type=_parse_count, default=8, metavar="K", help="number of passages (default: %(default)s)"
+    )
+    command.add_argument(
+        "--document",
+        action="append",
+        dest="documents",
+        type=_parse_id,
+        metavar="ID",
+        help="use only this document; may be repeated",
+    )
+
+
+def _parse_id(text: str) -> str:
+    try:
+        return str(UUID(text))
+    except ValueError:
+        raise ArgumentTypeError(f"{text} is not a document ID") from None
+
+
+def _parse_patience(text: str) -> float:
+    seconds = float(text)
+    if not 0 <= seconds <= MAX_PATIENCE_SECONDS:
+        raise ArgumentTypeError(f"must be 0 to {MAX_PATIENCE_SECONDS} seconds")
+    return seconds
+
+
+def _parse_parallel(text: str) -> int:
+    number = int(text)
+    if not 1 <= number <= MAX_PARALLEL:
+        raise ArgumentTypeError(f"must be 1 to {MAX_PARALLEL}")
+    return number
+
+
+def _parse_count(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise ArgumentTypeError("must be 1 or more")
+    return number
+
+
+def run(arguments: Sequence[str], environment: Mapping[str, str], interrupts: Interrupts | None = None) -> int:
+    """Run one command and return its exit code."""
+    interrupts = interrupts or Interrupts()
+    options = make_parser().parse_args(arguments)
+    interrupts.as_json = options.json
+    if options.command == "upload":
+        interrupts.detail = "interrupted, uploaded files are kept; run the same command again to continue"
+    ask_password = partial(_ask_for_password, interrupts)
+    try:
+        identity = identify(normalize_url(options.url or environment.get("SLUICE_URL") or DEFAULT_URL), environment)
+        if options.command == "login":
+            _ask_for_credentials(identity, options, ask_password)
+        return run_cancellable(_run(identity, options, ask_password), interrupts)
+    except UnicodeEncodeError:
+        problem = UnusableInput("an argument contains bytes that are not valid text; retype it").problem
+        _print_problem(problem, as_json=options.json)
+        return UnusableInput.exit_code
+    except ClientError as error:
+        if not interrupts.is_interrupted:  # the interrupt prints its own notice
+            _print_problem(error.problem, as_json=options.json)
+        return error.exit_code
+
+
+def run_cancellable(command: Coroutine[Any, Any, int], interrupts: Interrupts) -> int:
+    """Run a command in an event loop of its own until it ends or is interrupted. Returns the exit code."""
+
+    async def run_command() -> int:
+        loop = asyncio.get_running_loop()
+
+        def cancel() -> None:
+            with suppress(RuntimeError):  # the loop is closed: the command has ended
+                loop.call_soon_threadsafe(_cancel_tasks, loop)
+
+        interrupts.cancel = cancel
+        return await command
+
+    try:
+        return asyncio.run(run_command())
+    except asyncio.CancelledError:
+        return INTERRUPTED
+
+
+def _cancel_tasks(loop: asyncio.AbstractEventLoop) -> None:
+    """Cancel all tasks until they end: a task can lose one cancellation, for example while it handles a timeout."""
+    for task in asyncio.all_tasks(loop):
+        task.cancel()
+    loop.call_later(CANCEL_INTERVAL_SECONDS, _cancel_tasks, loop)
+
+
+async def _run(identity: Identity, options: Namespace, ask_password: AskPassword) -> int:
+    is_interactive = sys.stdin.isatty() and sys.stderr.isatty()
+    async with Connection(identity, ask_password if is_interactive else None, options.patience) as connection:
+        if sys.stderr.isatty():
+            connection.tell = _print_note
+        command: commands.Command = options.run
+        return await command(connection, options)
+
+
+def _print_note(note: str) -> None:
+    if note:
+        print(f"sluice: {clean(note)}", file=sys.stderr)
+
+
+def _ask_for_credentials(identity: Identity, options: Namespace, ask_password: AskPassword) -> None:
+    """Complete the identity for `login`, with prompts if stdin is a terminal.
+
+    Raises UnusableInput if something is missing and stdin is not a terminal.
+    """
+    saved = identity.email if identity.has_session else None
+    given = options.email or (None if saved else identity.email)
+    if options.password_stdin:
+        identity.password = sys.stdin.readline().rstrip("\n")
+    if not sys.stdin.isatty() and not (given and identity.password):
+        raise UnusableInput(
+            "standard input is not a terminal, so `login` cannot ask for credentials; "
+            "set SLUICE_EMAIL and SLUICE_PASSWORD, or use --email and --password-stdin"
+        )
+    identity.email = given or _read_line(f"e-mail [{clean(saved)}]: " if saved else "e-mail: ") or saved
+    if not identity.email:
+        raise UnusableInput("no e-mail address was entered; run the command again")
+    if identity.password is None:
+        identity.password = ask_password(identity.email)
+        if options.register and ask_password(f"{identity.email} (again)") != identity.password:
+            raise UnusableInput("the passwords do not match; run the command again")
+
+
+def _read_line(prompt: str) -> str:
+    print(prompt, end="", file=sys.stderr, flush=True)
+    return sys.stdin.readline().strip()
+
+
+def _ask_for_password(interrupts: Interrupts, email: str) -> str:
+    """Prompt for a password, also in the middle of a command.
+
+    Raises Interrupted after Ctrl-C, UnusableInput at the end of the input.
+    """
+    try:
+        with interrupts.at_prompt():
+            return getpass.getpass(f"password for {clean(email)}: ")
+    except EOFError:
+        raise UnusableInput("no password was entered; run the command again") from None
+    except KeyboardInterrupt:
+        raise Interrupted from None
+
+
+def _print_problem(problem: Problem, *, as_json: bool) -> None:
+    if as_json:
+        print(msgspec.json.encode(problem).decode(), file=sys.stderr)
+        return
+    fields = "".join(f"; {item.field} {item.message}" for item in problem.errors)
+    request = f" (request {problem.request_id})" if problem.request_id else ""
+    print(f"sluice: {clean(problem.detail)}{clean(fields)}{request}", file=sys.stderr)
