@@ -1,7 +1,7 @@
 """Archives, XML, tables and JSON that are made to harm their reader: each ends as its class, soon and in little memory."""
 
 import tempfile
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from contextlib import aclosing
 from zipfile import ZIP_STORED
 
@@ -45,18 +45,6 @@ PACKAGES: dict[str, tuple[str, Parts]] = {
 }
 TEXTS = {"docx": "word/document.xml", "pptx": "ppt/slides/slide1.xml", "epub": "OEBPS/a.xhtml"}
 XML = {"docx": "word/document.xml", "pptx": "ppt/slides/slide1.xml", "epub": "OEBPS/book.opf"}
-
-
-@pytest.fixture(scope="module")
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture(scope="module")
-async def sandbox() -> AsyncIterator[Sandbox]:
-    sandbox = Sandbox()
-    yield sandbox
-    await sandbox.close()
 
 
 async def find_end(sandbox: Sandbox, media_type: str, data: bytes) -> str:

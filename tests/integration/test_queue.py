@@ -17,7 +17,7 @@ from pipeline.ingest.heartbeat import Heartbeat
 from pipeline.runtime import Runtime
 from pipeline.types import Document, Lease, ReceivedFile, Stage, new_id
 from tests.databases import fetch, fetch_value, find_violations
-from tests.integration.conftest import claim, ignore_stage, work
+from tests.integration.conftest import claim, ignore_stage, wait_for, work
 
 pytestmark = pytest.mark.anyio
 
@@ -209,7 +209,7 @@ async def test_heartbeat_keeps_a_lease_while_the_event_loop_is_blocked(runtime: 
     heartbeat.start()
     try:
         with heartbeat.hold(lease) as held:
-            time.sleep(2.5)  # noqa: ASYNC251 - blocking the loop is the point
+            time.sleep(1.5)  # noqa: ASYNC251 - blocking the loop is the point
             assert await sweep(runtime) == 0
             held.touch()
     finally:
@@ -225,8 +225,9 @@ async def test_stalled_work_loses_its_lease(runtime: Runtime, database_url: str)
     heartbeat.start()
     try:
         with heartbeat.hold(lease):
-            await asyncio.sleep(1.8)
-            assert await sweep(runtime) == 1
+            async with asyncio.timeout(10):
+                while not await sweep(runtime):
+                    await asyncio.sleep(0.05)
     finally:
         heartbeat.stop()
 
@@ -240,7 +241,7 @@ async def test_holder_hears_that_its_lease_is_lost(runtime: Runtime, database_ur
     try:
         with heartbeat.hold(lease) as held:
             await fetch(database_url, "UPDATE jobs SET lease_token = gen_random_uuid()")
-            await asyncio.sleep(1.0)
+            await wait_for(lambda: held.is_lost)
             with pytest.raises(LeaseLost):
                 held.touch()
     finally:
