@@ -1,10 +1,11 @@
 """The API in this process, and a worker of which tests can see every step."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from inspect import isawaitable
 
 import httpx2
 import pytest
@@ -99,6 +100,14 @@ async def claim(runtime: Runtime, seconds: float = 60, *, alone: bool = True, on
         return await queue.claim(session, seconds, alone=alone, only_short=only_short, background=background)
 
 
+async def claim_next(runtime: Runtime) -> Lease:
+    """Wait for a job and claim it."""
+    async with asyncio.timeout(30):
+        while (lease := await claim(runtime)) is None:
+            await asyncio.sleep(0.01)
+    return lease
+
+
 async def work(runtime: Runtime, on_stage: OnStage | None = None) -> int:
     await runtime.encoders.wait()
     done = 0
@@ -108,10 +117,13 @@ async def work(runtime: Runtime, on_stage: OnStage | None = None) -> int:
     return done
 
 
-async def wait_for(condition: Callable[[], object]) -> None:
-    """Wait until other tasks have made something true."""
+async def wait_for(condition: Callable[[], object | Awaitable[object]]) -> None:
+    """Wait until other tasks or processes have made something true."""
     async with asyncio.timeout(30):
-        while not condition():  # noqa: ASYNC110 - any condition, not an event
+        while True:
+            result = condition()
+            if (await result) if isawaitable(result) else result:
+                return
             await asyncio.sleep(0.01)
 
 
@@ -167,15 +179,21 @@ def opening(settings: Settings, encoder: Encoder, sandbox: Sandbox, waits: Waits
     )
 
 
-@pytest.fixture
-async def api(application: Application, opening: Opening) -> AsyncIterator[Api]:
+@asynccontextmanager
+async def open_api(application: Application, opening: Opening) -> AsyncIterator[Api]:
+    """Open the application with a runtime. The model may not be known yet."""
     application.opening = opening
     app = application.app
     transport = make_transport(app)
     async with app.lifespan(), httpx2.AsyncClient(transport=transport, base_url="http://test", timeout=60) as client:
-        runtime: Runtime = app.state.runtime
-        await runtime.encoders.wait()
-        yield Api(app, client, runtime)
+        yield Api(app, client, app.state.runtime)
+
+
+@pytest.fixture
+async def api(application: Application, opening: Opening) -> AsyncIterator[Api]:
+    async with open_api(application, opening) as api:
+        await api.runtime.encoders.wait()
+        yield api
 
 
 @pytest.fixture

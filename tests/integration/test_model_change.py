@@ -27,7 +27,7 @@ from pipeline.settings import Settings
 from pipeline.types import JobKind, Lease, SearchMode, Stage, Subject, SubjectKind, TextChunk
 from pipeline.use_cases.search import search
 from tests.databases import fetch, fetch_value, find_violations
-from tests.integration.conftest import Api, Person, claim, ignore_stage, wait_for, work
+from tests.integration.conftest import Api, Person, claim, claim_next, ignore_stage, wait_for, work
 from tests.second_model import DIMENSION, make_model
 
 pytestmark = pytest.mark.anyio
@@ -271,8 +271,7 @@ async def test_vectors_of_what_was_replaced_meanwhile_are_not_stored(
             text, vectors = "The new text.", {PACKAGED_MODEL: [np.eye(1, 384)[0]]}
             await chunks.replace(session, subject, [TextChunk(1, 0, text)], [text], vectors, configuration="simple")
             replaced.set()
-            while not (stored.is_set() or await session.scalar(WAITING)):
-                pass
+            await wait_for(lambda: stored.is_set() or session.scalar(WAITING))
 
     async def meet(lease: Lease, stage: Stage, _progress: float) -> None:
         assert lease.kind == JobKind.DOCUMENT_VECTORS
@@ -282,10 +281,7 @@ async def test_vectors_of_what_was_replaced_meanwhile_are_not_stored(
         if stage == Stage.STORED:
             stored.set()
 
-    lease = None
-    while lease is None:
-        lease = await claim(api.runtime)
-    await ingest(api.runtime, lease, meet)
+    await ingest(api.runtime, await claim_next(api.runtime), meet)
     await tasks[0]
     assert [row["text"] for row in await fetch(database_url, "SELECT text FROM chunks")] == ["The new text."]
     async with run_beside(keep_working(api.runtime)):
@@ -333,11 +329,9 @@ async def test_what_cannot_be_embedded_ends_the_change_and_can_be_tried_again(
             raise IngestionError(FailureCode.EMBEDDING_FAILED, "No.")
 
     for _ in range(queue.MAX_FAILURES):
-        lease = None
-        while lease is None:
-            await fetch(database_url, "UPDATE jobs SET available_at = now()")
-            lease = await claim(api.runtime)
-        await ingest(api.runtime, lease, fail)
+        await wait_for(lambda: fetch(database_url, "SELECT FROM jobs"))
+        await fetch(database_url, "UPDATE jobs SET available_at = now()")
+        await ingest(api.runtime, await claim_next(api.runtime), fail)
     with pytest.raises(ModelChangeError, match="1 documents or notes cannot be embedded"):
         await changing
     assert await claim(api.runtime) is None
@@ -364,8 +358,8 @@ async def test_users_go_first_and_are_not_counted_for_it(api: Api, database_url:
     changing = asyncio.create_task(change(database_url, second_model))
     await wait_for(lambda: api.runtime.encoders.is_next_ready)
     async with api.runtime.database.transaction() as session:
-        while not (await queue.count_background(session))[0]:
-            pass
+        await wait_for(lambda: fetch(database_url, "SELECT FROM jobs WHERE kind = 'document_vectors'"))
+        assert (await queue.count_background(session))[0] == 1
         assert (await queue.measure_waiting(session, owner)).count == 0
     new = await upload(api, person, b"The heron sleeps.", "b.txt")
     assert (await api.get(person, new)).json()["queue_position"] == 1
@@ -396,8 +390,7 @@ async def test_change_can_be_given_up(api: Api, database_url: str, second_model:
     await api.work()
     changing = asyncio.create_task(change(database_url, second_model))
     await wait_for(lambda: api.runtime.encoders.is_next_ready)
-    while (lease := await claim(api.runtime)) is None:
-        pass
+    lease = await claim_next(api.runtime)
     database = Database(name_driver(database_url), pool_size=1, timeout_seconds=5, role=None)
     assert not await switch_if_complete(database, second_model), "not even now: something lacks vectors"
     await database.close()

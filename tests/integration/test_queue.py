@@ -225,9 +225,7 @@ async def test_stalled_work_loses_its_lease(runtime: Runtime, database_url: str)
     heartbeat.start()
     try:
         with heartbeat.hold(lease):
-            async with asyncio.timeout(10):
-                while not await sweep(runtime):
-                    await asyncio.sleep(0.05)
+            await wait_for(lambda: sweep(runtime))
     finally:
         heartbeat.stop()
 
