@@ -103,7 +103,7 @@ async def claim(runtime: Runtime, seconds: float = 60, *, alone: bool = True, on
 async def claim_next(runtime: Runtime) -> Lease:
     """Wait for a job and claim it."""
     async with asyncio.timeout(30):
-        while (lease := await claim(runtime)) is None:
+        while (lease := await claim(runtime)) is None:  # noqa: ASYNC110 - a row in the database
             await asyncio.sleep(0.01)
     return lease
 
