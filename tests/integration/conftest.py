@@ -1,4 +1,4 @@
-"""The API in this process, and a worker of which tests can see every step."""
+"""The API in the test process, and a worker that reports every step."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -27,12 +27,12 @@ from tests.conftest import SECRET
 Opening = Callable[..., AbstractAsyncContextManager[Runtime]]
 """Opens a runtime with the settings and parts of one test."""
 QUICK_HASHER = Argon2Hasher(memory_cost=8, time_cost=1, parallelism=1)
-"""Hashes that the service can verify, in a thousandth of the usual time."""
+"""Makes hashes that the service can verify, in a thousandth of the usual time."""
 
 
 @dataclass
 class Person:
-    """Somebody with an account and a token."""
+    """A user with an account and a token."""
 
     email: str
     password: str
@@ -40,7 +40,7 @@ class Person:
 
 
 def make_transport(app: Litestar, address: str = "127.0.0.1") -> httpx2.ASGITransport:
-    """Requests to the app in this process, as if from this address."""
+    """Return a transport to the app in this process. Requests seem to come from `address`."""
     # Litestar types ASGI messages more narrowly than httpx2.
     return httpx2.ASGITransport(app, raise_app_exceptions=False, client=(address, 1))  # type: ignore[arg-type]
 
@@ -86,12 +86,12 @@ class Api:
         return await self.client.get(path, headers={**person.headers, **headers})
 
     async def work(self, on_stage: OnStage | None = None) -> int:
-        """Do all waiting jobs, one after the other; returns how many there were."""
+        """Do all waiting jobs, one after the other. Return their number."""
         return await work(self.runtime, on_stage)
 
 
 async def ignore_stage(_lease: Lease, _stage: Stage, _progress: float) -> None:
-    """The hook of a worker that nobody watches."""
+    """Report nothing."""
 
 
 async def claim(runtime: Runtime, seconds: float = 60, *, alone: bool = True, only_short: bool = False) -> Lease | None:
@@ -103,7 +103,7 @@ async def claim(runtime: Runtime, seconds: float = 60, *, alone: bool = True, on
 async def claim_next(runtime: Runtime) -> Lease:
     """Wait for a job and claim it."""
     async with asyncio.timeout(30):
-        while (lease := await claim(runtime)) is None:  # noqa: ASYNC110 - a row in the database
+        while (lease := await claim(runtime)) is None:  # noqa: ASYNC110 - another task or process writes the row
             await asyncio.sleep(0.01)
     return lease
 
@@ -147,13 +147,13 @@ async def sandbox() -> AsyncIterator[Sandbox]:
 
 @pytest.fixture
 def waits(request: pytest.FixtureRequest) -> Waits:
-    """The intervals of the runtime; `@pytest.mark.waits(poll=60.0)` changes them for one test."""
+    """The intervals of the runtime. `@pytest.mark.waits(poll=60.0)` changes them for one test."""
     marker = request.node.get_closest_marker("waits")
     return Waits(**marker.kwargs) if marker else Waits()
 
 
 class Application:
-    """The application, built once in each test process; each test opens it with a runtime of its own."""
+    """The application. It is built once in each test process, and each test opens it with its own runtime."""
 
     def __init__(self) -> None:
         self.opening: Opening

@@ -1,4 +1,4 @@
-"""`python -m api.client` without a service: what is typed, what is kept, and what a server may answer."""
+"""`python -m api.client` with a scripted server instead of the service."""
 
 import json
 import os
@@ -38,11 +38,11 @@ DOCUMENT = {
 
 
 Answer = tuple[int, dict[str, str], object]
-"""Status, headers, and a body that is bytes or becomes JSON."""
+"""Status, headers and body. A body that is not bytes is sent as JSON."""
 
 
 class Script:
-    """A server that gives prepared answers, one after the other or as it decides, and keeps what it was asked."""
+    """A server with prepared answers. It records the requests."""
 
     def __init__(self, url: str, answers: list[Answer]) -> None:
         self.url = url
@@ -67,7 +67,7 @@ def serve(*answers: Answer, decide: Callable[[str, str | None], Answer] | None =
         do_GET = do_POST = answer  # noqa: N815
 
         def log_message(self, *_: object) -> None:
-            """Nothing."""
+            """Log nothing."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         script = Script(f"http://127.0.0.1:{server.server_port}", list(answers))

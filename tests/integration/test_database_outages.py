@@ -1,4 +1,4 @@
-"""PostgreSQL away: what says so, and that nothing is accepted."""
+"""Without PostgreSQL, requests get 503 and nothing is accepted."""
 
 import asyncio
 import socket
@@ -17,7 +17,7 @@ from tests.integration.conftest import Api, Application, Opening, open_api
 pytestmark = pytest.mark.anyio
 
 
-async def test_database_away_is_503_and_nothing_accepted(api: Api, database_url: str) -> None:
+async def test_without_database_requests_are_503_and_nothing_is_accepted(api: Api, database_url: str) -> None:
     person = await api.register()
     name = database_url.split("?", maxsplit=1)[0].rsplit("/", 1)[1]
     server = database_url.replace(f"/{name}", "/postgres")
@@ -46,6 +46,7 @@ async def test_database_away_is_503_and_nothing_accepted(api: Api, database_url:
     assert (await api.get(person, "/v1/documents")).json()["items"] == []
 
 
+@pytest.mark.own_database
 async def test_readiness_notices_old_migrations(api: Api, database_url: str) -> None:
     await fetch(database_url, "UPDATE alembic_version SET version_num = '0000'")
     ready = await api.client.get("/health/ready")
@@ -108,7 +109,7 @@ async def ask(client: httpx2.AsyncClient, token: str, method: str, path: str) ->
     return response.status_code, time.perf_counter() - started
 
 
-async def test_connections_that_the_server_closed_are_replaced_unseen(api: Api, database_url: str) -> None:
+async def test_closed_connections_are_replaced_without_errors(api: Api, database_url: str) -> None:
     person = await api.register()
     await api.upload(person, b"The horse sleeps in the barn.")
     await fetch(
@@ -116,6 +117,6 @@ async def test_connections_that_the_server_closed_are_replaced_unseen(api: Api, 
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
         " WHERE datname = current_database() AND pid <> pg_backend_pid()",
     )
-    await asyncio.sleep(0.1)  # the news of it must arrive
+    await asyncio.sleep(0.1)  # the client must notice the closed connections
     for _ in range(3):
         assert (await api.client.post("/v1/search", headers=person.headers, json={"query": "x"})).status_code == 200

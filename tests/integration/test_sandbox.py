@@ -1,4 +1,4 @@
-"""What the parent of an extraction believes of its child, and what the child may do."""
+"""The limits of the sandbox: what a child may do, and which of its output is accepted."""
 
 import asyncio
 import os
@@ -57,7 +57,7 @@ def make_server(run: str) -> tuple[str, str]:
 
 @pytest.fixture(scope="module")
 async def hijacked() -> AsyncIterator[Sandbox]:
-    """A sandbox whose files are programs, as if they had taken control of their readers."""
+    """A sandbox that runs each file as a program, as if the file had taken control of its reader."""
     sandbox = Sandbox(make_server("exec(open(0, closefd=False).read())"))
     yield sandbox
     await sandbox.close()
@@ -68,7 +68,7 @@ ReadWith = Callable[..., Awaitable[list[str]]]
 
 @pytest.fixture
 def read_with(hijacked: Sandbox) -> ReadWith:
-    """Reads a file that is a program of the child."""
+    """Reads a file, which is the program of its child."""
 
     async def read_with(child: str, media_type: str = "text/plain", limits: Limits = LIMITS) -> list[str]:
         return await read(hijacked, textwrap.dedent(child).encode(), media_type, limits)
@@ -91,7 +91,7 @@ def find_server() -> psutil.Process:
 
 
 @pytest.mark.parametrize("text", ["", "x" * 500], ids=["endless pages", "endless text"])
-async def test_child_that_never_ends_is_cut(read_with: ReadWith, text: str) -> None:
+async def test_endless_child_is_cut(read_with: ReadWith, text: str) -> None:
     with pytest.raises(IngestionError) as error:
         await read_with(f"while True: say(Page(sections=[{text!r}], pages=1))")
     assert error.value.code == "too_large"
@@ -100,16 +100,14 @@ async def test_child_that_never_ends_is_cut(read_with: ReadWith, text: str) -> N
 @pytest.mark.parametrize(
     ("pages", "sections", "code"), [(1, MAX_SECTIONS + 1, "malformed"), (3, MAX_SECTIONS // 2, "too_large")]
 )
-async def test_child_that_tells_of_too_many_sections_is_cut(
-    read_with: ReadWith, pages: int, sections: int, code: str
-) -> None:
+async def test_child_with_too_many_sections_is_cut(read_with: ReadWith, pages: int, sections: int, code: str) -> None:
     with pytest.raises(IngestionError) as error:
         await read_with(f"say(*[Page(sections=[''] * {sections}, pages={pages})] * {pages}, Done())")
     assert error.value.code == code
 
 
 @pytest.mark.parametrize("said", [b"rubbish of some length", b"\xff" * 100, b"\0\0\0\5rubbi", b""])
-async def test_child_that_talks_rubbish_is_a_broken_file(read_with: ReadWith, said: bytes) -> None:
+async def test_invalid_output_of_a_child_is_a_malformed_file(read_with: ReadWith, said: bytes) -> None:
     with pytest.raises(IngestionError) as error:
         await read_with(f"os.write(1, {said!r})")
     assert error.value.code == "malformed"
@@ -118,7 +116,7 @@ async def test_child_that_talks_rubbish_is_a_broken_file(read_with: ReadWith, sa
 @pytest.mark.parametrize(
     ("number", "code"), [(signal.SIGSEGV, "malformed"), (signal.SIGKILL, "out_of_memory"), (signal.SIGXCPU, "timeout")]
 )
-async def test_child_that_is_killed_says_why(read_with: ReadWith, number: signal.Signals, code: str) -> None:
+async def test_killed_child_fails_with_the_reason(read_with: ReadWith, number: signal.Signals, code: str) -> None:
     with pytest.raises(IngestionError) as error:
         await read_with(f"os.kill(os.getpid(), {number})")
     assert error.value.code == code
@@ -138,12 +136,12 @@ async def test_child_gets_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
     assert set(names.split()) <= {"LANG", "LC_CTYPE", "PATH", "PYTHONDONTWRITEBYTECODE"}
 
 
-async def test_child_has_its_file_and_its_output_and_nothing_else(read_with: ReadWith) -> None:
+async def test_child_has_only_its_file_and_its_output(read_with: ReadWith) -> None:
     [files] = await read_with('say(Page(sections=[" ".join(sorted(os.listdir("/proc/self/fd")))], pages=1), Done())')
-    assert files == "0 1 2 3"  # the last is the listing itself
+    assert files == "0 1 2 3"  # 3 is the listing itself
 
 
-async def test_what_a_child_starts_goes_with_it(read_with: ReadWith) -> None:
+async def test_processes_of_a_child_are_killed_with_it(read_with: ReadWith) -> None:
     child = """
         started = os.fork()
         if not started:
@@ -154,7 +152,7 @@ async def test_what_a_child_starts_goes_with_it(read_with: ReadWith) -> None:
     await wait_for(lambda: not psutil.pid_exists(int(started)))
 
 
-def test_child_starts_no_process() -> None:
+def test_child_cannot_start_processes() -> None:
     program = """
 import os, sys
 from pipeline.sandbox.child import limit_process
@@ -174,7 +172,7 @@ except BlockingIOError:
     assert done.returncode == 42
 
 
-async def test_next_reader_goes_on_where_one_broke_down(read_with: ReadWith) -> None:
+async def test_next_reader_continues_after_the_last_page(read_with: ReadWith) -> None:
     child = """
         if order.reader == 0:
             say(Page(sections=["one"], pages=2))
@@ -184,7 +182,7 @@ async def test_next_reader_goes_on_where_one_broke_down(read_with: ReadWith) -> 
     assert await read_with(child, "application/pdf") == ["one", "two"]
 
 
-async def test_every_reader_has_its_turn(read_with: ReadWith) -> None:
+async def test_every_reader_is_tried(read_with: ReadWith) -> None:
     child = """
         if order.reader < 2:
             os.kill(os.getpid(), signal.SIGABRT)
@@ -194,7 +192,7 @@ async def test_every_reader_has_its_turn(read_with: ReadWith) -> None:
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGKILL, "out_of_memory"), (signal.SIGXCPU, "timeout")])
-async def test_file_that_is_stopped_at_a_limit_has_had_its_chance(
+async def test_file_that_hits_a_limit_is_not_tried_with_the_next_reader(
     read_with: ReadWith, number: signal.Signals, code: str
 ) -> None:
     child = f"""
@@ -237,7 +235,7 @@ async def test_lost_fork_server_is_replaced(own_sandbox: Sandbox, number: signal
     assert await read(own_sandbox) == ["text"]
 
 
-async def test_children_die_with_their_server_and_may_be_tried_again() -> None:
+async def test_children_die_with_their_server_and_the_file_may_be_retried() -> None:
     sandbox = Sandbox(make_server("say(Page(sections=[str(os.getpid())], pages=2)); signal.pause()"))
     with tempfile.TemporaryFile() as file:
         async with aclosing(sandbox.extract(file, "text/plain", LIMITS)) as extracted:
