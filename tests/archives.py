@@ -1,4 +1,4 @@
-"""DOCX, PPTX and EPUB files, of as little as they can have in them, and such as no honest program writes."""
+"""Minimal DOCX, PPTX and EPUB files, and malicious ones."""
 
 import io
 import stat
@@ -38,7 +38,7 @@ def _types(part: str, kind: str) -> bytes:
 
 
 def relate(*targets: tuple[str, str]) -> bytes:
-    """Relationships of these kinds to these targets, with ids from r1."""
+    """Return relationships to `targets`, pairs of kind and target, with ids from r1."""
     related = "".join(
         f'<Relationship Id="r{number}" Type="{OFFICE}/{kind}" Target="{target}"/>'
         for number, (kind, target) in enumerate(targets, start=1)
@@ -52,7 +52,7 @@ def write_word(text: str, style: str = "") -> str:
 
 
 def docx_parts(body: str, before: str = "") -> Parts:
-    """The parts of a DOCX with this in its body, and `before` before its root element."""
+    """Return the parts of a DOCX with this body. `before` precedes the root element."""
     return {
         "[Content_Types].xml": _types("word/document.xml", "wordprocessingml.document"),
         "_rels/.rels": relate(("officeDocument", "word/document.xml")),
@@ -72,7 +72,7 @@ def write_slide(shapes: str, root: str = "sld", before: str = "") -> bytes:
 
 
 def pptx_parts(*slides: bytes, order: list[int] | None = None) -> Parts:
-    """The parts of a PPTX of these slides, shown in this order, counted from 1."""
+    """Return the parts of a PPTX with these slides. `order` lists the numbers of the shown slides, from 1."""
     numbers = range(1, len(slides) + 1)
     shown = "".join(f'<p:sldId id="{255 + n}" r:id="r{n}"/>' for n in order or numbers)
     main = f'<p:presentation xmlns:p="{SLIDES}" xmlns:r="{OFFICE}"><p:sldIdLst>{shown}</p:sldIdLst></p:presentation>'
@@ -91,7 +91,7 @@ def write_chapter(body: str) -> bytes:
 
 
 def epub_parts(chapters: Mapping[str, bytes], spine: str = "", before: str = "") -> Parts:
-    """The parts of an EPUB: of chapters by their hrefs, the first of which is `c1`; `before` stands before the OPF."""
+    """Return the parts of an EPUB with these chapters by href. Their ids count from `c1`. `before` precedes the OPF."""
     items = "".join(
         f'<item id="c{n}" href="{href}" media-type="application/xhtml+xml"/>'
         for n, href in enumerate(chapters, start=1)
@@ -108,18 +108,18 @@ def epub_parts(chapters: Mapping[str, bytes], spine: str = "", before: str = "")
 
 
 def inflate_to(parts: Parts, name: str, size: int, level: int = 1) -> bytes:
-    """An archive whose part of this name ends with so many blanks."""
+    """Return an archive in which `size` blanks follow the part `name`."""
     return pack({**parts, name: parts[name] + b" " * size}, level=level)
 
 
-def lie_about_sizes(parts: Parts, name: str, size: int, told: int) -> bytes:
-    """The same, but the archive says that the part is small."""
+def lie_about_sizes(parts: Parts, name: str, size: int, claimed: int) -> bytes:
+    """Return the same archive, but with a directory that gives the size of the part as `claimed`."""
     whole = len(parts[name]) + size
-    return inflate_to(parts, name, size).replace(struct.pack("<L", whole), struct.pack("<L", told))
+    return inflate_to(parts, name, size).replace(struct.pack("<L", whole), struct.pack("<L", claimed))
 
 
 def encrypt(parts: Parts) -> bytes:
-    """An archive that says that its parts are encrypted."""
+    """Return an archive whose directory marks all parts as encrypted."""
     packed = bytearray(pack(parts))
     for signature, offset in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
         place = -1
@@ -129,7 +129,7 @@ def encrypt(parts: Parts) -> bytes:
 
 
 def overlap(parts: Parts) -> bytes:
-    """An archive whose last part lies whole within another one: each of the two can be read."""
+    """Return an archive whose last part lies inside another one. Both can be read."""
     *others, (name, data) = parts.items()
     with ZipFile(inner := io.BytesIO(), "w") as archive:
         archive.writestr(name, data)
@@ -145,13 +145,13 @@ def overlap(parts: Parts) -> bytes:
 
 
 def repeat_name(parts: Parts, name: str) -> bytes:
-    """An archive that has the part twice."""
+    """Return an archive that contains the part twice."""
     other = name[:-1] + "_"
     return pack({**parts, other: parts[name]}).replace(other.encode(), name.encode())
 
 
 def link(parts: Parts, name: str, target: str) -> bytes:
-    """An archive in which this part is a symbolic link."""
+    """Return an archive in which the part `name` is a symbolic link."""
     file = io.BytesIO()
     with ZipFile(file, "w") as archive:
         for part, data in parts.items():

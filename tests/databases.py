@@ -128,13 +128,13 @@ def rewrite_statements(rewrite: Callable[[str], str]) -> Iterator[None]:
         event.remove(Engine, "before_cursor_execute", before_execute)
 
 
-# Invariant I of the design: what must hold of every database once the work is done.
+# What must hold in every database when no work is left. Each query finds the rows that break a rule.
 INVARIANTS = {
-    "documents that did not end": "SELECT id FROM documents WHERE status NOT IN ('ready', 'failed')",
-    "notes that did not end": "SELECT id FROM notes WHERE status NOT IN ('ready', 'failed')",
-    "failed without reason": "SELECT id FROM documents WHERE status = 'failed' AND error_code IS NULL",
+    "unfinished documents": "SELECT id FROM documents WHERE status NOT IN ('ready', 'failed')",
+    "unfinished notes": "SELECT id FROM notes WHERE status NOT IN ('ready', 'failed')",
+    "failed documents without a reason": "SELECT id FROM documents WHERE status = 'failed' AND error_code IS NULL",
     "jobs left": "SELECT subject_id FROM jobs",
-    "chunks of nobody": "SELECT chunks.id FROM chunks LEFT JOIN users ON users.id = owner_id WHERE users.id IS NULL",
+    "chunks without an account": "SELECT chunks.id FROM chunks LEFT JOIN users ON users.id = owner_id WHERE users.id IS NULL",
     "chunks of documents that are neither ready nor a failed new version": """
         SELECT chunks.id FROM chunks JOIN documents ON documents.id = document_id
         WHERE status <> 'ready' AND (ingested_at IS NULL OR NOT EXISTS (SELECT FROM audit_logs
@@ -149,9 +149,9 @@ INVARIANTS = {
         WHERE status = 'ready' GROUP BY notes.id, notes.chunks
         HAVING count(chunks.id) <> notes.chunks OR count(DISTINCT ordinal) <> notes.chunks
             OR min(ordinal) <> 0 OR max(ordinal) <> notes.chunks - 1""",
-    "chunks of models that do not answer": """
+    "chunks of models that are neither active nor next": """
         SELECT id FROM chunks WHERE model NOT IN (SELECT name FROM embedding_models)""",
-    "text of a chunk that is not its slice": """
+    "chunks whose text is not the text at their position": """
         SELECT chunks.id FROM chunks
         JOIN (SELECT document_id, string_agg(text, '' ORDER BY page) AS text FROM document_pages GROUP BY document_id)
             AS whole USING (document_id)
@@ -169,13 +169,13 @@ INVARIANTS = {
 
 
 def find_violations(url: str) -> dict[str, int]:
-    """How many rows break each invariant; empty when all hold."""
+    """Return how many rows break each invariant. Empty if all hold."""
     counts = {name: len(run_sql(url, query)) for name, query in INVARIANTS.items()}
     return {name: count for name, count in counts.items() if count}
 
 
 def migrate_again(url: str, dump: Path, pg_restore: Path) -> str:
-    """Restore a dump into a new database and migrate it, as the runbook says; returns the new URL."""
+    """Restore a dump into a new database and migrate it, as the runbook says. Return the new URL."""
     name = f"restored_{uuid4().hex}"
     restored = clone_database(url, name, template="template0")
     subprocess.run([pg_restore, "--exit-on-error", f"--dbname={restored}", dump], check=True)

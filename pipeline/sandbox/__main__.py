@@ -9,6 +9,7 @@ import os
 import selectors
 import signal
 import socket
+from collections.abc import Callable
 from contextlib import suppress
 from typing import NoReturn
 
@@ -16,12 +17,15 @@ from pipeline.sandbox.child import die_with_parent, run
 from pipeline.sandbox.protocol import LENGTH_BYTES, Draw, Ended, Extract, Kill, Task, decode_order, encode
 from pipeline.stages.extract import find_formats
 
+Run = Callable[[Task], None]
+
 
 class ForkServer:
     """Forks, kills and reaps children."""
 
-    def __init__(self, orders: socket.socket) -> None:
+    def __init__(self, orders: socket.socket, run: Run) -> None:
         self._orders = orders
+        self._run = run
         self._children: dict[int, int] = {}
         """Numbers of the running children, by process id."""
 
@@ -59,7 +63,7 @@ class ForkServer:
         server_id = os.getpid()
         process_id = os.fork()
         if process_id == 0:
-            _become_child(task, file, output, server_id)
+            _become_child(self._run, task, file, output, server_id)
         os.close(file)
         os.close(output)
         self._children[process_id] = task.number
@@ -86,7 +90,7 @@ def _kill_group(process_id: int) -> None:
         os.killpg(process_id, signal.SIGKILL)
 
 
-def _become_child(task: Task, file: int, output: int, server_id: int) -> NoReturn:
+def _become_child(run: Run, task: Task, file: int, output: int, server_id: int) -> NoReturn:
     """Run the task in the forked process, and end the process."""
     code = 1
     try:
@@ -108,12 +112,12 @@ def _become_child(task: Task, file: int, output: int, server_id: int) -> NoRetur
         os._exit(code)
 
 
-def main() -> None:
-    """Load the readers, then serve."""
+def main(run: Run = run) -> None:
+    """Load the readers, then serve. Each child calls `run`."""
     die_with_parent()
     orders = socket.socket(fileno=os.dup(0))
     find_formats()
-    ForkServer(orders).serve()
+    ForkServer(orders, run).serve()
 
 
 if __name__ == "__main__":

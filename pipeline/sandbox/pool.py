@@ -66,8 +66,11 @@ class ServerLost(Exception):
 class Sandbox:
     """Reads files in children of a fork server. The server is started on first use, and again if it is lost."""
 
-    def __init__(self, server: Sequence[str] = ("-m", "pipeline.sandbox")) -> None:
+    def __init__(
+        self, server: Sequence[str] = ("-m", "pipeline.sandbox"), *, kill_seconds: float = KILL_SECONDS
+    ) -> None:
         self._program = server
+        self._kill_seconds = kill_seconds
         self._server: ServerConnection | None = None
         self._starting = asyncio.Lock()
 
@@ -142,7 +145,7 @@ class Sandbox:
         async with self._starting:
             if self._server is None or self._server.is_lost:
                 await self.close()
-                self._server = await start_server(self._program)
+                self._server = await start_server(self._program, self._kill_seconds)
             return self._server
 
     async def close(self) -> None:
@@ -152,7 +155,7 @@ class Sandbox:
             self._server = None
 
 
-async def start_server(program: Sequence[str]) -> "ServerConnection":
+async def start_server(program: Sequence[str], kill_seconds: float) -> "ServerConnection":
     """Start a fork server. It inherits no environment variable, and so no secret."""
     own_end, server_end = socket.socketpair()
     with server_end:
@@ -169,15 +172,21 @@ async def start_server(program: Sequence[str]) -> "ServerConnection":
     own_end.setblocking(False)
     orders = own_end.dup()
     reports, writer = await asyncio.open_connection(sock=own_end)
-    return ServerConnection(process, orders, reports, writer)
+    return ServerConnection(process, orders, reports, writer, kill_seconds)
 
 
 class ServerConnection:
     """This process's end of the socket to a fork server, `pipeline.sandbox.__main__`."""
 
     def __init__(
-        self, process: Process, orders: socket.socket, reports: StreamReader, writer: asyncio.StreamWriter
+        self,
+        process: Process,
+        orders: socket.socket,
+        reports: StreamReader,
+        writer: asyncio.StreamWriter,
+        kill_seconds: float,
     ) -> None:
+        self.kill_seconds = kill_seconds
         self._process = process
         self._orders = orders
         self._writer = writer
@@ -283,7 +292,7 @@ class Child:
         with contextlib.suppress(ServerLost):
             if not self.ended.done():
                 self._server.send(Kill(self._order.number))
-                await asyncio.wait([self.ended], timeout=KILL_SECONDS)
+                await asyncio.wait([self.ended], timeout=self._server.kill_seconds)
         if not self.ended.done():
             log.error("sandbox.server_hung")
             await self._server.kill()

@@ -1,10 +1,11 @@
-"""The API in this process, and a worker of which tests can see every step."""
+"""The API in the test process, and a worker that reports every step."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from inspect import isawaitable
 
 import httpx2
 import pytest
@@ -26,12 +27,12 @@ from tests.conftest import SECRET
 Opening = Callable[..., AbstractAsyncContextManager[Runtime]]
 """Opens a runtime with the settings and parts of one test."""
 QUICK_HASHER = Argon2Hasher(memory_cost=8, time_cost=1, parallelism=1)
-"""Hashes that the service can verify, in a thousandth of the usual time."""
+"""Makes hashes that the service can verify, in a thousandth of the usual time."""
 
 
 @dataclass
 class Person:
-    """Somebody with an account and a token."""
+    """A user with an account and a token."""
 
     email: str
     password: str
@@ -39,7 +40,7 @@ class Person:
 
 
 def make_transport(app: Litestar, address: str = "127.0.0.1") -> httpx2.ASGITransport:
-    """Requests to the app in this process, as if from this address."""
+    """Return a transport to the app in this process. Requests seem to come from `address`."""
     # Litestar types ASGI messages more narrowly than httpx2.
     return httpx2.ASGITransport(app, raise_app_exceptions=False, client=(address, 1))  # type: ignore[arg-type]
 
@@ -85,18 +86,26 @@ class Api:
         return await self.client.get(path, headers={**person.headers, **headers})
 
     async def work(self, on_stage: OnStage | None = None) -> int:
-        """Do all waiting jobs, one after the other; returns how many there were."""
+        """Do all waiting jobs, one after the other. Return their number."""
         return await work(self.runtime, on_stage)
 
 
 async def ignore_stage(_lease: Lease, _stage: Stage, _progress: float) -> None:
-    """The hook of a worker that nobody watches."""
+    """Report nothing."""
 
 
 async def claim(runtime: Runtime, seconds: float = 60, *, alone: bool = True, only_short: bool = False) -> Lease | None:
     background = runtime.encoders.is_next_ready and not only_short
     async with runtime.database.transaction() as session:
         return await queue.claim(session, seconds, alone=alone, only_short=only_short, background=background)
+
+
+async def claim_next(runtime: Runtime) -> Lease:
+    """Wait for a job and claim it."""
+    async with asyncio.timeout(30):
+        while (lease := await claim(runtime)) is None:  # noqa: ASYNC110 - another task or process writes the row
+            await asyncio.sleep(0.01)
+    return lease
 
 
 async def work(runtime: Runtime, on_stage: OnStage | None = None) -> int:
@@ -108,10 +117,13 @@ async def work(runtime: Runtime, on_stage: OnStage | None = None) -> int:
     return done
 
 
-async def wait_for(condition: Callable[[], object]) -> None:
-    """Wait until other tasks have made something true."""
+async def wait_for(condition: Callable[[], object | Awaitable[object]]) -> None:
+    """Wait until other tasks or processes have made something true."""
     async with asyncio.timeout(30):
-        while not condition():  # noqa: ASYNC110 - any condition, not an event
+        while True:
+            result = condition()
+            if (await result) if isawaitable(result) else result:
+                return
             await asyncio.sleep(0.01)
 
 
@@ -135,13 +147,13 @@ async def sandbox() -> AsyncIterator[Sandbox]:
 
 @pytest.fixture
 def waits(request: pytest.FixtureRequest) -> Waits:
-    """The intervals of the runtime; `@pytest.mark.waits(poll=60.0)` changes them for one test."""
+    """The intervals of the runtime. `@pytest.mark.waits(poll=60.0)` changes them for one test."""
     marker = request.node.get_closest_marker("waits")
     return Waits(**marker.kwargs) if marker else Waits()
 
 
 class Application:
-    """The application, built once in each test process; each test opens it with a runtime of its own."""
+    """The application. It is built once in each test process, and each test opens it with its own runtime."""
 
     def __init__(self) -> None:
         self.opening: Opening
@@ -167,15 +179,21 @@ def opening(settings: Settings, encoder: Encoder, sandbox: Sandbox, waits: Waits
     )
 
 
-@pytest.fixture
-async def api(application: Application, opening: Opening) -> AsyncIterator[Api]:
+@asynccontextmanager
+async def open_api(application: Application, opening: Opening) -> AsyncIterator[Api]:
+    """Open the application with a runtime. The model may not be known yet."""
     application.opening = opening
     app = application.app
     transport = make_transport(app)
     async with app.lifespan(), httpx2.AsyncClient(transport=transport, base_url="http://test", timeout=60) as client:
-        runtime: Runtime = app.state.runtime
-        await runtime.encoders.wait()
-        yield Api(app, client, runtime)
+        yield Api(app, client, app.state.runtime)
+
+
+@pytest.fixture
+async def api(application: Application, opening: Opening) -> AsyncIterator[Api]:
+    async with open_api(application, opening) as api:
+        await api.runtime.encoders.wait()
+        yield api
 
 
 @pytest.fixture

@@ -15,14 +15,14 @@ async def test_register_login_me(api: Api) -> None:
     assert set(me) == {"id", "email", "created_at"}
 
 
-async def test_address_is_taken_whatever_its_case(api: Api) -> None:
+async def test_email_is_unique_regardless_of_case(api: Api) -> None:
     await api.register_over_http("anna")
     again = {"email": "ANNA@example.org", "password": "another password"}
     response = await api.client.post("/v1/auth/register", json=again)
     assert (response.status_code, response.json()["code"]) == (409, "email_taken")
 
 
-async def test_token_answer(api: Api) -> None:
+async def test_login_returns_a_bearer_token(api: Api) -> None:
     person = await api.register_over_http()
     credentials = {"email": person.email, "password": person.password}
     response = await api.client.post("/v1/auth/login", json=credentials)
@@ -36,7 +36,7 @@ async def test_token_answer(api: Api) -> None:
 async def test_unknown_user_and_wrong_password_look_alike(api: Api) -> None:
     await api.register_over_http()
     answers, seconds = [], []
-    # In turns, so that a busy moment of the machine falls on both.
+    # Alternate, so that a busy moment of the machine slows both.
     for email in ("anna@example.org", "nobody@example.org") * 4:
         started = time.perf_counter()
         response = await api.client.post("/v1/auth/login", json={"email": email, "password": "wrong"})
@@ -46,7 +46,7 @@ async def test_unknown_user_and_wrong_password_look_alike(api: Api) -> None:
         answers.append((response.status_code, body, response.headers["www-authenticate"]))
     assert answers[0][0] == 401
     assert all(answer == answers[0] for answer in answers)
-    # Without the hash of a password that nobody has, the unknown user would be answered at once.
+    # For an unknown user, the service verifies a dummy hash. Otherwise the answer would come at once.
     known, unknown = min(seconds[::2]), min(seconds[1::2])
     assert unknown > known / 2
 
@@ -95,7 +95,7 @@ async def test_token_of_a_deleted_account(api: Api) -> None:
         None,
     ],
 )
-async def test_unfit_registration_says_what_is_wrong(api: Api, body: object) -> None:
+async def test_invalid_registration_names_the_fields(api: Api, body: object) -> None:
     response = await api.client.post("/v1/auth/register", json=body)
     problem = response.json()
     assert response.status_code == problem["status"] == 422

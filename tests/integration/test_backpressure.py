@@ -1,4 +1,4 @@
-"""Back-pressure: what of one user may wait is limited by number and by bytes, and nobody else feels it."""
+"""Back-pressure: the number and size of a user's unfinished documents are limited. Other users are not affected."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -65,7 +65,7 @@ async def test_number_of_waiting_documents_and_notes_is_limited(api: Api, databa
     await fill(api, bert)
 
 
-async def test_what_is_in_work_counts_until_it_has_ended(api: Api) -> None:
+async def test_jobs_in_progress_count(api: Api) -> None:
     person = await api.register()
     await fill(api, person)
     for _ in range(MAX_PENDING):
@@ -74,7 +74,7 @@ async def test_what_is_in_work_counts_until_it_has_ended(api: Api) -> None:
         assert_full(await upload_bytes(api, person, 10, "c"))
 
 
-async def test_room_is_there_again_when_work_ends(api: Api) -> None:
+async def test_finished_jobs_make_room(api: Api) -> None:
     person = await api.register()
     await fill(api, person)
     assert await api.work() == MAX_PENDING
@@ -111,7 +111,7 @@ async def test_notes_have_no_bytes(api: Api) -> None:
     assert await measure(api, person) == Waiting(2, MAX_BYTES)
 
 
-async def test_duplicate_of_what_waits_adds_nothing(api: Api) -> None:
+async def test_duplicate_of_a_waiting_document_adds_nothing(api: Api) -> None:
     person = await api.register()
     await upload_bytes(api, person, 600)
     assert (await upload_bytes(api, person, 600)).status_code == 200
@@ -126,14 +126,14 @@ async def test_retried_document_counts_its_bytes_again(api: Api) -> None:
     async with api.runtime.database.transaction(lease.subject.owner_id) as session:
         await queue.fail(session, lease, IngestionError(FailureCode.MALFORMED, "Message."))
     assert await measure(api, person) == Waiting(0, 0)
-    # Neither a retry nor an edit is limited: what they are about was accepted before.
+    # Retries and edits are not limited, because their subjects were accepted before.
     assert (await upload_bytes(api, person, MAX_BYTES, "b")).status_code == 202
     assert (await api.client.post(f"{location}/retry", headers=person.headers)).status_code == 202
     assert await measure(api, person) == Waiting(2, MAX_BYTES + 600)
     assert_full(await upload_bytes(api, person, 1, "c"))
 
 
-async def test_new_version_counts_but_not_beside_what_it_replaces(api: Api, database_url: str) -> None:
+async def test_new_version_counts_instead_of_the_old_one(api: Api, database_url: str) -> None:
     person = await api.register()
     ready = (await upload_bytes(api, person, 10, "a")).headers["location"]
     await api.work()
@@ -162,7 +162,7 @@ async def test_edits_of_notes_are_not_limited(api: Api) -> None:
 
 
 @pytest.mark.parametrize(("expect", "pieces_sent"), [({}, 20), ({"Expect": "100-continue"}, 0)])
-async def test_refusal_reaches_a_client_that_sends_and_spares_one_that_asks_first(
+async def test_refusal_with_and_without_expect_continue(
     api: Api, database_url: str, expect: dict[str, str], pieces_sent: int
 ) -> None:
     person = await api.register()
@@ -172,7 +172,7 @@ async def test_refusal_reaches_a_client_that_sends_and_spares_one_that_asks_firs
 
     async def send() -> AsyncIterator[bytes]:
         for _ in range(20):
-            # No multipart at all: whoever parsed it would answer 422.
+            # Not multipart: parsing it would give 422.
             sent.append(b"x" * 1000)
             yield sent[-1]
 
@@ -182,13 +182,13 @@ async def test_refusal_reaches_a_client_that_sends_and_spares_one_that_asks_firs
     assert await fetch_value(database_url, STORED) == stored
 
 
-async def test_both_answers_are_documented(api: Api) -> None:
+async def test_refusals_are_documented(api: Api) -> None:
     paths = (await api.client.get("/schema/openapi.json")).json()["paths"]
     assert [path for path in ("/v1/documents", "/v1/notes") if "429" not in paths[path]["post"]["responses"]] == []
 
 
 @pytest.mark.parametrize("limit", ["0", "-1", "1023"])
-def test_limits_that_let_nothing_in_are_refused(limit: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_byte_limit_below_the_upload_limit_is_refused(limit: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MAX_UPLOAD_BYTES", "1024")
     monkeypatch.setenv("MAX_BYTES_PER_USER", limit)
     with pytest.raises(SettingsError, match=r"^MAX_BYTES_PER_USER "):

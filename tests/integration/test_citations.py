@@ -1,4 +1,4 @@
-"""What a passage cites stands there: for every format, over HTTP, to the last character."""
+"""The text at the position of a passage is its text, for every format, to the last character."""
 
 import csv
 import io
@@ -54,7 +54,7 @@ SECTIONS = 6
 
 
 def write_section(random: Random, words: list[str]) -> str:
-    """Sentences of 200 to 4,000 characters, in paragraphs."""
+    """Return 200 to 4,000 characters of sentences, in paragraphs."""
     sentences = (
         " ".join(random.choices(words, k=random.randint(3, 25))).capitalize() + random.choice([". ", "?\n", ".\n\n"])
         for _ in range(random.randint(3, 30))
@@ -102,7 +102,7 @@ def write_epub(sections: list[str]) -> bytes:
 
 
 def _keep_printable(text: str) -> str:
-    """XML has no control characters."""
+    """Remove control characters, which XML does not allow."""
     return text.replace("\x0b", "")
 
 
@@ -131,7 +131,7 @@ PAGED = {"a.pdf", "a.pptx", "a.epub"}
 
 
 @pytest.mark.parametrize("name", WRITERS)
-async def test_passages_are_what_stands_at_their_place(api: Api, name: str) -> None:
+async def test_passages_are_the_text_at_their_position(api: Api, name: str) -> None:
     random = Random(name)
     words = WORDS if name == "a.pdf" else WORDS + ODD_WORDS
     sections = [write_section(random, words) for _ in range(SECTIONS)]
@@ -167,8 +167,8 @@ async def test_passages_are_what_stands_at_their_place(api: Api, name: str) -> N
         assert all(p["text"].count("Part ") <= 1 for p in passages)
 
 
-async def test_broken_words_are_found_as_whole_ones(api: Api) -> None:
-    """Two files that differ only in how they were set are equally near to every query; each is cited as it stands."""
+async def test_hyphenated_words_are_found_as_whole_words(api: Api) -> None:
+    """Files that differ only in typesetting have the same distance to every query. Each is cited as it is."""
     person = await api.register()
     texts = ["The inter-\nnational  ar\u00adchive holds a long-\nterm lease.", "The international archive holds a long-term lease."]  # fmt: skip
     for text in texts:

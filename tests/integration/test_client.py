@@ -1,4 +1,4 @@
-"""`python -m api.client` without a service: what is typed, what is kept, and what a server may answer."""
+"""`python -m api.client` with a scripted server instead of the service."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""PostgreSQL away: what says so, and that nothing is accepted."""
+"""Without PostgreSQL, requests get 503 and nothing is accepted."""
 
 import asyncio
 import socket
@@ -9,16 +9,15 @@ import httpx2
 import pytest
 from pydantic import SecretStr
 
-from api.app import create_app
 from pipeline.settings import Settings
 from pipeline.types import new_id
 from tests.databases import fetch
-from tests.integration.conftest import Api
+from tests.integration.conftest import Api, Application, Opening, open_api
 
 pytestmark = pytest.mark.anyio
 
 
-async def test_database_away_is_503_and_nothing_accepted(api: Api, database_url: str) -> None:
+async def test_without_database_requests_are_503_and_nothing_is_accepted(api: Api, database_url: str) -> None:
     person = await api.register()
     name = database_url.split("?", maxsplit=1)[0].rsplit("/", 1)[1]
     server = database_url.replace(f"/{name}", "/postgres")
@@ -47,6 +46,7 @@ async def test_database_away_is_503_and_nothing_accepted(api: Api, database_url:
     assert (await api.get(person, "/v1/documents")).json()["items"] == []
 
 
+@pytest.mark.own_database
 async def test_readiness_notices_old_migrations(api: Api, database_url: str) -> None:
     await fetch(database_url, "UPDATE alembic_version SET version_num = '0000'")
     ready = await api.client.get("/health/ready")
@@ -55,45 +55,40 @@ async def test_readiness_notices_old_migrations(api: Api, database_url: str) -> 
     assert (await api.client.get("/health/ready")).json()["checks"]["migrations"] == "behind"
 
 
-@pytest.fixture(params=["refused", "stalled"])
-def unreachable(settings: Settings, request: pytest.FixtureRequest) -> Iterator[tuple[Settings, float]]:
-    """Settings whose database cannot be reached, and the seconds in which that must be said."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1] if request.param == "stalled" else 1
-        url = SecretStr(f"postgresql://u:p@127.0.0.1:{port}/d")
-        yield settings.model_copy(update={"database_url": url}), 2.5 if request.param == "refused" else 4.5
+class TestUnreachable:
+    @pytest.fixture(params=["refused", "stalled"])
+    def settings(self, settings: Settings, request: pytest.FixtureRequest) -> Iterator[Settings]:
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            port = server.getsockname()[1] if request.param == "stalled" else 1
+            url = SecretStr(f"postgresql://u:p@127.0.0.1:{port}/d")
+            yield settings.model_copy(update={"database_url": url, "database_timeout_seconds": 0.5})
 
-
-async def test_every_route_says_503(unreachable: tuple[Settings, float]) -> None:
-    settings, seconds = unreachable
-    app = create_app(settings)
-    transport = httpx2.ASGITransport(app, raise_app_exceptions=False)  # type: ignore[arg-type]
-    async with app.lifespan(), httpx2.AsyncClient(transport=transport, base_url="http://test", timeout=60) as client:
-        await app.state.runtime.encoder.wait()
-        token = app.state.tokens.issue(new_id())
-        document = (await client.get("/schema/openapi.json")).json()
-        requests = [
-            (method, path)
-            for path, methods in document["paths"].items()
-            for method in methods
-            if path.startswith("/v1")
-        ]
-        assert len(requests) >= 18
-        answers = await asyncio.gather(*(ask(client, token, method, path) for method, path in requests))
-        for (method, path), (status, took) in zip(requests, answers, strict=True):
-            assert status == 503, (method, path)
-            assert took < seconds, (method, path)
-        started = time.perf_counter()
-        assert (await client.get("/health/ready")).status_code == 503
-        assert time.perf_counter() - started < 1.5
-        assert (await client.get("/health/live")).status_code == 200
-        metrics = await client.get("/metrics")
-        assert metrics.status_code == 200
-        assert 'sluice_subjects{kind="document",status="ready"} NaN' in metrics.text
+    async def test_every_route_says_503(self, application: Application, opening: Opening) -> None:
+        async with open_api(application, opening) as api:
+            token = api.app.state.tokens.issue(new_id())
+            document = (await api.client.get("/schema/openapi.json")).json()
+            requests = [
+                (method, path)
+                for path, methods in document["paths"].items()
+                for method in methods
+                if path.startswith("/v1")
+            ]
+            assert len(requests) >= 18
+            answers = await asyncio.gather(*(ask(api.client, token, method, path) for method, path in requests))
+            for (method, path), (status, took) in zip(requests, answers, strict=True):
+                assert status == 503, (method, path)
+                assert took < 2.5, (method, path)
+            started = time.perf_counter()
+            assert (await api.client.get("/health/ready")).status_code == 503
+            assert time.perf_counter() - started < 1.5
+            assert (await api.client.get("/health/live")).status_code == 200
+            metrics = await api.client.get("/metrics")
+            assert metrics.status_code == 200
+            assert 'sluice_subjects{kind="document",status="ready"} NaN' in metrics.text
 
 
 async def ask(client: httpx2.AsyncClient, token: str, method: str, path: str) -> tuple[int, float]:
-    """Status and seconds of a request that is valid in everything."""
+    """Send a valid request; returns its status and how many seconds it took."""
     bodies: dict[str, dict[str, object]] = {
         "/v1/auth/register": {"email": "a@b.example", "password": "password"},
         "/v1/auth/login": {"email": "a@b.example", "password": "password"},
@@ -114,7 +109,7 @@ async def ask(client: httpx2.AsyncClient, token: str, method: str, path: str) ->
     return response.status_code, time.perf_counter() - started
 
 
-async def test_connections_that_the_server_closed_are_replaced_unseen(api: Api, database_url: str) -> None:
+async def test_closed_connections_are_replaced_without_errors(api: Api, database_url: str) -> None:
     person = await api.register()
     await api.upload(person, b"The horse sleeps in the barn.")
     await fetch(
@@ -122,6 +117,6 @@ async def test_connections_that_the_server_closed_are_replaced_unseen(api: Api, 
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
         " WHERE datname = current_database() AND pid <> pg_backend_pid()",
     )
-    await asyncio.sleep(0.1)  # the news of it must arrive
+    await asyncio.sleep(0.1)  # the client must notice the closed connections
     for _ in range(3):
         assert (await api.client.post("/v1/search", headers=person.headers, json={"query": "x"})).status_code == 200

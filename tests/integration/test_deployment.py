@@ -1,4 +1,4 @@
-"""docker-compose.yml as the real `docker-compose config` reads it, and the Dockerfile under hadolint: no engine needed."""
+"""docker-compose.yml as `docker-compose config` reads it, and the Dockerfile as hadolint does. Docker is not needed."""
 
 import ast
 import json
@@ -28,7 +28,7 @@ APP_SERVICES = ("migrate", "api", "worker")
 
 
 def run_compose(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    # Only these variables: neither the environment nor the .env of this checkout.
+    # Use these variables only, without the environment and the .env of this checkout.
     options = ["--env-file", os.devnull, "config", "--format", "json"]
     command = [f"{PROGRAMS}/docker-compose", *options, *arguments]
     return subprocess.run(command, env=variables, cwd=PROJECT, capture_output=True, text=True, check=False)
@@ -85,7 +85,7 @@ def test_no_service_starts_without_its_secrets(name: str) -> None:
         assert f"required variable {name} is missing a value: set it in .env" in done.stderr
 
 
-def test_no_secret_stands_in_the_file() -> None:
+def test_file_contains_no_secret() -> None:
     literals = []
     for service, definition in read_services("--no-interpolate").items():
         for name, value in definition.get("environment", {}).items():
@@ -98,7 +98,7 @@ def test_no_secret_stands_in_the_file() -> None:
     assert literals == []
 
 
-def test_secrets_reach_only_whom_they_concern(services: dict[str, dict[str, Any]]) -> None:
+def test_secrets_reach_only_the_services_that_need_them(services: dict[str, dict[str, Any]]) -> None:
     holders = {
         name: {service for service, definition in services.items() if value in json.dumps(definition)}
         for name, value in SECRETS.items()
@@ -111,11 +111,11 @@ def test_secrets_reach_only_whom_they_concern(services: dict[str, dict[str, Any]
 
 
 def list_set(service: dict[str, Any]) -> dict[str, str]:
-    """What is set whatever `.env` says; the others are passed on from there."""
+    """Return the variables that the file itself sets. The others come from `.env`."""
     return {name: value for name, value in service["environment"].items() if value is not None}
 
 
-def test_every_tuning_setting_reaches_somebody(services: dict[str, dict[str, Any]]) -> None:
+def test_every_tuning_setting_reaches_a_service(services: dict[str, dict[str, Any]]) -> None:
     passed = {name for service in APP_SERVICES for name in services[service]["environment"]}
     local = {"HOST", "PORT", "DATA_DIR", "API_PROCESSES", "WORKER_PROCESSES", "FAULT_HOOK"}
     assert {name.upper() for name in Settings.model_fields} - local == passed
@@ -188,7 +188,7 @@ def test_redis_loses_nothing_it_accepted(services: dict[str, dict[str, Any]]) ->
     assert services["redis"]["command"] == shlex.split("valkey-server --appendonly yes --maxmemory-policy noeviction")
 
 
-def test_ports_are_open_to_this_machine_only(services: dict[str, dict[str, Any]]) -> None:
+def test_ports_are_published_on_localhost_only(services: dict[str, dict[str, Any]]) -> None:
     ports = {
         name: [(port["host_ip"], port["published"], port["target"]) for port in definition["ports"]]
         for name, definition in services.items()
@@ -201,7 +201,7 @@ def test_ports_are_open_to_this_machine_only(services: dict[str, dict[str, Any]]
     }
 
 
-def test_no_fixed_name_keeps_a_service_from_scaling(services: dict[str, dict[str, Any]]) -> None:
+def test_no_service_has_a_fixed_container_name(services: dict[str, dict[str, Any]]) -> None:
     assert [name for name, definition in services.items() if "container_name" in definition] == []
 
 
@@ -210,7 +210,7 @@ def test_app_runs_confined(service: str, services: dict[str, dict[str, Any]]) ->
     definition = services[service]
     assert definition["image"] == "sluice"
     assert definition["build"]["context"] == str(PROJECT)
-    assert "user" not in definition  # the image's own, see test_image_runs_as_a_numeric_user
+    assert "user" not in definition  # the image names the user, see test_image_runs_as_a_numeric_user
     assert definition["read_only"]
     assert definition["tmpfs"] == ["/tmp:size=2g,mode=1777"]
     assert definition["cap_drop"] == ["ALL"]
@@ -244,14 +244,14 @@ def test_dockerfile_has_no_lint() -> None:
     assert (done.returncode, done.stdout + done.stderr) == (0, "")
 
 
-def test_builder_installs_the_pinned_requirements_alone() -> None:
+def test_builder_installs_only_pinned_requirements() -> None:
     builder, _ = read_stages()
     assert find_arguments(builder, "RUN")[-1] == "uv pip install -c constraints.txt -r pyproject.toml"
     assert read_environment(builder)["UV_TORCH_BACKEND"] == "cpu"
     assert read_environment(builder)["VIRTUAL_ENV"] == "/opt/venv"
 
 
-def test_image_holds_the_service_alone() -> None:
+def test_image_contains_only_the_service() -> None:
     builder, final = read_stages()
     copied = [line for stage in (builder, final) for line in find_arguments(stage, "COPY")]
     assert copied == [
@@ -289,7 +289,7 @@ def test_image_is_built_without_secrets() -> None:
     assert [setting for setting in settings if SECRET_NAME.search(setting)] == []
 
 
-def test_build_context_leaves_out_what_is_private_or_big() -> None:
+def test_build_context_excludes_private_and_large_files() -> None:
     ignored = (PROJECT / ".dockerignore").read_text().split()
     assert {".git", ".env", ".venv", ".data", "tests", "**/__pycache__", "**/.*_cache"} <= set(ignored)
     assert [pattern for pattern in ignored if pattern.startswith("!")] == []

@@ -65,7 +65,7 @@ async def test_original_bytes_come_back(api: Api) -> None:
     assert response.headers["x-content-type-options"] == "nosniff"
 
 
-async def test_same_bytes_are_the_same_document_for_their_owner_only(api: Api, database_url: str) -> None:
+async def test_same_bytes_are_one_document_per_owner(api: Api, database_url: str) -> None:
     anna, bert = await api.register("anna"), await api.register("bert")
     first = await api.upload(anna, b"the same", "a.txt")
     again = await api.upload(anna, b"the same", "b.txt")
@@ -87,7 +87,7 @@ async def test_same_file_twenty_times_at_once_is_one_document(api: Api, database
     assert await asyncio.to_thread(find_violations, database_url) == {}
 
 
-async def test_uploads_that_are_refused_leave_nothing(api: Api, database_url: str) -> None:
+async def test_refused_uploads_leave_nothing(api: Api, database_url: str) -> None:
     person = await api.register()
     small = api.runtime.settings.max_upload_bytes
     cases = [
@@ -120,7 +120,7 @@ async def test_uploads_that_are_refused_leave_nothing(api: Api, database_url: st
         b"--x\r\n" + b"X-Header: y\r\n" * 20 + b"\r\ntext\r\n--x--",
     ],
 )
-async def test_broken_multipart_says_so(api: Api, body: bytes) -> None:
+async def test_broken_multipart_is_refused(api: Api, body: bytes) -> None:
     person = await api.register()
     headers = {**person.headers, "Content-Type": "multipart/form-data; boundary=x"}
     response = await api.client.post("/v1/documents", headers=headers, content=body)
@@ -145,7 +145,7 @@ async def test_lists_page_by_page_newest_first(api: Api) -> None:
     assert (await api.get(person, "/v1/documents?status=failed")).json() == {"items": [], "next_cursor": None}
 
 
-async def test_etag_says_when_nothing_changed(api: Api) -> None:
+async def test_etag_shows_whether_a_document_changed(api: Api) -> None:
     person = await api.register()
     location = (await api.upload(person, b"some text")).headers["location"]
     etag = (await api.get(person, location)).headers["etag"]
@@ -172,7 +172,7 @@ async def test_wait_returns_when_the_status_changes(api: Api) -> None:
     assert response.headers["preference-applied"] == "wait=20"
 
 
-async def test_wait_polls_where_the_news_are_lost(api: Api) -> None:
+async def test_wait_polls_if_notifications_are_lost(api: Api) -> None:
     await api.runtime.changes.close()
     person = await api.register()
     location = (await api.upload(person, b"some text")).headers["location"]
@@ -184,7 +184,7 @@ async def test_wait_polls_where_the_news_are_lost(api: Api) -> None:
     assert time.perf_counter() - started < 5
 
 
-async def test_wait_ends_by_itself_and_not_begins_on_terminal_documents(api: Api) -> None:
+async def test_wait_times_out_and_returns_at_once_for_terminal_documents(api: Api) -> None:
     person = await api.register()
     location = (await api.upload(person, b"some text")).headers["location"]
     started = time.perf_counter()
@@ -210,7 +210,7 @@ async def test_extracted_text_is_read_in_slices(api: Api) -> None:
 
 
 def broken_files() -> dict[str, tuple[str, bytes, str]]:
-    """Name, content and expected code of files that end `failed`."""
+    """Return name, content and failure code of files that cannot be read."""
     encrypted = PdfWriter(PdfReader(io.BytesIO(HANDBOOK)))
     encrypted.encrypt("secret", algorithm="AES-256")
     encrypted_bytes = io.BytesIO()
@@ -229,7 +229,7 @@ def broken_files() -> dict[str, tuple[str, bytes, str]]:
 
 
 @pytest.mark.parametrize("kind", broken_files())
-async def test_file_that_cannot_be_read_fails_with_the_reason(api: Api, database_url: str, kind: str) -> None:
+async def test_unreadable_file_fails_with_the_reason(api: Api, database_url: str, kind: str) -> None:
     name, content, code = broken_files()[kind]
     person = await api.register()
     response = await api.upload(person, content, name)
@@ -298,7 +298,7 @@ async def test_delete_wins_at_every_stage_of_the_ingestion(api: Api, database_ur
         assert await fetch_value(database_url, f"SELECT count(*) FROM {table}") == 0, table
 
 
-async def test_nobody_reaches_the_documents_of_others(api: Api) -> None:
+async def test_documents_of_others_look_missing(api: Api) -> None:
     anna, bert = await api.register("anna"), await api.register("bert")
     location = (await api.upload(anna, b"a secret of Anna")).headers["location"]
     await api.work()

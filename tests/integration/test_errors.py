@@ -1,4 +1,4 @@
-"""Errors of every kind are problems by RFC 9457, and nothing of the inside shows."""
+"""All errors are RFC 9457 problems, and show no internals."""
 
 import json
 from dataclasses import replace
@@ -38,7 +38,7 @@ async def test_every_error_is_a_problem(api: Api) -> None:
         assert response.headers["x-request-id"] == response.json()["request_id"]
 
 
-async def test_request_id_of_the_caller_is_kept_if_decent(api: Api) -> None:
+async def test_valid_request_id_of_the_caller_is_kept(api: Api) -> None:
     kept = await api.client.get("/health/live", headers={"X-Request-Id": "job-7.a_b"})
     assert kept.headers["x-request-id"] == "job-7.a_b"
     replaced = await api.client.get("/health/live", headers={"X-Request-Id": "a b"})
@@ -52,7 +52,7 @@ class BrokenDatabase(Database):
         raise ZeroDivisionError("secret /path")
 
 
-async def test_bug_is_a_500_without_insides(api: Api) -> None:
+async def test_unexpected_error_is_a_500_without_details(api: Api) -> None:
     person = await api.register()
     broken = BrokenDatabase(api.runtime.settings.sqlalchemy_url, pool_size=1, timeout_seconds=1)
     api.app.state.runtime = replace(api.runtime, database=broken)

@@ -1,4 +1,4 @@
-"""What those who follow are told; the streams themselves are tested over HTTP."""
+"""Changes that event streams report, and the streams over HTTP."""
 
 import asyncio
 import json
@@ -31,7 +31,7 @@ def get_id(location: str) -> UUID:
 
 
 class Listener:
-    """Somebody who follows, with an end to every wait."""
+    """Reads a stream, with a time limit for each change."""
 
     def __init__(self, changes: AsyncGenerator[Change]) -> None:
         self._changes = changes
@@ -50,7 +50,7 @@ class Listener:
         return change.state
 
     async def settle(self) -> list[Document | NoteState | Deleted]:
-        """What comes before the first change without a state."""
+        """Return the states before the first change without a state."""
         states = []
         while state := (await self.next()).state:
             states.append(state)
@@ -64,7 +64,7 @@ async def following(api: Api, owner_id: UUID, last_id: int | None = None) -> Asy
 
 
 @pytest.mark.waits(poll=60.0)
-async def test_every_change_of_a_document_is_told_until_it_is_ready(api: Api) -> None:
+async def test_stream_of_a_document_reports_every_change_until_it_is_ready(api: Api) -> None:
     person = await api.register()
     owner_id = await find_id(api, person)
     document_id = get_id((await api.upload(person, b"some text")).headers["location"])
@@ -87,7 +87,7 @@ async def test_every_change_of_a_document_is_told_until_it_is_ready(api: Api) ->
     assert documents[-2].progress > documents[1].progress
 
 
-async def test_who_knows_the_end_of_a_document_is_told_nothing(api: Api) -> None:
+async def test_client_with_the_final_state_gets_no_event(api: Api) -> None:
     person = await api.register()
     owner_id = await find_id(api, person)
     document_id = get_id((await api.upload(person, b"some text")).headers["location"])
@@ -99,7 +99,7 @@ async def test_who_knows_the_end_of_a_document_is_told_nothing(api: Api) -> None
     assert again == first
 
 
-async def test_a_document_that_is_deleted_ends_its_stream(api: Api) -> None:
+async def test_deletion_ends_the_stream_of_a_document(api: Api) -> None:
     person, other = await api.register(), await api.register("bert")
     owner_id = await find_id(api, person)
     location = (await api.upload(person, b"some text")).headers["location"]
@@ -114,7 +114,7 @@ async def test_a_document_that_is_deleted_ends_its_stream(api: Api) -> None:
 
 
 @pytest.mark.waits(poll=60.0, queue_position=60.0)
-async def test_all_of_an_owner_is_told_and_nothing_of_others(api: Api) -> None:
+async def test_stream_of_an_account_reports_its_changes_alone(api: Api) -> None:
     person, other = await api.register(), await api.register("bert")
     async with following(api, await find_id(api, person)) as listener:
         assert await listener.settle() == []
@@ -132,14 +132,14 @@ async def test_all_of_an_owner_is_told_and_nothing_of_others(api: Api) -> None:
         assert await listener.next_state() == Deleted(SubjectKind.DOCUMENT, get_id(location))
 
 
-async def test_who_was_away_is_told_what_has_changed(api: Api) -> None:
+async def test_reconnected_client_gets_what_it_missed(api: Api) -> None:
     person = await api.register()
     owner_id = await find_id(api, person)
     old = get_id((await api.upload(person, b"ready before")).headers["location"])
     await api.work()
     waiting = get_id((await api.upload(person, b"waits before")).headers["location"])
     async with following(api, owner_id) as listener:
-        assert [state.id for state in await listener.settle()] == [waiting], "what is unfinished, and nothing else"
+        assert [state.id for state in await listener.settle()] == [waiting], "only unfinished documents"
     await api.work()
     later = get_id((await api.upload(person, b"came later")).headers["location"])
     async with following(api, owner_id, listener.last_id) as listener:
@@ -149,7 +149,7 @@ async def test_who_was_away_is_told_what_has_changed(api: Api) -> None:
     assert set(told) <= {old, waiting, later}
 
 
-async def test_a_stream_that_breaks_while_it_begins_begins_again(api: Api, database_url: str) -> None:
+async def test_stream_that_breaks_during_its_first_events_starts_over(api: Api, database_url: str) -> None:
     person = await api.register()
     owner_id = await find_id(api, person)
     locations = [(await api.upload(person, f"text {number}".encode())).headers["location"] for number in range(3)]
@@ -160,7 +160,7 @@ async def test_a_stream_that_breaks_while_it_begins_begins_again(api: Api, datab
         assert {state.id for state in await again.settle()} == {get_id(location) for location in locations}
 
 
-async def test_a_change_that_commits_late_is_told_after_a_break(api: Api) -> None:
+async def test_late_commit_is_reported_after_a_reconnect(api: Api) -> None:
     person = await api.register()
     owner_id = await find_id(api, person)
     document_id = get_id((await api.upload(person, b"some text")).headers["location"])
@@ -179,7 +179,7 @@ async def test_a_change_that_commits_late_is_told_after_a_break(api: Api) -> Non
 
 
 @pytest.mark.waits(poll=0.05)
-async def test_followers_look_for_themselves_where_the_news_are_lost(api: Api) -> None:
+async def test_streams_poll_if_notifications_are_lost(api: Api) -> None:
     await api.runtime.changes.close()
     api.runtime.changes.is_listening = False
     person = await api.register()
@@ -194,7 +194,7 @@ async def test_followers_look_for_themselves_where_the_news_are_lost(api: Api) -
 
 
 @pytest.mark.waits(queue_position=0.05)
-async def test_places_in_the_queue_are_told(api: Api) -> None:
+async def test_queue_positions_are_reported(api: Api) -> None:
     first, second = await api.register(), await api.register("bert")
     await api.upload(first, b"goes first")
     document_id = get_id((await api.upload(second, b"goes second")).headers["location"])

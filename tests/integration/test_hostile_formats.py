@@ -1,7 +1,7 @@
-"""Archives, XML, tables and JSON that are made to harm their reader: each ends as its class, soon and in little memory."""
+"""Malicious archives, XML, tables and JSON. Each ends with its failure code, soon and in little memory."""
 
 import tempfile
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from contextlib import aclosing
 from zipfile import ZIP_STORED
 
@@ -47,20 +47,8 @@ TEXTS = {"docx": "word/document.xml", "pptx": "ppt/slides/slide1.xml", "epub": "
 XML = {"docx": "word/document.xml", "pptx": "ppt/slides/slide1.xml", "epub": "OEBPS/book.opf"}
 
 
-@pytest.fixture(scope="module")
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture(scope="module")
-async def sandbox() -> AsyncIterator[Sandbox]:
-    sandbox = Sandbox()
-    yield sandbox
-    await sandbox.close()
-
-
 async def find_end(sandbox: Sandbox, media_type: str, data: bytes) -> str:
-    """The text, or why there is none."""
+    """Return the text, or the failure code."""
     with tempfile.TemporaryFile() as file:
         file.write(data)
         try:
@@ -93,7 +81,7 @@ ARCHIVES: dict[str, tuple[Callable[[Parts, str], bytes], str]] = {
 
 @pytest.mark.parametrize(
     ("kind", "name"),
-    # What takes seconds to write is tried once: one module opens them all.
+    # Slow cases run for one format only: the same module opens all archives.
     [(kind, name) for name in ARCHIVES for kind in PACKAGES if kind == "docx" or "lies" not in name],
 )
 async def test_archives(sandbox: Sandbox, kind: str, name: str) -> None:
@@ -103,7 +91,7 @@ async def test_archives(sandbox: Sandbox, kind: str, name: str) -> None:
 
 
 def declare(xml: bytes, doctype: str, entity: str) -> bytes:
-    """XML with a document type, and with a reference to an entity of it behind its first tag."""
+    """Return XML with a document type, and with a reference to an entity after its first tag."""
     return doctype.encode() + xml.replace(b">", f">&{entity};".encode(), 1)
 
 
@@ -140,7 +128,7 @@ async def test_xml_beside_the_text(sandbox: Sandbox, kind: str, part: str) -> No
     assert await find_end(sandbox, media_type, pack({**parts, part: bomb})) == "malformed"
 
 
-async def test_chapters_are_html_which_knows_no_entities_of_their_own(sandbox: Sandbox) -> None:
+async def test_entities_in_chapters_are_not_expanded(sandbox: Sandbox) -> None:
     for doctype, entity in ((BILLION_LAUGHS, "l9"), (FETCHED, "file")):
         chapter = declare(b"<html><body>text</body></html>", doctype, entity)
         text = await find_end(sandbox, EPUB, pack(epub_parts({"a.xhtml": chapter})))

@@ -1,4 +1,4 @@
-"""Nobody sees another's data: by the API, by queries that forget their filter, and by the rights of the role."""
+"""Users cannot reach the data of others: not over the API, not by queries without a filter, not as the service role."""
 
 import asyncpg
 import numpy as np
@@ -70,7 +70,7 @@ async def test_every_route_with_an_id_is_404_for_strangers(api: Api) -> None:
     assert tried >= 8
 
 
-async def test_queries_that_forget_their_filter_see_nothing_of_others(api: Api) -> None:
+async def test_queries_without_an_owner_filter_see_only_own_rows(api: Api) -> None:
     anna, _ = await fill(api, "anna")
     await fill(api, "bert")
     anna_id = (await api.get(anna, "/v1/users/me")).json()["id"]
@@ -84,10 +84,10 @@ async def test_queries_that_forget_their_filter_see_nothing_of_others(api: Api) 
         assert owners == {anna_id}, model
     for model in OWNED:
         async with api.runtime.database.transaction() as session:
-            assert (await session.scalars(select(model))).all() == [], "nobody acts for nobody"
+            assert (await session.scalars(select(model))).all() == [], "without an acting user there are no rows"
 
 
-async def test_nobody_writes_the_rows_of_others(api: Api) -> None:
+async def test_rows_of_others_cannot_be_written(api: Api) -> None:
     anna, ids = await fill(api, "anna")
     bert, _ = await fill(api, "bert")
     bert_id = (await api.get(bert, "/v1/users/me")).json()["id"]
@@ -97,7 +97,7 @@ async def test_nobody_writes_the_rows_of_others(api: Api) -> None:
 
 
 async def test_search_without_its_filter_leaks_nothing(api: Api) -> None:
-    """The owner's filter is taken out of the statement: row-level security still holds."""
+    """Without the owner filter in the statement, row-level security still hides the rows."""
     await fill(api, "anna")
     bert, _ = await fill(api, "bert")
     removed = 0
@@ -115,8 +115,8 @@ async def test_search_without_its_filter_leaks_nothing(api: Api) -> None:
     assert sorted(texts) == ["A note of bert.", "The secret of bert."]
 
 
-async def test_search_by_words_asks_who_is_acting(api: Api) -> None:
-    """Its function is not bound by row-level security."""
+async def test_word_search_checks_the_acting_user(api: Api) -> None:
+    """Row-level security does not apply inside its function."""
     await fill(api, "anna")
     bert, _ = await fill(api, "bert")
     bert_id = (await api.get(bert, "/v1/users/me")).json()["id"]
@@ -126,10 +126,10 @@ async def test_search_by_words_asks_who_is_acting(api: Api) -> None:
         assert seen == set((await session.scalars(select(models.Chunk.id))).all())
         assert len(seen) == 2
     async with api.runtime.database.transaction() as session:
-        assert (await session.scalars(found)).all() == [], "nobody acts for nobody"
+        assert (await session.scalars(found)).all() == [], "without an acting user there are no rows"
 
 
-async def test_connection_forgets_for_whom_it_searched(api: Api) -> None:
+async def test_connection_forgets_the_acting_user_after_a_search(api: Api) -> None:
     anna = (await api.get(await api.register(), "/v1/users/me")).json()["id"]
     async with api.runtime.database.statement() as connection:
         await find_passages(
@@ -155,13 +155,13 @@ async def test_connection_forgets_for_whom_it_searched(api: Api) -> None:
         "INSERT INTO audit_logs VALUES (gen_random_uuid(), gen_random_uuid(), 'user.login', '{}')",
     ],
 )
-async def test_role_of_the_service_has_no_right_to(database_url: str, statement: str) -> None:
+async def test_service_role_may_not(database_url: str, statement: str) -> None:
     service_url = database_url.replace("//postgres:", f"//{SERVICE_ROLE}:")
     with pytest.raises(asyncpg.InsufficientPrivilegeError):
         await fetch(service_url, statement)
 
 
-async def test_role_is_no_superuser_and_owns_nothing(database_url: str) -> None:
+async def test_service_role_is_not_a_superuser_and_owns_nothing(database_url: str) -> None:
     (role,) = await fetch(
         database_url, "SELECT rolsuper, rolbypassrls, rolcreaterole FROM pg_roles WHERE rolname = $1", SERVICE_ROLE
     )
@@ -170,14 +170,14 @@ async def test_role_is_no_superuser_and_owns_nothing(database_url: str) -> None:
     assert owned == []
 
 
-async def test_even_a_superuser_in_database_url_acts_as_the_role(api: Api) -> None:
+async def test_superuser_in_database_url_acts_as_the_service_role(api: Api) -> None:
     from sqlalchemy import func
 
     async with api.runtime.database.transaction() as session:
         assert await session.scalar(select(func.current_user())) == SERVICE_ROLE
 
 
-async def test_audit_log_of_ones_own(api: Api) -> None:
+async def test_users_read_their_own_audit_log(api: Api) -> None:
     anna = await api.register_over_http("anna")
     ids = await store(api, anna)
     await fill(api, "bert")

@@ -1,4 +1,4 @@
-"""The protocol against a real server: llama.cpp with a base model, which talks without end and without sense."""
+"""The protocol with a real server: llama.cpp with a base model, whose answers do not end."""
 
 import subprocess
 import sys
@@ -67,11 +67,11 @@ async def test_real_model_talks_and_is_stopped(url: str) -> None:
     said = ""
     while len(said) < 5:
         said += await anext(words)
-    assert is_talking(url), "the first words came before the last ones were made"
+    assert is_talking(url), "the first words arrive before the last ones exist"
     left = time.monotonic()
     await words.aclose()
     wait_until(lambda: not is_talking(url), 10, "the model stopped")
-    # It looks for closed connections once a second; of its words, three seconds were left.
+    # The server checks for closed connections once a second. The rest of the answer would take three seconds.
     assert time.monotonic() - left < 2
     whole = "".join([text async for text in llm.write(PROMPT)])
     assert len(whole) > len(said)

@@ -1,4 +1,4 @@
-"""A language model that misbehaves: each time a clear error, in time, and nothing of it in the log."""
+"""A misbehaving language model causes a clear error in time, and its texts are not logged."""
 
 import gzip
 import json
@@ -59,7 +59,7 @@ async def collect(llm: LanguageModel) -> str:
 
 
 async def fail(llm: LanguageModel) -> tuple[str, AnswerUnavailable]:
-    """What was said before the failure, and the failure."""
+    """Return the words before the failure, and the failure."""
     said = ""
     try:
         async for text in llm.write(PROMPT):
@@ -69,7 +69,7 @@ async def fail(llm: LanguageModel) -> tuple[str, AnswerUnavailable]:
     raise AssertionError(f"it answered: {said}")
 
 
-async def test_what_is_asked_and_answered(llm: LanguageModel, server: LlmServer) -> None:
+async def test_request_and_answer(llm: LanguageModel, server: LlmServer) -> None:
     assert await collect(llm) == "Yes [0]."
     [call] = server.calls
     assert (call.path, call.headers["Authorization"]) == ("/v1/chat/completions", f"Bearer {KEY}")
@@ -88,12 +88,12 @@ async def test_without_key_no_other_is_sent(server: LlmServer, monkeypatch: pyte
     assert server.calls[0].headers["Authorization"] == "Bearer none"
 
 
-async def test_words_come_as_they_are_made(llm: LanguageModel, server: LlmServer) -> None:
-    heard: list[str] = []
-    server.behave = wait_to_be_heard(("one", "two", "three"), heard)
+async def test_words_are_yielded_as_they_arrive(llm: LanguageModel, server: LlmServer) -> None:
+    received: list[str] = []
+    server.behave = wait_to_be_heard(("one", "two", "three"), received)
     async for text in llm.write(PROMPT):
-        heard.append(text)  # noqa: PERF401 - the server looks into it meanwhile
-    assert "".join(heard) == "onetwothree"
+        received.append(text)  # noqa: PERF401 - the server reads the list in the meantime
+    assert "".join(received) == "onetwothree"
 
 
 def status(code: int, text: str = "no", **headers: str) -> Behaviour:
@@ -194,16 +194,14 @@ async def test_misbehaviour_is_explained(llm: LanguageModel, server: LlmServer, 
     started = time.monotonic()
     said, failure = await fail(llm)
     assert time.monotonic() - started < 10 * SECONDS
-    assert len(server.calls) == (3 if case in {"429", "500"} else 1), (
-        "one deadline for all tries, which a pause uses up"
-    )
+    assert len(server.calls) == (3 if case in {"429", "500"} else 1), "all tries share one deadline"
     assert said == said_before
     assert detail in failure.message
     assert 1 <= failure.retry_after_seconds <= 120
     assert logged[0]["event"] == "llm.failed"
 
 
-async def test_server_that_is_not_there(logged: Logged) -> None:
+async def test_unreachable_server(logged: Logged) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         url = f"http://127.0.0.1:{taken.getsockname()[1]}/v1"
     model = make_model(url, timeout_seconds=20)
@@ -234,17 +232,19 @@ async def test_key_and_question_stay_out_of_log_and_answer(
     assert logged[0]["status"] == code
 
 
-async def test_debug_log_holds_neither(llm: LanguageModel, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_debug_log_contains_neither_key_nor_question(
+    llm: LanguageModel, capsys: pytest.CaptureFixture[str]
+) -> None:
     configure_logging("DEBUG")
     await collect(llm)
     configure_logging("ERROR")
     logged = capsys.readouterr().err
-    assert logged, "something was logged"
+    assert logged, "the log is not empty"
     assert KEY not in logged
     assert "Is it?" not in logged
 
 
-async def test_short_trouble_is_waited_out(llm: LanguageModel, server: LlmServer) -> None:
+async def test_short_outages_are_retried(llm: LanguageModel, server: LlmServer) -> None:
     answers = iter([status(503, retry_after_ms="1"), status(429, retry_after_ms="1"), say_yes])
 
     def improve(call: Call) -> None:
@@ -258,7 +258,7 @@ async def test_short_trouble_is_waited_out(llm: LanguageModel, server: LlmServer
 @pytest.mark.parametrize(
     ("code", "given", "passed_on"), [(429, "60", 60), (503, "3600", 120), (429, "Fri, 01 Jan 2100 00:00:00 GMT", 6)]
 )
-async def test_long_trouble_is_passed_on(
+async def test_long_outages_are_reported_to_the_caller(
     llm: LanguageModel, server: LlmServer, code: int, given: str, passed_on: int
 ) -> None:
     server.behave = status(code, Retry_After=given)
@@ -267,7 +267,7 @@ async def test_long_trouble_is_passed_on(
     assert len(server.calls) == 1
 
 
-async def test_endless_answer_is_ended(llm: LanguageModel, server: LlmServer) -> None:
+async def test_endless_answer_is_cut(llm: LanguageModel, server: LlmServer) -> None:
     def talk(call: Call) -> None:
         call.begin()
         while True:
@@ -279,7 +279,7 @@ async def test_endless_answer_is_ended(llm: LanguageModel, server: LlmServer) ->
     wait_until(lambda: server.calls[0].left_at, 1, "the model was stopped")
 
 
-async def test_steady_talk_ends_with_its_time(server: LlmServer) -> None:
+async def test_slow_answer_ends_at_its_time_limit(server: LlmServer) -> None:
     llm = make_model(server.url, answer_seconds=2 * SECONDS)
 
     def talk(call: Call) -> None:
@@ -294,7 +294,7 @@ async def test_steady_talk_ends_with_its_time(server: LlmServer) -> None:
     assert TOO_LONG in failure.message
 
 
-async def test_lone_surrogate_is_no_text(llm: LanguageModel, server: LlmServer) -> None:
+async def test_lone_surrogates_are_replaced(llm: LanguageModel, server: LlmServer) -> None:
     def answer(call: Call) -> None:
         call.begin()
         call.say("a\ud800b")
@@ -304,7 +304,7 @@ async def test_lone_surrogate_is_no_text(llm: LanguageModel, server: LlmServer) 
     assert (await collect(llm)).encode() == b"a?b"
 
 
-async def test_server_that_is_away_is_left_alone_for_a_while(server: LlmServer) -> None:
+async def test_unavailable_server_is_not_called_for_a_while(server: LlmServer) -> None:
     now = 1000.0
     breaker = CircuitBreaker("llm", metrics.LLM_FAILURES, clock=lambda: now)
     model = make_model(server.url, breaker=breaker)
@@ -314,7 +314,7 @@ async def test_server_that_is_away_is_left_alone_for_a_while(server: LlmServer) 
     calls = len(server.calls)
     _, failure = await fail(model)
     assert "is unavailable" in failure.message
-    assert len(server.calls) == calls, "it was not even asked"
+    assert len(server.calls) == calls, "no request was sent"
     assert REGISTRY.get_sample_value("sluice_llm_failures_total") == trips + 1
     server.behave = say_yes
     now += OPEN_SECONDS + 1
@@ -323,7 +323,7 @@ async def test_server_that_is_away_is_left_alone_for_a_while(server: LlmServer) 
 
 
 @pytest.mark.parametrize("behave", [status(400), end_after_word], ids=["refusal", "half an answer"])
-async def test_one_bad_answer_is_no_absence(llm: LanguageModel, server: LlmServer, behave: Behaviour) -> None:
+async def test_bad_answer_does_not_open_the_breaker(llm: LanguageModel, server: LlmServer, behave: Behaviour) -> None:
     server.behave = behave
     await fail(llm)
     server.behave = say_yes

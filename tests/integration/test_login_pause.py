@@ -1,4 +1,4 @@
-"""Guessing a password is slowed by PostgreSQL alone, whether Redis is there or not."""
+"""Failed logins are counted in PostgreSQL, so password guessing is slowed with and without Redis."""
 
 import pytest
 
@@ -18,7 +18,7 @@ async def guess(api: Api, email: str, password: str = "wrong") -> int:
 
 
 async def rewind(database_url: str, seconds: int) -> None:
-    """Let time pass."""
+    """Move the recorded failures back in time."""
     await fetch(
         database_url,
         """UPDATE login_failures SET paused_until = paused_until - make_interval(secs => $1),
@@ -28,7 +28,7 @@ async def rewind(database_url: str, seconds: int) -> None:
 
 
 @pytest.mark.parametrize("known", [True, False])
-async def test_sixth_guess_has_to_wait_and_the_pause_grows(api: Api, database_url: str, known: bool) -> None:
+async def test_sixth_guess_is_paused_and_the_pause_grows(api: Api, database_url: str, known: bool) -> None:
     person = await api.register()
     email = person.email if known else "nobody@example.org"
     assert [await guess(api, email) for _ in range(6)] == [401] * 5 + [429]
@@ -44,14 +44,14 @@ async def test_sixth_guess_has_to_wait_and_the_pause_grows(api: Api, database_ur
     assert pauses == [5, 10, 20, 40, 80, 120]
 
 
-async def test_even_the_right_password_has_to_wait(api: Api) -> None:
+async def test_right_password_is_paused_too(api: Api) -> None:
     person = await api.register()
     for _ in range(5):
         await guess(api, person.email)
     assert await guess(api, person.email, person.password) == 429
 
 
-async def test_success_clears(api: Api) -> None:
+async def test_successful_login_clears_the_failures(api: Api) -> None:
     person = await api.register()
     for _ in range(3):
         assert [await guess(api, person.email) for _ in range(4)] == [401] * 4
@@ -74,7 +74,7 @@ async def test_others_are_not_paused(api: Api) -> None:
 
 
 async def from_elsewhere(api: Api, person: Person) -> int:
-    """Log in as a client of another address."""
+    """Log in from another address."""
     import httpx2
 
     transport = make_transport(api.app, "10.9.8.7")

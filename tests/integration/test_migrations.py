@@ -27,7 +27,7 @@ def list_tables(url: str) -> set[str]:
     return {row["tablename"] for row in rows}
 
 
-def test_up_down_up_and_in_step_with_the_models(empty_database: str) -> None:
+def test_schema_goes_up_down_and_up_and_matches_the_models(empty_database: str) -> None:
     migrate(empty_database, "head")
     tables = list_tables(empty_database)
     assert {"users", "documents", "document_slices", "document_pages", "chunks", "jobs", "audit_logs"} <= tables
@@ -69,10 +69,10 @@ def test_vectors_and_their_fingerprints_stay_in_the_row(template_url: str) -> No
 def test_commands_of_the_runbook(postgres_url: str) -> None:
     url = clone_database(postgres_url, "runbook_commands", template="template1")
     for arguments in ("upgrade head", "current", "check", "downgrade -1"):
-        # What `python -m alembic` calls. It exits the process with an error if the command fails.
+        # `python -m alembic` calls the same function. It exits with an error if the command fails.
         with patch.dict(os.environ, DATABASE_URL=url), contextlib.chdir(PROJECT):
             alembic.config.main(arguments.split(), prog="alembic")
-    # Runs `python -m alembic upgrade head` in a process of its own.
+    # It runs `python -m alembic upgrade head` in a child process.
     subprocess.run(
         [sys.executable, "-m", "pipeline", "migrate"],
         cwd=PROJECT,
@@ -89,7 +89,7 @@ def test_commands_of_the_runbook(postgres_url: str) -> None:
 
 
 def test_autogenerate_is_empty_until_a_model_changes(template_url: str, tmp_path: Path) -> None:
-    """Run alembic in a copy of the project, like an operator's checkout."""
+    """Run alembic in a copy of the project, as in an operator's checkout."""
     for part in ("api", "pipeline", "migrations"):
         shutil.copytree(PROJECT / part, tmp_path / part)
     shutil.copy(PROJECT / "alembic.ini", tmp_path)
@@ -104,7 +104,7 @@ def test_autogenerate_is_empty_until_a_model_changes(template_url: str, tmp_path
             "    model: Mapped[str]\n", "    model: Mapped[str]\n    second: Mapped[Any] = mapped_column(HALFVEC(7))\n"
         )
     )
-    # In a process of its own, which imports the changed models.
+    # A child process, which imports the changed models.
     subprocess.run(
         [sys.executable, "-m", "alembic", "revision", "--autogenerate", "-m", "a second vector"],
         cwd=tmp_path,

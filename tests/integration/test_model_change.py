@@ -1,4 +1,4 @@
-"""Another embedding model: made ready in the background, switched to in one step, and nobody notices more than that."""
+"""A change of the embedding model: background jobs embed everything again, then searches switch in one step."""
 
 import asyncio
 from collections.abc import AsyncIterator, Coroutine, Sequence
@@ -27,7 +27,7 @@ from pipeline.settings import Settings
 from pipeline.types import JobKind, Lease, SearchMode, Stage, Subject, SubjectKind, TextChunk
 from pipeline.use_cases.search import search
 from tests.databases import fetch, fetch_value, find_violations
-from tests.integration.conftest import Api, Person, claim, ignore_stage, wait_for, work
+from tests.integration.conftest import Api, Person, claim, claim_next, ignore_stage, wait_for, work
 from tests.second_model import DIMENSION, make_model
 
 pytestmark = pytest.mark.anyio
@@ -43,7 +43,7 @@ Answer = list[tuple[str, float]]
 
 
 class BrokenEncoder(Encoder):
-    """Seems ready, and embeds nothing."""
+    """Claims to be ready, but fails on every text."""
 
     is_ready = True
 
@@ -57,7 +57,7 @@ def second_model(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def write(sections: int) -> bytes:
-    """A file of which each section becomes a passage."""
+    """Return a file. Each of its sections becomes a chunk."""
     return "".join(f"# Lock {number}\n\nIt opens at {number} past seven.\n\n" for number in range(sections)).encode()
 
 
@@ -68,7 +68,7 @@ async def upload(api: Api, person: Person, content: bytes, name: str) -> str:
 
 
 async def ask(api: Api, person: Person, **body: object) -> Answer:
-    """The passages; never none, and never an error."""
+    """Search, and return the passages. There must be some."""
     response = await api.client.post("/v1/search", headers=person.headers, json={**QUESTION, **body})
     assert response.status_code == 200, response.text
     answer = [(passage["text"], round(passage["score"], 3)) for passage in response.json()["passages"]]
@@ -78,7 +78,7 @@ async def ask(api: Api, person: Person, **body: object) -> Answer:
 
 @asynccontextmanager
 async def run_beside(coroutine: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
-    """Until the block ends, which an error of the coroutine does at its end."""
+    """Run a coroutine until the block ends. Its error is raised then."""
     task = asyncio.create_task(coroutine)
     try:
         yield
@@ -99,7 +99,7 @@ def name_driver(database_url: str) -> str:
 
 
 async def change(database_url: str, model: str, lines: list[str] | None = None) -> None:
-    """The operator's command."""
+    """Run the operator's command."""
     await reembed.reembed(name_driver(database_url), model, (lines if lines is not None else []).append, WAITS)
 
 
@@ -109,7 +109,7 @@ async def count(database_url: str, model: str) -> int:
 
 
 async def queue_ghost(database_url: str, owner: UUID) -> None:
-    """A job for a note that was deleted in the moment in which it was queued."""
+    """Add a job for a note that was deleted at the same moment."""
     statement = "INSERT INTO jobs (owner_id, kind, subject_id, turn) VALUES ($1, 'note_vectors', gen_random_uuid(), $2)"
     await fetch(database_url, statement, owner, queue.BACKGROUND_START)
 
@@ -118,9 +118,7 @@ async def get_owner(api: Api, person: Person) -> UUID:
     return UUID((await api.get(person, "/v1/users/me")).json()["id"])
 
 
-async def test_model_changes_in_one_step_while_everything_goes_on(
-    api: Api, database_url: str, second_model: str
-) -> None:
+async def test_model_changes_in_one_step_during_normal_work(api: Api, database_url: str, second_model: str) -> None:
     anna, bert = await api.register(), await api.register("bert")
     book = await upload(api, anna, write(SECTIONS), "locks.md")
     ferry, doomed = [await upload(api, anna, text, "a.txt") for text in (b"The ferry leaves at noon.", b"Doomed.")]
@@ -162,8 +160,10 @@ async def test_model_changes_in_one_step_while_everything_goes_on(
     print(f"{len(answers)} answers, {step} of them of the old model; {lines}")
     assert step > 5
     assert answers == [old] * step + [new] * (len(answers) - step)
-    assert (await api.get(anna, book)).json() == accepted, "it was ready all the time, and nothing was done to it"
-    assert (await api.client.get("/health/ready")).status_code == 200, "though EMBEDDING_MODEL is the old one"
+    assert (await api.get(anna, book)).json() == accepted, "the document itself has not changed"
+    assert (await api.client.get("/health/ready")).status_code == 200, (
+        "ready, although EMBEDDING_MODEL names the old model"
+    )
     found = await fetch(database_url, "SELECT DISTINCT model, vector_dims(embedding) AS dimension FROM chunks")
     assert [tuple(row.values()) for row in found] == [(second_model, DIMENSION)]
     for query, text in (
@@ -180,8 +180,8 @@ async def test_model_changes_in_one_step_while_everything_goes_on(
     assert await asyncio.to_thread(find_violations, database_url) == {}
 
 
-async def test_old_model_finds_nothing_from_the_switch_on(api: Api, database_url: str) -> None:
-    """Its vectors are still there, and this process has not noticed."""
+async def test_old_model_finds_nothing_after_the_switch(api: Api, database_url: str) -> None:
+    """Its vectors still exist, and this process has not noticed the switch."""
     person = await api.register()
     owner = await get_owner(api, person)
     await upload(api, person, b"The ferry leaves at noon.", "ferry.txt")
@@ -199,8 +199,8 @@ async def test_old_model_finds_nothing_from_the_switch_on(api: Api, database_url
 
 
 @pytest.mark.waits(model_check=0.05)
-async def test_interrupted_change_goes_on_where_it_was(api: Api, database_url: str, second_model: str) -> None:
-    """The command is stopped, and a worker dies with the job in its hands."""
+async def test_interrupted_change_resumes(api: Api, database_url: str, second_model: str) -> None:
+    """The command is stopped, and a worker dies during a job."""
     person = await api.register()
     book = await upload(api, person, write(BACKGROUND_CHUNKS + 30), "locks.md")
     await api.work()
@@ -210,7 +210,7 @@ async def test_interrupted_change_goes_on_where_it_was(api: Api, database_url: s
         f"""INSERT INTO chunks (owner_id, id, model, embedding, {columns})
             SELECT owner_id, gen_random_uuid(), $1, '[1]', {columns} FROM chunks WHERE ordinal > {BACKGROUND_CHUNKS}""",
         second_model,
-    )  # as a change that was given up may have left it
+    )  # left over from an abandoned change
     lines: list[str] = []
     first = asyncio.create_task(change(database_url, second_model, lines))
     await wait_for(lambda: lines and api.runtime.encoders.is_next_ready)
@@ -224,7 +224,7 @@ async def test_interrupted_change_goes_on_where_it_was(api: Api, database_url: s
     made = {row["id"] for row in await fetch(database_url, "SELECT id FROM chunks WHERE model = $1", second_model)}
     assert len(made) == BACKGROUND_CHUNKS
 
-    assert await claim(api.runtime), "the rest of it; this worker dies"
+    assert await claim(api.runtime), "the job for the rest; this worker dies"
     assert await claim(api.runtime) is None
     await fetch(database_url, "UPDATE jobs SET lease_until = pg_postmaster_start_time() + interval '1 s'")
     async with api.runtime.database.transaction() as session:
@@ -239,7 +239,7 @@ async def test_interrupted_change_goes_on_where_it_was(api: Api, database_url: s
     async with run_beside(keep_working(api.runtime)):
         await second
     database = Database(name_driver(database_url), pool_size=1, timeout_seconds=5, role=None)
-    assert await switch_if_complete(database, second_model), "by another operator, a moment later"
+    assert await switch_if_complete(database, second_model), "a second operator switches, too"
     await database.close()
     left = {row["id"] for row in await fetch(database_url, "SELECT id FROM chunks")}
     assert made < left
@@ -251,9 +251,7 @@ async def test_interrupted_change_goes_on_where_it_was(api: Api, database_url: s
 
 
 @pytest.mark.waits(model_check=0.05)
-async def test_vectors_of_what_was_replaced_meanwhile_are_not_stored(
-    api: Api, database_url: str, second_model: str
-) -> None:
+async def test_vectors_of_replaced_text_are_not_stored(api: Api, database_url: str, second_model: str) -> None:
     person = await api.register()
     owner = await get_owner(api, person)
     document_id = UUID((await upload(api, person, b"The old text.", "a.txt")).rsplit("/", 1)[1])
@@ -266,13 +264,12 @@ async def test_vectors_of_what_was_replaced_meanwhile_are_not_stored(
     tasks: list[asyncio.Task[None]] = []
 
     async def replace() -> None:
-        """Commits when the other one waits for it, or is done without waiting."""
+        """Commit when the other transaction waits for this one, or is done without waiting."""
         async with api.runtime.database.transaction(owner) as session:
             text, vectors = "The new text.", {PACKAGED_MODEL: [np.eye(1, 384)[0]]}
             await chunks.replace(session, subject, [TextChunk(1, 0, text)], [text], vectors, configuration="simple")
             replaced.set()
-            while not (stored.is_set() or await session.scalar(WAITING)):
-                pass
+            await wait_for(lambda: stored.is_set() or session.scalar(WAITING))
 
     async def meet(lease: Lease, stage: Stage, _progress: float) -> None:
         assert lease.kind == JobKind.DOCUMENT_VECTORS
@@ -282,10 +279,7 @@ async def test_vectors_of_what_was_replaced_meanwhile_are_not_stored(
         if stage == Stage.STORED:
             stored.set()
 
-    lease = None
-    while lease is None:
-        lease = await claim(api.runtime)
-    await ingest(api.runtime, lease, meet)
+    await ingest(api.runtime, await claim_next(api.runtime), meet)
     await tasks[0]
     assert [row["text"] for row in await fetch(database_url, "SELECT text FROM chunks")] == ["The new text."]
     async with run_beside(keep_working(api.runtime)):
@@ -319,7 +313,7 @@ async def test_worker_with_the_old_model_stores_nothing_after_the_switch(
 
 
 @pytest.mark.waits(model_check=0.05)
-async def test_what_cannot_be_embedded_ends_the_change_and_can_be_tried_again(
+async def test_failed_embedding_ends_the_change_and_can_be_retried(
     api: Api, database_url: str, second_model: str
 ) -> None:
     person = await api.register()
@@ -333,11 +327,9 @@ async def test_what_cannot_be_embedded_ends_the_change_and_can_be_tried_again(
             raise IngestionError(FailureCode.EMBEDDING_FAILED, "No.")
 
     for _ in range(queue.MAX_FAILURES):
-        lease = None
-        while lease is None:
-            await fetch(database_url, "UPDATE jobs SET available_at = now()")
-            lease = await claim(api.runtime)
-        await ingest(api.runtime, lease, fail)
+        await wait_for(lambda: fetch(database_url, "SELECT FROM jobs"))
+        await fetch(database_url, "UPDATE jobs SET available_at = now()")
+        await ingest(api.runtime, await claim_next(api.runtime), fail)
     with pytest.raises(ModelChangeError, match="1 documents or notes cannot be embedded"):
         await changing
     assert await claim(api.runtime) is None
@@ -356,7 +348,9 @@ async def test_what_cannot_be_embedded_ends_the_change_and_can_be_tried_again(
 
 
 @pytest.mark.waits(model_check=0.05)
-async def test_users_go_first_and_are_not_counted_for_it(api: Api, database_url: str, second_model: str) -> None:
+async def test_jobs_of_users_go_first_and_background_jobs_do_not_count(
+    api: Api, database_url: str, second_model: str
+) -> None:
     person = await api.register()
     owner = await get_owner(api, person)
     old = await upload(api, person, b"The ferry leaves at noon.", "a.txt")
@@ -364,8 +358,8 @@ async def test_users_go_first_and_are_not_counted_for_it(api: Api, database_url:
     changing = asyncio.create_task(change(database_url, second_model))
     await wait_for(lambda: api.runtime.encoders.is_next_ready)
     async with api.runtime.database.transaction() as session:
-        while not (await queue.count_background(session))[0]:
-            pass
+        await wait_for(lambda: fetch(database_url, "SELECT FROM jobs WHERE kind = 'document_vectors'"))
+        assert (await queue.count_background(session))[0] == 1
         assert (await queue.measure_waiting(session, owner)).count == 0
     new = await upload(api, person, b"The heron sleeps.", "b.txt")
     assert (await api.get(person, new)).json()["queue_position"] == 1
@@ -378,7 +372,7 @@ async def test_users_go_first_and_are_not_counted_for_it(api: Api, database_url:
     assert await fetch_value(database_url, "SELECT turn FROM jobs WHERE kind = 'document'") < queue.BACKGROUND_START
     assert leases[0]
     await ingest(api.runtime, leases[0], ignore_stage)
-    assert await count(database_url, second_model) == 1, "what is new has vectors of both models at once"
+    assert await count(database_url, second_model) == 1, "new documents get vectors of both models at once"
     changing.cancel()
     await asyncio.gather(changing, return_exceptions=True)
     assert (await api.client.delete(old, headers=person.headers)).status_code == 204
@@ -389,17 +383,16 @@ async def test_users_go_first_and_are_not_counted_for_it(api: Api, database_url:
 
 
 @pytest.mark.waits(model_check=0.05)
-async def test_change_can_be_given_up(api: Api, database_url: str, second_model: str) -> None:
+async def test_change_can_be_abandoned(api: Api, database_url: str, second_model: str) -> None:
     person = await api.register()
     await upload(api, person, b"The ferry leaves at noon.", "a.txt")
     await upload(api, person, b"The heron sleeps, and nobody embeds it again.", "b.txt")
     await api.work()
     changing = asyncio.create_task(change(database_url, second_model))
     await wait_for(lambda: api.runtime.encoders.is_next_ready)
-    while (lease := await claim(api.runtime)) is None:
-        pass
+    lease = await claim_next(api.runtime)
     database = Database(name_driver(database_url), pool_size=1, timeout_seconds=5, role=None)
-    assert not await switch_if_complete(database, second_model), "not even now: something lacks vectors"
+    assert not await switch_if_complete(database, second_model), "some chunks have no new vectors yet"
     await database.close()
     await ingest(api.runtime, lease, ignore_stage)
     assert await count(database_url, second_model) == 1
@@ -417,7 +410,7 @@ async def test_change_can_be_given_up(api: Api, database_url: str, second_model:
 
 
 @pytest.mark.usefixtures("api")
-async def test_what_the_command_refuses(database_url: str, tmp_path: Path) -> None:
+async def test_command_refuses(database_url: str, tmp_path: Path) -> None:
     with pytest.raises(ModelChangeError, match="cannot be loaded"):
         await change(database_url, str(tmp_path))
     assert await fetch_value(database_url, "SELECT count(*) FROM embedding_models") == 1
@@ -463,7 +456,7 @@ async def test_readiness_refuses_a_model_that_the_chunks_do_not_have(
 
     for model in (second_model, PACKAGED_MODEL):
         async with start(model) as runtime:
-            assert await check(runtime) == (model, "ok", True), "as long as there are no chunks, the setting counts"
+            assert await check(runtime) == (model, "ok", True), "without chunks, the setting decides"
         await wait_for(lambda name=model: api.runtime.encoder.model_name == name and api.runtime.encoders.is_ready)  # type: ignore[misc]
     person = await api.register()
     await upload(api, person, b"The ferry leaves at noon.", "a.txt")

@@ -58,13 +58,13 @@ async def test_edit_replaces_passages_in_one_step(api: Api, database_url: str) -
         seen.append([passage["text"] for passage in await search(api, person, "plumber")])
 
     await api.work(look)
-    # Until the commit every query saw the old passage, after it the new one; never both, never none.
+    # Every query finds either the old passage or, after the commit, the new one.
     assert all(texts == [note["body"]] for texts in seen[:-1])
     assert seen[-1] == [change["body"]]
     assert await asyncio.to_thread(find_violations, database_url) == {}
 
 
-async def test_edit_takes_the_job_from_a_worker_that_has_the_old_text(api: Api, database_url: str) -> None:
+async def test_edit_takes_the_job_from_a_worker_with_the_old_text(api: Api, database_url: str) -> None:
     person = await api.register()
     note = await write(api, person)
     edited: list[bool] = []
@@ -119,7 +119,7 @@ async def test_list_is_paged_newest_first(api: Api) -> None:
         {"title": "x", "body": "y", "more": 1},
     ],
 )
-async def test_unfit_notes_are_refused(api: Api, body: dict[str, Any]) -> None:
+async def test_invalid_notes_are_refused(api: Api, body: dict[str, Any]) -> None:
     person = await api.register()
     response = await api.client.post("/v1/notes", headers=person.headers, json=body)
     assert response.status_code == 422
@@ -136,7 +136,7 @@ async def test_empty_change_changes_nothing(api: Api) -> None:
     assert await api.work() == 0
 
 
-async def test_delete_and_edit_at_once_leave_no_job(api: Api, database_url: str) -> None:
+async def test_concurrent_delete_and_edit_leave_no_job(api: Api, database_url: str) -> None:
     person = await api.register()
     for _ in range(20):
         path = f"/v1/notes/{(await write(api, person))['id']}"

@@ -1,4 +1,4 @@
-"""Logs that can be followed and hold no secret, and metrics that tell what is going on."""
+"""Logs follow a request and contain no secrets. Metrics show what happens."""
 
 import asyncio
 import io
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.anyio
 
 @pytest.fixture
 def log_stream() -> Iterator[io.StringIO]:
-    """Everything that is log_stream, as it would stand on standard error."""
+    """Everything that is logged, as it would go to standard error."""
     configure_logging("DEBUG")
     stream = io.StringIO()
     (handler,) = logging.getLogger().handlers
@@ -86,7 +86,7 @@ async def test_every_log_line_is_json_with_time_and_level(api: Api, log_stream: 
     assert all({"event", "level", "timestamp"} <= set(line) for line in lines)
 
 
-async def test_metrics_tell_what_happened(api: Api) -> None:
+async def test_metrics_report_what_happened(api: Api) -> None:
     person = await api.register()
     await api.upload(person, b"some text", "a.txt")
     await api.upload(person, b"%PDF-1.7 rubbish", "b.pdf")
@@ -105,7 +105,7 @@ async def test_metrics_tell_what_happened(api: Api) -> None:
     text = (await api.client.get("/metrics")).text
     assert 'sluice_ingestions_total{kind="document",outcome="ready"}' in text
     assert 'sluice_ingestions_total{kind="document",outcome="malformed"}' in text
-    assert 'status="pending"} 2.0' not in text, "a status that nothing has any more must not keep its old figure"
+    assert 'status="pending"} 2.0' not in text, "the figure of a status falls when its last subject leaves it"
 
 
 async def test_stages_are_timed(api: Api) -> None:

@@ -1,4 +1,4 @@
-"""`python -m pipeline doctor` and `users`, against real servers in every state they may be in."""
+"""`python -m pipeline doctor` and `users`, with healthy and with broken servers."""
 
 import asyncio
 import io
@@ -38,7 +38,7 @@ def as_service(url: str) -> SecretStr:
     return SecretStr(url.replace("//postgres:", "//sluice_service:"))
 
 
-def test_a_healthy_service(settings: Settings, database_url: str) -> None:
+def test_doctor_of_a_healthy_service(settings: Settings, database_url: str) -> None:
     with run_llm_server() as llm:
         found = find(
             settings.model_copy(
@@ -60,7 +60,7 @@ def test_a_healthy_service(settings: Settings, database_url: str) -> None:
     assert not any(finding.advice for finding in found.values())
 
 
-def test_each_part_that_is_wrong_is_told_with_what_to_do(settings: Settings, database_url: str) -> None:
+def test_doctor_advises_on_each_broken_part(settings: Settings, database_url: str) -> None:
     lapsed = "now() - interval '5 minutes'"
     run_sql(
         database_url,
@@ -106,7 +106,7 @@ def test_each_part_that_is_wrong_is_told_with_what_to_do(settings: Settings, dat
         "{server}/there_is_none?host={host}",
     ],
 )
-def test_a_database_that_does_not_let_us_in(settings: Settings, database_url: str, url: str) -> None:
+def test_doctor_without_access_to_the_database(settings: Settings, database_url: str, url: str) -> None:
     server, _, host = database_url.partition("?host=")
     url = url.format(server=server.rsplit("/", 1)[0], host=host)
     found = find(settings.model_copy(update={"database_url": SecretStr(url)}))
@@ -116,7 +116,7 @@ def test_a_database_that_does_not_let_us_in(settings: Settings, database_url: st
     assert "a-secret-word" not in repr(found)
 
 
-def test_redis_that_evicts(settings: Settings, redis_url: str) -> None:
+def test_doctor_refuses_a_redis_that_evicts(settings: Settings, redis_url: str) -> None:
     from redis import Redis
 
     with Redis.from_url(redis_url) as redis:
@@ -128,14 +128,14 @@ def test_redis_that_evicts(settings: Settings, redis_url: str) -> None:
 
 
 class Terminal:
-    """The command line in this process."""
+    """Runs commands in this process."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
         self._monkeypatch = monkeypatch
         self._capsys = capsys
 
     def call(self, *arguments: str, typed: str = "") -> tuple[int | str | None, str]:
-        """Returns the exit code, or the message that is printed for it, and standard output."""
+        """Run a command. Return its exit code or its error message, and its output."""
         self._monkeypatch.setattr(sys, "stdin", io.StringIO(typed))
         self._capsys.readouterr()
         try:
@@ -173,7 +173,7 @@ def test_doctor_tells_by_its_exit_code(terminal: Terminal, monkeypatch: pytest.M
 
 
 def log_in(settings: Settings, *passwords: str) -> Account:
-    """Log in with one password after the other; all but the last are wrong."""
+    """Log in with one password after the other. All except the last are wrong."""
 
     async def run() -> Account:
         async with open_runtime(settings, database_timeout_seconds=10) as runtime:
@@ -195,7 +195,7 @@ def test_life_of_an_account(terminal: Terminal, settings: Settings, database_url
     with pytest.raises(TooManyRequests):
         log_in(settings, *["a wrong one"] * 5, PASSWORD)
     assert terminal.call("users", "set-password", EMAIL, typed="another password\n")[0] == 0
-    # The pause after five failures is lifted as well.
+    # The new password also ends the pause after five failures.
     assert log_in(settings, "another password").id == account.id
 
     owned = (str(account.id),)
@@ -240,13 +240,13 @@ def test_servers_of_a_running_stack_are_found(monkeypatch: pytest.MonkeyPatch, t
     monkeypatch.setenv("DATA_DIR", str(tmp_path))
     settings = load_operator_settings()
     assert (settings.owner_url, settings.redis_dsn) == ("postgresql+asyncpg://own/database_owner_url", "redis://own")
-    # The owner of one database is never mixed with the address of another one.
+    # The owner of the stack's database must not be used for another database.
     monkeypatch.setenv("DATABASE_URL", "postgresql://other/database")
     settings = load_operator_settings()
     assert (settings.owner_url, settings.redis_dsn) == ("postgresql+asyncpg://other/database", "redis://own")
 
 
-def test_database_that_lets_nobody_in_is_one_line(
+def test_unreachable_database_is_reported_in_one_line(
     terminal: Terminal, monkeypatch: pytest.MonkeyPatch, database_url: str
 ) -> None:
     monkeypatch.setenv("DATABASE_OWNER_URL", database_url.replace("/test_", "/there_is_no_test_"))

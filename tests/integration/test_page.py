@@ -1,4 +1,4 @@
-"""The files of the page: their types, their headers, and nothing beside them."""
+"""The files of the page: media types, headers, and no other files."""
 
 import json
 import re
@@ -42,7 +42,7 @@ async def test_head_has_the_same_headers_and_no_body(api: Api) -> None:
             assert answers[0].headers[header] == answers[1].headers[header]
 
 
-async def test_what_the_browser_has_is_not_sent_again(api: Api) -> None:
+async def test_unchanged_files_are_not_sent_again(api: Api) -> None:
     etag = (await api.client.get("/static/main.js")).headers["etag"]
     again = await api.client.get("/static/main.js", headers={"If-None-Match": f'"other", W/{etag}'})
     assert (again.status_code, again.content, again.headers["etag"]) == (304, b"", etag)
@@ -63,12 +63,12 @@ async def test_other_methods_are_refused(api: Api) -> None:
         assert (await api.client.options(path)).headers["allow"] == "GET, HEAD, OPTIONS"
 
 
-async def test_page_is_no_part_of_the_contract(api: Api) -> None:
+async def test_page_is_not_part_of_the_openapi_document(api: Api) -> None:
     paths = json.loads((await api.client.get("/schema/openapi.json")).text)["paths"]
     assert [path for path in paths if path == "/" or path.startswith("/static")] == []
 
 
-async def test_page_is_served_while_the_database_is_away(settings: Settings) -> None:
+async def test_page_is_served_without_a_database(settings: Settings) -> None:
     away = settings.model_copy(update={"database_url": SecretStr("postgresql://127.0.0.1:1/none")})
     app = create_app(away)
     transport = httpx2.ASGITransport(app)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""The queue's promises, each deterministic: turns, fencing, leases, crashes, failures, giving back."""
+"""The queue: turns, fencing, leases, crashes, failures and returned jobs. No test depends on timing."""
 
 import asyncio
 from collections import Counter
@@ -17,11 +17,11 @@ from pipeline.ingest.heartbeat import Heartbeat
 from pipeline.runtime import Runtime
 from pipeline.types import Document, Lease, ReceivedFile, Stage, new_id
 from tests.databases import fetch, fetch_value, find_violations
-from tests.integration.conftest import claim, ignore_stage, work
+from tests.integration.conftest import claim, ignore_stage, wait_for, work
 
 pytestmark = pytest.mark.anyio
 
-# The sweep waits for a lease after a start of the server; leases of the tests are shorter than its age.
+# After a start of the server, the sweep waits for the length of one lease. The server of the tests is older than this.
 TINY = 0.05
 
 
@@ -61,7 +61,7 @@ async def test_owners_take_turns(runtime: Runtime, database_url: str) -> None:
     in_progress = [await claim(runtime) for _ in range(2)]
     assert all(lease and lease.subject.owner_id == many for lease in in_progress)
     late = [await add_document(runtime, few) for _ in range(3)]
-    # The newcomer goes next, and from then on the two alternate.
+    # The newcomer is next. After that, the two alternate.
     order = [lease.subject.owner_id for _ in range(6) if (lease := await claim(runtime))]
     assert order[0] == few
     assert Counter(order) == {few: 3, many: 3}
@@ -76,7 +76,7 @@ async def test_queue_position_counts_down(runtime: Runtime, database_url: str) -
     assert [(await show(runtime, owner, document)).queue_position for document in documents] == [None, 1, 2]
 
 
-async def test_eight_claim_at_once_and_each_job_has_one_winner(runtime: Runtime, database_url: str) -> None:
+async def test_concurrent_claims_give_each_job_to_one_worker(runtime: Runtime, database_url: str) -> None:
     owner = await add_owner(database_url)
     for _ in range(20):
         await add_document(runtime, owner)
@@ -91,7 +91,7 @@ async def test_eight_claim_at_once_and_each_job_has_one_winner(runtime: Runtime,
 
 
 async def test_paused_holder_writes_nothing(runtime: Runtime, database_url: str) -> None:
-    """The fence: a worker that lost its lease finishes its work, and none of it counts."""
+    """Fencing: the results of a worker that has lost its lease are not stored."""
     owner = await add_owner(database_url)
     document = await add_document(runtime, owner)
     paused = await claim(runtime, TINY)
@@ -151,7 +151,7 @@ async def test_short_documents_overtake_long_ones_that_keep_their_place(runtime:
     assert [lease and lease.subject.id for lease in claimed] == [short, None, *long]
 
 
-async def test_lost_worker_is_replaced_and_blamed_only_after_a_run_alone(runtime: Runtime, database_url: str) -> None:
+async def test_crashing_document_fails_only_after_a_run_alone(runtime: Runtime, database_url: str) -> None:
     owner = await add_owner(database_url)
     document = await add_document(runtime, owner)
     for crash in (1, 2):
@@ -171,7 +171,7 @@ async def test_lost_worker_is_replaced_and_blamed_only_after_a_run_alone(runtime
     assert await fetch_value(database_url, "SELECT count(*) FROM jobs") == 0
 
 
-async def test_sweep_leaves_leases_alone_that_are_held(runtime: Runtime, database_url: str) -> None:
+async def test_sweep_ignores_held_leases(runtime: Runtime, database_url: str) -> None:
     await add_document(runtime, await add_owner(database_url))
     await claim(runtime, 60)
     assert await sweep(runtime) == 0
@@ -188,7 +188,9 @@ async def test_sweep_waits_after_a_start_of_the_server(runtime: Runtime, databas
         assert await queue.sweep(session, TINY) == 1
 
 
-async def test_jobs_lost_over_a_start_of_the_server_are_nobodys_fault(runtime: Runtime, database_url: str) -> None:
+async def test_jobs_lost_in_a_restart_of_the_server_do_not_count_as_crashes(
+    runtime: Runtime, database_url: str
+) -> None:
     owner = await add_owner(database_url)
     document = await add_document(runtime, owner)
     await claim(runtime, 60)
@@ -209,7 +211,7 @@ async def test_heartbeat_keeps_a_lease_while_the_event_loop_is_blocked(runtime: 
     heartbeat.start()
     try:
         with heartbeat.hold(lease) as held:
-            time.sleep(2.5)  # noqa: ASYNC251 - blocking the loop is the point
+            time.sleep(1.5)  # noqa: ASYNC251 - blocks the event loop on purpose
             assert await sweep(runtime) == 0
             held.touch()
     finally:
@@ -217,7 +219,7 @@ async def test_heartbeat_keeps_a_lease_while_the_event_loop_is_blocked(runtime: 
 
 
 async def test_stalled_work_loses_its_lease(runtime: Runtime, database_url: str) -> None:
-    """A document that hangs must not be kept alive by heartbeats for ever."""
+    """Heartbeats do not extend the lease of a document that hangs."""
     await add_document(runtime, await add_owner(database_url))
     lease = await claim(runtime, 0.6)
     assert lease
@@ -225,13 +227,12 @@ async def test_stalled_work_loses_its_lease(runtime: Runtime, database_url: str)
     heartbeat.start()
     try:
         with heartbeat.hold(lease):
-            await asyncio.sleep(1.8)
-            assert await sweep(runtime) == 1
+            await wait_for(lambda: sweep(runtime))
     finally:
         heartbeat.stop()
 
 
-async def test_holder_hears_that_its_lease_is_lost(runtime: Runtime, database_url: str) -> None:
+async def test_holder_notices_that_its_lease_is_lost(runtime: Runtime, database_url: str) -> None:
     await add_document(runtime, await add_owner(database_url))
     lease = await claim(runtime, 60)
     assert lease
@@ -240,14 +241,14 @@ async def test_holder_hears_that_its_lease_is_lost(runtime: Runtime, database_ur
     try:
         with heartbeat.hold(lease) as held:
             await fetch(database_url, "UPDATE jobs SET lease_token = gen_random_uuid()")
-            await asyncio.sleep(1.0)
+            await wait_for(lambda: held.is_lost)
             with pytest.raises(LeaseLost):
                 held.touch()
     finally:
         heartbeat.stop()
 
 
-async def test_failure_that_may_pass_is_tried_three_times(runtime: Runtime, database_url: str) -> None:
+async def test_unexpected_failure_is_tried_three_times(runtime: Runtime, database_url: str) -> None:
     owner = await add_owner(database_url)
     document = await add_document(runtime, owner)
 
@@ -292,7 +293,7 @@ async def test_cancelled_ingestion_gives_the_attempt_back(runtime: Runtime, data
     assert await asyncio.to_thread(find_violations, database_url) == {}
 
 
-async def test_delete_and_retry_at_once_leave_no_job(runtime: Runtime, database_url: str) -> None:
+async def test_concurrent_delete_and_retry_leave_no_job(runtime: Runtime, database_url: str) -> None:
     from pipeline.errors import SluiceError
     from pipeline.use_cases import documents
 

@@ -1,4 +1,4 @@
-"""Limits that are exact across processes, say where the caller stands, and vanish with Redis."""
+"""Rate limits are exact across processes and reported in headers. Without Redis, they are off."""
 
 import asyncio
 import itertools
@@ -31,7 +31,7 @@ RATE_LIMIT = re.compile(r'"(\w+)";r=(\d+);t=(\d+)')
 
 @pytest.fixture
 def valkey(redis_url: str) -> Iterator[redis.Redis]:
-    """The real server, without what earlier tests counted."""
+    """The real server, without the counts of earlier tests."""
     with redis.Redis.from_url(redis_url, decode_responses=True) as client:
         for key in client.scan_iter(f"{KEY_PREFIX}:*"):
             client.delete(key)
@@ -63,7 +63,7 @@ async def log_in(api: Api, email: str, password: str, address: str = "127.0.0.1"
 
 
 def read_standing(response: httpx2.Response) -> tuple[str, int, int]:
-    """Policy, requests that remain, and seconds until there are more; checks the policy's header too."""
+    """Return policy, remaining requests and seconds until the reset. Check the policy header, too."""
     match = RATE_LIMIT.fullmatch(response.headers["ratelimit"])
     assert match
     assert response.headers["ratelimit-policy"] == f'"{match[1]}";q={LIMIT};w=60'
@@ -84,15 +84,15 @@ def count_metric(name: str) -> float:
     return REGISTRY.get_sample_value(name) or 0
 
 
-# --- counting -------------------------------------------------------------------------------------------------------
+# --- counts ---------------------------------------------------------------------------------------------------------
 
 
-async def test_count_is_exact_however_many_ask_at_once(settings: Settings) -> None:
+async def test_count_is_exact_under_concurrency(settings: Settings) -> None:
     settings = settings.model_copy(update={"rate_limit_query": "50/minute"})
     caller = str(new_id())
     async with limiter(settings) as one, limiter(settings) as other:
         standings = await asyncio.gather(*((one, other)[n % 2].count(Policy.QUERY, caller) for n in range(200)))
-    assert all(standings), "none went uncounted"
+    assert all(standings), "every request was counted"
     assert sum(standing.is_within for standing in standings if standing) == 50
 
 
@@ -104,7 +104,7 @@ async def test_window_moves(settings: Settings) -> None:
         await asyncio.sleep(0.6)
         assert [await is_within(one, caller), await is_within(one, caller)] == [True, False]
         await asyncio.sleep(0.5)
-        # The first has left the window, the second has not: no burst of twice the limit where windows meet.
+        # The first request has left the window, the second has not. At no time can twice the limit pass.
         assert [await is_within(one, caller), await is_within(one, caller)] == [True, False]
 
 
@@ -114,7 +114,7 @@ async def is_within(limiter: RateLimiter, caller: str) -> bool:
     return standing.is_within
 
 
-async def test_clock_of_another_machine_ahead_does_not_show(settings: Settings, valkey: redis.Redis) -> None:
+async def test_clock_skew_does_not_extend_the_reset(settings: Settings, valkey: redis.Redis) -> None:
     async with limiter(settings) as one:
         await one.count(Policy.QUERY, "anna")
         (key,) = valkey.scan_iter(f"{KEY_PREFIX}:*")
@@ -136,7 +136,7 @@ async def test_retry_after_of_a_long_window(settings: Settings) -> None:
     assert first == Standing(Policy.QUERY, 1, 86_400, True, 0, 86_400)
 
 
-# --- answers --------------------------------------------------------------------------------------------------------
+# --- responses ------------------------------------------------------------------------------------------------------
 
 
 async def test_uploads(api: Api) -> None:
@@ -181,11 +181,11 @@ async def test_logins_and_registrations(api: Api) -> None:
         assert_refused(await api.client.post(path, json=credentials), policy)
 
 
-async def test_other_routes_say_nothing(api: Api) -> None:
+async def test_other_routes_have_no_rate_limit_headers(api: Api) -> None:
     person = await api.register()
     for path in ("/v1/users/me", "/v1/documents", "/health/live", "/nowhere"):
         assert "ratelimit" not in (await api.get(person, path)).headers
-    # Not counted, for nobody knows whose it would be.
+    # It is not counted, because the account is unknown.
     refused = await api.client.post("/v1/search", json={"query": "text"})
     assert (refused.status_code, "ratelimit" in refused.headers) == (401, False)
 
@@ -207,7 +207,7 @@ async def test_refused_upload_is_not_read(api: Api) -> None:
     assert pieces_read == 0
 
 
-# --- independence ---------------------------------------------------------------------------------------------------
+# --- separate limits ------------------------------------------------------------------------------------------------
 
 
 async def test_one_user_does_not_use_up_anothers_limit(api: Api) -> None:
@@ -237,7 +237,7 @@ async def test_another_account_or_address_may_log_in(api: Api) -> None:
     assert (await log_in(api, anna.email, anna.password, address="10.9.8.7")).status_code == 200
 
 
-async def test_redis_holds_no_address_of_anybody(api: Api, valkey: redis.Redis) -> None:
+async def test_redis_keys_contain_no_addresses(api: Api, valkey: redis.Redis) -> None:
     person = await api.register_over_http("anna")
     await search(api, person)
     keys = sorted(valkey.scan_iter(f"{KEY_PREFIX}:*"))
@@ -246,7 +246,7 @@ async def test_redis_holds_no_address_of_anybody(api: Api, valkey: redis.Redis) 
     assert all(0 < int(valkey.ttl(key)) <= 60 for key in keys)  # type: ignore[arg-type]
 
 
-# --- off and away ---------------------------------------------------------------------------------------------------
+# --- no limits, and no Redis ----------------------------------------------------------------------------------------
 
 
 class TestOff:
@@ -267,7 +267,7 @@ class TestOff:
 
 
 class Stalled:
-    """A port that accepts connections and never says a word."""
+    """A port that accepts connections and never answers."""
 
     def __init__(self, server: socket.socket) -> None:
         self._server = server
@@ -275,7 +275,7 @@ class Stalled:
         self.url = f"redis://127.0.0.1:{server.getsockname()[1]}/0"
 
     def count_connections(self) -> int:
-        """How many there were since this was last asked."""
+        """Return the number of connections since the last call."""
         for number in itertools.count():
             try:
                 self._server.accept()[0].close()
@@ -291,7 +291,7 @@ def run_stalled_server() -> Iterator[Stalled]:
 
 
 @contextmanager
-def take_redis_away(kind: str, settings: Settings, valkey: redis.Redis) -> Iterator[Settings]:
+def break_redis(kind: str, settings: Settings, valkey: redis.Redis) -> Iterator[Settings]:
     match kind:
         case "refused":
             yield settings.model_copy(update={"redis_url": SecretStr("redis://127.0.0.1:1/0")})
@@ -305,16 +305,16 @@ def take_redis_away(kind: str, settings: Settings, valkey: redis.Redis) -> Itera
 
 
 @pytest.fixture(params=["refused", "stalled", "read-only"])
-def away(settings: Settings, valkey: redis.Redis, request: pytest.FixtureRequest) -> Iterator[Settings]:
-    """Settings whose Redis cannot be used."""
-    with take_redis_away(request.param, settings, valkey) as without:
-        yield without
+def without_redis(settings: Settings, valkey: redis.Redis, request: pytest.FixtureRequest) -> Iterator[Settings]:
+    """Settings with a Redis that cannot be used."""
+    with break_redis(request.param, settings, valkey) as broken:
+        yield broken
 
 
-async def test_everybody_passes_at_the_cost_of_one_budget(away: Settings) -> None:
+async def test_without_redis_all_requests_pass_after_one_timeout(without_redis: Settings) -> None:
     failures = count_metric("sluice_redis_failures_total")
     uncounted = count_metric("sluice_rate_limit_fail_opens_total")
-    async with limiter(away) as one:
+    async with limiter(without_redis) as one:
         started = time.perf_counter()
         assert await one.count(Policy.LOGIN, "anna") is None
         first = time.perf_counter() - started
@@ -322,21 +322,21 @@ async def test_everybody_passes_at_the_cost_of_one_budget(away: Settings) -> Non
         for _ in range(100):
             assert await one.count(Policy.QUERY, "anna") is None
         others = time.perf_counter() - started
-    assert first < 1  # one budget is 0.1 s, the rest is room for a busy machine
-    assert others < 2  # a hundred budgets are 10 s
+    assert first < 1  # one timeout is 0.1 s; the rest is margin for a busy machine
+    assert others < 2  # a hundred timeouts would take 10 s
     assert count_metric("sluice_redis_failures_total") == failures + 1
     assert count_metric("sluice_rate_limit_fail_opens_total") == uncounted + 101
 
 
-async def test_burst_pays_at_the_same_time(away: Settings) -> None:
-    async with limiter(away) as one:
+async def test_burst_waits_for_redis_once(without_redis: Settings) -> None:
+    async with limiter(without_redis) as one:
         started = time.perf_counter()
         standings = await asyncio.gather(*(one.count(Policy.QUERY, "anna") for _ in range(200)))
         assert time.perf_counter() - started < 2
     assert standings == [None] * 200
 
 
-async def test_foreign_data_under_a_key(settings: Settings, valkey: redis.Redis) -> None:
+async def test_unexpected_data_under_a_key_lets_the_request_pass(settings: Settings, valkey: redis.Redis) -> None:
     async with limiter(settings) as one:
         await one.count(Policy.QUERY, "anna")
         (key,) = valkey.scan_iter(f"{KEY_PREFIX}:*")
@@ -346,8 +346,8 @@ async def test_foreign_data_under_a_key(settings: Settings, valkey: redis.Redis)
 
 class TestApiWithoutRedis:
     @pytest.fixture
-    def settings(self, away: Settings) -> Settings:
-        return away
+    def settings(self, without_redis: Settings) -> Settings:
+        return without_redis
 
     async def test_login_upload_and_search_work(self, api: Api) -> None:
         failures = count_metric("sluice_redis_failures_total")
@@ -362,11 +362,11 @@ class TestApiWithoutRedis:
                 statuses.append(answer.status_code)
                 assert not any("ratelimit" in name for name in answer.headers)
         assert statuses == [200, 202, 200] + [200, 200, 200] * LIMIT
-        # Limiter and doorbell share what they know of Redis: one wait in five seconds, not one for each.
+        # Limiter and doorbell share a circuit breaker: only one of them waits, once in five seconds.
         assert count_metric("sluice_redis_failures_total") == failures + 1
 
 
-async def test_resting_redis_is_not_even_asked(settings: Settings) -> None:
+async def test_open_breaker_keeps_requests_from_redis(settings: Settings) -> None:
     with run_stalled_server() as stalled:
         settings = settings.model_copy(update={"redis_url": SecretStr(stalled.url)})
         async with limiter(settings) as one:
@@ -375,7 +375,7 @@ async def test_resting_redis_is_not_even_asked(settings: Settings) -> None:
         assert stalled.count_connections() == 1
 
 
-async def test_burst_on_open_connections_that_fall_silent(settings: Settings, valkey: redis.Redis) -> None:
+async def test_burst_while_redis_falls_silent(settings: Settings, valkey: redis.Redis) -> None:
     async with limiter(settings) as one:
         assert all(await asyncio.gather(*(one.count(Policy.QUERY, "anna") for _ in range(CHECKS_AT_ONCE))))
         valkey.client_pause(1000)
@@ -383,7 +383,7 @@ async def test_burst_on_open_connections_that_fall_silent(settings: Settings, va
         standings = await asyncio.gather(*(one.count(Policy.QUERY, "anna") for _ in range(200)))
         assert time.perf_counter() - started < 2
     assert standings == [None] * 200
-    valkey.ping()  # waits for the end of the pause
+    valkey.ping()  # returns when the pause has ended
 
 
 async def test_limits_return_with_redis(settings: Settings, valkey: redis.Redis) -> None:

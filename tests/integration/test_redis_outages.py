@@ -1,4 +1,4 @@
-"""Redis away, in all its ways: everything but the doorbell still works."""
+"""Without a usable Redis, everything except the doorbell works."""
 
 import socket
 import time
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.anyio
 
 @contextmanager
 def stalled_server() -> Iterator[int]:
-    """A port that accepts connections and never says a word."""
+    """A port that accepts connections and never answers."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         yield server.getsockname()[1]
 
@@ -56,7 +56,7 @@ async def test_everything_works_without_redis(api: Api) -> None:
         response = await api.upload(person, f"text {number}".encode())
         seconds.append(time.perf_counter() - started)
         assert response.status_code == 202
-    # The first one pays the budget, the others nothing: the breaker is open.
+    # The first request waits for the timeout. Then the breaker is open.
     assert seconds[0] < BUDGET_SECONDS + 1
     assert min(seconds[1:]) < BUDGET_SECONDS
     assert await api.work() == 3
@@ -71,5 +71,5 @@ async def test_ring_never_raises(settings: Settings) -> None:
     started = time.perf_counter()
     for _ in range(20):
         await bell.ring(new_id())
-    assert time.perf_counter() - started < BUDGET_SECONDS + 2  # twenty budgets are 5 s
+    assert time.perf_counter() - started < BUDGET_SECONDS + 2  # twenty timeouts would take 5 s
     await bell.close()

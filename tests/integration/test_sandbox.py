@@ -1,4 +1,4 @@
-"""What the parent of an extraction believes of its child, and what the child may do."""
+"""The limits of the sandbox: what a child may do, and which of its output is accepted."""
 
 import asyncio
 import os
@@ -7,18 +7,20 @@ import subprocess
 import sys
 import tempfile
 import textwrap
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from pathlib import Path
 
 import psutil
 import pytest
+from msgspec.structs import replace
 
 from pipeline import samples
 from pipeline.errors import IngestionError
 from pipeline.sandbox.pool import Sandbox
 from pipeline.sandbox.protocol import Limits
 from pipeline.stages.extract.format import MAX_SECTIONS
+from tests.integration.conftest import wait_for
 
 pytestmark = pytest.mark.anyio
 
@@ -26,55 +28,70 @@ LIMITS = Limits(seconds=5, memory_bytes=512 * 1024 * 1024, pages=10, characters=
 PDF = (samples.FOLDER / "alder-lock-handbook.pdf").read_bytes()
 
 
-async def read(sandbox: Sandbox, data: bytes = b"text", media_type: str = "text/plain") -> list[str]:
+async def read(
+    sandbox: Sandbox, data: bytes = b"text", media_type: str = "text/plain", limits: Limits = LIMITS
+) -> list[str]:
     with tempfile.TemporaryFile() as file:
         file.write(data)
-        async with aclosing(sandbox.extract(file, media_type, LIMITS)) as extracted:
+        async with aclosing(sandbox.extract(file, media_type, limits)) as extracted:
             return [page.text async for page in extracted]
 
 
-def make_server(child: str) -> tuple[str, str]:
-    """A fork server as the real one, whose children do something else: what a file might make them do."""
+def make_server(run: str) -> tuple[str, str]:
+    """Return the arguments of a fork server whose children run this code instead of a reader."""
     program = """
         import os, signal, sys
-        from pipeline.sandbox import __main__ as server
+        from pipeline.sandbox.__main__ import main
         from pipeline.sandbox.protocol import Done, Page, encode
 
         def say(*frames):
             os.write(1, b"".join(map(encode, frames)))
 
         def run(order):
-        {child}
+        {run}
 
-        server.run = run
-        server.main()
+        main(run)
         """
-    return "-c", textwrap.dedent(program).replace("{child}", textwrap.indent(textwrap.dedent(child), "    "))
+    return "-c", textwrap.dedent(program).replace("{run}", textwrap.indent(textwrap.dedent(run), "    "))
 
 
-@pytest.fixture
-async def sandbox() -> AsyncIterator[Sandbox]:
-    sandbox = Sandbox()
+@pytest.fixture(scope="module")
+async def hijacked() -> AsyncIterator[Sandbox]:
+    """A sandbox that runs each file as a program, as if the file had taken control of its reader."""
+    sandbox = Sandbox(make_server("exec(open(0, closefd=False).read())"))
     yield sandbox
     await sandbox.close()
 
 
-async def read_with(child: str, media_type: str = "text/plain") -> list[str]:
-    sandbox = Sandbox(make_server(child))
-    try:
-        return await read(sandbox, media_type=media_type)
-    finally:
-        await sandbox.close()
+ReadWith = Callable[..., Awaitable[list[str]]]
+
+
+@pytest.fixture
+def read_with(hijacked: Sandbox) -> ReadWith:
+    """Reads a file, which is the program of its child."""
+
+    async def read_with(child: str, media_type: str = "text/plain", limits: Limits = LIMITS) -> list[str]:
+        return await read(hijacked, textwrap.dedent(child).encode(), media_type, limits)
+
+    return read_with
+
+
+@pytest.fixture
+async def own_sandbox() -> AsyncIterator[Sandbox]:
+    """A sandbox whose fork server may be killed."""
+    sandbox = Sandbox(kill_seconds=0.5)
+    yield sandbox
+    await sandbox.close()
 
 
 def find_server() -> psutil.Process:
-    """The fork server that was started last; another one may serve the tests of other files."""
+    """Return the fork server that was started last; another one serves other tests."""
     servers = [child for child in psutil.Process().children() if "pipeline.sandbox" in child.cmdline()]
     return max(servers, key=psutil.Process.create_time)
 
 
 @pytest.mark.parametrize("text", ["", "x" * 500], ids=["endless pages", "endless text"])
-async def test_child_that_never_ends_is_cut(text: str) -> None:
+async def test_endless_child_is_cut(read_with: ReadWith, text: str) -> None:
     with pytest.raises(IngestionError) as error:
         await read_with(f"while True: say(Page(sections=[{text!r}], pages=1))")
     assert error.value.code == "too_large"
@@ -83,14 +100,14 @@ async def test_child_that_never_ends_is_cut(text: str) -> None:
 @pytest.mark.parametrize(
     ("pages", "sections", "code"), [(1, MAX_SECTIONS + 1, "malformed"), (3, MAX_SECTIONS // 2, "too_large")]
 )
-async def test_child_that_tells_of_too_many_sections_is_cut(pages: int, sections: int, code: str) -> None:
+async def test_child_with_too_many_sections_is_cut(read_with: ReadWith, pages: int, sections: int, code: str) -> None:
     with pytest.raises(IngestionError) as error:
         await read_with(f"say(*[Page(sections=[''] * {sections}, pages={pages})] * {pages}, Done())")
     assert error.value.code == code
 
 
 @pytest.mark.parametrize("said", [b"rubbish of some length", b"\xff" * 100, b"\0\0\0\5rubbi", b""])
-async def test_child_that_talks_rubbish_is_a_broken_file(said: bytes) -> None:
+async def test_invalid_output_of_a_child_is_a_malformed_file(read_with: ReadWith, said: bytes) -> None:
     with pytest.raises(IngestionError) as error:
         await read_with(f"os.write(1, {said!r})")
     assert error.value.code == "malformed"
@@ -99,30 +116,32 @@ async def test_child_that_talks_rubbish_is_a_broken_file(said: bytes) -> None:
 @pytest.mark.parametrize(
     ("number", "code"), [(signal.SIGSEGV, "malformed"), (signal.SIGKILL, "out_of_memory"), (signal.SIGXCPU, "timeout")]
 )
-async def test_child_that_is_killed_says_why(number: signal.Signals, code: str) -> None:
+async def test_killed_child_fails_with_the_reason(read_with: ReadWith, number: signal.Signals, code: str) -> None:
     with pytest.raises(IngestionError) as error:
         await read_with(f"os.kill(os.getpid(), {number})")
     assert error.value.code == code
 
 
-async def test_child_that_hangs_is_killed_at_its_deadline() -> None:
+async def test_child_that_hangs_is_killed_at_its_deadline(read_with: ReadWith) -> None:
     with pytest.raises(IngestionError) as error:
-        await read_with("os.kill(os.getpid(), signal.SIGSTOP)")
+        await read_with("os.kill(os.getpid(), signal.SIGSTOP)", limits=replace(LIMITS, seconds=1.0))
     assert error.value.code == "timeout"
 
 
 async def test_child_gets_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("JWT_SECRET", "a secret")
-    [names] = await read_with('say(Page(sections=[" ".join(os.environ)], pages=1), Done())')
+    sandbox = Sandbox(make_server('say(Page(sections=[" ".join(os.environ)], pages=1), Done())'))
+    [names] = await read(sandbox)
+    await sandbox.close()
     assert set(names.split()) <= {"LANG", "LC_CTYPE", "PATH", "PYTHONDONTWRITEBYTECODE"}
 
 
-async def test_child_has_its_file_and_its_output_and_nothing_else() -> None:
+async def test_child_has_only_its_file_and_its_output(read_with: ReadWith) -> None:
     [files] = await read_with('say(Page(sections=[" ".join(sorted(os.listdir("/proc/self/fd")))], pages=1), Done())')
-    assert files == "0 1 2 3"  # the last is the listing itself
+    assert files == "0 1 2 3"  # 3 is the listing itself
 
 
-async def test_what_a_child_starts_goes_with_it() -> None:
+async def test_processes_of_a_child_are_killed_with_it(read_with: ReadWith) -> None:
     child = """
         started = os.fork()
         if not started:
@@ -130,14 +149,10 @@ async def test_what_a_child_starts_goes_with_it() -> None:
         say(Page(sections=[str(started)], pages=1), Done())
         """
     [started] = await read_with(child)
-    for _ in range(100):
-        if not psutil.pid_exists(int(started)):
-            return
-        await asyncio.sleep(0.05)
-    raise AssertionError("the grandchild lives")
+    await wait_for(lambda: not psutil.pid_exists(int(started)))
 
 
-def test_child_starts_no_process() -> None:
+def test_child_cannot_start_processes() -> None:
     program = """
 import os, sys
 from pipeline.sandbox.child import limit_process
@@ -157,7 +172,7 @@ except BlockingIOError:
     assert done.returncode == 42
 
 
-async def test_next_reader_goes_on_where_one_broke_down() -> None:
+async def test_next_reader_continues_after_the_last_page(read_with: ReadWith) -> None:
     child = """
         if order.reader == 0:
             say(Page(sections=["one"], pages=2))
@@ -167,7 +182,7 @@ async def test_next_reader_goes_on_where_one_broke_down() -> None:
     assert await read_with(child, "application/pdf") == ["one", "two"]
 
 
-async def test_every_reader_has_its_turn() -> None:
+async def test_every_reader_is_tried(read_with: ReadWith) -> None:
     child = """
         if order.reader < 2:
             os.kill(os.getpid(), signal.SIGABRT)
@@ -177,7 +192,9 @@ async def test_every_reader_has_its_turn() -> None:
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGKILL, "out_of_memory"), (signal.SIGXCPU, "timeout")])
-async def test_file_that_is_stopped_at_a_limit_has_had_its_chance(number: signal.Signals, code: str) -> None:
+async def test_file_that_hits_a_limit_is_not_tried_with_the_next_reader(
+    read_with: ReadWith, number: signal.Signals, code: str
+) -> None:
     child = f"""
         if order.reader == 0:
             os.kill(os.getpid(), {number})
@@ -193,32 +210,32 @@ async def test_many_files_at_once(sandbox: Sandbox) -> None:
     assert await asyncio.gather(*(read(sandbox, text.encode()) for text in texts)) == [[text] for text in texts]
 
 
-async def test_children_are_forked_not_started(sandbox: Sandbox) -> None:
-    await read(sandbox)
+async def test_children_are_forked_not_started(own_sandbox: Sandbox) -> None:
+    await read(own_sandbox)
     server = find_server()
-    await read(sandbox, PDF, "application/pdf")
+    await read(own_sandbox, PDF, "application/pdf")
     assert find_server() == server
     assert server.children() == []
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
-async def test_lost_fork_server_is_replaced(sandbox: Sandbox, number: signal.Signals) -> None:
-    await read(sandbox)
+async def test_lost_fork_server_is_replaced(own_sandbox: Sandbox, number: signal.Signals) -> None:
+    await read(own_sandbox)
     server = find_server()
     server.send_signal(number)
     if number == signal.SIGSTOP:
-        # Nothing comes until the deadline, nor can the child be killed: then the server goes.
+        # Nothing arrives until the deadline, and the child cannot be killed. So the server is killed.
         with pytest.raises(IngestionError) as error:
-            await read(sandbox)
+            await read(own_sandbox, limits=replace(LIMITS, seconds=1.0))
         assert error.value.code == "timeout"
     else:
         server.wait(5)
         await asyncio.sleep(0.1)
     assert not server.is_running()
-    assert await read(sandbox) == ["text"]
+    assert await read(own_sandbox) == ["text"]
 
 
-async def test_children_die_with_their_server_and_may_be_tried_again() -> None:
+async def test_children_die_with_their_server_and_the_file_may_be_retried() -> None:
     sandbox = Sandbox(make_server("say(Page(sections=[str(os.getpid())], pages=2)); signal.pause()"))
     with tempfile.TemporaryFile() as file:
         async with aclosing(sandbox.extract(file, "text/plain", LIMITS)) as extracted:

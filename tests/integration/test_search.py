@@ -18,7 +18,7 @@ from tests.integration.conftest import Api, Person
 pytestmark = pytest.mark.anyio
 
 
-async def test_answers_stand_where_the_samples_say(api: Api, database_url: str) -> None:
+async def test_sample_questions_find_the_expected_pages(api: Api, database_url: str) -> None:
     person = await api.register()
     for file in samples.list_documents():
         assert (await api.upload(person, file.read_bytes(), file.name)).status_code == 202
@@ -58,7 +58,7 @@ async def find(api: Api, person: Person, query: str, **options: object) -> list[
 
 
 async def test_words_find_what_vectors_miss(api: Api) -> None:
-    """A part number means nothing to a model; and words are found in whatever form they are asked for."""
+    """The model does not understand part numbers. Words are found in all their forms."""
     person = await api.register()
     lines = [f"Spare part QX{number}: order it from the depot at the lock." for number in range(4100, 4130)]
     for line in lines:
@@ -96,8 +96,10 @@ async def test_frequent_words_are_dropped_if_there_are_too_many_matches(api: Api
     assert len(await find(api, person, "gate of the heron", mode="keyword", top_k=50)) == 30
     api.app.state.runtime = replace(api.runtime, search_bounds=SearchBounds(max_matches=10))
     assert len(await find(api, person, "gate of the heron", mode="keyword", top_k=50)) == 1
-    assert len(await find(api, person, "gate", mode="keyword", top_k=50)) == 10, "the rarest word stays, with a bound"
-    assert len(await find(api, person, "gate of the heron", top_k=50)) == 30, "vectors find as many as are asked for"
+    assert len(await find(api, person, "gate", mode="keyword", top_k=50)) == 10, (
+        "the rarest word stays, and its matches are limited"
+    )
+    assert len(await find(api, person, "gate of the heron", top_k=50)) == 30, "the limit does not apply to vectors"
 
 
 async def test_search_by_words_needs_no_model(api: Api) -> None:
@@ -130,7 +132,7 @@ async def test_search_by_words_needs_no_model(api: Api) -> None:
         {"query": "x" * 4001},
     ],
 )
-async def test_unfit_queries_say_what_is_wrong(api: Api, body: dict[str, object]) -> None:
+async def test_invalid_queries_name_the_fields(api: Api, body: dict[str, object]) -> None:
     person = await api.register()
     response = await api.client.post("/v1/search", headers=person.headers, json=body)
     assert response.status_code == 422
@@ -143,7 +145,7 @@ async def test_query_needs_no_redis_and_no_worker(api: Api) -> None:
     assert response.json()["passages"] == []
 
 
-async def test_chunks_name_their_model_and_others_are_not_compared(api: Api, database_url: str) -> None:
+async def test_chunks_of_other_models_are_not_compared(api: Api, database_url: str) -> None:
     person = await api.register()
     await api.upload(person, b"The horse sleeps in the barn.")
     await api.work()
@@ -153,13 +155,14 @@ async def test_chunks_name_their_model_and_others_are_not_compared(api: Api, dat
     assert (response.status_code, response.json()["passages"]) == (200, [])
 
 
+@pytest.mark.own_database
 async def test_large_owner_is_searched_by_index_and_still_gets_k(api: Api, database_url: str) -> None:
-    """Vectors of one owner among ten times as many of others: exact search and index must agree."""
+    """One owner's vectors among ten times as many of others: exact search and index must agree."""
     person = await api.register()
     owner = (await api.get(person, "/v1/users/me")).json()["id"]
     other = (await api.get(await api.register("bert"), "/v1/users/me")).json()["id"]
     await asyncio.gather(*(fill(database_url, who, count) for who, count in ((owner, 300), (other, 3000))))
-    await fetch(database_url, "ANALYZE chunks")  # without statistics the planner takes no index
+    await fetch(database_url, "ANALYZE chunks")  # without statistics, the planner does not use the index
     query = np.eye(1, 384, dtype=np.float32)[0] + 0.05
 
     async def search(bounds: SearchBounds, limit: int = 10) -> list[str]:
@@ -171,16 +174,15 @@ async def test_large_owner_is_searched_by_index_and_still_gets_k(api: Api, datab
     exact = await search(SearchBounds())
     indexed = await search(SearchBounds(exact_search_rows=0))
     assert len(exact) == len(indexed) == 10
-    assert len(set(exact) & set(indexed)) >= 5, (
-        "random vectors are the hardest case for the index, but this is not its answer"
-    )
+    assert len(set(exact) & set(indexed)) >= 5, "random vectors are the hardest case for the index"
     everything = await search(SearchBounds(exact_search_rows=0, ef_search=1, max_scan_tuples=1), 300)
-    assert everything[:10] == exact, "an index that gives too few is not believed"
+    assert everything[:10] == exact, "if the index returns too few rows, the search is exact"
     assert len(set(everything)) == 300
 
 
+@pytest.mark.own_database
 async def test_small_owner_beside_a_huge_one_is_found_by_its_key(api: Api, database_url: str) -> None:
-    """Two owners: the planner takes each for half of the table, and would read all of it for the small one."""
+    """The planner expects each of two owners to have half of the rows, and would scan all rows for the small one."""
     person = await api.register()
     owner = (await api.get(person, "/v1/users/me")).json()["id"]
     other = (await api.get(await api.register("bert"), "/v1/users/me")).json()["id"]
@@ -217,7 +219,7 @@ async def fill(database_url: str, owner: str, count: int) -> None:
 
 
 async def test_query_is_one_statement(api: Api) -> None:
-    """A second round trip to PostgreSQL would be a third of the time of a small search."""
+    """A second round trip to PostgreSQL would take a third of the time of a small search."""
     person = await api.register()
     await api.upload(person, b"The horse sleeps in the barn.")
     await api.work()
@@ -230,5 +232,5 @@ async def test_query_is_one_statement(api: Api) -> None:
     with rewrite_statements(note):
         for number in range(2):
             assert await find(api, person, f"horse {number}")
-    # From time to time the process looks which model answers, whether it is asked something or not.
+    # The process regularly reads which model is active, independent of requests.
     assert len([statement for statement in statements if not statement.startswith("SELECT embedding_models")]) == 2

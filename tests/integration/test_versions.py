@@ -1,4 +1,4 @@
-"""New versions: what did not change is not embedded again, and one version answers at every moment."""
+"""New versions: unchanged text is not embedded again, and searches find exactly one version at any time."""
 
 import asyncio
 import dataclasses
@@ -31,13 +31,13 @@ PAGES = 200
 EDITED_PAGE = 117
 MIB = 1024 * 1024
 MARK = f"('[1{',0' * 383}]')::halfvec"
-"""A vector that no text has: where it is still there afterwards, it was taken over."""
+"""A vector that no text has. If a chunk has it after a change, the vector was reused."""
 COUNT_MARKED = f"SELECT count(*) FROM chunks WHERE embedding = {MARK}"
 MARK_ALL = f"UPDATE chunks SET embedding = {MARK}"
 
 
 def make_pdf(sentences: list[str]) -> bytes:
-    """A page for each sentence."""
+    """Return a PDF with one page for each sentence."""
     pdf = FPDF()
     pdf.set_font("Helvetica")
     for sentence in sentences:
@@ -47,7 +47,7 @@ def make_pdf(sentences: list[str]) -> bytes:
 
 
 async def upload(api: Api, person: Person, content: bytes, name: str = "note.txt") -> str:
-    """Upload what is accepted; returns its address."""
+    """Upload a document that must be accepted. Return its location."""
     response = await api.upload(person, content, name)
     assert response.status_code == 202, response.text
     return response.headers["location"]
@@ -73,7 +73,7 @@ async def assert_sound(database_url: str) -> None:
     assert await asyncio.to_thread(find_violations, database_url) == {}
 
 
-async def test_edited_page_alone_is_embedded_again_and_one_version_answers(api: Api, database_url: str) -> None:
+async def test_only_the_edited_page_is_embedded_again(api: Api, database_url: str) -> None:
     person = await api.register()
     sentences = [f"In the year {1800 + page} nothing happened." for page in range(1, PAGES + 1)]
     old, new = "The gauge at the footbridge reads three metres.", "The gauge at the footbridge reads nine metres."
@@ -104,7 +104,7 @@ async def test_edited_page_alone_is_embedded_again_and_one_version_answers(api: 
 
 
 async def test_only_the_same_text_by_the_same_model_keeps_its_vector(api: Api, database_url: str) -> None:
-    """On an edited note: its title is a part of what the model gets."""
+    """Uses a note, because its title is embedded with its text."""
     person = await api.register()
     paragraphs = [f"{name} was here. " * 80 for name in ("Anna", "Bert", "Carl", "Dora")]
     body, edited = "\n\n".join(paragraphs), "\n\n".join([*paragraphs[:3], "Emil was here. " * 80])
@@ -115,7 +115,7 @@ async def test_only_the_same_text_by_the_same_model_keeps_its_vector(api: Api, d
     assert await fetch_value(database_url, "SELECT count(*) FROM chunks") == 4
 
     async def edit(change: dict[str, str], *changes_of_rows: str) -> int:
-        """How many chunks keep their vectors."""
+        """Edit the note. Return how many chunks keep their vectors."""
         for statement in (MARK_ALL, *changes_of_rows):
             await fetch(database_url, statement)
         assert (await api.client.patch(path, headers=person.headers, json=change)).status_code == 200
@@ -137,11 +137,11 @@ async def test_new_version_wins_at_every_stage_of_the_old_one(api: Api, database
         replacing: list[asyncio.Task[httpx2.Response]] = []
 
         async def replace(_lease: Lease, reached: Stage, _progress: float) -> None:
-            if reached == stage and not replacing:  # noqa: B023 - done within this round
-                content = f"The new words of {stage}.".encode()  # noqa: B023
-                replacing.append(asyncio.create_task(api.replace(person, location, content)))  # noqa: B023
-                # While the old one is being finished the new one has to wait.
-                await asyncio.wait(replacing, timeout=0.1 if stage == Stage.FINISHING else None)  # noqa: B023
+            if reached == stage and not replacing:  # noqa: B023 - called within this iteration
+                content = f"The new words of {stage}.".encode()  # noqa: B023 - called within this iteration
+                replacing.append(asyncio.create_task(api.replace(person, location, content)))  # noqa: B023 - called within this iteration
+                # At this stage, the replacement waits for the old version to be finished.
+                await asyncio.wait(replacing, timeout=0.1 if stage == Stage.FINISHING else None)  # noqa: B023 - called within this iteration
 
         await api.work(replace)
         assert (await replacing[0]).status_code == 202, stage
@@ -188,7 +188,7 @@ async def test_refused_versions_change_nothing(api: Api, database_url: str) -> N
     assert await fetch_value(database_url, "SELECT count(*) FROM audit_logs WHERE event_type LIKE 'document%'") == 1
 
 
-async def test_old_passages_answer_where_the_new_version_fails(api: Api, database_url: str) -> None:
+async def test_old_passages_stay_if_the_new_version_fails(api: Api, database_url: str) -> None:
     person = await api.register()
     location = await upload(api, person, b"The ferry leaves at noon.")
     await api.work()
@@ -223,8 +223,8 @@ async def test_old_passages_answer_where_the_new_version_fails(api: Api, databas
     await assert_sound(database_url)
 
 
-async def test_edited_note_that_fails_is_not_found_and_nothing_else_goes(api: Api, database_url: str) -> None:
-    """Its passages would be no slices of its body."""
+async def test_edited_note_that_fails_is_not_found(api: Api, database_url: str) -> None:
+    """Its old passages would not match its new body."""
     person = await api.register()
     await upload(api, person, b"The ferry leaves at noon.")
     note = {"title": "Ferry", "body": "The ferry is late."}
@@ -282,7 +282,7 @@ async def test_readers_never_get_slices_of_two_versions(api: Api, settings: Sett
     database = InterruptedDatabase(settings, before=3, interrupt=replace_it)
     await ingest(dataclasses.replace(api.runtime, database=database), lease, note)
     await database.close()
-    assert database.transactions == 3, "the document, its first slice, and the second slice, which is gone"
+    assert database.transactions == 3, "reads the document, its first slice, and the second slice, which is gone"
     assert reached == [Stage.CLAIMED]
     assert await api.work() == 1
     assert await read_text(api, person, location) == "The last version."
@@ -292,7 +292,7 @@ async def count_statuses(*requests: Awaitable[httpx2.Response]) -> list[int]:
     return sorted(response.status_code for response in await asyncio.gather(*requests))
 
 
-async def test_changes_at_once_happen_one_after_the_other(api: Api, database_url: str) -> None:
+async def test_concurrent_changes_happen_one_after_the_other(api: Api, database_url: str) -> None:
     person = await api.register()
     location = await upload(api, person, b"the first version")
     await api.work()
@@ -325,8 +325,8 @@ async def test_changes_at_once_happen_one_after_the_other(api: Api, database_url
     await assert_sound(database_url)
 
 
-async def test_deadlock_is_an_absence_that_passes(api: Api, runtime: Runtime) -> None:
-    """Two documents that swap their contents wait for each other: one of them is told to try again."""
+async def test_deadlock_is_a_temporary_outage(api: Api, runtime: Runtime) -> None:
+    """Two transactions wait for each other. One of them gets a temporary error."""
     person = await api.register()
     owner_id = UUID((await api.get(person, "/v1/users/me")).json()["id"])
     ids = [UUID((await upload(api, person, content)).rsplit("/", 1)[1]) for content in (b"one", b"two")]

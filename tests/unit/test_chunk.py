@@ -18,7 +18,7 @@ PIECES = [
 
 
 def mix(pieces: list[str], count: int, seed: int) -> str:
-    """A long text of a few kinds of pieces; Hypothesis by itself would make short ones."""
+    """Return a long text of a few kinds of pieces. Hypothesis alone would make short texts."""
     return "".join(Random(seed).choices(pieces, k=count))
 
 
@@ -34,7 +34,7 @@ def test_chunks_are_slices_and_nothing_is_lost(sections: list[str], start: int) 
 
 
 def check(sections: list[str], start: int = 0) -> None:
-    """Every chunk is a slice of one section, within the limits; together they hold all that is not white space."""
+    """Check that every chunk is a slice of one section within the limits, and that no text is lost."""
     text = "".join(sections)
     covered = start
     for chunk in split(sections, start):
@@ -103,7 +103,7 @@ def test_overlap_begins_with_a_sentence() -> None:
 
 
 @pytest.mark.parametrize("name", ["combining", "joined"])
-def test_what_is_one_character_to_the_eye_is_not_parted(name: str) -> None:
+def test_grapheme_clusters_are_not_split(name: str) -> None:
     unit = {"combining": "e\u0301\u0323", "joined": "\U0001f469\u200d\U0001f680"}[name]
     chunks = [chunk.text.removeprefix("x") for chunk in split(["x" + unit * 2000])]
     assert all(chunk == unit * (len(chunk) // len(unit)) for chunk in chunks)

@@ -4,7 +4,7 @@ from pipeline.stages.citations import CitationCheck
 
 
 def check(*pieces: str, passages: int = 3) -> tuple[str, list[int], int]:
-    """The text that is let through, what it cites, and how many citations were removed."""
+    """Return the checked text, the passages that it cites, and how many citations were removed."""
     checked = CitationCheck(passages)
     said = [checked.feed(piece) for piece in pieces] + [checked.finish()]
     return "".join(piece.text for piece in said), [n for piece in said for n in piece.citations], checked.unknown
@@ -24,14 +24,14 @@ CASES = {
 
 
 @pytest.mark.parametrize("text", CASES)
-def test_known_citations_pass_and_unknown_ones_go_wherever_the_pieces_end(text: str) -> None:
+def test_known_citations_stay_and_unknown_ones_are_removed(text: str) -> None:
     assert check(text) == CASES[text]
     assert check(*text) == CASES[text]
     for cut in range(len(text)):
         assert check(text[:cut], text[cut:]) == CASES[text]
 
 
-def test_words_do_not_wait() -> None:
+def test_words_pass_without_delay() -> None:
     checked = CitationCheck(3)
     assert checked.feed("In the barn").text == "In the barn"
     assert checked.feed(" [").text == ""

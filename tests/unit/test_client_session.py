@@ -1,4 +1,4 @@
-"""What the client keeps between calls, and how it reads URLs and prints texts of others."""
+"""The client's saved session, its URLs, and the texts of others that it prints."""
 
 import json
 import os

@@ -51,7 +51,7 @@ def test_text_in_any_encoding(encoding: str) -> None:
     assert decode(text.encode(encoding)) == text
 
 
-def test_line_ends_are_made_one() -> None:
+def test_line_ends_are_normalized() -> None:
     assert read("text/plain", b"a\r\nb\rc\n") == ["a\nb\nc\n"]
 
 
@@ -65,11 +65,11 @@ def test_html_by_its_declared_charset() -> None:
     assert read("text/html", '<meta charset="iso-8859-5"><p>Привет'.encode("iso-8859-5")) == ["Привет"]
 
 
-def test_html_nested_deeply_is_read() -> None:
+def test_deeply_nested_html_is_read() -> None:
     assert read("text/html", b"<div>" * 15_000 + b"deep") == ["deep"]
 
 
-def test_encrypted_pdf_is_told_from_a_broken_one() -> None:
+def test_encrypted_pdf_is_distinguished_from_a_broken_one() -> None:
     from pypdf import PdfReader, PdfWriter
 
     writer = PdfWriter(PdfReader(samples.FOLDER / "greenhouse-report.pdf"))

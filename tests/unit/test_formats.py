@@ -1,4 +1,4 @@
-"""What DOCX, PPTX, EPUB, CSV and JSON say to a reader, and to a search."""
+"""Text extraction from DOCX, PPTX, EPUB, CSV and JSON."""
 
 import io
 from collections.abc import Callable
@@ -59,7 +59,7 @@ def save(document: object) -> bytes:
 
 
 def test_docx_is_read_in_the_sections_of_its_headings() -> None:
-    """On the template of Word itself, which python-docx carries."""
+    """Built on Word's own template, which python-docx contains."""
     document = docx.Document()
     document.add_heading("Lock handbook", 0)
     document.add_heading("Opening hours", 1)
@@ -77,7 +77,7 @@ def test_docx_is_read_in_the_sections_of_its_headings() -> None:
     ]
 
 
-def test_docx_shows_no_picture_and_what_stands_beside_it() -> None:
+def test_docx_image_is_skipped_and_the_text_beside_it_kept() -> None:
     document = docx.Document()
     picture = document.add_paragraph("before").add_run()
     dot = io.BytesIO()
@@ -93,8 +93,8 @@ def test_docx_alternatives_are_read_once() -> None:
     assert read(DOCX, pack(docx_parts(alternatives))) == [["x"]]
 
 
-def test_docx_takes_no_orders_from_its_own_style_map() -> None:
-    """Mammoth obeys one within the file unless told otherwise, and could so be told to make anything of anything."""
+def test_docx_style_map_in_the_file_is_ignored() -> None:
+    """By default, Mammoth applies a style map from the file, which could turn any text into anything."""
     parts = docx_parts(write_word("one") + write_word("two", "Heading1"))
     assert read(DOCX, pack({**parts, "mammoth/style-map": b"p => script\np.Heading1 => script"})) == [
         ["one\n\n", "two"]
@@ -102,7 +102,7 @@ def test_docx_takes_no_orders_from_its_own_style_map() -> None:
 
 
 def test_pptx_is_read_a_slide_a_page_with_its_notes() -> None:
-    """On the template of PowerPoint itself, which python-pptx carries."""
+    """Built on PowerPoint's own template, which python-pptx contains."""
     presentation = pptx.Presentation()
     slide = presentation.slides.add_slide(presentation.slide_layouts[1])
     slide.shapes.title.text = "Water levels"
@@ -131,7 +131,7 @@ def test_pptx_goes_in_the_order_of_the_presentation() -> None:
     assert "twice" in refuse(PPTX, pack(pptx_parts(*slides, order=[3, 1, 3])))
 
 
-def test_pptx_leaves_out_what_is_on_every_slide_and_reads_diagrams() -> None:
+def test_pptx_footers_are_skipped_and_diagrams_are_read() -> None:
     slide = write_slide(
         write_shape("text") + write_shape("7", placeholder="sldNum") + write_shape("ACME", placeholder="ftr")
     )
@@ -149,7 +149,7 @@ def test_pptx_leaves_out_what_is_on_every_slide_and_reads_diagrams() -> None:
     assert read(PPTX, pack(parts)) == [["text\n\na box\n\nnote"]]
 
 
-def test_pptx_alternatives_are_read_once_and_of_notes_the_notes_alone() -> None:
+def test_pptx_alternatives_are_read_once_and_notes_without_labels() -> None:
     choice, fallback = write_shape("said once"), write_shape("said again")
     slide = write_slide(
         f'<x:AlternateContent xmlns:x="urn:x"><x:Choice>{choice}</x:Choice><x:Fallback>{fallback}</x:Fallback></x:AlternateContent>'
@@ -183,7 +183,7 @@ def test_epub_by_its_declared_encoding() -> None:
     assert read(EPUB, pack(epub_parts({"a.xhtml": chapter}))) == [["Привет"]]
 
 
-def test_epub_with_protection_is_encrypted_but_not_where_only_fonts_are() -> None:
+def test_epub_with_protected_text_is_encrypted_and_with_protected_fonts_is_not() -> None:
     parts = epub_parts({"a.xhtml": write_chapter("<p>text</p>")})
 
     def protect(uri: str) -> bytes:
@@ -251,12 +251,12 @@ def test_csv_in_other_encodings_and_with_endless_fields() -> None:
         (" ", ""),
     ],
 )
-def test_json_is_a_line_a_value_with_its_path(value: str, text: str) -> None:
+def test_json_has_one_line_per_value_with_its_path(value: str, text: str) -> None:
     assert read_json(value) == text
 
 
 @pytest.mark.parametrize("value", ["{", '{"a": 1} x', "[1,]", "[" * 100_000, '{"a":' * 2000 + "1" + "}" * 2000])
-def test_json_that_is_none_is_malformed(value: str) -> None:
+def test_invalid_json_is_malformed(value: str) -> None:
     assert refuse("application/json", value.encode()).startswith("malformed: The ")
 
 
@@ -266,7 +266,7 @@ VALUES = st.recursive(SCALARS, lambda inner: st.lists(inner) | st.dictionaries(s
 
 @given(VALUES)
 @settings(max_examples=50, deadline=None, derandomize=True)
-def test_json_strings_stand_there_word_for_word(value: object) -> None:
+def test_json_strings_are_kept_verbatim(value: object) -> None:
     import json
 
     text = read_json(json.dumps(value))
@@ -286,7 +286,7 @@ TEXT_OF_XML = st.text(st.characters(exclude_categories=["Cs", "Cc"], exclude_cha
 
 @given(st.lists(TEXT_OF_XML, max_size=5))
 @settings(max_examples=50, deadline=None, derandomize=True)
-def test_slides_say_what_stands_on_them(texts: list[str]) -> None:
+def test_slide_text_is_kept_verbatim(texts: list[str]) -> None:
     [[text]] = read(PPTX, pack(pptx_parts(write_slide("".join(map(write_shape, texts))))))
     assert text == "\n\n".join(text for text in texts if text.strip())
 

@@ -1,4 +1,4 @@
-"""The OpenAPI document: pinned, whole, and its examples are what the service takes and gives."""
+"""The OpenAPI document is up to date and complete, and its examples match its schemas."""
 
 import json
 import re
@@ -31,7 +31,7 @@ every_operation = pytest.mark.parametrize("name", OPERATIONS)
 
 
 def find_misfits(example: object, schema: dict[str, Any]) -> list[str]:
-    """What the schema does not like about the example."""
+    """Return the ways in which the example breaks the schema."""
     validator = Draft202012Validator(
         {**schema, "components": DOCUMENT["components"]}, format_checker=Draft202012Validator.FORMAT_CHECKER
     )
@@ -39,7 +39,7 @@ def find_misfits(example: object, schema: dict[str, Any]) -> list[str]:
 
 
 def find_examples(content: dict[str, Any]) -> Iterator[tuple[Any, dict[str, Any]]]:
-    """Every example of a body, at least one of each media type, with its schema."""
+    """Yield every example of a body with its schema. Each media type must have one."""
     for media_type, body in content.items():
         examples = [example["value"] for example in body.get("examples", {}).values()]
         examples += [body["example"]] if "example" in body else []
@@ -49,7 +49,7 @@ def find_examples(content: dict[str, Any]) -> Iterator[tuple[Any, dict[str, Any]
             yield example, body["schema"]
 
 
-def test_file_in_the_repository_is_what_the_application_says() -> None:
+def test_file_in_the_repository_is_up_to_date() -> None:
     assert (PROJECT / "docs" / "openapi.json").read_text() == describe(), "run make openapi"
 
 
@@ -68,7 +68,7 @@ def test_operation_is_described(name: str) -> None:
 
 
 @every_operation
-def test_what_goes_in_has_an_example_that_fits(name: str) -> None:
+def test_request_examples_fit_their_schemas(name: str) -> None:
     operation = OPERATIONS[name]
     for parameter in operation.get("parameters", []):
         if parameter["required"]:
@@ -78,7 +78,7 @@ def test_what_goes_in_has_an_example_that_fits(name: str) -> None:
 
 
 @every_operation
-def test_what_comes_out_has_an_example_that_fits(name: str) -> None:
+def test_response_examples_fit_their_schemas(name: str) -> None:
     for status, response in OPERATIONS[name]["responses"].items():
         assert response["description"]
         assert "content" in response or status in ("204", "304")
@@ -102,7 +102,7 @@ def test_errors_are_documented(name: str) -> None:
     if path.startswith("/v1/") and method != "GET" and path not in ("/v1/auth/login", "/v1/search", "/v1/ask"):
         expected.add("507")
     assert expected <= responses.keys()
-    assert "400" not in responses, "that is 422"
+    assert "400" not in responses, "invalid input is 422"
     for status, response in responses.items():
         if int(status) < 400 or (name, status) == ("GET /health/ready", "503"):
             continue
@@ -126,7 +126,7 @@ def test_headers_are_documented(name: str) -> None:
 
 
 def find_handlers() -> Iterator[tuple[set[str], HTTPRouteHandler]]:
-    """Every handler of the document, with the operations that it is."""
+    """Yield every documented handler with its operations."""
     for route in make_app().routes:
         if isinstance(route, HTTPRoute):
             for handler in route.route_handlers:
@@ -135,8 +135,8 @@ def find_handlers() -> Iterator[tuple[set[str], HTTPRouteHandler]]:
                     yield names, handler
 
 
-def test_summaries_are_ours() -> None:
-    """Litestar makes one of the handler's name, where there is none."""
+def test_summaries_are_written_by_hand() -> None:
+    """Without a summary, Litestar makes one from the name of the handler."""
     described: set[str] = set()
     for names, handler in find_handlers():
         assert handler.summary, names
@@ -144,7 +144,7 @@ def test_summaries_are_ours() -> None:
     assert described >= OPERATIONS.keys()
 
 
-def test_limited_operations_say_so() -> None:
+def test_limited_operations_document_their_limits() -> None:
     guards = {ratelimit.limit_queries, ratelimit.limit_uploads, ratelimit.limit_page_images}
     limited = {name for names, handler in find_handlers() if guards & set(handler.resolve_guards()) for name in names}
     by_address = {"POST /v1/auth/login", "POST /v1/auth/register"}
@@ -162,7 +162,7 @@ def test_codes_of_the_examples_are_those_of_the_source() -> None:
     for folder in ("api", "pipeline"):
         for file in (PROJECT / folder).rglob("*.py"):
             codes.update(re.findall(r'code\s*=\s*"([a-z_]+)"', file.read_text()))
-    # What no operation answers: roots of the tree, what workers say, and what is said to nobody.
+    # No operation answers with these: base classes, and errors inside workers.
     codes -= {"error", "conflict", "unavailable", "lease_lost", "aborted"}
     shown = {
         code

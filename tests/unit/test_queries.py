@@ -1,4 +1,4 @@
-"""Only mapped queries at run time: no SQL text outside the migrations, so that every value is a bound parameter."""
+"""Modules outside the migrations contain no SQL text, so that every value is a bound parameter."""
 
 import ast
 import re
@@ -12,7 +12,7 @@ STATEMENT = re.compile(r"\s*(SELECT|INSERT|UPDATE|DELETE|MERGE|WITH|ALTER|CREATE
 TEXTUAL = {"text", "literal_column", "TextClause"}
 
 EXCEPTIONS = {
-    # ALTER ROLE takes no bound parameter; PostgreSQL's own format() quotes the two values.
+    # ALTER ROLE takes no bound parameters. PostgreSQL's own format() quotes the two values.
     "pipeline/db/schema.py",
 }
 
@@ -42,6 +42,6 @@ def test_module_holds_no_sql_text(module: str) -> None:
         assert found == []
 
 
-def test_the_search_itself_finds_sql() -> None:
+def test_find_sql_finds_sql() -> None:
     assert len(list(find_sql('from sqlalchemy import text\nx = text("SELECT 1")\n'))) == 2
     assert len(list(find_sql('c.execute(f"DELETE FROM {t}")'))) == 1

@@ -27,7 +27,7 @@ from pipeline.stages.repair import repair
         ("", ""),
     ],
 )
-def test_traces_of_typesetting_are_taken_out(extracted: str, repaired: str) -> None:
+def test_traces_of_typesetting_are_removed(extracted: str, repaired: str) -> None:
     assert repair(extracted) == repaired
 
 

@@ -57,7 +57,7 @@ def test_sections_of_markdown(sections: list[str]) -> None:
 @settings(max_examples=300, deadline=None, derandomize=True)
 @given(st.lists(st.sampled_from(LINES), max_size=8))
 def test_headings_are_those_of_commonmark(lines: list[str]) -> None:
-    """Every section but the first begins with a heading, and every heading with text before it begins one."""
+    """Every section except the first begins with a heading. Every heading after text begins a section."""
     text = "".join(f"{line}\n" for line in lines)
     tokens = MarkdownIt("commonmark").parse(text)
     expected, has_body = [], False
@@ -91,8 +91,8 @@ def test_plain_text_is_one_section() -> None:
 
 
 @pytest.mark.parametrize(("media_type", "unit"), [("text/markdown", "# a\nb\n"), ("text/html", "<h1>a</h1>b")])
-def test_headings_without_end_make_no_more_sections(media_type: str, unit: str) -> None:
-    """Each is a passage at least, and so must not be as many as a text has lines."""
+def test_number_of_sections_is_limited(media_type: str, unit: str) -> None:
+    """Each section becomes at least one chunk. A hostile file could have a heading in every line."""
     sections = divide(media_type, unit * (MAX_SECTIONS + 10))
     assert len(sections) == MAX_SECTIONS
     assert sections[-1].count("b") == 11

@@ -36,7 +36,7 @@ def test_candidates_share_rare_words_with_the_question() -> None:
     assert others[-1].text == "Boats wait for the keeper."
 
 
-def test_so_many_candidates_and_no_more() -> None:
+def test_number_of_candidates_is_limited() -> None:
     text = " ".join(f"Sentence number {number} says nothing." for number in range(200))
     assert len(list_candidates("What?", [passage(text)])) == CANDIDATES
 

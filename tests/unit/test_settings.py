@@ -67,7 +67,7 @@ def test_environment_wins_over_env_file(tmp_path: Path, monkeypatch: pytest.Monk
     assert (settings.port, settings.jwt_ttl_minutes) == (4321, 7)
 
 
-def test_what_is_empty_counts_as_not_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_empty_variables_count_as_not_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / ".env").write_text("PORT=1234\nREDIS_URL=\nLEASE_SECONDS=\n")
     for name in ("PORT", "DATABASE_URL", "JWT_SECRET"):
         monkeypatch.setenv(name, "")
@@ -76,7 +76,7 @@ def test_what_is_empty_counts_as_not_set(tmp_path: Path, monkeypatch: pytest.Mon
     assert settings.redis_url is settings.database_url is settings.jwt_secret is None
 
 
-def test_empty_limit_is_one_that_is_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_empty_rate_limit_means_no_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / ".env").write_text("RATE_LIMIT_LOGIN=\nRATE_LIMIT_UPLOAD=5/second\n")
     monkeypatch.setenv("RATE_LIMIT_UPLOAD", "")
     settings = load_settings()
@@ -87,7 +87,7 @@ def test_empty_limit_is_one_that_is_off(tmp_path: Path, monkeypatch: pytest.Monk
     "rate", ["10", "ten/minute", "10/fortnight", "-1/minute", "0/minute", "10/minute;5/second", " "]
 )
 @pytest.mark.parametrize("name", ["RATE_LIMIT_LOGIN", "RATE_LIMIT_UPLOAD", "RATE_LIMIT_QUERY"])
-def test_limit_that_is_none_is_refused(name: str, rate: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_invalid_rate_limit_is_refused(name: str, rate: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(name, rate)
     with pytest.raises(SettingsError, match=f"^{name} is not a rate such as 10/minute; leave it empty for no limit$"):
         load_settings()

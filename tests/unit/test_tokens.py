@@ -30,7 +30,7 @@ def test_own_tokens_are_accepted() -> None:
     assert tokens.verify(tokens.issue(user_id)) == user_id
 
 
-def test_token_lives_for_its_lifetime() -> None:
+def test_token_expires_after_its_lifetime() -> None:
     issued = jwt.decode(tokens.issue(uuid4()), options={"verify_signature": False})
     assert issued["exp"] - issued["iat"] == 15 * 60
 

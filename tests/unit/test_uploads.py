@@ -77,7 +77,7 @@ def test_no_filename_is_a_path_or_holds_controls(raw: str) -> None:
         ("a.docx", DOCX, WORD, DOCX),
         ("a.DOCX", "application/zip", WORD, DOCX),
         ("a.docx", "application/x-zip-compressed", ZIP, DOCX),
-        ("a.docx", "", OLD_OFFICE, DOCX),  # as one with a password begins
+        ("a.docx", "", OLD_OFFICE, DOCX),  # a DOCX with a password begins like this
         ("a", "", WORD, DOCX),
         ("a", "application/zip", WORD, DOCX),
         ("a", DOCX, ZIP, DOCX),
@@ -94,7 +94,7 @@ def test_no_filename_is_a_path_or_holds_controls(raw: str) -> None:
         ("a.ndjson", "", b"{}", JSON),
     ],
 )
-def test_format_is_known(filename: str, declared: str, head: bytes, media_type: str) -> None:
+def test_format_is_identified(filename: str, declared: str, head: bytes, media_type: str) -> None:
     assert identify(filename, declared, head) == media_type
 
 

@@ -21,7 +21,7 @@ async def client() -> AsyncIterator[httpx2.AsyncClient]:
 
 
 class Links(HTMLParser):
-    """Addresses that a page loads by itself, and its code."""
+    """The URLs that a page loads, and its inline code."""
 
     def __init__(self, page: str) -> None:
         super().__init__()
