@@ -75,7 +75,7 @@ def render() -> bytes:
     if MULTIPROCESS_VARIABLE not in os.environ:
         return generate_latest(REGISTRY)
     registry = CollectorRegistry()
-    MultiProcessCollector(registry)  # type: ignore[no-untyped-call] # the library has no types here
+    MultiProcessCollector(registry)  # type: ignore[no-untyped-call]  # the library has no types here
     return generate_latest(registry)
 
 

@@ -51,7 +51,7 @@ class Patience:
             self._ends_at = now + self._seconds
         if now >= self._ends_at:
             raise Unreachable(reason)
-        pause = self._pause * random.uniform(0.75, 1.25) if retry_after is None else retry_after  # noqa: S311
+        pause = self._pause * random.uniform(0.75, 1.25) if retry_after is None else retry_after  # noqa: S311 - jitter, not a secret
         self._pause = min(self._pause * 2, LONGEST_PAUSE_SECONDS)
         await self.wait_as_told(reason, min(pause, self._ends_at - now))
 

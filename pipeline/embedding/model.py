@@ -51,7 +51,7 @@ class EmbeddingModel:
 
         # Two OpenMP threads on busy cores are far slower than one. The service scales by processes.
         torch.set_num_threads(1)
-        disable_progress_bar()  # type: ignore[no-untyped-call] # the library has no types here
+        disable_progress_bar()  # type: ignore[no-untyped-call]  # the library has no types here
         source = str(get_model_path()) if name == PACKAGED_MODEL else name
         self.name = name
         self.precision = precision or choose_precision(torch.cpu.get_capabilities())

@@ -36,7 +36,7 @@ def upload(page: Page, *files: Path | tuple[str, bytes]) -> None:
         else {"name": file[0], "mimeType": "", "buffer": file[1]}
         for file in files
     ]
-    page.get_by_label("Choose files").set_input_files(payloads)  # type: ignore[arg-type]
+    page.get_by_label("Choose files").set_input_files(payloads)  # type: ignore[arg-type]  # Playwright types the list invariantly
 
 
 def expect_status(page: Page, name: str, status: str) -> None:

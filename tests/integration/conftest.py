@@ -41,8 +41,7 @@ class Person:
 
 def make_transport(app: Litestar, address: str = "127.0.0.1") -> httpx2.ASGITransport:
     """Return a transport to the app in this process. Requests seem to come from `address`."""
-    # Litestar types ASGI messages more narrowly than httpx2.
-    return httpx2.ASGITransport(app, raise_app_exceptions=False, client=(address, 1))  # type: ignore[arg-type]
+    return httpx2.ASGITransport(app, raise_app_exceptions=False, client=(address, 1))  # type: ignore[arg-type]  # Litestar types ASGI messages more narrowly
 
 
 class Api:

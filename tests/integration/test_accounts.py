@@ -75,7 +75,7 @@ async def test_jwt_under_another_scheme_is_refused(api: Api) -> None:
 
 async def test_token_of_a_deleted_account(api: Api) -> None:
     person = await api.register_over_http()
-    await fetch(api.runtime.settings.database_url.get_secret_value(), "DELETE FROM users")  # type: ignore[union-attr]
+    await fetch(api.runtime.settings.database_url.get_secret_value(), "DELETE FROM users")  # type: ignore[union-attr]  # it is set in tests
     assert (await api.get(person, "/v1/users/me")).status_code == 401
     assert (await api.upload(person, b"text")).status_code == 401
 

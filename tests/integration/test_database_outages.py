@@ -102,7 +102,7 @@ async def ask(client: httpx2.AsyncClient, token: str, method: str, path: str) ->
         options = {"files": {"file": ("a.txt", b"text")}}
     url = path.format(document_id=new_id(), note_id=new_id(), page=1)
     started = time.perf_counter()
-    response = await client.request(method, url, headers={"Authorization": f"Bearer {token}"}, **options)  # type: ignore[arg-type]
+    response = await client.request(method, url, headers={"Authorization": f"Bearer {token}"}, **options)  # type: ignore[arg-type]  # the parameters of all cases
     if response.status_code == 503:
         assert 1 <= int(response.headers["retry-after"]) <= 120
         assert response.json()["code"] == "database_unavailable"

@@ -59,7 +59,7 @@ async def test_every_route_with_an_id_is_404_for_strangers(api: Api) -> None:
                     method,
                     path.format(page=1, **values),
                     headers=stranger.headers,
-                    **body,  # type: ignore[arg-type]
+                    **body,  # type: ignore[arg-type]  # the parameters of all cases
                 )
                 problem = response.json()
                 problem.pop("request_id")

@@ -457,7 +457,7 @@ async def test_readiness_refuses_a_model_that_the_chunks_do_not_have(
     for model in (second_model, PACKAGED_MODEL):
         async with start(model) as runtime:
             assert await check(runtime) == (model, "ok", True), "without chunks, the setting decides"
-        await wait_for(lambda name=model: api.runtime.encoder.model_name == name and api.runtime.encoders.is_ready)  # type: ignore[misc]
+        await wait_for(lambda name=model: api.runtime.encoder.model_name == name and api.runtime.encoders.is_ready)  # type: ignore[misc]  # mypy cannot infer a lambda with a default
     person = await api.register()
     await upload(api, person, b"The ferry leaves at noon.", "a.txt")
     await api.work()

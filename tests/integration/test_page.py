@@ -71,7 +71,7 @@ async def test_page_is_not_part_of_the_openapi_document(api: Api) -> None:
 async def test_page_is_served_without_a_database(settings: Settings) -> None:
     away = settings.model_copy(update={"database_url": SecretStr("postgresql://127.0.0.1:1/none")})
     app = create_app(away)
-    transport = httpx2.ASGITransport(app)  # type: ignore[arg-type]
+    transport = httpx2.ASGITransport(app)  # type: ignore[arg-type]  # Litestar types ASGI messages more narrowly
     async with httpx2.AsyncClient(transport=transport, base_url="http://test") as client:
         assert (await client.get("/")).status_code == 200
 

@@ -240,7 +240,7 @@ async def test_children_die_with_their_server_and_the_file_may_be_retried() -> N
     with tempfile.TemporaryFile() as file:
         async with aclosing(sandbox.extract(file, "text/plain", LIMITS)) as extracted:
             child = psutil.Process(int((await anext(extracted)).text))
-            child.parent().kill()  # type: ignore[union-attr]
+            child.parent().kill()  # type: ignore[union-attr]  # it has a parent
             with pytest.raises(IngestionError) as error:
                 await anext(extracted)
     assert error.value.code == "worker_lost"

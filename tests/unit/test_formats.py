@@ -54,7 +54,7 @@ def refuse(media_type: str, data: bytes) -> str:
 
 def save(document: object) -> bytes:
     file = io.BytesIO()
-    document.save(file)  # type: ignore[attr-defined]
+    document.save(file)  # type: ignore[attr-defined]  # python-docx has a function for a class
     return file.getvalue()
 
 

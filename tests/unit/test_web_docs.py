@@ -15,7 +15,7 @@ pytestmark = pytest.mark.anyio
 
 @pytest.fixture
 async def client() -> AsyncIterator[httpx2.AsyncClient]:
-    transport = httpx2.ASGITransport(make_app(), raise_app_exceptions=False)  # type: ignore[arg-type]
+    transport = httpx2.ASGITransport(make_app(), raise_app_exceptions=False)  # type: ignore[arg-type]  # Litestar types ASGI messages more narrowly
     async with httpx2.AsyncClient(transport=transport, base_url="http://test") as client:
         yield client
 
