@@ -39,7 +39,9 @@ async def fail(attempt: Attempt, error: IngestionError) -> None:
         await give_back_after_outage(attempt, outage)
     else:
         metrics.INGESTIONS.labels(attempt.kind, error.code).inc()
-        log.info("ingestion.failed", **attempt.log_fields, code=error.code, tries_again=tries_again)
+        # Only the type of the cause is logged: its message may quote the document.
+        cause = type(error.__cause__).__name__ if error.__cause__ else None
+        log.info("ingestion.failed", **attempt.log_fields, code=error.code, cause=cause, tries_again=tries_again)
 
 
 async def give_back_after_outage(attempt: Attempt, error: DatabaseUnavailable) -> None:
