@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from api.client.command_line import run
+from api.client.commands import MAX_EVENT_BYTES
 from api.client.display import clean
 from api.client.errors import UnusableInput
 from api.client.identity import identify, normalize_url
@@ -130,7 +131,7 @@ def test_files_are_looked_at_before_anything_is_sent(
         for bad, why in (
             (tmp_path, "is a folder"),
             (tmp_path / "none.txt", "does not exist"),
-            (Path("/dev/null"), "no file"),
+            (Path("/dev/null"), "not a regular file"),
         ):
             assert run(["upload", str(good), str(bad), "--url", script.url], environment) == 2
             assert why in capsys.readouterr().err
@@ -183,7 +184,10 @@ def test_service_that_is_away(environment: dict[str, str], tmp_path: Path, capsy
     file = tmp_path / "a.txt"
     file.write_text("some text")
     assert run(["status", "--url", NOWHERE, "--patience", "0"], environment) == 4
-    assert capsys.readouterr().err == f"sluice: {NOWHERE} does not answer (no connection)\n"
+    assert (
+        capsys.readouterr().err
+        == f"sluice: {NOWHERE} does not answer (connection failed); gave up after 0 s (see --patience)\n"
+    )
     assert run(["upload", str(file), "--json", "--url", NOWHERE, "--patience", "0.3"], environment) == 4
     printed = capsys.readouterr()
     assert json.loads(printed.out) == {"file": str(file), "status": "sending", "error": None}
@@ -195,9 +199,9 @@ def test_service_that_is_away(environment: dict[str, str], tmp_path: Path, capsy
     [
         (refuse(404, "not_found"), 1, "sluice: It is not_found. (request r-1)\n"),
         (refuse(500, "internal_error"), 1, "sluice: It is internal_error. (request r-1)\n"),
-        ((404, {}, b"<html>"), 1, "answered 404 Not Found, and not as Sluice does\n"),
-        ((302, {"Location": "http://127.0.0.1:1/"}, b""), 1, "answered 302 Found, and not as Sluice does\n"),
-        ((200, {}, b"[]"), 1, "did not answer as Sluice does\n"),
+        ((404, {}, b"<html>"), 1, "answered 404 Not Found, not as Sluice does; check the URL\n"),
+        ((302, {"Location": "http://127.0.0.1:1/"}, b""), 1, "answered 302 Found, not as Sluice does; check the URL\n"),
+        ((200, {}, b"[]"), 1, "the response to /v1/documents is not one that Sluice sends; check the URL\n"),
         (refuse(401, "token_expired"), 3, "set SLUICE_TOKEN to a new one\n"),
     ],
 )
@@ -248,6 +252,38 @@ def test_login_without_anybody_to_ask(environment: dict[str, str], monkeypatch: 
     with Path(os.devnull).open() as nothing:
         monkeypatch.setattr(sys, "stdin", nothing)
         assert run(["login", "--url", NOWHERE], environment) == 2
+
+
+PASSAGES = b'event: passages\ndata: {"passages":[{"title":"lock.txt","page":1,"text":"x","score":1.0}],"model":"m"}\n\n'
+TOKEN = 'event: token\ndata: {"text":"At 3.2 metres [0]\u2028."}\n\n'.encode()
+DONE = b'event: done\ndata: {"answer":"x","citations":[0],"model":"m"}\n\n'
+CUT_OFF = "sluice: the answer was cut off; ask again\n"
+UNEXPECTED = "sluice: the response to /v1/ask is not one that Sluice sends; check the URL\n"
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "output", "errors"),
+    [
+        (PASSAGES + b": ping\n\n" + TOKEN + DONE, 0, "At 3.2 metres [0]\u2028.\n\n[0] lock.txt, page 1\n", ""),
+        (PASSAGES + TOKEN + DONE.rstrip(), 1, "At 3.2 metres [0]\u2028.", CUT_OFF),
+        (PASSAGES + b'event: error\ndata: {"code":"x","detail":"No."}\n\n', 1, "\n", "sluice: No.\n"),
+        (b"event: token\ndata: [\n\n", 1, "", UNEXPECTED),
+        (b'event: token\ndata: {"text":"' + b"x" * MAX_EVENT_BYTES, 1, "", UNEXPECTED),
+    ],
+    ids=["complete", "cut off", "error", "not JSON", "too large"],
+)
+def test_answer_that_is_streamed(
+    environment: dict[str, str], capsys: pytest.CaptureFixture[str], body: bytes, code: int, output: str, errors: str
+) -> None:
+    with serve((200, {"Content-Type": "text/event-stream"}, body)) as script:
+        assert run(["ask", "When?", "--url", script.url], environment) == code
+    assert capsys.readouterr() == (output, errors)
+
+
+def test_answer_that_is_no_stream(environment: dict[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+    with serve((200, {"Content-Type": "text/html"}, b"<html>")) as script:
+        assert run(["ask", "When?", "--url", script.url], environment) == 1
+    assert capsys.readouterr() == ("", UNEXPECTED)
 
 
 @settings(max_examples=50)
