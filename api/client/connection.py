@@ -51,7 +51,7 @@ class Patience:
         if now >= self._ends_at:
             raise Unreachable(f"{reason.rstrip('.')}; gave up after {self._seconds:g} s (see --patience)")
         # Jitter keeps clients from retrying in step.
-        pause = self._pause * random.uniform(0.75, 1.25) if retry_after is None else retry_after  # noqa: S311 - no secret
+        pause = self._pause * random.uniform(0.75, 1.25) if retry_after is None else retry_after  # noqa: S311 - jitter, not a secret
         self._pause = min(self._pause * 2, MAX_PAUSE_SECONDS)
         await self.wait_for_limit(reason, min(pause, self._ends_at - now))
 

@@ -13,7 +13,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from api.client.command_line import run
-from api.client.commands import MAX_EVENT_BYTES
 from api.client.display import clean
 from api.client.errors import UnusableInput
 from api.client.identity import identify, normalize_url
@@ -252,38 +251,6 @@ def test_login_without_anybody_to_ask(environment: dict[str, str], monkeypatch: 
     with Path(os.devnull).open() as nothing:
         monkeypatch.setattr(sys, "stdin", nothing)
         assert run(["login", "--url", NOWHERE], environment) == 2
-
-
-PASSAGES = b'event: passages\ndata: {"passages":[{"title":"lock.txt","page":1,"text":"x","score":1.0}],"model":"m"}\n\n'
-TOKEN = 'event: token\ndata: {"text":"At 3.2 metres [0]\u2028."}\n\n'.encode()
-DONE = b'event: done\ndata: {"answer":"x","citations":[0],"model":"m"}\n\n'
-CUT_OFF = "sluice: the answer was cut off; ask again\n"
-UNEXPECTED = "sluice: the response to /v1/ask is not one that Sluice sends; check the URL\n"
-
-
-@pytest.mark.parametrize(
-    ("body", "code", "output", "errors"),
-    [
-        (PASSAGES + b": ping\n\n" + TOKEN + DONE, 0, "At 3.2 metres [0]\u2028.\n\n[0] lock.txt, page 1\n", ""),
-        (PASSAGES + TOKEN + DONE.rstrip(), 1, "At 3.2 metres [0]\u2028.", CUT_OFF),
-        (PASSAGES + b'event: error\ndata: {"code":"x","detail":"No."}\n\n', 1, "\n", "sluice: No.\n"),
-        (b"event: token\ndata: [\n\n", 1, "", UNEXPECTED),
-        (b'event: token\ndata: {"text":"' + b"x" * MAX_EVENT_BYTES, 1, "", UNEXPECTED),
-    ],
-    ids=["complete", "cut off", "error", "not JSON", "too large"],
-)
-def test_answer_that_is_streamed(
-    environment: dict[str, str], capsys: pytest.CaptureFixture[str], body: bytes, code: int, output: str, errors: str
-) -> None:
-    with serve((200, {"Content-Type": "text/event-stream"}, body)) as script:
-        assert run(["ask", "When?", "--url", script.url], environment) == code
-    assert capsys.readouterr() == (output, errors)
-
-
-def test_answer_that_is_no_stream(environment: dict[str, str], capsys: pytest.CaptureFixture[str]) -> None:
-    with serve((200, {"Content-Type": "text/html"}, b"<html>")) as script:
-        assert run(["ask", "When?", "--url", script.url], environment) == 1
-    assert capsys.readouterr() == ("", UNEXPECTED)
 
 
 @settings(max_examples=50)
