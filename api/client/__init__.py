@@ -1,1 +1,1 @@
-"""`python -m api.client`: the command line of those who use the service. It speaks HTTP and knows nothing else."""
+"""`python -m api.client`: a command-line client. It uses only the HTTP API."""

@@ -1,17 +1,15 @@
-"""What each command does. Data goes to standard output, everything else to standard error."""
+"""The commands. Data goes to standard output, everything else to standard error."""
 
 from argparse import Namespace
 from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import aclosing
 from typing import Any
 
 import httpx2
 import msgspec
 
 from api.client import display
-from api.client.connection import Connection, decode
+from api.client.connection import Connection, decode, make_unexpected_answer
 from api.client.errors import DONE, FAILED, ClientError, Refused, UnusableInput
-from api.client.events import read_events
 from api.client.messages import Answer, Document, DocumentPage, Passages, Problem, Token
 from api.client.session import Session, save_session
 from api.client.upload import PAGE_LIMIT, Run, Upload, find_files
@@ -19,24 +17,26 @@ from api.client.upload import PAGE_LIMIT, Run, Upload, find_files
 ANSWER_TIMEOUT = httpx2.Timeout(5.0, read=330.0, write=30.0, pool=None)
 """A language model may take five minutes."""
 EVENTS = "text/event-stream"
+MAX_EVENT_BYTES = 1024 * 1024
+"""Bound on one event of an answer. The largest one holds 50 passages of 1,500 characters: about 0.5 MiB."""
 
 Command = Callable[[Connection, Namespace], Coroutine[Any, Any, int]]
-"""Returns the exit code. Raises ClientError."""
+"""Runs a command and returns its exit code. Raises ClientError."""
 
 
 def print_json(body: bytes, **more: object) -> None:
-    """Print an answer of the service as one line, with what we have to add."""
+    """Print a JSON object of the service on one line, with more fields in front."""
     data = msgspec.json.decode(body)
     print(msgspec.json.encode({**more, **data} if more else data).decode(), flush=True)
 
 
 async def upload(connection: Connection, options: Namespace) -> int:
-    """Upload files; with `--wait` until each of them is `ready` or `failed`."""
+    """Upload files. With `--wait`, wait until every document is `ready` or `failed`."""
     uploads = find_files(options.files)
     board = display.Board(uploads, display.make_console(stderr=True))
     connection.tell = board.tell
     if connection.ask_password:
-        connection.ask_password = board.make_room(connection.ask_password)
+        connection.ask_password = board.hide_during(connection.ask_password)
     try:
         with board:
             await Run(connection, uploads, options.wait).finish(options.parallel)
@@ -59,7 +59,7 @@ def _show_uploads(uploads: list[Upload], *, as_json: bool) -> None:
 
 
 async def status(connection: Connection, options: Namespace) -> int:
-    """Show the newest documents, or those named."""
+    """Show the newest documents, or the given ones."""
     console = display.make_console()
     bodies = [body async for body in _find_documents(connection, options)]
     if options.json:
@@ -78,22 +78,22 @@ async def status(connection: Connection, options: Namespace) -> int:
 async def _find_documents(connection: Connection, options: Namespace) -> AsyncIterator[bytes]:
     for document_id in options.ids:
         yield (await connection.send("GET", f"/v1/documents/{document_id}")).content
-    left = 0 if options.ids else options.limit
+    remaining = 0 if options.ids else options.limit
     parameters = {"status": options.status} if options.status else {}
-    while left > 0:
-        parameters["limit"] = str(min(left, PAGE_LIMIT))
+    while remaining > 0:
+        parameters["limit"] = str(min(remaining, PAGE_LIMIT))
         page = decode(await connection.send("GET", "/v1/documents", params=parameters), DocumentPage)
         for item in page.items:
             yield bytes(item)
-        left -= len(page.items)
+        remaining -= len(page.items)
         if page.next_cursor is None:
             return
         parameters["cursor"] = page.next_cursor
 
 
 async def search(connection: Connection, options: Namespace) -> int:
-    """Show the passages that answer a query best."""
-    body = {"query": options.query, "top_k": options.top_k, "mode": options.mode, **_narrow(options)}
+    """Show the best passages for a query."""
+    body = {"query": options.query, "top_k": options.top_k, "mode": options.mode, **_restrict(options)}
     response = await connection.send("POST", "/v1/search", json=body)
     if options.json:
         print_json(response.content)
@@ -103,8 +103,8 @@ async def search(connection: Connection, options: Namespace) -> int:
 
 
 async def ask(connection: Connection, options: Namespace) -> int:
-    """Answer a question: the words as they come, then the passages that they cite."""
-    body = {"question": options.question, "top_k": options.top_k, **_narrow(options)}
+    """Answer a question: print the words as they arrive, then the cited passages."""
+    body = {"question": options.question, "top_k": options.top_k, **_restrict(options)}
     if options.json:
         response = await connection.send("POST", "/v1/ask", json=body, timeout=ANSWER_TIMEOUT)
         print_json(response.content)
@@ -113,31 +113,40 @@ async def ask(connection: Connection, options: Namespace) -> int:
     response = await connection.send("POST", "/v1/ask", json=body, headers=headers, timeout=ANSWER_TIMEOUT, stream=True)
     try:
         await _print_answer(response)
+    except (httpx2.SSEError, msgspec.DecodeError):
+        raise make_unexpected_answer(response) from None
     except httpx2.TransportError:
-        # What was printed cannot be taken back: another answer after it would be read as one with it.
-        raise ClientError(Problem("broken_off", "the answer broke off; ask again")) from None
+        raise _make_cut_off() from None
     finally:
         await response.aclose()
     return DONE
 
 
 async def _print_answer(response: httpx2.Response) -> None:
+    """Print the tokens as they arrive, then the citations.
+
+    Raises ClientError, SSEError, DecodeError, TransportError. The request is not retried after these: a second answer
+    would look like a continuation of the printed one.
+    """
     found = Passages([])
-    async with aclosing(read_events(response)) as events:
-        async for event in events:
-            match event.name:
-                case "passages":
-                    found = msgspec.json.decode(event.data, type=Passages)
-                case "token":
-                    print(display.clean(msgspec.json.decode(event.data, type=Token).text), end="", flush=True)
-                case "error":
-                    print(flush=True)
-                    raise Refused(msgspec.json.decode(event.data, type=Problem))
-                case "done":
-                    print(flush=True)
-                    _print_citations(msgspec.json.decode(event.data, type=Answer), found)
-                    return
-    raise ClientError(Problem("broken_off", "the answer broke off; ask again"))
+    async for event in httpx2.EventSource(response, MAX_EVENT_BYTES):
+        match event.event:
+            case "passages":
+                found = msgspec.json.decode(event.data, type=Passages)
+            case "token":
+                print(display.clean(msgspec.json.decode(event.data, type=Token).text), end="", flush=True)
+            case "error":
+                print(flush=True)
+                raise Refused(msgspec.json.decode(event.data, type=Problem))
+            case "done":
+                print(flush=True)
+                _print_citations(msgspec.json.decode(event.data, type=Answer), found)
+                return
+    raise _make_cut_off()
+
+
+def _make_cut_off() -> ClientError:
+    return ClientError(Problem("broken_off", "the answer was cut off; ask again"))
 
 
 def _print_citations(answer: Answer, found: Passages) -> None:
@@ -148,12 +157,12 @@ def _print_citations(answer: Answer, found: Passages) -> None:
             print(f"[{number}] {display.describe_place(found.passages[number])}")
 
 
-def _narrow(options: Namespace) -> dict[str, list[str]]:
+def _restrict(options: Namespace) -> dict[str, list[str]]:
     return {"document_ids": options.documents} if options.documents else {}
 
 
 async def retry(connection: Connection, options: Namespace) -> int:
-    """Have failed documents tried again."""
+    """Retry failed documents."""
     for document_id in options.ids:
         response = await connection.send("POST", f"/v1/documents/{document_id}/retry")
         if options.json:
@@ -164,7 +173,7 @@ async def retry(connection: Connection, options: Namespace) -> int:
 
 
 async def delete(connection: Connection, options: Namespace) -> int:
-    """Delete documents, and all that came of them."""
+    """Delete documents and everything derived from them."""
     for document_id in options.ids:
         await connection.send("DELETE", f"/v1/documents/{document_id}")
         if options.json:
@@ -175,10 +184,10 @@ async def delete(connection: Connection, options: Namespace) -> int:
 
 
 async def log_in(connection: Connection, options: Namespace) -> int:
-    """Get a token and keep it for the next commands."""
+    """Sign in and save the token for the next commands."""
     identity = connection.identity
     if identity.email is None or identity.password is None:
-        raise UnusableInput("login needs an e-mail address and a password")
+        raise UnusableInput("an e-mail address and a password are required; set SLUICE_EMAIL and SLUICE_PASSWORD")
     if options.register:
         await connection.register(identity.email, identity.password)
     token = await connection.log_in(identity.email, identity.password)

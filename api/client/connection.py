@@ -1,4 +1,4 @@
-"""Requests that outlast lost connections, an API that is restarted, limits, and tokens that run out."""
+"""Requests that are retried after a lost connection, a restart, a rate limit or an expired token."""
 
 import asyncio
 import random
@@ -16,56 +16,57 @@ from api.client.identity import AskPassword, Identity
 from api.client.messages import AccessToken, Problem
 
 PATIENCE_SECONDS = 120.0
-FIRST_PAUSE_SECONDS = 0.25
-LONGEST_PAUSE_SECONDS = 10.0
-LONGEST_RETRY_AFTER_SECONDS = 120.0
-PASSWORD_TRIES = 3
+MIN_PAUSE_SECONDS = 0.25
+MAX_PAUSE_SECONDS = 10.0
+MAX_RETRY_AFTER_SECONDS = 120.0
+MAX_PASSWORD_ATTEMPTS = 3
 
-# An answer of a language model takes up to five minutes; everything else answers or is silent within a minute.
-READ_SECONDS = 60.0
-TIMEOUT = httpx2.Timeout(5.0, read=READ_SECONDS, write=30.0, pool=None)
+TIMEOUT = httpx2.Timeout(5.0, read=60.0, write=30.0, pool=None)
+"""Seconds for a connection, a read and a write. Answers of a language model have their own timeout."""
 
-AWAY_STATUSES = frozenset({408, 502, 503, 504, 507})
-"""A bad connection, a proxy whose service is away, the service whose database is away or whose disk is full."""
+UNAVAILABLE_STATUSES = frozenset({408, 502, 503, 504, 507})
+"""Retried: a slow upload, a proxy without its service, and a service without its database or with a full disk."""
 
 Tell = Callable[[str], None]
 Message = TypeVar("Message")
 
 
 class Patience:
-    """How long one request is tried again: pauses grow, and their sum has an end."""
+    """Retries of one request: the pauses grow, and their sum is bounded."""
 
     def __init__(self, seconds: float, tell: Tell) -> None:
         self._seconds = seconds
         self._tell = tell
         self._ends_at: float | None = None
-        self._pause = FIRST_PAUSE_SECONDS
+        self._pause = MIN_PAUSE_SECONDS
 
     async def wait(self, reason: str, retry_after: float | None = None) -> None:
-        """Wait after a failure, for as long as the service asks for, or each time longer.
+        """Pause after a failure, for `retry_after` seconds or longer each time.
 
-        Raises Unreachable, with the reason, where patience has come to its end.
+        Raises Unreachable if the time is up.
         """
         now = monotonic()
         if self._ends_at is None:
             self._ends_at = now + self._seconds
         if now >= self._ends_at:
-            raise Unreachable(reason)
+            raise Unreachable(f"{reason.rstrip('.')}; gave up after {self._seconds:g} s (see --patience)")
+        # Jitter keeps clients from retrying in step.
         pause = self._pause * random.uniform(0.75, 1.25) if retry_after is None else retry_after  # noqa: S311 - jitter, not a secret
-        self._pause = min(self._pause * 2, LONGEST_PAUSE_SECONDS)
-        await self.wait_as_told(reason, min(pause, self._ends_at - now))
+        self._pause = min(self._pause * 2, MAX_PAUSE_SECONDS)
+        await self.wait_for_limit(reason, min(pause, self._ends_at - now))
 
-    async def wait_as_told(self, reason: str, seconds: float) -> None:
-        """Wait where the service is well and says when to come again: that is no test of patience."""
-        self._tell(f"{reason.rstrip('.')}; trying again in {max(1, round(seconds))} s")
+    async def wait_for_limit(self, reason: str, seconds: float) -> None:
+        """Pause for as long as the service asks. This does not count towards `--patience`."""
+        self._tell(f"{reason.rstrip('.')}; retrying in {max(1, round(seconds))} s")
         await asyncio.sleep(seconds)
         self._tell("")
 
 
 class Connection(AbstractAsyncContextManager["Connection"]):
-    """A caller's connection to one service.
+    """A signed-in connection to one service.
 
-    `ask_password` is None where nobody can be asked; `tell` hears why a request waits, and "" when it goes on.
+    `ask_password` is None if there is no terminal. `tell` is called with the reason when a request waits, and with ""
+    when it continues.
     """
 
     def __init__(self, identity: Identity, ask_password: AskPassword | None, patience_seconds: float) -> None:
@@ -87,38 +88,38 @@ class Connection(AbstractAsyncContextManager["Connection"]):
     async def send(
         self, method: str, path: str, *, stream: bool = False, tell: Tell | None = None, **options: Any
     ) -> httpx2.Response:
-        """Send a request, again and again where that can help, and return the answer that is no error.
+        """Send a request with retries and return the successful response.
 
-        With `stream` the caller reads its body and closes it; `tell` hears of this request alone.
-        Raises NotSignedIn, Unreachable, Refused.
+        With `stream`, the caller reads the body and closes the response. `tell` replaces the connection's own for this
+        request. Raises NotSignedIn, Unreachable, Refused.
         """
         patience = Patience(self._patience_seconds, tell or self.tell)
-        is_token_new = False
+        is_token_fresh = False
         while True:
             token = await self._get_token()
             headers = {**options.get("headers", {}), "Authorization": f"Bearer {token}"}
             response = await self._try(patience, method, path, stream=stream, **{**options, "headers": headers})
             if response is None:
-                is_token_new = False
+                is_token_fresh = False
                 continue
             if response.status_code != httpx2.codes.UNAUTHORIZED:
                 return _require_success(response)
-            if is_token_new:
-                raise NotSignedIn(f"the service does not accept its own token: {read_problem(response).detail}")
+            if is_token_fresh:
+                raise NotSignedIn(f"the service rejected the token it just issued: {read_problem(response).detail}")
             await self._renew_token(token)
-            is_token_new = True
+            is_token_fresh = True
 
     async def register(self, email: str, password: str) -> None:
-        """Open an account.
+        """Create an account.
 
         Raises Unreachable, Refused.
         """
         await self._send_credentials("/v1/auth/register", email, password)
 
     async def log_in(self, email: str, password: str) -> str:
-        """Return a token.
+        """Return a new token.
 
-        Raises NotSignedIn where the password is wrong, Unreachable, Refused.
+        Raises NotSignedIn if the password is wrong, Unreachable, Refused.
         """
         response = await self._send_credentials("/v1/auth/login", email, password)
         return decode(response, AccessToken).access_token
@@ -136,9 +137,9 @@ class Connection(AbstractAsyncContextManager["Connection"]):
     async def _try(
         self, patience: Patience, method: str, path: str, *, stream: bool = False, **options: Any
     ) -> httpx2.Response | None:
-        """Send once; None after a pause where it is worth another try.
+        """Send a request once. Returns None, after a pause, if it should be sent again.
 
-        Raises Unreachable where patience has come to its end.
+        Raises Unreachable if the time for retries is up, Refused.
         """
         request = self._http.build_request(method, path, **options)
         try:
@@ -146,16 +147,16 @@ class Connection(AbstractAsyncContextManager["Connection"]):
             if not stream or response.is_error:
                 await response.aread()
         except httpx2.LocalProtocolError:
-            raise  # the body is not what we announced: the caller knows why
+            raise  # the file changed during the upload: the caller reports it
         except httpx2.RequestError as error:
             reason = f"{self.identity.url} does not answer ({_explain(error)})"
             await patience.wait(reason)
             return None
         if response.status_code == httpx2.codes.TOO_MANY_REQUESTS:
-            seconds = _read_retry_after(response) or LONGEST_PAUSE_SECONDS
-            await patience.wait_as_told(read_problem(response).detail, seconds)
+            seconds = _read_retry_after(response) or MAX_PAUSE_SECONDS
+            await patience.wait_for_limit(read_problem(response).detail, seconds)
             return None
-        if response.status_code in AWAY_STATUSES:
+        if response.status_code in UNAVAILABLE_STATUSES:
             problem = read_problem(response)
             if problem.code == "answer_unavailable":
                 raise Refused(problem)
@@ -171,9 +172,9 @@ class Connection(AbstractAsyncContextManager["Connection"]):
         return self.identity.token
 
     async def _renew_token(self, rejected: str | None) -> None:
-        """Sign in again, once for all who wait.
+        """Sign in again, once for all requests that need it.
 
-        Raises NotSignedIn.
+        Raises NotSignedIn, Unreachable, Refused, UnusableInput, Interrupted.
         """
         async with self._signing_in:
             if self.identity.token != rejected:
@@ -181,9 +182,9 @@ class Connection(AbstractAsyncContextManager["Connection"]):
             email = self.identity.email
             if email is None:
                 raise NotSignedIn(
-                    "the token is not accepted, and nobody knows whose it was: set SLUICE_TOKEN to a new one"
+                    "the service rejected the token; set SLUICE_TOKEN to a new one"
                     if rejected
-                    else "not signed in: run `python -m api.client login`, or set SLUICE_TOKEN"
+                    else "not signed in; run `python -m api.client login`, or set SLUICE_TOKEN"
                 )
             if self.identity.password:
                 self.identity.renew(await self.log_in(email, self.identity.password), self.identity.password)
@@ -193,18 +194,18 @@ class Connection(AbstractAsyncContextManager["Connection"]):
     async def _ask_and_renew(self, email: str) -> None:
         if self.ask_password is None:
             raise NotSignedIn(
-                f"the token of {email} has run out: run `python -m api.client login` and then the same command again, "
+                f"the token of {email} has expired; run `python -m api.client login` and then the same command again, "
                 "or set SLUICE_PASSWORD"
             )
-        tries = PASSWORD_TRIES
+        attempts_left = MAX_PASSWORD_ATTEMPTS
         while True:
-            # On purpose in the event loop: nothing goes on without a token, and Ctrl-C reaches the prompt.
+            # The prompt blocks the event loop on purpose: no request can continue without a token.
             password = self.ask_password(email)
             try:
                 self.identity.renew(await self.log_in(email, password), password)
             except NotSignedIn as error:
-                tries -= 1
-                if not tries:
+                attempts_left -= 1
+                if not attempts_left:
                     raise
                 self.tell(str(error))
             else:
@@ -219,39 +220,45 @@ def _require_success(response: httpx2.Response) -> httpx2.Response:
 
 
 def read_problem(response: httpx2.Response) -> Problem:
-    """Why an answer is an error; whatever answered may not be this service at all."""
+    """Return the problem in an error response, or one that says that the response is not from Sluice."""
     try:
         return msgspec.json.decode(response.content, type=Problem)
     except msgspec.DecodeError:
         origin = f"{response.url.scheme}://{response.url.netloc.decode()}"
-        detail = f"{origin} answered {response.status_code} {response.reason_phrase}, and not as Sluice does"
+        detail = f"{origin} answered {response.status_code} {response.reason_phrase}, not as Sluice does; check the URL"
         return Problem("unexpected_answer", detail, response.status_code)
 
 
 def decode(response: httpx2.Response, kind: type[Message]) -> Message:
-    """Read the body of an answer.
+    """Decode the body of a response.
 
-    Raises ClientError where it is not what this service says.
+    Raises ClientError if it is not one that Sluice sends.
     """
     try:
         return msgspec.json.decode(response.content, type=kind)
     except msgspec.DecodeError:
-        raise ClientError(Problem("unexpected_answer", f"{response.url.path} did not answer as Sluice does")) from None
+        raise make_unexpected_answer(response) from None
+
+
+def make_unexpected_answer(response: httpx2.Response) -> ClientError:
+    """Return the error for a successful response that Sluice does not send."""
+    detail = f"the response to {response.url.path} is not one that Sluice sends; check the URL"
+    return ClientError(Problem("unexpected_answer", detail))
 
 
 def _read_retry_after(response: httpx2.Response) -> float | None:
-    """Seconds that the service wants to be left alone; a date counts as not said."""
+    """Return the seconds in Retry-After. A date is ignored."""
     value = response.headers.get("retry-after", "")
     if not (value.isascii() and value.isdecimal() and len(value) < 6):
         return None
-    return min(float(value), LONGEST_RETRY_AFTER_SECONDS)
+    return min(float(value), MAX_RETRY_AFTER_SECONDS)
 
 
 def _explain(error: httpx2.RequestError) -> str:
     match error:
         case httpx2.ConnectError():
-            return "no connection"
+            return "connection failed"
         case httpx2.TimeoutException():
-            return "too slow"
+            return "timed out"
         case _:
-            return "the connection was lost"
+            return "connection lost"

@@ -1,4 +1,4 @@
-"""What people see: bars on standard error while something goes on, tables on standard output when it is done."""
+"""Output for people: progress bars on standard error during an upload, tables on standard output after it."""
 
 import sys
 from collections.abc import Iterable, Sequence
@@ -17,36 +17,36 @@ from api.client.identity import AskPassword
 from api.client.messages import Document, Failure, Passage
 from api.client.upload import Phase, Upload
 
-MOST_BARS = 8
+MAX_BARS = 8
 BAR_WIDTH = 24
-REFRESHES_A_SECOND = 8
-WIDTH_OF_A_FILE = 100
-"""Of tables that go to a file or a program."""
+REFRESHES_PER_SECOND = 8
+NON_TERMINAL_WIDTH = 100
+"""Columns of a table that is written to a file or a pipe."""
 CONTROLS = dict.fromkeys(code for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t")
 STYLES = {"ready": "green", "failed": "red", "refused": "red"}
 
 
 def make_console(*, stderr: bool = False) -> Console:
-    """Return a console for standard output, or standard error."""
+    """Return a console for standard output or standard error."""
     stream = sys.stderr if stderr else sys.stdout
-    width = None if stream.isatty() else WIDTH_OF_A_FILE
+    width = None if stream.isatty() else NON_TERMINAL_WIDTH
     return Console(stderr=stderr, highlight=False, markup=False, emoji=False, width=width)
 
 
 def clean(text: str) -> str:
-    """Return somebody's text or name without what would command the terminal."""
+    """Return text from others without control characters, which could command the terminal."""
     return text.translate(CONTROLS).encode(errors="replace").decode()
 
 
 class Board:
-    """Bars of an upload: one for all files, and one for each that is on its way. Silent where nobody looks."""
+    """Progress bars of an upload: one for all files, and one for each active file. Shown only on a terminal."""
 
     def __init__(self, uploads: Sequence[Upload], console: Console) -> None:
         self._uploads = uploads
-        self._began = monotonic()
+        self._started_at = monotonic()
         self._note = ""
         self._live = Live(
-            console=console, get_renderable=self._draw, refresh_per_second=REFRESHES_A_SECOND, transient=True
+            console=console, get_renderable=self._draw, refresh_per_second=REFRESHES_PER_SECOND, transient=True
         )
 
     def __enter__(self) -> Self:
@@ -58,8 +58,8 @@ class Board:
     ) -> None:
         self._live.stop()
 
-    def make_room(self, ask: AskPassword) -> AskPassword:
-        """Return what asks the same while there are no bars."""
+    def hide_during(self, ask: AskPassword) -> AskPassword:
+        """Return a prompt that hides the bars while it asks."""
 
         def ask_without_bars(email: str) -> str:
             self._live.stop()
@@ -75,7 +75,7 @@ class Board:
             self._live.start()
 
     def tell(self, note: str) -> None:
-        """Show why something waits; "" when it goes on."""
+        """Show why a request waits. "" removes the note."""
         self._note = clean(note)
 
     def _draw(self) -> Table:
@@ -83,7 +83,7 @@ class Board:
         bars = Table.grid(name, Column(), Column(no_wrap=True, overflow="ellipsis"), padding=(0, 1))
         ended = sum(upload.phase == Phase.ENDED for upload in self._uploads)
         completed = sum(upload.fraction for upload in self._uploads)
-        state = f"{ended} of {len(self._uploads)} done, {monotonic() - self._began:.0f} s"
+        state = f"{ended} of {len(self._uploads)} done, {monotonic() - self._started_at:.0f} s"
         bars.add_row("all files", ProgressBar(max(1, len(self._uploads)), completed, width=BAR_WIDTH), state)
         for upload in self._choose():
             bars.add_row(clean(upload.path.name), ProgressBar(1.0, upload.fraction, width=BAR_WIDTH), describe(upload))
@@ -92,50 +92,50 @@ class Board:
         return bars
 
     def _choose(self) -> list[Upload]:
-        """Return those to show: what is being sent or ingested before what waits for a worker."""
+        """Return the uploads to show. Those that are sent or ingested come before those in the queue."""
         active = [upload for upload in self._uploads if upload.phase in {Phase.SENDING, Phase.ACCEPTED}]
-        return sorted(active, key=lambda upload: upload.status == "pending")[:MOST_BARS]
+        return sorted(active, key=lambda upload: upload.status == "pending")[:MAX_BARS]
 
 
 def describe(upload: Upload) -> str:
-    """Where a file is on its way."""
+    """Return the progress of a file as text."""
     if upload.document:
         return describe_status(upload.document)
     if upload.note:
         return clean(upload.note)
-    return f"sending, {decimal(upload.sent_bytes)} of {decimal(upload.size_bytes)}"
+    return f"sent {decimal(upload.sent_bytes)} of {decimal(upload.size_bytes)}"
 
 
 def tabulate_uploads(uploads: Iterable[Upload]) -> Table:
-    """What became of each file."""
+    """Return a table with the result for each file."""
     table = Table("file", "status", "pages", "passages", "error")
     for upload in uploads:
-        table.add_row(*_describe_row(upload.path.name, upload.status, upload.document), _tell(upload.error))
+        table.add_row(*_describe_row(upload.path.name, upload.status, upload.document), _describe_error(upload.error))
     return table
 
 
 def tabulate_documents(documents: Iterable[Document]) -> Table:
-    """Documents, in the order given."""
+    """Return a table of documents, in the given order."""
     table = Table(Column("id", no_wrap=True), "file", "status", "pages", "passages", "error")
     for document in documents:
         row = _describe_row(document.filename, document.status, document)
-        table.add_row(document.id, *row, _tell(document.error))
+        table.add_row(document.id, *row, _describe_error(document.error))
     return table
 
 
 def _describe_row(name: str, status: str, document: Document | None) -> tuple[Text, Text, str, str]:
+    # While a document is ingested again, both numbers are those of its previous version.
     pages = str(document.pages) if document and document.pages is not None else ""
-    # Of a document on its way these are of the version before.
     passages = str(document.chunks) if document and document.chunks else ""
     return Text(clean(name), overflow="fold"), Text(status, STYLES.get(status, "")), pages, passages
 
 
-def _tell(error: Failure | None) -> str:
+def _describe_error(error: Failure | None) -> str:
     return f"{error.code}: {clean(error.message)}" if error else ""
 
 
 def describe_document(document: Document) -> Table:
-    """All that is known of one document."""
+    """Return a table with the details of one document."""
     details = Table.grid(Column(style="dim"), Column(overflow="fold"), padding=(0, 2))
     rows = {
         "id": document.id,
@@ -145,7 +145,7 @@ def describe_document(document: Document) -> Table:
         "pages": str(document.pages) if document.pages is not None else "",
         "passages": str(document.chunks) if document.chunks else "",
         "uploaded": document.created_at,
-        "error": _tell(document.error),
+        "error": _describe_error(document.error),
     }
     for name, value in rows.items():
         if value:
@@ -154,21 +154,21 @@ def describe_document(document: Document) -> Table:
 
 
 def describe_status(document: Document) -> str:
-    """The status, with how far it is."""
+    """Return the status of a document with its progress or its place in the queue."""
     if document.status == "processing":
         return f"processing {document.progress:.0%}"
     if document.status == "pending" and document.queue_position:
-        return f"pending, place {document.queue_position}"
+        return f"pending, position {document.queue_position} in the queue"
     return document.status
 
 
 def describe_place(passage: Passage) -> str:
-    """Where a passage stands."""
+    """Return the title and page of a passage."""
     return f"{clean(passage.title)}, page {passage.page}"
 
 
 def show_passages(console: Console, passages: Iterable[Passage]) -> None:
-    """Print passages, best first, each with its place."""
+    """Print passages with their title, page and score."""
     for passage in passages:
         console.print(Text.assemble((describe_place(passage), "green"), (f"  score {passage.score:.2f}", "dim")))
         console.print(Text("\n".join(f"  {line}" for line in clean(passage.text).splitlines())))

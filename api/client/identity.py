@@ -1,4 +1,4 @@
-"""Who calls: the token, and by what to get another one when it has run out."""
+"""The credentials of the caller: a token, and a password to renew it."""
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -12,12 +12,12 @@ from api.client.session import Session, find_session_file, load_session, save_se
 DEFAULT_URL = "http://127.0.0.1:8000"
 
 AskPassword = Callable[[str], str]
-"""Asks a person for the password of an e-mail address."""
+"""Prompts for the password of an e-mail address."""
 
 
 @dataclass
 class Identity:
-    """What is known of the caller."""
+    """The credentials of the caller for one service."""
 
     url: str
     email: str | None
@@ -25,20 +25,20 @@ class Identity:
     password: str | None
     session_file: Path
     has_session: bool = False
-    """Whether the token comes from the session file, and a new one goes there."""
+    """True if the token comes from the session file. A new token is saved there."""
 
     def renew(self, token: str, password: str) -> None:
-        """Take a new token; the password is kept for the next time, in memory alone."""
+        """Use a new token. The password is kept in memory, to renew the token again."""
         self.token, self.password = token, password
         if self.has_session and self.email:
-            with suppress(UnusableInput):  # this run has its token; the next one signs in again
+            with suppress(UnusableInput):  # this command has its token; the next one signs in again
                 save_session(self.session_file, Session(self.url, self.email, token))
 
 
 def identify(url: str, environment: Mapping[str, str]) -> Identity:
-    """Find out who calls `url`: by the environment first, then by the session that was kept for this very URL.
+    """Return the credentials for `url`, from the environment or from the session that was saved for this URL.
 
-    Raises UnusableInput where SLUICE_TOKEN can be no token.
+    Raises UnusableInput if SLUICE_TOKEN contains characters that no token has.
     """
     identity = Identity(
         url=url,
@@ -48,8 +48,8 @@ def identify(url: str, environment: Mapping[str, str]) -> Identity:
         session_file=find_session_file(environment),
     )
     if identity.token and not (identity.token.isascii() and identity.token.isprintable()):
-        raise UnusableInput("SLUICE_TOKEN is no token")
-    # A token from the environment may be of anybody: its owner is not taken from the file.
+        raise UnusableInput("SLUICE_TOKEN is not a token; correct it, or unset it and run `python -m api.client login`")
+    # A token from the environment can belong to another account than the saved session.
     session = None if identity.token else load_session(identity.session_file)
     if session is None or session.url != url or identity.email not in (None, session.email):
         return identity
@@ -57,18 +57,18 @@ def identify(url: str, environment: Mapping[str, str]) -> Identity:
 
 
 def normalize_url(url: str) -> str:
-    """Return the address of a service in one spelling, so that two can be compared.
+    """Return the URL of a service in its normal form, so that two URLs can be compared.
 
-    Raises UnusableInput.
+    Raises UnusableInput if it is invalid.
     """
     try:
         parts = urlsplit(url.strip())
         port = f":{parts.port}" if parts.port else ""
     except ValueError:
-        raise UnusableInput("the address of the service is no URL") from None
+        raise UnusableInput("the URL of the service is invalid; use one like http://127.0.0.1:8000") from None
     if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise UnusableInput("the address of the service must look like http://127.0.0.1:8000")
+        raise UnusableInput("the URL of the service needs a scheme and a host; use one like http://127.0.0.1:8000")
     if parts.username is not None or parts.query or parts.fragment:
-        raise UnusableInput("the address of the service holds no user, query or fragment; sign in with `login`")
+        raise UnusableInput("the URL of the service must not contain a user, query or fragment; sign in with `login`")
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     return f"{parts.scheme}://{host}{port}{parts.path.rstrip('/')}"

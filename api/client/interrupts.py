@@ -84,8 +84,8 @@ class Interrupts:
 
     def _print_notice(self) -> None:
         text = f'{{"code":"interrupted","detail":"{self.detail}"}}' if self.as_json else f"sluice: {self.detail}"
-        # Progress bars hide the cursor.
-        has_cursor = os.isatty(STDERR) and os.environ.get("TERM", "") not in DUMB_TERMINALS
+        # Progress bars hide the cursor, and an early end leaves it hidden.
+        can_show_cursor = os.isatty(STDERR) and os.environ.get("TERM", "") not in DUMB_TERMINALS
         with suppress(OSError, ValueError):  # stderr is closed
             if select([], [STDERR], [], 0)[1]:  # never wait for the reader of stderr
-                os.write(STDERR, (SHOW_CURSOR if has_cursor else b"") + f"{text}\n".encode())
+                os.write(STDERR, (SHOW_CURSOR if can_show_cursor else b"") + f"{text}\n".encode())

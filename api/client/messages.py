@@ -1,10 +1,10 @@
-"""What the service says, as far as the client reads it. Fields may be added there: what is unknown is ignored."""
+"""The responses of the service, with the fields that the client reads. Unknown fields are ignored."""
 
 import msgspec
 
 
 class Problem(msgspec.Struct, omit_defaults=True):
-    """Why something was refused (RFC 9457)."""
+    """A problem of the service (RFC 9457)."""
 
     code: str
     detail: str
@@ -14,21 +14,21 @@ class Problem(msgspec.Struct, omit_defaults=True):
 
 
 class FieldProblem(msgspec.Struct):
-    """One field that cannot be used."""
+    """An invalid field of a request."""
 
     field: str
     message: str
 
 
 class Failure(msgspec.Struct):
-    """Why a document is `failed`."""
+    """The error of a `failed` document."""
 
     code: str
     message: str
 
 
 class Document(msgspec.Struct):
-    """A document; `progress` is 0.0 to 1.0, `queue_position` counts from 1."""
+    """A document. `progress` is from 0.0 to 1.0, and `queue_position` starts at 1."""
 
     id: str
     filename: str
@@ -43,19 +43,19 @@ class Document(msgspec.Struct):
 
     @property
     def is_terminal(self) -> bool:
-        """Whether the status stays as it is without somebody doing something."""
+        """True if ingestion has ended."""
         return self.status in {"ready", "failed"}
 
 
 class DocumentPage(msgspec.Struct):
-    """A page of a listing, each document as it was sent."""
+    """A page of a listing. The documents are not decoded, so that unknown fields are kept."""
 
     items: list[msgspec.Raw]
     next_cursor: str | None
 
 
 class Passage(msgspec.Struct):
-    """A slice of a text that answers a query."""
+    """A passage that a search returned."""
 
     title: str
     page: int
@@ -64,7 +64,7 @@ class Passage(msgspec.Struct):
 
 
 class Passages(msgspec.Struct):
-    """Answer to a search, and event `passages` of an answer."""
+    """Response to a search, and event `passages` of an answer."""
 
     passages: list[Passage]
 
@@ -76,7 +76,7 @@ class Token(msgspec.Struct):
 
 
 class Answer(msgspec.Struct):
-    """Event `done`: the whole answer; `citations` are indices into the passages."""
+    """Event `done`: the complete answer. `citations` are indices into the passages."""
 
     answer: str
     citations: list[int]

@@ -1,4 +1,4 @@
-"""The token between two commands: a file that its owner alone can read. It never holds a password."""
+"""The session file, which keeps the token between commands. Only its owner can read it. It never holds a password."""
 
 import contextlib
 import os
@@ -12,7 +12,7 @@ from api.client.errors import UnusableInput
 
 
 class Session(msgspec.Struct, frozen=True):
-    """Who is signed in, and where: the token is for that URL and for no other."""
+    """A token, with its account and the URL of its service. It is sent to no other URL."""
 
     url: str
     email: str
@@ -20,15 +20,15 @@ class Session(msgspec.Struct, frozen=True):
 
 
 def find_session_file(environment: Mapping[str, str]) -> Path:
-    """`sluice/session.json` in the folder for settings: `XDG_CONFIG_HOME`, or `~/.config`."""
+    """Return the path of `sluice/session.json` in `XDG_CONFIG_HOME` or `~/.config`."""
     folder = environment.get("XDG_CONFIG_HOME", "")
-    # By the specification a relative path there is to be ignored.
+    # The XDG specification says to ignore a relative path.
     base = Path(folder) if Path(folder).is_absolute() else Path.home() / ".config"
     return base / "sluice" / "session.json"
 
 
 def load_session(file: Path) -> Session | None:
-    """Read the session; None where there is none, or none that can be read."""
+    """Return the session, or None if the file is missing or invalid."""
     try:
         return msgspec.json.decode(file.read_bytes(), type=Session)
     except (OSError, msgspec.DecodeError):
@@ -36,14 +36,14 @@ def load_session(file: Path) -> Session | None:
 
 
 def save_session(file: Path, session: Session) -> None:
-    """Write the session in one step: who reads meanwhile sees the old one or the new one.
+    """Save the session atomically: a concurrent reader sees the old file or the new one.
 
-    Raises UnusableInput where the file cannot be written.
+    Raises UnusableInput if the file cannot be written.
     """
     try:
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         file.parent.chmod(0o700)
-        # Made with mode 0600.
+        # mkstemp creates the file with mode 0600.
         handle, name = tempfile.mkstemp(dir=file.parent, prefix=file.name)
         try:
             with os.fdopen(handle, "wb") as new:
@@ -54,4 +54,6 @@ def save_session(file: Path, session: Session) -> None:
                 Path(name).unlink()
             raise
     except OSError as error:
-        raise UnusableInput(f"the session cannot be kept in {file}: {error.strerror}") from None
+        raise UnusableInput(
+            f"cannot save the session in {file} ({error.strerror}); make it writable, or set SLUICE_TOKEN"
+        ) from None

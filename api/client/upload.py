@@ -1,4 +1,4 @@
-"""Many files at once: sent by a few senders, then followed until each of them ended."""
+"""Uploads files in parallel, and polls until their documents are ready or failed."""
 
 import asyncio
 import os
@@ -16,88 +16,88 @@ from api.client.connection import Connection, decode
 from api.client.errors import ClientError, Refused, UnusableInput
 from api.client.messages import Document, DocumentPage, Failure
 
-SHARE_OF_SENDING = 0.5
-"""How far a file is that was sent and has still to be ingested."""
-NOT_YET = 0.99
-"""Nothing looks complete before the service has said so."""
-LOOK_SECONDS = 0.5
+SENDING_FRACTION = 0.5
+"""Progress of a file that was sent but not ingested."""
+MAX_UNFINISHED_FRACTION = 0.99
+"""Bound on the progress of a file until the service says that its document is ready or failed."""
+MIN_POLL_SECONDS = 0.5
 PAGE_LIMIT = 100
 
 
 class Phase(StrEnum):
-    """Where a file is on its way."""
+    """The phase of an upload."""
 
     WAITING = "waiting"
     SENDING = "sending"
     ACCEPTED = "accepted"
-    """The service has it; the document's status says more."""
+    """The service has created a document, whose status says more."""
     ENDED = "ended"
 
 
 @dataclass(eq=False)
 class Upload:
-    """One file and what became of it."""
+    """One file and its document."""
 
     path: Path
     size_bytes: int
     phase: Phase = Phase.WAITING
     sent_bytes: int = 0
-    """Of the present try."""
+    """In the current attempt."""
     fraction: float = 0.0
-    """How far it is, 0.0 to 1.0: goes back only where something begins again, and is 1.0 only when it ended."""
+    """Progress from 0.0 to 1.0. It falls only if sending or ingestion starts again."""
     note: str = ""
-    """Why it waits."""
+    """Why the upload waits."""
     document: Document | None = None
     body: bytes = b""
-    """The document as the service gave it."""
+    """The document as the service sent it."""
     refusal: Failure | None = None
-    """Why there is no document."""
+    """Why the file has no document."""
 
     @property
     def name(self) -> str:
-        """The path as text; a name may be none, and could then be neither sent nor shown."""
+        """The path as valid text. A file name on disk can be any bytes."""
         return os.fsencode(self.path).decode(errors="replace")
 
     @property
     def status(self) -> str:
-        """What a person is told: that of the document where there is one."""
+        """The status of the document, or the phase before there is one."""
         if self.refusal:
             return "refused"
         return self.document.status if self.document else self.phase
 
     @property
     def error(self) -> Failure | None:
-        """What went wrong."""
+        """The error of the upload or of its document."""
         return self.refusal or (self.document.error if self.document else None)
 
     def advance(self, fraction: float) -> None:
-        """Note how far it is."""
-        self.fraction = min(fraction, NOT_YET)
+        """Set the progress of an unfinished upload."""
+        self.fraction = min(fraction, MAX_UNFINISHED_FRACTION)
 
     def end(self) -> None:
-        """Note that nothing more will come."""
+        """Mark the upload as finished."""
         self.phase = Phase.ENDED
         self.fraction = 1.0
 
 
 class CountedFile:
-    """A file that tells how much of it was read; httpx2 reads it in pieces, and from the beginning at each try."""
+    """A file that reports how much of it was read. httpx2 reads it in blocks, and from the start at each attempt."""
 
     def __init__(self, file: BinaryIO, count: Callable[[int], None]) -> None:
         self._file = file
         self._count = count
 
     def fileno(self) -> int:
-        """By this its length is found."""
+        """Return the descriptor, from which httpx2 takes the length."""
         return self._file.fileno()
 
     def seek(self, offset: int) -> int:
-        """Go back to the beginning."""
+        """Move to an offset."""
         self._count(offset)
         return self._file.seek(offset)
 
     def read(self, size: int) -> bytes:
-        """Read a piece."""
+        """Read a block."""
         data = self._file.read(size)
         self._count(self._file.tell())
         return data
@@ -105,18 +105,18 @@ class CountedFile:
 
 @dataclass
 class Run:
-    """The upload of some files. `uploads` tell at any time, and after any end, how far each of them is."""
+    """The upload of some files. `uploads` always hold the current state, also after an error."""
 
     connection: Connection
     uploads: Sequence[Upload]
     wait: bool
-    """Whether a file has ended only when its document is `ready` or `failed`."""
+    """Wait until every document is `ready` or `failed`."""
     _left: Iterator[Upload] = field(init=False)
 
     async def finish(self, parallel: int) -> None:
         """Send all files, `parallel` at a time.
 
-        What is wrong with one file ends that file alone. Raises NotSignedIn, Unreachable.
+        An error of one file does not stop the others. Raises NotSignedIn, Unreachable, UnusableInput, Interrupted.
         """
         self._left = iter(self.uploads)
         try:
@@ -136,50 +136,50 @@ class Run:
             except Refused as error:
                 self._refuse(upload, error.problem.code, error.problem.detail)
             except httpx2.LocalProtocolError:
-                self._refuse(upload, "changed", "the file changed while it was sent")
+                self._refuse(upload, "changed", "The file changed during the upload. Upload it again.")
             except OSError as error:
-                self._refuse(upload, "unreadable", f"the file cannot be read: {error.strerror}")
+                self._refuse(upload, "unreadable", f"The file cannot be read: {error.strerror}.")
 
     async def _send(self, upload: Upload) -> None:
         def count(sent_bytes: int) -> None:
             upload.sent_bytes = sent_bytes
             share = sent_bytes / max(1, upload.size_bytes)
-            upload.advance(share * SHARE_OF_SENDING if self.wait else share)
+            upload.advance(share * SENDING_FRACTION if self.wait else share)
 
         def tell(note: str) -> None:
             upload.note = note
             count(0)
 
         with upload.path.open("rb") as file:
-            # The service tells the type by name and content: what this machine calls it may be another word.
+            # The service detects the type from name and content; this machine could call it differently.
             part = (Path(upload.name).name, CountedFile(file, count), "application/octet-stream")
             response = await self.connection.send("POST", "/v1/documents", files={"file": part}, tell=tell)
-        self._note(upload, decode(response, Document), response.content)
+        self._record(upload, decode(response, Document), response.content)
 
-    def _note(self, upload: Upload, document: Document, body: bytes) -> None:
-        """Note what the service says of a document."""
+    def _record(self, upload: Upload, document: Document, body: bytes) -> None:
+        """Record the state of a document."""
         upload.phase = Phase.ACCEPTED
         upload.document, upload.body = document, body
         if document.is_terminal or not self.wait:
             upload.end()
         else:
-            upload.advance(SHARE_OF_SENDING + (1 - SHARE_OF_SENDING) * document.progress)
+            upload.advance(SENDING_FRACTION + (1 - SENDING_FRACTION) * document.progress)
 
     def _refuse(self, upload: Upload, code: str, message: str) -> None:
         upload.refusal = Failure(code, message)
         upload.end()
 
     async def _follow(self) -> None:
-        pause = LOOK_SECONDS
+        pause = MIN_POLL_SECONDS
         while any(upload.phase != Phase.ENDED for upload in self.uploads):
             await asyncio.sleep(pause)
-            began = monotonic()
-            await self._look()
-            # A look takes long where there is much to look at.
-            pause = max(LOOK_SECONDS, monotonic() - began)
+            started_at = monotonic()
+            await self._poll()
+            # Polling many documents takes long. Poll for at most half of the time.
+            pause = max(MIN_POLL_SECONDS, monotonic() - started_at)
 
-    async def _look(self) -> None:
-        """Look at what was accepted: through the listing, newest first, back to the oldest of these."""
+    async def _poll(self) -> None:
+        """Read the states of the accepted documents from the listing, newest first, up to the oldest of them."""
         wanted: dict[str, list[Upload]] = {}
         for upload in self.uploads:
             if upload.phase == Phase.ACCEPTED and upload.document:
@@ -192,29 +192,29 @@ class Run:
             for item in page.items:
                 document = msgspec.json.decode(item, type=Document)
                 for upload in wanted.pop(document.id, ()):
-                    self._note(upload, document, bytes(item))
+                    self._record(upload, document, bytes(item))
             cursor = page.next_cursor
             if cursor is None:
                 break
         for upload in [upload for uploads in wanted.values() for upload in uploads]:
-            self._refuse(upload, "not_found", "the document was deleted before it was ingested")
+            self._refuse(upload, "not_found", "The document was deleted before it was ingested. Upload the file again.")
 
 
 def find_files(paths: Sequence[str]) -> list[Upload]:
-    """Return what is to be sent.
+    """Return an upload for each path.
 
-    Raises UnusableInput where one of the paths is no file that can be read.
+    Raises UnusableInput if a path is not a readable file.
     """
     return [_find_file(Path(path)) for path in paths]
 
 
 def _find_file(path: Path) -> Upload:
     if path.is_dir():
-        raise UnusableInput(f"{path} is a folder: name its files, as {path}/*")
+        raise UnusableInput(f"{path} is a folder; name its files, for example {path}/*")
     if not path.is_file():
-        raise UnusableInput(f"{path} is no file" if path.exists() else f"{path} does not exist")
+        raise UnusableInput(f"{path} is not a regular file" if path.exists() else f"{path} does not exist")
     if not os.access(path, os.R_OK):
-        raise UnusableInput(f"{path} cannot be read")
+        raise UnusableInput(f"{path} cannot be read; check its permissions")
     return Upload(path, path.stat().st_size)
 
 

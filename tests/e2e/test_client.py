@@ -233,8 +233,6 @@ def test_answers_refusals_and_what_follows_from_them(service: LlmService, person
 
 def test_interruption_leaves_what_is_uploaded(service: LlmService, person: Person, tmp_path: Path) -> None:
     files = write_files(tmp_path / "files", 1)
-    # If the test run is a background job, it ignores SIGINT, and the client would inherit that.
-    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
     service.worker.send_signal(signal.SIGSTOP)
     try:
         with person.start("upload", *files, "--wait") as client:
@@ -245,7 +243,6 @@ def test_interruption_leaves_what_is_uploaded(service: LlmService, person: Perso
             output, errors = client.communicate(timeout=20)
     finally:
         service.worker.send_signal(signal.SIGCONT)
-        signal.signal(signal.SIGINT, handler)
     assert client.returncode == 130
     assert errors == "sluice: interrupted, uploaded files are kept; run the same command again to continue\n"
     assert "text 0.txt" in output

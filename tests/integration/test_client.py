@@ -87,7 +87,7 @@ def test_files_are_looked_at_before_anything_is_sent(
         for bad, why in (
             (tmp_path, "is a folder"),
             (tmp_path / "none.txt", "does not exist"),
-            (Path("/dev/null"), "no file"),
+            (Path("/dev/null"), "not a regular file"),
         ):
             assert run(["upload", str(good), str(bad), "--url", script.url], environment) == 2
             assert why in capsys.readouterr().err
@@ -140,7 +140,10 @@ def test_service_that_is_away(environment: dict[str, str], tmp_path: Path, capsy
     file = tmp_path / "a.txt"
     file.write_text("some text")
     assert run(["status", "--url", NOWHERE, "--patience", "0"], environment) == 4
-    assert capsys.readouterr().err == f"sluice: {NOWHERE} does not answer (no connection)\n"
+    assert (
+        capsys.readouterr().err
+        == f"sluice: {NOWHERE} does not answer (connection failed); gave up after 0 s (see --patience)\n"
+    )
     assert run(["upload", str(file), "--json", "--url", NOWHERE, "--patience", "0.3"], environment) == 4
     printed = capsys.readouterr()
     assert json.loads(printed.out) == {"file": str(file), "status": "sending", "error": None}
@@ -152,9 +155,9 @@ def test_service_that_is_away(environment: dict[str, str], tmp_path: Path, capsy
     [
         (refuse(404, "not_found"), 1, "sluice: It is not_found. (request r-1)\n"),
         (refuse(500, "internal_error"), 1, "sluice: It is internal_error. (request r-1)\n"),
-        ((404, {}, b"<html>"), 1, "answered 404 Not Found, and not as Sluice does\n"),
-        ((302, {"Location": "http://127.0.0.1:1/"}, b""), 1, "answered 302 Found, and not as Sluice does\n"),
-        ((200, {}, b"[]"), 1, "did not answer as Sluice does\n"),
+        ((404, {}, b"<html>"), 1, "answered 404 Not Found, not as Sluice does; check the URL\n"),
+        ((302, {"Location": "http://127.0.0.1:1/"}, b""), 1, "answered 302 Found, not as Sluice does; check the URL\n"),
+        ((200, {}, b"[]"), 1, "the response to /v1/documents is not one that Sluice sends; check the URL\n"),
         (refuse(401, "token_expired"), 3, "set SLUICE_TOKEN to a new one\n"),
     ],
 )
