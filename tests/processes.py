@@ -19,6 +19,7 @@ import socket
 import struct
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import traceback
@@ -77,15 +78,26 @@ class Order:
     group: int | None = None
 
 
+@dataclass(frozen=True)
+class Started:
+    """What the launcher returns."""
+
+    command: list[str]
+    pid: int
+    status: int
+    """A pipe from which the exit code can be read when the process has ended."""
+    streams: Sequence[IO[str] | None]
+
+
 class Process:
     """A process that a test started; like `subprocess.Popen`, but no wait is without end."""
 
-    def __init__(self, command: Sequence[str], pid: int, status: int, streams: Sequence[IO[str] | None]) -> None:
-        self.args = list(command)
-        self.pid = pid
+    def __init__(self, started: Started) -> None:
+        self.args = started.command
+        self.pid = started.pid
         self.returncode: int | None = None
-        self.stdin, self.stdout, self.stderr = streams
-        self._status = status
+        self.stdin, self.stdout, self.stderr = started.streams
+        self._status = started.status
         self._reading = threading.Lock()
 
     def __enter__(self) -> Self:
@@ -164,6 +176,19 @@ class Process:
         return output, errors
 
 
+class LoggedProcess(Process):
+    """A process that writes to a file."""
+
+    def __init__(self, started: Started, log: Path, url: str = "") -> None:
+        super().__init__(started)
+        self.log = log
+        self.url = url
+        """Where it serves, if it is an API."""
+
+    def has_logged(self, text: str) -> bool:
+        return text in self.log.read_text()
+
+
 class _Reader(threading.Thread):
     """Reads a pipe to its end, so that its writer never has to wait."""
 
@@ -203,7 +228,7 @@ class Launcher:
             )
         atexit.register(self.close)
 
-    def start(self, order: Order, streams: Sequence[Stream]) -> Process:
+    def start(self, order: Order, streams: Sequence[Stream]) -> "Started":
         """Start a process and return as soon as it exists."""
         ours: list[IO[str] | None] = []
         theirs: list[int] = []
@@ -220,7 +245,7 @@ class Launcher:
             for file in (*theirs, their_status):
                 os.close(file)
         assert answer, "the launcher was lost, see the messages above"
-        return Process(order.command, int(answer), status, ours)
+        return Started(order.command, int(answer), status, ours)
 
     def close(self) -> None:
         self._orders.close()
@@ -254,9 +279,16 @@ def start_module(
     stdout: Stream = None,
     stderr: Stream = None,
 ) -> Process:
-    """Run `python -m NAME ARGUMENTS` without the time that its imports take."""
+    """Run `python -m NAME ARGUMENTS`, without the time that its imports take."""
     order = Order([name, *arguments], True, dict(environment), str(folder), signal.SIGKILL)
-    return get_launcher().start(order, (stdin, stdout, stderr))
+    return Process(get_launcher().start(order, (stdin, stdout, stderr)))
+
+
+def start_logged(name: str, *arguments: str, environment: Mapping[str, str], log: Path, url: str = "") -> LoggedProcess:
+    """Run `python -m NAME ARGUMENTS`, and append everything that it writes to a file."""
+    order = Order([name, *arguments], True, dict(environment), str(PROJECT), signal.SIGKILL)
+    with log.open("ab") as file:
+        return LoggedProcess(get_launcher().start(order, (None, file, file)), log, url)
 
 
 def start_program(
@@ -270,11 +302,11 @@ def start_program(
     death_signal: int = signal.SIGKILL,
     owner: os.stat_result | None = None,
 ) -> Process:
-    """Run a program, if so as the owner of a file. It gets `death_signal` when the test process ends."""
+    """Run a program, as the owner of a file if one is given. It gets `death_signal` when the test process ends."""
     command = [str(program), *map(str, arguments)]
     user, group = (owner.st_uid, owner.st_gid) if owner else (None, None)
     order = Order(command, False, dict(environment), str(folder), death_signal, user, group)
-    return get_launcher().start(order, (stdin, stdout, stderr))
+    return Process(get_launcher().start(order, (stdin, stdout, stderr)))
 
 
 def run_module(
@@ -380,6 +412,7 @@ def _prepare(order: Order, files: list[int], launcher: int) -> None:
     sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115 - as above
     sys.stderr = open(2, "w", buffering=1, errors="backslashreplace", closefd=False)  # noqa: SIM115 - as above
     os.closerange(3, os.sysconf("SC_OPEN_MAX"))
+    tempfile.tempdir = None  # Python remembers what it chose by the launcher's TMPDIR
     if order.user is not None and order.group is not None and os.geteuid() == 0:
         os.setgroups([])
         os.setgid(order.group)

@@ -67,11 +67,7 @@ def run_servers() -> Iterator[Servers]:
 @contextmanager
 def run_postgres(folder: Path) -> Iterator[str]:
     """Run PostgreSQL with its data in `folder`; yields its URL."""
-    folder.mkdir()
-    as_owner = _choose_owner(folder)
-    initdb = [str(find_postgres_program("initdb")), f"--pgdata={folder}", "--username=postgres", "--encoding=utf8"]
-    initdb += ["--auth=trust", "--no-sync", "--no-instructions"]
-    subprocess.run(initdb, cwd=folder, check=True, stdout=subprocess.DEVNULL, **as_owner)
+    as_owner = initialize_postgres(folder)
     options = [part for name, value in POSTGRES_OPTIONS.items() for part in ("-c", f"{name}={value}")]
     with (folder / "log").open("ab") as log:
         server = subprocess.Popen(
@@ -88,6 +84,16 @@ def run_postgres(folder: Path) -> Iterator[str]:
     finally:
         server.send_signal(signal.SIGQUIT)  # immediate shutdown
         server.wait(START_SECONDS)
+
+
+def initialize_postgres(folder: Path) -> dict[str, Any]:
+    """Make a data folder. Return as which user PostgreSQL runs on it, as arguments of `subprocess`."""
+    folder.mkdir()
+    as_owner = _choose_owner(folder)
+    initdb = [str(find_postgres_program("initdb")), f"--pgdata={folder}", "--username=postgres", "--encoding=utf8"]
+    initdb += ["--auth=trust", "--no-sync", "--no-instructions"]
+    subprocess.run(initdb, cwd=folder, check=True, stdout=subprocess.DEVNULL, **as_owner)
+    return as_owner
 
 
 def find_postgres_program(name: str) -> Path:

@@ -12,7 +12,7 @@ import httpx2
 
 from pipeline.db.models import SERVICE_ROLE
 from tests.databases import clone_database, find_violations, run_sql
-from tests.processes import PROJECT, Process, find_port, start_module
+from tests.processes import PROJECT, LoggedProcess, Process, find_port, start_logged, start_module
 from tests.waiting import wait_until
 
 SECRET = secrets.token_urlsafe(48)
@@ -91,9 +91,8 @@ class Service(Client):
         self.worker = self._start("workers")
         wait_until_answering(self.url)
 
-    def _start(self, module: str) -> Process:
-        with self.log.open("ab") as log:
-            return start_module(module, environment=self.environment, stdout=log, stderr=log)
+    def _start(self, module: str) -> LoggedProcess:
+        return start_logged(module, environment=self.environment, log=self.log)
 
     def start_api(self, secret: str) -> None:
         """Start the API again, with another JWT_SECRET."""
@@ -108,11 +107,10 @@ class Service(Client):
         return find_violations(self.database_url)
 
     def stop(self) -> None:
+        """Kill both: a clean stop is another test."""
         self.close()
         for process in (self.api, self.worker):
-            process.terminate()
-        for process in (self.api, self.worker):
-            process.stop()
+            process.kill()
 
 
 @contextmanager
@@ -139,8 +137,3 @@ def wait_until_answering(url: str, health: str = "ready") -> None:
         return False
 
     wait_until(answers, START_SECONDS, f"{url} is {health}")
-
-
-def wait_for_log(log: Path, text: str, seconds: float = 30) -> None:
-    """Wait until this text is in a log file."""
-    wait_until(lambda: text in log.read_text(), seconds, f"{text} in {log}")

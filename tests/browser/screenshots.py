@@ -8,7 +8,8 @@ from playwright.sync_api import Browser, expect, sync_playwright
 
 from pipeline import samples
 from tests.browser.chromium import ask, register, run_chromium
-from tests.e2e.conftest import PROJECT, Up
+from tests.e2e.conftest import Up
+from tests.processes import PROJECT
 
 READY_MILLISECONDS = 60_000
 

@@ -9,11 +9,12 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from subprocess import PIPE
 
 import psutil
 import pytest
 
-from tests.processes import PIPE, start_program
+from tests.processes import start_program
 from tests.service import SECRET, Client, Service
 
 START_SECONDS = 120

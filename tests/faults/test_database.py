@@ -4,37 +4,41 @@ import asyncio
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, suppress
+from typing import Any
 
 import asyncpg
 import httpx2
 
 from tests.databases import run_sql
-from tests.faults.cluster import Cluster, Process
-from tests.faults.history import Client, History, find_losses
-from tests.faults.test_workers import unique
+from tests.faults.cluster import Cluster
+from tests.faults.history import Client, History, find_losses, unique
 from tests.waiting import wait_until
 
-ApiProcess = tuple[Process, str]
+REQUESTS: list[tuple[str, str, dict[str, Any]]] = [
+    ("GET", "/v1/users/me", {}),
+    ("GET", "/v1/documents", {}),
+    ("POST", "/v1/search", {"json": {"query": "x"}}),
+    ("POST", "/v1/notes", {"json": {"title": "x", "body": "y"}}),
+    ("POST", "/v1/documents", {"files": {"file": ("a.txt", b"refused")}}),
+]
+"""One request of each kind of route that needs the database, besides the login."""
 
 
-def ask(client: Client, method: str, path: str, **options: object) -> tuple[httpx2.Response, float]:
+def ask(client: Client, method: str, path: str, **options: Any) -> tuple[httpx2.Response, float]:
     started = time.monotonic()
-    response = client.http.request(method, path, **options)  # type: ignore[arg-type]
+    response = client.http.request(method, path, **options)
     return response, time.monotonic() - started
 
 
 def says_unavailable(client: Client, seconds: float) -> None:
-    """Every kind of route says 503 in time; liveness does not care, readiness does."""
-    for method, path, options in [
-        ("GET", "/v1/users/me", {}),
-        ("GET", "/v1/documents", {}),
-        ("POST", "/v1/search", {"json": {"query": "x"}}),
-        ("POST", "/v1/notes", {"json": {"title": "x", "body": "y"}}),
-        ("POST", "/v1/documents", {"files": {"file": ("a.txt", unique("refused"))}}),
-        ("POST", "/v1/auth/login", {"json": client.credentials}),
-    ]:
-        response, took = ask(client, method, path, **options)  # type: ignore[arg-type]
+    """Check that every kind of route answers 503 in time. So does readiness; liveness is not affected."""
+    requests = [*REQUESTS, ("POST", "/v1/auth/login", {"json": client.credentials})]
+    with ThreadPoolExecutor(len(requests)) as threads:
+        asked = [threads.submit(ask, client, method, path, **options) for method, path, options in requests]
+        answers = [future.result() for future in asked]
+    for (_, path, _), (response, took) in zip(requests, answers, strict=True):
         assert response.status_code == 503, (path, response.text)
         assert 1 <= int(response.headers["retry-after"]) <= 120
         assert took < seconds, (path, took)
@@ -65,12 +69,10 @@ def test_row_07_database_down(cluster: Cluster, client: Client) -> None:
     assert client.http.get("/v1/users/me").status_code == 200
 
 
-def test_row_08_database_killed_and_restarted_under_load(
-    cluster: Cluster, client: Client, api_process: ApiProcess
-) -> None:
+def test_row_08_database_killed_and_restarted_under_load(cluster: Cluster, client: Client) -> None:
     worker = cluster.start_worker()
     history = History()
-    clients = [Client(api_process[1], history) for _ in range(3)]
+    clients = [Client(client.url, history) for _ in range(3)]
     done = threading.Event()
 
     def load(own: Client) -> None:
@@ -80,24 +82,26 @@ def test_row_08_database_killed_and_restarted_under_load(
             own.search()
             time.sleep(0.3)
 
-    threads = [threading.Thread(target=load, args=(own,)) for own in clients]
-    for thread in threads:
-        thread.start()
-    outages = []
-    for _ in range(2):
-        time.sleep(2)
-        from_ = time.time()
-        cluster.postgres.kill()
-        time.sleep(1)
-        cluster.postgres.start()
-        wait_until_ready(client)
-        outages.append((from_, time.time()))
-    time.sleep(2)
-    done.set()
-    for thread in threads:
-        thread.join()
-    for own in clients:
-        own.http.close()
+    with ExitStack() as stack:
+        for own in clients:
+            stack.enter_context(own)
+        threads = stack.enter_context(ThreadPoolExecutor(len(clients)))
+        # Ends the loads before the executor waits for them, also if the test fails.
+        stack.callback(done.set)
+        loads = [threads.submit(load, own) for own in clients]
+        outages = []
+        for _ in range(2):
+            time.sleep(1.5)
+            from_ = time.time()
+            cluster.postgres.kill()
+            time.sleep(1)
+            cluster.postgres.start()
+            wait_until_ready(client)
+            outages.append((from_, time.time()))
+        time.sleep(1.5)
+        done.set()
+        for future in loads:
+            future.result()
     print(history.count())
     bad = [answer for answer in history.answers if answer.status not in (200, 202, 503)]
     assert bad == []
@@ -131,7 +135,7 @@ def test_row_09_database_silent(cluster: Cluster, client: Client) -> None:
 
 @contextmanager
 def holding_lock(url: str, table: str) -> Iterator[None]:
-    """A transaction of somebody else that locks a table, as a careless migration does."""
+    """Lock a table in another transaction, as a careless migration does."""
     loop = asyncio.new_event_loop()
     connection = loop.run_until_complete(asyncpg.connect(url))
     loop.run_until_complete(connection.execute(f"BEGIN; LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE"))
@@ -146,11 +150,11 @@ def test_row_10_lock_held(cluster: Cluster, client: Client) -> None:
     cluster.start_worker()
     waiting = client.accept(unique("locked", 600))
     with holding_lock(cluster.database_url, "documents"):
-        for method, path, options in [
-            ("GET", "/v1/documents", {}),
-            ("POST", "/v1/documents", {"files": {"file": ("a.txt", unique("refused"))}}),
-        ]:
-            response, took = ask(client, method, path, **options)
+        with ThreadPoolExecutor(2) as threads:
+            listed = threads.submit(ask, client, "GET", "/v1/documents")
+            upload = {"file": ("a.txt", unique("refused"))}
+            uploaded = threads.submit(ask, client, "POST", "/v1/documents", files=upload)
+        for response, took in (listed.result(), uploaded.result()):
             assert (response.status_code, response.json()["code"]) == (503, "database_unavailable")
             assert took < 4.5
         assert ask(client, "GET", "/health/live")[0].status_code == 200
@@ -165,16 +169,16 @@ def test_row_12_connections_exhausted(cluster: Cluster, client: Client) -> None:
         cluster.database_url,
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'sluice%'",
     )
-    held = []
+    held: list[asyncpg.Connection] = []
     try:
-        while True:
-            held.append(loop.run_until_complete(asyncpg.connect(cluster.database_url)))
-    except asyncpg.TooManyConnectionsError:
-        pass
-    response, took = ask(client, "GET", "/v1/documents")
-    assert (response.status_code, took < 2.5) == (503, True)
-    for connection in held:
-        loop.run_until_complete(connection.close())
-    loop.close()
+        with suppress(asyncpg.TooManyConnectionsError):
+            while True:
+                held.append(loop.run_until_complete(asyncpg.connect(cluster.database_url)))
+        response, took = ask(client, "GET", "/v1/documents")
+        assert (response.status_code, took < 2.5) == (503, True)
+    finally:
+        for connection in held:
+            loop.run_until_complete(connection.close())
+        loop.close()
     wait_until_ready(client)
     assert client.wait(waiting, 60)["status"] == "ready"

@@ -2,7 +2,6 @@
 
 import json
 import signal
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -13,9 +12,9 @@ import pytest
 
 from tests import archives
 from tests.faults import bombs
-from tests.faults.cluster import Cluster, Process
-from tests.faults.history import Client
-from tests.faults.test_workers import find_readers, unique
+from tests.faults.cluster import Cluster, find_readers
+from tests.faults.history import Client, unique
+from tests.processes import LoggedProcess
 from tests.waiting import wait_until
 
 MIB = 1024 * 1024
@@ -26,13 +25,13 @@ FAILURES: dict[str, set[int | str]] = {
     "empty-needs-ocr": {"no_text"},
     "encrypted": {"encrypted"},
     "malformed": {"malformed", 415, 422},
-    # A reader that stops at its own limit calls the file malformed.
+    # A reader that stops at a limit of its own calls the file malformed.
     "resource-limit": {"timeout", "out_of_memory", "too_large", "too_many_pages", "malformed", 415},
 }
 
 
 def find_outcome(client: Client, name: str, content: bytes) -> int | str:
-    """The status that refused it, or the id of the accepted document."""
+    """Return the status that refused the file, or the id of the accepted document."""
     response = client.upload(content, name)
     assert response is not None, name
     assert response.status_code < 500, (name, response.text)
@@ -71,7 +70,7 @@ def test_row_29_hostile_corpus_in_one_batch(
     _is_as_before(worker, base)
 
 
-def _is_as_before(worker: Process, base: int) -> None:
+def _is_as_before(worker: LoggedProcess, base: int) -> None:
     assert worker.is_running
     wait_until(lambda: find_readers(worker) == [], 5, "no extraction child is left")
     rss = psutil.Process(worker.pid).memory_info().rss
@@ -133,12 +132,15 @@ def test_row_14_extraction_child_killed_or_hung(
     client.wait(client.accept(unique("warm")))
     document_id = client.accept(b"%PDF-1.7\n" + b"1 0 obj <<>> endobj\n" * 100_000, "slow.pdf")
     wait_until(lambda: find_readers(worker) != [], 20, "the extraction child")
-    while client.show(document_id)["status"] == "processing":
-        for reader in find_readers(worker):  # the next reader has its turn when one is killed
+
+    def is_terminal() -> bool:
+        for reader in find_readers(worker):  # when one is killed, the next one tries
             with suppress(psutil.NoSuchProcess):
                 reader.send_signal(number)
-        time.sleep(0.02)
-    document = client.wait(document_id)
+        return bool(client.show(document_id)["status"] != "processing")
+
+    wait_until(is_terminal, 60, "the document fails")
+    document = client.show(document_id)
     assert (document["status"], document["error"]["code"]) == ("failed", code)
     wait_until(lambda: find_readers(worker) == [], 5, "no extraction child is left")
     assert worker.is_running

@@ -1,9 +1,8 @@
-"""Rows 21 to 23 and 26 of the fault matrix: deletes, an API that dies or stops, the same file at once."""
+"""Rows 21 to 23 and 26 of the fault matrix: deletes, an API that dies or stops, the same file many times at once."""
 
 import contextlib
 import http.client
 import signal
-import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import urlsplit
@@ -13,12 +12,11 @@ import pytest
 
 from pipeline.types import Stage
 from tests.databases import run_sql
-from tests.faults.cluster import Cluster, Process
-from tests.faults.history import Client
-from tests.faults.test_workers import unique
+from tests.faults.cluster import Cluster
+from tests.faults.history import Client, unique
+from tests.service import request
 from tests.waiting import wait_until
 
-ApiProcess = tuple[Process, str]
 BOUNDARY = "limit-of-parts"
 
 
@@ -28,7 +26,7 @@ def multipart(content: bytes) -> bytes:
 
 
 def begin_upload(url: str, client: Client, content: bytes, *, send: int) -> http.client.HTTPConnection:
-    """A connection on which the first bytes of an upload were sent."""
+    """Open a connection and send the first bytes of an upload."""
     body = multipart(content)
     address = urlsplit(url)
     connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=30)
@@ -41,7 +39,7 @@ def begin_upload(url: str, client: Client, content: bytes, *, send: int) -> http
 
 
 def count_rows(cluster: Cluster, client: Client) -> tuple[int, int, int]:
-    """Documents, slices and upload audit rows of this user."""
+    """Count the documents, slices and audited uploads of this user."""
     [row] = run_sql(
         cluster.database_url,
         """SELECT (SELECT count(*) FROM documents WHERE owner_id = $1),
@@ -62,8 +60,8 @@ def test_row_21_deleted_at_each_stage(cluster: Cluster, client: Client, stage: S
     assert client.http.get(path).status_code == 404
 
     def has_noticed() -> bool:
-        paused.signal(signal.SIGCONT)  # again and again: the hook pauses it at every page
-        return "ingestion.lease_lost" in paused.log.read_text()
+        paused.send_signal(signal.SIGCONT)  # repeatedly: the hook pauses it at every page
+        return paused.has_logged("ingestion.lease_lost")
 
     wait_until(has_noticed, 10, "the worker notices")
     response = client.search()
@@ -74,7 +72,7 @@ def test_row_21_deleted_at_each_stage(cluster: Cluster, client: Client, stage: S
 
 
 def test_row_21_deleted_while_it_is_being_committed(cluster: Cluster, client: Client) -> None:
-    """The delete waits for the commit, or says 503 and may be repeated; afterwards nothing is left."""
+    """The delete waits for the commit. Then nothing is left."""
     paused = cluster.start_worker(FAULT_HOOK=f"{Stage.FINISHING}:pause")
     document_id = client.accept(unique("committed"))
     wait_until(lambda: paused.is_stopped, 20, "the pause")
@@ -83,16 +81,16 @@ def test_row_21_deleted_while_it_is_being_committed(cluster: Cluster, client: Cl
         deleting = threads.submit(client.http.delete, path)
         time.sleep(0.5)
         assert not deleting.done()
-        paused.signal(signal.SIGCONT)
+        paused.send_signal(signal.SIGCONT)
         assert deleting.result().status_code == 204
     assert client.http.get(path).status_code == 404
     assert run_sql(cluster.database_url, "SELECT 1 FROM chunks") == []
 
 
 def test_row_22_api_killed_in_the_middle_of_an_upload(cluster: Cluster, client: Client) -> None:
-    api, url = cluster.start_api()
+    api = cluster.start_api()
     content = unique("half", 2_000)
-    connection = begin_upload(url, client, content, send=len(content) // 2)
+    connection = begin_upload(api.url, client, content, send=len(content) // 2)
     time.sleep(0.2)
     api.kill()
     with pytest.raises((ConnectionError, http.client.HTTPException)):
@@ -102,11 +100,11 @@ def test_row_22_api_killed_in_the_middle_of_an_upload(cluster: Cluster, client: 
 
 
 def test_row_22_api_killed_when_an_upload_has_arrived(cluster: Cluster, client: Client) -> None:
-    """Killed at any moment after the last byte: the row is there with everything, or not at all."""
+    """Whenever it is killed after the last byte: the document is stored as a whole, or not at all."""
     for pause in (0.05, 0.3, 1.0):
-        api, url = cluster.start_api()
-        content = unique(f"whole {pause}", 300)
-        connection = begin_upload(url, client, content, send=len(multipart(content)))
+        api = cluster.start_api()
+        content = unique(f"whole {pause}", 30)
+        connection = begin_upload(api.url, client, content, send=len(multipart(content)))
         time.sleep(pause)
         api.kill()
         connection.close()
@@ -118,20 +116,18 @@ def test_row_22_api_killed_when_an_upload_has_arrived(cluster: Cluster, client: 
 
 
 def test_row_23_sigterm_with_requests_in_flight(cluster: Cluster, client: Client) -> None:
-    api, url = cluster.start_api()
-    content = unique("in flight", 300)
+    api = cluster.start_api()
+    content = unique("in flight", 30)
     body = multipart(content)
-    finishing = begin_upload(url, client, content, send=len(body) // 2)
-    stalled = begin_upload(url, client, unique("stalled", 300), send=100)
+    finishing = begin_upload(api.url, client, content, send=len(body) // 2)
+    stalled = begin_upload(api.url, client, unique("stalled", 30), send=100)
     time.sleep(0.3)
-    stopping = threading.Thread(target=lambda: stopped.append(api.stop()))
-    stopped: list[tuple[float, int | None]] = []
-    stopping.start()
-    time.sleep(1)
-    finishing.send(body[len(body) // 2 :])
-    assert finishing.getresponse().status == 202
-    stopping.join()
-    [(seconds, code)] = stopped
+    with ThreadPoolExecutor(1) as threads:
+        stopping = threads.submit(api.stop)
+        time.sleep(1)
+        finishing.send(body[len(body) // 2 :])
+        assert finishing.getresponse().status == 202
+        seconds, code = stopping.result()
     print(f"stopped after {seconds:.1f} s")
     assert seconds < 10
     assert code in (0, -signal.SIGTERM)
@@ -145,12 +141,12 @@ def test_row_23_sigterm_with_requests_in_flight(cluster: Cluster, client: Client
 
 
 def test_row_26_the_same_file_twenty_times_at_once(cluster: Cluster, client: Client) -> None:
-    content = unique("the same", 500)
+    content = unique("the same", 200)
     cluster.start_worker()
 
     def upload(_number: int) -> httpx2.Response:
-        return httpx2.post(
-            f"{client.http.base_url}/v1/documents",
+        return request(
+            *("POST", f"{client.url}/v1/documents"),
             headers={"Authorization": client.http.headers["Authorization"]},
             files={"file": ("a.txt", content)},
             timeout=30,
