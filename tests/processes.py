@@ -55,6 +55,7 @@ LAUNCHER_SECONDS = 90
 END_SECONDS = 10
 """Longest wait for a killed process."""
 ORDER_BYTES = 128 * 1024
+BEGIN_FILE = 3
 PR_SET_PDEATHSIG = 1
 NOT_STARTED = 127
 """Exit code of a program that could not be started, as a shell reports it."""
@@ -369,14 +370,20 @@ class _Server:
 
     def _fork(self, order: Order, files: list[int]) -> bool:
         """Fork. Returns whether this is the new process."""
+        if order.is_module:
+            _import_service()
         launcher = os.getpid()
+        begun, begin = os.pipe()
         pid = os.fork()
         if pid == 0:
             self._orders.detach()  # closed below, and no object may close its number again
-            _prepare(order, files[:3], launcher)
+            _prepare(order, files[:3], begin, launcher)
             return True
-        for file in files[:3]:
+        for file in (*files[:3], begin):
             os.close(file)
+        # Until the module or program begins, a signal would hit the launcher's handlers.
+        os.read(begun, 1)
+        os.close(begun)
         self._started[pid] = order, files[3]
         self._orders.send(str(pid).encode())
         return False
@@ -399,8 +406,8 @@ class _Server:
                 os.killpg(pid, signal.SIGCONT)
 
 
-def _prepare(order: Order, files: list[int], launcher: int) -> None:
-    """Make a fork look like a new process."""
+def _prepare(order: Order, files: list[int], begin: int, launcher: int) -> None:
+    """Make a fork look like a new process. `begin` is closed when the module or program begins."""
     os.setpgid(0, 0)
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -411,7 +418,8 @@ def _prepare(order: Order, files: list[int], launcher: int) -> None:
     sys.stdin = open(0, closefd=False)  # noqa: SIM115 - standard streams stay open
     sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115 - as above
     sys.stderr = open(2, "w", buffering=1, errors="backslashreplace", closefd=False)  # noqa: SIM115 - as above
-    os.closerange(3, os.sysconf("SC_OPEN_MAX"))
+    os.dup2(begin, BEGIN_FILE, inheritable=False)
+    os.closerange(BEGIN_FILE + 1, os.sysconf("SC_OPEN_MAX"))
     tempfile.tempdir = None  # Python remembers what it chose by the launcher's TMPDIR
     if order.user is not None and order.group is not None and os.geteuid() == 0:
         os.setgroups([])
@@ -430,6 +438,7 @@ def _prepare(order: Order, files: list[int], launcher: int) -> None:
 def _become(order: Order) -> None:
     """Run the module or program of the order in this process."""
     if order.is_module:
+        os.close(BEGIN_FILE)
         code = _run_module(*order.command)
         sys.stdout.flush()
         sys.stderr.flush()
@@ -467,14 +476,18 @@ def _run_module(name: str, *arguments: str) -> int:
     return 0
 
 
-def main() -> None:
-    server = _Server(socket.socket(fileno=int(sys.argv[1])))
+@cache
+def _import_service() -> None:
+    """Import everything that the modules need, before the first of them."""
     for name in IMPORTED_ONCE:
         importlib.import_module(name)
     # Garbage collection in a fork would copy the memory that it shares with the launcher.
     gc.collect()
     gc.freeze()
-    if order := server.serve():
+
+
+def main() -> None:
+    if order := _Server(socket.socket(fileno=int(sys.argv[1]))).serve():
         _become(order)
 
 

@@ -1,5 +1,6 @@
 """One cluster for all fault tests of a process. Each test repairs what it breaks."""
 
+import fcntl
 import tempfile
 from collections.abc import Iterator
 from contextlib import closing
@@ -10,6 +11,27 @@ import pytest
 from tests.databases import find_violations, run_sql
 from tests.faults.cluster import Cluster
 from tests.faults.history import Client
+
+
+@pytest.fixture(autouse=True)
+def machine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Share the processors with the tests of other processes, or wait for them and keep them waiting: see `alone`."""
+    if not hasattr(request.config, "workerinput"):
+        yield  # there are no other processes
+        return
+    way = fcntl.LOCK_EX if "alone" in request.fixturenames else fcntl.LOCK_SH
+    folder = tmp_path_factory.getbasetemp().parent
+    with (folder / "machine.gate").open("w") as gate, (folder / "machine").open("w") as lock:
+        # Who waits here goes first: otherwise tests that share the machine would follow each other without end.
+        fcntl.flock(gate, fcntl.LOCK_EX)
+        fcntl.flock(lock, way)
+        fcntl.flock(gate, fcntl.LOCK_UN)
+        yield
+
+
+@pytest.fixture
+def alone() -> None:
+    """For a test that needs the whole machine, because it measures how soon the busy service recovers."""
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,7 @@
 """Row 32 of the fault matrix, for 15 seconds. `make chaos` runs longer and with other seeds."""
 
+import pytest
+
 from tests.databases import run_sql
 from tests.faults import chaos
 from tests.faults.cluster import LEASE_SECONDS, Cluster
@@ -8,6 +10,7 @@ SECONDS = 15
 SEED = 4
 
 
+@pytest.mark.usefixtures("alone")
 def test_row_32_everything_at_once(cluster: Cluster) -> None:
     report = chaos.run(cluster, seconds=SECONDS, seed=SEED)
     print(report)
