@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
+from typing import TextIO
 from urllib.parse import unquote, urlsplit
 
 from pipeline.db import embedding_models
@@ -121,25 +122,25 @@ async def list_users(options: Namespace) -> None:
 async def add_user(options: Namespace) -> None:
     """Create an account."""
     async with _open_as_owner() as database:
-        account = await accounts.add(database, options.email, _ask_for_password(options.email))
+        account = await accounts.add(database, options.email, _ask_for_password(options))
     print(f"Created the account {account.email} with the id {account.id}.")
 
 
 async def set_password(options: Namespace) -> None:
     """Set a new password."""
     async with _open_as_owner() as database:
-        await accounts.set_password(database, options.email, _ask_for_password(options.email))
+        await accounts.set_password(database, options.email, _ask_for_password(options))
     print("The password is changed. Existing tokens stay valid until they expire.")
 
 
 async def delete_user(options: Namespace) -> None:
     """Delete an account."""
     if not options.yes:
-        if not sys.stdin.isatty():
+        if not options.stdin.isatty():
             raise Declined("standard input is not a terminal: add --yes to delete without confirmation")
         print(f"Delete {options.email} with all documents and notes? This cannot be undone. [y/N] ", end="")
         sys.stdout.flush()
-        if sys.stdin.readline().strip().lower() not in {"y", "yes"}:
+        if options.stdin.readline().strip().lower() not in {"y", "yes"}:
             raise Declined("nothing was deleted")
     async with _open_as_owner() as database:
         await accounts.delete(database, options.email)
@@ -163,11 +164,12 @@ async def _open_as_owner() -> AsyncIterator[Database]:
         await database.close()
 
 
-def _ask_for_password(email: str) -> str:
+def _ask_for_password(options: Namespace) -> str:
     """Ask for a new password twice, or read it from standard input if that is not a terminal."""
-    if not sys.stdin.isatty():
-        return sys.stdin.readline().rstrip("\n")
-    password = getpass.getpass(f"New password for {email}: ")
+    if not options.stdin.isatty():
+        password: str = options.stdin.readline().rstrip("\n")
+        return password
+    password = getpass.getpass(f"New password for {options.email}: ")
     if getpass.getpass("Repeat the password: ") != password:
         raise Declined("the two passwords are different; run the command again")
     return password
@@ -214,9 +216,10 @@ def _add_users(parser: ArgumentParser) -> None:
     parser.set_defaults(run=lambda options: asyncio.run(options.run_async(options)))
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Run one command, given as `arguments` or on the command line."""
+def main(arguments: Sequence[str] | None = None, stdin: TextIO | None = None) -> None:
+    """Run one command, given as `arguments` or on the command line. Passwords are read from `stdin`."""
     options = make_parser().parse_args(arguments)
+    options.stdin = stdin or sys.stdin
     try:
         options.run(options)
     except InvalidInput as error:

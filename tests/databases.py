@@ -91,9 +91,10 @@ class Databases:
         self._lent: str | None = None
         self._schema: list[asyncpg.Record] = []
 
-    def clone(self) -> str:
-        """Return the URL of a new database."""
-        return clone_database(self._server_url, f"test_{uuid4().hex}", template=self._template)
+    def clone(self, template_url: str | None = None) -> str:
+        """Return the URL of a new database, empty or like another one."""
+        template = urlsplit(template_url).path.lstrip("/") if template_url else self._template
+        return clone_database(self._server_url, f"test_{uuid4().hex}", template=template)
 
     def lend(self) -> str:
         """Return the URL of a database that the previous borrower is done with, without its rows.

@@ -3,7 +3,6 @@
 import asyncio
 import io
 import json
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -130,16 +129,14 @@ def test_doctor_refuses_a_redis_that_evicts(settings: Settings, redis_url: str) 
 class Terminal:
     """Runs commands in this process."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-        self._monkeypatch = monkeypatch
+    def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
         self._capsys = capsys
 
     def call(self, *arguments: str, typed: str = "") -> tuple[int | str | None, str]:
         """Run a command. Return its exit code or its error message, and its output."""
-        self._monkeypatch.setattr(sys, "stdin", io.StringIO(typed))
         self._capsys.readouterr()
         try:
-            main(arguments)
+            main(arguments, io.StringIO(typed))
         except SystemExit as end:
             return end.code, self._capsys.readouterr().out
         return 0, self._capsys.readouterr().out
@@ -153,7 +150,7 @@ def terminal(
     monkeypatch.setenv("DATABASE_OWNER_URL", database_url)
     monkeypatch.setenv("REDIS_URL", redis_url)
     monkeypatch.setenv("JWT_SECRET", SECRET)
-    yield Terminal(monkeypatch, capsys)
+    yield Terminal(capsys)
     configure_logging("ERROR")
 
 

@@ -1,5 +1,6 @@
 import asyncio
 from dataclasses import replace
+from uuid import UUID
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from pipeline.embedding.active_model import Encoders
 from pipeline.embedding.model import PACKAGED_MODEL
 from pipeline.errors import ModelUnavailable
 from pipeline.types import SearchMode, new_id
-from tests.databases import fetch, fetch_value, rewrite_statements
+from tests.databases import Databases, fetch, fetch_value, rewrite_statements
 from tests.integration.conftest import Api, Person
 
 pytestmark = pytest.mark.anyio
@@ -155,51 +156,8 @@ async def test_chunks_of_other_models_are_not_compared(api: Api, database_url: s
     assert (response.status_code, response.json()["passages"]) == (200, [])
 
 
-@pytest.mark.own_database
-async def test_large_owner_is_searched_by_index_and_still_gets_k(api: Api, database_url: str) -> None:
-    """One owner's vectors among ten times as many of others: exact search and index must agree."""
-    person = await api.register()
-    owner = (await api.get(person, "/v1/users/me")).json()["id"]
-    other = (await api.get(await api.register("bert"), "/v1/users/me")).json()["id"]
-    await asyncio.gather(*(fill(database_url, who, count) for who, count in ((owner, 300), (other, 3000))))
-    await fetch(database_url, "ANALYZE chunks")  # without statistics, the planner does not use the index
-    query = np.eye(1, 384, dtype=np.float32)[0] + 0.05
-
-    async def search(bounds: SearchBounds, limit: int = 10) -> list[str]:
-        async with api.runtime.database.statement() as connection:
-            wanted = PassageQuery(owner, SearchMode.VECTOR, "", query, PACKAGED_MODEL, limit, bounds=bounds)
-            passages = await find_passages(connection, wanted)
-        return [passage.text for passage in passages]
-
-    exact = await search(SearchBounds())
-    indexed = await search(SearchBounds(exact_search_rows=0))
-    assert len(exact) == len(indexed) == 10
-    assert len(set(exact) & set(indexed)) >= 5, "random vectors are the hardest case for the index"
-    everything = await search(SearchBounds(exact_search_rows=0, ef_search=1, max_scan_tuples=1), 300)
-    assert everything[:10] == exact, "if the index returns too few rows, the search is exact"
-    assert len(set(everything)) == 300
-
-
-@pytest.mark.own_database
-async def test_small_owner_beside_a_huge_one_is_found_by_its_key(api: Api, database_url: str) -> None:
-    """The planner expects each of two owners to have half of the rows, and would scan all rows for the small one."""
-    person = await api.register()
-    owner = (await api.get(person, "/v1/users/me")).json()["id"]
-    other = (await api.get(await api.register("bert"), "/v1/users/me")).json()["id"]
-    await asyncio.gather(*(fill(database_url, who, count) for who, count in ((owner, 20), (other, 3000))))
-    await fetch(database_url, "ANALYZE chunks")
-    rows_read = "SELECT seq_tup_read FROM pg_stat_user_tables WHERE relname = 'chunks'"
-    before = await fetch_value(database_url, rows_read)
-    async with api.runtime.database.statement() as connection:
-        query = PassageQuery(
-            owner, SearchMode.HYBRID, "x", np.eye(1, 384, dtype=np.float32)[0], model=PACKAGED_MODEL, limit=10
-        )
-        assert len(await find_passages(connection, query)) == 10
-        await connection.execute(select(func.pg_stat_force_next_flush()))
-    assert await fetch_value(database_url, rows_read) == before
-
-
 async def fill(database_url: str, owner: str, count: int) -> None:
+    """Add a document with random vectors."""
     document = new_id()
     await fetch(
         database_url,
@@ -216,6 +174,63 @@ async def fill(database_url: str, owner: str, count: int) -> None:
            FROM generate_series(0, $3 - 1) AS n""",
         owner, document, count, PACKAGED_MODEL,
     )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def crowded_url(databases: Databases) -> str:
+    """A database with 3,000 chunks of another user, for cloning."""
+
+    async def crowd(url: str, other: UUID) -> None:
+        await fetch(url, "INSERT INTO users (id, email, password_hash) VALUES ($1, 'crowd@example.org', '')", other)
+        await fill(url, str(other), 3000)
+
+    url = databases.clone()
+    asyncio.run(crowd(url, new_id()))
+    return url
+
+
+class TestBesideManyChunks:
+    @pytest.fixture
+    def database_url(self, databases: Databases, crowded_url: str) -> str:
+        return databases.clone(crowded_url)
+
+    async def test_large_owner_is_searched_by_index_and_still_gets_k(self, api: Api, database_url: str) -> None:
+        """One owner's vectors among ten times as many of others: exact search and index must agree."""
+        person = await api.register()
+        owner = (await api.get(person, "/v1/users/me")).json()["id"]
+        await fill(database_url, owner, 300)
+        await fetch(database_url, "ANALYZE chunks")  # without statistics, the planner does not use the index
+        query = np.eye(1, 384, dtype=np.float32)[0] + 0.05
+
+        async def search(bounds: SearchBounds, limit: int = 10) -> list[str]:
+            async with api.runtime.database.statement() as connection:
+                wanted = PassageQuery(owner, SearchMode.VECTOR, "", query, PACKAGED_MODEL, limit, bounds=bounds)
+                passages = await find_passages(connection, wanted)
+            return [passage.text for passage in passages]
+
+        exact = await search(SearchBounds())
+        indexed = await search(SearchBounds(exact_search_rows=0))
+        assert len(exact) == len(indexed) == 10
+        assert len(set(exact) & set(indexed)) >= 5, "random vectors are the hardest case for the index"
+        everything = await search(SearchBounds(exact_search_rows=0, ef_search=1, max_scan_tuples=1), 300)
+        assert everything[:10] == exact, "if the index returns too few rows, the search is exact"
+        assert len(set(everything)) == 300
+
+    async def test_small_owner_beside_a_huge_one_is_found_by_its_key(self, api: Api, database_url: str) -> None:
+        """The planner expects each of two owners to have half of the rows, and would scan all rows for the small one."""
+        person = await api.register()
+        owner = (await api.get(person, "/v1/users/me")).json()["id"]
+        await fill(database_url, owner, 20)
+        await fetch(database_url, "ANALYZE chunks")
+        rows_read = "SELECT seq_tup_read FROM pg_stat_user_tables WHERE relname = 'chunks'"
+        before = await fetch_value(database_url, rows_read)
+        async with api.runtime.database.statement() as connection:
+            query = PassageQuery(
+                owner, SearchMode.HYBRID, "x", np.eye(1, 384, dtype=np.float32)[0], model=PACKAGED_MODEL, limit=10
+            )
+            assert len(await find_passages(connection, query)) == 10
+            await connection.execute(select(func.pg_stat_force_next_flush()))
+        assert await fetch_value(database_url, rows_read) == before
 
 
 async def test_query_is_one_statement(api: Api) -> None:
