@@ -1,8 +1,10 @@
 """Parts that all tests share: PostgreSQL and Valkey for each test process, an empty database for each test."""
 
 import json
+import logging
 import os
 import signal
+import sys
 from collections.abc import Callable, Iterator, MutableMapping
 from pathlib import Path
 from typing import Any
@@ -29,7 +31,16 @@ for name in Settings.model_fields:
 # A shell that runs the tests in the background makes them ignore SIGINT, and their child processes too.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-configure_logging("ERROR")
+
+def log_errors_only() -> None:
+    """Log as between tests. A stream that pytest has replaced for one test is closed after it."""
+    configure_logging("ERROR")
+    handler = logging.getLogger().handlers[0]
+    assert isinstance(handler, logging.StreamHandler)
+    handler.setStream(sys.__stderr__)
+
+
+log_errors_only()
 
 
 @pytest.fixture(scope="session")
@@ -80,6 +91,8 @@ def settings(database_url: str, redis_url: str) -> Settings:
         database_url=SecretStr(database_url),
         redis_url=SecretStr(redis_url),
         jwt_secret=SecretStr(SECRET),
+        # Longer than by default, for a busy machine. Tests of outages set their own.
+        database_timeout_seconds=10,
         lease_seconds=3,
         poll_seconds=0.2,
         rate_limit_login="",
@@ -94,7 +107,7 @@ def logged() -> Iterator[Logged]:
     configure_logging("DEBUG")
     with structlog.testing.capture_logs() as events:
         yield events
-    configure_logging("ERROR")
+    log_errors_only()
 
 
 @pytest.fixture(scope="session")

@@ -16,7 +16,7 @@ from pipeline.llm import openai_chat
 from pipeline.llm.client import ANSWER_SECONDS, LanguageModel
 from pipeline.logs import configure_logging
 from pipeline.stages.prompt import Prompt
-from tests.conftest import Logged
+from tests.conftest import Logged, log_errors_only
 from tests.llm_server import Behaviour, Call, LlmServer, run_llm_server, say_yes, talk_until_left, wait_to_be_heard
 from tests.waiting import wait_until
 
@@ -237,7 +237,7 @@ async def test_debug_log_contains_neither_key_nor_question(
 ) -> None:
     configure_logging("DEBUG")
     await collect(llm)
-    configure_logging("ERROR")
+    log_errors_only()
     logged = capsys.readouterr().err
     assert logged, "the log is not empty"
     assert KEY not in logged

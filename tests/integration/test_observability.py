@@ -14,6 +14,7 @@ from pipeline.ingest.heartbeat import Heartbeat, HeldLease
 from pipeline.ingest.progress import StageReporter
 from pipeline.logs import configure_logging
 from pipeline.types import Stage
+from tests.conftest import log_errors_only
 from tests.databases import fetch_value
 from tests.integration.conftest import Api, claim, wait_for
 from workers.consumer import Consumer
@@ -30,7 +31,7 @@ def log_stream() -> Iterator[io.StringIO]:
     assert isinstance(handler, logging.StreamHandler)
     handler.setStream(stream)
     yield stream
-    configure_logging("ERROR")
+    log_errors_only()
 
 
 def read(log_stream: io.StringIO) -> list[dict[str, Any]]:

@@ -11,7 +11,6 @@ from pydantic import SecretStr
 
 from pipeline.__main__ import main
 from pipeline.errors import NotAuthenticated, TooManyRequests
-from pipeline.logs import configure_logging
 from pipeline.operations.doctor import Finding, Verdict, examine
 from pipeline.operations.health import find_newest_revision
 from pipeline.operations.local.stack import SERVERS_FILE, load_operator_settings
@@ -19,6 +18,7 @@ from pipeline.runtime import open_runtime
 from pipeline.settings import Settings
 from pipeline.types import Account
 from pipeline.use_cases import accounts
+from tests.conftest import log_errors_only
 from tests.databases import run_sql
 from tests.llm_server import run_llm_server
 
@@ -151,7 +151,7 @@ def terminal(
     monkeypatch.setenv("REDIS_URL", redis_url)
     monkeypatch.setenv("JWT_SECRET", SECRET)
     yield Terminal(capsys)
-    configure_logging("ERROR")
+    log_errors_only()
 
 
 def test_doctor_tells_by_its_exit_code(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
