@@ -13,7 +13,7 @@ PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --numprocesses 2 --di
 help: ## List these commands.
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 18
 
-demo: .venv/.installed ## Show the main job from beginning to end.
+demo: .venv/.installed ## Upload sample files and ask two questions.
 	@exec $(BIN)/python -m pipeline demo
 
 up: .venv/.installed ## Run the whole service until Ctrl-C.

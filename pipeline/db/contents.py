@@ -38,8 +38,7 @@ async def read_slice(
 ) -> bytes | None:
     """Return slice number `position`, counted from 0, of the original bytes with this hash.
 
-    Returns None after the last slice, and also if the document was deleted or has a new version, so that versions
-    never mix.
+    Returns None after the last slice, and if the document was deleted or replaced. So versions never mix.
     """
     return await session.scalar(
         select(DocumentSlice.data)

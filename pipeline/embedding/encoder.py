@@ -85,8 +85,7 @@ class Encoder:
     async def encode(self, texts: Sequence[str]) -> np.ndarray:
         """Return float32 unit vectors of shape (texts, dimension).
 
-        Raises ModelUnavailable if the model is not loaded yet or the encoder is closed, IngestionError if the model
-        fails on these texts.
+        Raises ModelUnavailable if the encoder is not ready or closed, IngestionError if the model fails on these texts.
         """
         if self._closing.is_set():
             raise self._make_closed_error()
