@@ -129,7 +129,7 @@ def test_what_fails_says_why_and_what_to_do(open_page: OpenPage, service: Servic
     page.get_by_role("button", name="Keep").click()
     expect(failed.get_by_role("button", name="Delete broken.pdf")).to_be_focused()
     page.keyboard.press("Enter")
-    # Answered and asked again within one task: the `close` event of the first question arrives during the second.
+    # Cancel and ask again within one task. The `close` event of the first question then arrives during the second.
     page.evaluate(
         """() => {
             document.querySelector("#delete-dialog .cancel").click();
@@ -185,7 +185,7 @@ def test_two_people_see_nothing_of_each_other(open_page: OpenPage, service: Serv
     expect_status(one, HOSTILE_NAME, "ready")
     ask(one, "What is the secret word?")
     expect(one.locator(".answer-text")).to_contain_text("marzipan")
-    # Names and texts are shown as they are, and never become a part of the page.
+    # Names and texts are shown as text. They never become HTML.
     expect(one.locator("#cited .title")).to_have_text(HOSTILE_NAME)
     assert one.locator("img[src=x]").count() == 0
     assert one.title() == "Sluice: ask your documents"

@@ -46,7 +46,7 @@ def service(
 
 
 class Person:
-    """Somebody with an account and a folder of their own for settings."""
+    """A person with an account, and with a settings folder of their own."""
 
     def __init__(self, service: LlmService, folder: Path) -> None:
         self.email = f"{uuid4().hex[:8]}@example.org"
@@ -92,14 +92,14 @@ def test_fifty_files_of_which_one_is_damaged(person: Person, tmp_path: Path) -> 
     assert done.returncode == 1
     assert done.stderr == ""
     rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in done.stdout.splitlines() if "│" in line]
-    rows = [row for row in rows if row[0]]  # the others go on with an error
+    rows = [row for row in rows if row[0]]  # the other lines continue an error text
     assert Counter(row[1] for row in rows) == {"ready": 49, "failed": 1}
     assert [row for row in rows if row[1] == "ready"] == [[Path(file).name, "ready", "1", "1", ""] for file in files]
     [failed] = [row for row in rows if row[1] == "failed"]
     assert failed[0] == "damaged.pdf"
     assert failed[4].startswith("malformed: ")
 
-    # The same again is the same documents, as JSON.
+    # Uploading the same files again returns the same documents. --json prints them as JSON.
     done = person.call("upload", *files, str(damaged), "--wait", "--json")
     documents = [json.loads(line) for line in done.stdout.splitlines()]
     assert (done.returncode, done.stderr) == (1, "")
@@ -139,7 +139,7 @@ def test_bars_tell_the_truth(service: LlmService, person: Person, tmp_path: Path
     for seen in samples.values():
         assert seen == sorted(seen), "a bar went back"
     assert all(upload.fraction == 1.0 for upload in uploads)
-    # They moved on the way, and were not at their end with the last byte.
+    # The bars moved during the upload, and were not full after the last byte.
     assert all(0.5 in seen for seen in samples.values())
 
 
@@ -160,7 +160,7 @@ def test_api_is_killed_and_the_token_is_worth_nothing_afterwards(
     assert Counter(document["status"] for document in documents) == {"ready": 50}
     assert count_documents(service, person) == len({document["id"] for document in documents}) == 50
     assert find_violations(service.database_url) == {}
-    # The new token was kept; without a password the old one would have been the end.
+    # The new token was saved. With the old one, a command without a password would fail.
     assert person.identify().token != old_token
     assert person.call("status").returncode == 0
     service_file = person.identify().session_file

@@ -30,15 +30,15 @@ END_SECONDS = 15
 
 
 @pytest.fixture
-def test_process() -> Iterator[tuple[Process, psutil.Process]]:
+def started() -> Iterator[tuple[Process, psutil.Process]]:
     """A test process, and one of the processes that it started."""
     with start_program(sys.executable, "-c", SCRIPT, stdout=PIPE) as process:
         assert process.stdout
         yield process, psutil.Process(int(process.stdout.readline()))
 
 
-def test_nothing_is_left_when_the_test_process_is_killed(test_process: tuple[Process, psutil.Process]) -> None:
-    process, _ = test_process
+def test_nothing_is_left_when_the_test_process_is_killed(started: tuple[Process, psutil.Process]) -> None:
+    process, _ = started
     family = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
     names = Counter(one.name() for one in family)
     assert (names["sleep"], names["valkey-server"]) == (4, 1)
@@ -48,7 +48,7 @@ def test_nothing_is_left_when_the_test_process_is_killed(test_process: tuple[Pro
     assert alive == []
 
 
-def test_ctrl_c_ends_what_a_test_process_starts_that_ignores_it(test_process: tuple[Process, psutil.Process]) -> None:
-    _, sleeping = test_process
+def test_ctrl_c_ends_what_a_test_process_starts_that_ignores_it(started: tuple[Process, psutil.Process]) -> None:
+    _, sleeping = started
     sleeping.send_signal(signal.SIGINT)
     sleeping.wait(END_SECONDS)

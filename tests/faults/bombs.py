@@ -11,7 +11,7 @@ XREF_LOOP = b"%PDF-1.7\nxref\n0 1\n0000000000 65535 f \ntrailer\n<</Prev 9>>\nst
 
 
 def build(objects: list[bytes], trailer: bytes = b"") -> bytes:
-    """A PDF of these objects, numbered from 1, of which the first is the catalog."""
+    """Return a PDF of these objects, numbered from 1. The first one is the catalog."""
     body = bytearray(b"%PDF-1.7\n")
     places = []
     for number, content in enumerate(objects, start=1):
@@ -26,7 +26,7 @@ def build(objects: list[bytes], trailer: bytes = b"") -> bytes:
 
 
 def build_page(stream: bytes, filters: bytes = b"/FlateDecode") -> bytes:
-    """A PDF of one page with this stream as its content."""
+    """Return a PDF with one page that has this stream as its content."""
     content = b"<</Length %d/Filter[%b]>>stream\n%b\nendstream" % (len(stream), filters, stream)
     return build([CATALOG, b"<</Type/Pages/Kids[3 0 R]/Count 1>>", PAGE, content, FONT])
 
@@ -37,7 +37,7 @@ def deflate(pieces: Iterable[bytes]) -> bytes:
 
 
 def deflate_again_and_again(piece: bytes, times: int) -> bytes:
-    """The same for a piece that is repeated, which needs to be compressed only once."""
+    """Compress a repeated piece. The piece is compressed only once."""
     compressor = zlib.compressobj(wbits=-zlib.MAX_WBITS)
     block = compressor.compress(piece) + compressor.flush(zlib.Z_FULL_FLUSH)
     checksum = 1
@@ -57,7 +57,7 @@ def flate_in_flate() -> bytes:
 
 
 def long_string() -> bytes:
-    """One string of 60 MB to be shown."""
+    """One string of 60 MB that the page shows."""
     return build_page(deflate([b"BT /F 9 Tf (", b"x" * 60 * MIB, b") Tj ET"]))
 
 
@@ -80,7 +80,7 @@ def deep_arrays() -> bytes:
 
 
 def deep_page_tree() -> bytes:
-    """A page tree of 50,000 levels, with one page at its end."""
+    """A page tree of 50,000 levels with one page."""
     levels = 50_000
     nodes = [b"<</Type/Pages/Count 1/Kids[%d 0 R]>>" % (number + 3) for number in range(levels)]
     return build([CATALOG, *nodes, b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 9 9]>>"])
@@ -92,7 +92,7 @@ def circular_page_tree() -> bytes:
 
 
 def circular_xref() -> bytes:
-    """A cross-reference table whose predecessor is itself."""
+    """A cross-reference table that names itself as the previous one."""
     objects = [CATALOG, b"<</Type/Pages/Kids[]/Count 0>>"]
     place = build(objects).rindex(b"xref\n0")
     return build(objects, b"/Prev %d" % place)
