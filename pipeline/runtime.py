@@ -8,7 +8,7 @@ from pipeline import metrics
 from pipeline.circuit_breaker import CircuitBreaker
 from pipeline.db.candidates import DEFAULT_BOUNDS, SearchBounds
 from pipeline.db.session import Database
-from pipeline.embedding.active_model import Encoders
+from pipeline.embedding.active_model import CHECK_SECONDS, Encoders
 from pipeline.embedding.encoder import Encoder
 from pipeline.llm.client import LanguageModel
 from pipeline.notify.change_feed import ChangeFeed
@@ -27,7 +27,7 @@ PAGE_IMAGES_WAITING = 16
 class Waits:
     """Intervals in seconds. Tests change them; the service runs with these defaults."""
 
-    model_check: float = 1.0
+    model_check: float = CHECK_SECONDS
     """Between two checks of the active embedding model."""
     poll: float = 1.0
     """Between two reads of a document or note that a client waits for, in case a notification was lost."""

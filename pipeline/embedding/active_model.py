@@ -13,6 +13,9 @@ from pipeline.embedding.encoder import Encoder
 from pipeline.errors import DatabaseUnavailable, ModelUnavailable
 from pipeline.logs import get_logger
 
+CHECK_SECONDS = 1.0
+"""Interval at which a process checks which model is active."""
+
 log = get_logger()
 
 

@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from pipeline.db import chunks, embedding_models, queue
 from pipeline.db.embedding_models import Models
 from pipeline.db.session import Database
+from pipeline.embedding.active_model import CHECK_SECONDS
 from pipeline.embedding.model import EmbeddingModel
 
 LARGEST_DIMENSION = 3_800
@@ -26,7 +27,7 @@ class ReembedWaits:
 
     poll: float = 1.0
     """Between two checks of the progress."""
-    notice: float = 3.0
+    notice: float = 3 * CHECK_SECONDS
     """Until every process has noticed the next model and delays the switch while it loads the model.
 
     Three times the interval at which processes check the active model."""
