@@ -22,8 +22,8 @@ from pipeline.errors import InvalidInput, SluiceError
 from pipeline.logs import configure_logging
 from pipeline.operations.doctor import Finding, Verdict, examine
 from pipeline.operations.local import demo, stack
+from pipeline.operations.local.errors import StackError
 from pipeline.operations.local.stack import (
-    StackError,
     ensure_secret,
     load_operator_settings,
     run_stack,
@@ -51,11 +51,15 @@ def up(_options: Namespace) -> None:
     ensure_secret(Path(".env"))
     settings = load_settings()
     try:
-        with stop_on_signals(), run_stack(settings) as running:
+        with stop_on_signals(), run_stack(settings, report=_report) as running:
             print(f"ready {running.url}", flush=True)
             running.watch()
     except KeyboardInterrupt:
         return
+
+
+def _report(step: str) -> None:
+    print(f"{step} …", file=sys.stderr, flush=True)
 
 
 def run_demo(_options: Namespace) -> None:

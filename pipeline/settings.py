@@ -1,12 +1,20 @@
 """All settings. No other module reads the environment."""
 
+import os
 from pathlib import Path
 from typing import Annotated, Literal
 
 from limits import parse_many
 from pydantic import Field, HttpUrl, SecretStr, ValidationError, ValidationInfo, field_validator
-from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    DotEnvSettingsSource,
+    EnvSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
 
+ENV_FILE = ".env"
 EXAMPLE_SECRET = "replace-me-with-openssl-rand-base64-48"  # noqa: S105 - a placeholder, refused as a secret
 MINIMUM_SECRET_BYTES = 32
 SECRET_ADVICE = "create one with: openssl rand -base64 48"  # noqa: S105 - a command, not a secret
@@ -32,7 +40,7 @@ class Settings(BaseSettings):
     `make env-example` generates `.env.example` from the docstrings and defaults below.
     """
 
-    model_config = SettingsConfigDict(env_file=".env", extra="ignore", use_attribute_docstrings=True, frozen=True)
+    model_config = SettingsConfigDict(env_file=ENV_FILE, extra="ignore", use_attribute_docstrings=True, frozen=True)
 
     database_url: SecretStr | None = None
     """PostgreSQL with pgvector, as `postgresql://user:password@host/name`. If not set, `make up` starts its own."""
@@ -40,7 +48,7 @@ class Settings(BaseSettings):
     """The same database, as the owner of its tables. Migrations, `reembed` and `users` use it. If it is not set, they
     use DATABASE_URL."""
     redis_url: SecretStr | None = None
-    """Redis or Valkey, as `redis://host:6379/0`. If not set, `make up` starts its own."""
+    """Redis or Valkey, as `redis://:password@host:6379/0`. If not set, `make up` starts its own."""
     jwt_secret: SecretStr | None = None
     """Key that signs access tokens: at least 32 bytes, from `openssl rand -base64 48`. Only the API needs it. The
     placeholder is refused."""
@@ -230,13 +238,24 @@ def _name_driver(name: str, url: SecretStr | None) -> str:
     return f"postgresql+asyncpg://{rest}"
 
 
+def read_assignments() -> dict[str, str]:
+    """Return the settings in the environment and in `.env` as environment variables, for processes without `.env`."""
+    sources = (DotEnvSettingsSource(Settings), EnvSettingsSource(Settings))
+    return {
+        name.upper(): value
+        for source in sources
+        for name, value in source.env_vars.items()
+        if name in Settings.model_fields and value is not None
+    }
+
+
 def load_settings() -> Settings:
-    """Read the environment and `.env`.
+    """Read the environment and `.env`. A `.env` that this user may not read is skipped.
 
     Raises SettingsError, which names every invalid setting and never shows a value.
     """
     try:
-        return Settings()
+        return Settings(_env_file=ENV_FILE if os.access(ENV_FILE, os.R_OK) else None)
     except ValidationError as error:
         problems = [
             f"{'.'.join(map(str, problem['loc'])).upper()} {problem['msg'].removeprefix('Value error, ')}"

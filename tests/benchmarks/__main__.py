@@ -13,6 +13,7 @@ from pathlib import Path
 
 from pipeline import samples
 from pipeline.embedding.model import PACKAGED_MODEL, EmbeddingModel
+from pipeline.operations.local.place import open_place
 from pipeline.operations.local.servers import run_postgres
 from tests.benchmarks.baseline import run_baseline
 from tests.benchmarks.growth import measure_growth
@@ -176,12 +177,13 @@ def run(report: Report, options: argparse.Namespace, files: list[Path]) -> None:
     """All rounds, then the growth, on one PostgreSQL."""
     with (
         tempfile.TemporaryDirectory(prefix="sluice-bench-") as folder,
-        run_postgres(Path(folder) / "postgres") as server_url,
+        open_place(Path(folder)) as place,
+        run_postgres(place) as server,
     ):
         for number in range(options.rounds):
-            run_round(report, number, options, files, server_url)
+            run_round(report, number, options, files, server.url)
         if options.sizes:
-            growth_url = make_database(server_url, "growth")
+            growth_url = make_database(server.url, "growth")
             migrate(growth_url, "head")
             measure_growth(report, growth_url, options.sizes)
 

@@ -20,6 +20,7 @@ from pipeline.db.candidates import DEFAULT_BOUNDS, SearchBounds
 from pipeline.db.retrieval import PassageQuery, find_passages
 from pipeline.db.session import Database
 from pipeline.embedding.model import PACKAGED_MODEL, EmbeddingModel
+from pipeline.operations.local.place import open_place
 from pipeline.operations.local.servers import run_postgres
 from pipeline.types import SearchMode, new_id
 from tests.benchmarks.filling import DIMENSION, MODEL, Owner, fill
@@ -132,9 +133,13 @@ def main() -> None:
     missing = sum(options.sizes) + options.others + QUERIES - len(lines.texts)
     if missing > 0:
         parser.error(f"{missing} lines are missing")
-    with tempfile.TemporaryDirectory(prefix="sluice-bench-") as folder, run_postgres(Path(folder) / "postgres") as url:
-        run_sql(url, "CREATE DATABASE recall")
-        database_url = url.replace("/postgres?", "/recall?")
+    with (
+        tempfile.TemporaryDirectory(prefix="sluice-bench-") as folder,
+        open_place(Path(folder)) as place,
+        run_postgres(place) as server,
+    ):
+        run_sql(server.url, "CREATE DATABASE recall")
+        database_url = server.url.replace("/postgres?", "/recall?")
         migrate(database_url, "head")
         Console(width=110).print(asyncio.run(measure(database_url, lines, options.sizes, options.others)))
 

@@ -1,6 +1,7 @@
 """The service in processes of its own, which tests may kill."""
 
 import contextlib
+import json
 import os
 import signal
 import sys
@@ -14,6 +15,7 @@ from subprocess import PIPE
 import psutil
 import pytest
 
+from pipeline.operations.local.stack import SERVERS_FILE
 from tests.processes import start_program
 from tests.service import SECRET, Client, Service
 
@@ -56,6 +58,12 @@ class Up(Client):
             timer.cancel()
         assert line.startswith("ready http://127.0.0.1:"), (self.data_dir / "log.jsonl").read_text()[-3000:]
         return line.split()[1]
+
+    @property
+    def servers(self) -> dict[str, str]:
+        """The URLs of its servers, by the name of the setting."""
+        servers: dict[str, str] = json.loads((self.data_dir / SERVERS_FILE).read_text())
+        return servers
 
     def find_processes(self, part: str) -> list[psutil.Process]:
         """Return the child processes with these words in their command line, without extraction children."""

@@ -4,33 +4,51 @@ import os
 import signal
 import socket
 import stat
+import sys
 from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import psutil
 import pytest
+import redis
 
 from pipeline import samples
 from pipeline.operations.local.stack import ensure_secret
+from pipeline.operations.local.system_user import NAME as SYSTEM_USER
 from tests.databases import find_violations
 from tests.e2e.conftest import Up
-from tests.processes import PROJECT, run_module
+from tests.processes import PROJECT, run_module, run_program
 from tests.service import SECRET, Headers
 from tests.waiting import wait_until
 
+LOGIN = """
+import asyncio, asyncpg, sys
+async def login():
+    try:
+        await (await asyncpg.connect(sys.argv[1])).close()
+    except asyncpg.PostgresError as error:
+        print(type(error).__name__)
+asyncio.run(login())
+"""
+LONG_NAME = "a-folder-whose-path-is-too-long-for-a-socket" * 3
+
 
 def test_serves_survives_and_stops(data_dir: Path) -> None:
+    data_dir /= LONG_NAME
+    data_dir.mkdir()
     up = Up(data_dir)
     try:
+        _is_closed_to_others(up)
         headers = up.login("keeper")
         _samples_are_found(up, headers)
         _killed_worker_is_replaced(up, headers)
         family = psutil.Process(up.process.pid).children(recursive=True)
-        server = next(process for process in psutil.process_iter() if str(data_dir / "postgres") in _command(process))
     finally:
         seconds = up.stop(signal.SIGTERM)
     assert up.process.returncode == 0
     assert seconds < 10
-    assert [process for process in [*family, server] if _is_alive(process)] == []
+    assert [process for process in family if _is_alive(process)] == []
     assert not [process for process in psutil.process_iter() if str(data_dir) in _command(process)]
 
     # Nothing is left to ingest.
@@ -40,6 +58,59 @@ def test_serves_survives_and_stops(data_dir: Path) -> None:
     finally:
         assert again.stop(signal.SIGINT) < 10
     assert again.process.returncode == 0
+
+
+def _is_closed_to_others(up: Up) -> None:
+    """Only the API listens on the network. No other user can enter, and no password can be seen."""
+    processes = psutil.Process(up.process.pid).children(recursive=True)
+    listening = [
+        (process.pid, connection.laddr.port)
+        for process in processes
+        for connection in process.net_connections()
+        if connection.status == psutil.CONN_LISTEN
+    ]
+    [api] = up.find_processes("-m api")
+    assert listening == [(api.pid, urlsplit(up.url).port)]
+    password = urlsplit(up.servers["redis_url"]).password
+    assert password
+    assert [process for process in processes if password in _command(process)] == []
+    assert [path for path in list_open_to_all(up.data_dir) if password.encode() in path.read_bytes()] == []
+    wrong = up.servers["redis_url"].replace(password, "wrong")
+    with redis.Redis.from_url(wrong) as guest, pytest.raises(redis.AuthenticationError):
+        guest.ping()
+    if os.geteuid() == 0:
+        _runs_as_another_user(up, processes)
+
+
+def _runs_as_another_user(up: Up, processes: list[psutil.Process]) -> None:
+    assert {process.username() for process in processes} == {SYSTEM_USER}
+    as_user = {"owner": (up.data_dir / "postgres").stat()}
+    for name, url in up.servers.items():
+        [folder] = parse_qs(urlsplit(url).query).get("host", [str(Path(urlsplit(url).path).parent)])
+        assert stat.S_IMODE(Path(folder).stat().st_mode) == 0o700, name
+    # The API may not become the owner of the tables, even with a command of its own.
+    logins = {name: _try_login(up.servers[name], **as_user) for name in ("database_url", "database_owner_url")}
+    assert logins == {"database_url": "", "database_owner_url": "InvalidAuthorizationSpecificationError"}
+    variables = {name for process in processes for name in _environment(process)}
+    assert "DATABASE_OWNER_URL" not in variables
+
+
+def _try_login(url: str, **options: Any) -> str:
+    """Return the error that PostgreSQL answers to a program of another user, or an empty text."""
+    done = run_program(sys.executable, "-c", LOGIN, url, **options)
+    return done.stdout.strip() + done.stderr
+
+
+def list_open_to_all(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file() and path.stat().st_mode & stat.S_IROTH]
+
+
+def _environment(process: psutil.Process) -> dict[str, str]:
+    try:
+        environment: dict[str, str] = process.environ()
+    except psutil.NoSuchProcess:
+        return {}
+    return environment
 
 
 def _is_alive(process: psutil.Process) -> bool:
@@ -81,11 +152,7 @@ def _killed_worker_is_replaced(up: Up, headers: Headers) -> None:
     assert up.wait(headers, document["id"])["status"] == "ready"
     (other,) = up.find_processes("-m workers")
     assert other.pid != worker.pid
-    assert find_violations(_database_url(up)) == {}
-
-
-def _database_url(up: Up) -> str:
-    return f"postgresql://postgres:@/postgres?host={up.data_dir / 'postgres'}"
+    assert find_violations(up.servers["database_owner_url"]) == {}
 
 
 def _data_is_still_there(up: Up, headers: Headers) -> None:

@@ -13,7 +13,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from pipeline import samples
-from pipeline.operations.local.stack import StackError, run_stack, stop_on_signals
+from pipeline.operations.local.errors import StackError
+from pipeline.operations.local.stack import run_stack, stop_on_signals
 from pipeline.settings import load_settings
 
 QUESTIONS = 2

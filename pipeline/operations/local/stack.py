@@ -1,6 +1,5 @@
 """The whole service on this machine: servers, migrations, API and workers, started and stopped together."""
 
-import fcntl
 import json
 import os
 import secrets
@@ -13,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from time import monotonic
 from typing import IO
@@ -22,9 +22,12 @@ from pydantic import SecretStr
 
 from pipeline.db.models import SERVICE_ROLE
 from pipeline.metrics import MULTIPROCESS_VARIABLE
-from pipeline.operations.local.children import Child
-from pipeline.operations.local.servers import run_postgres, run_valkey
-from pipeline.settings import Settings, load_settings
+from pipeline.operations.local.children import Child, Program
+from pipeline.operations.local.errors import StackError
+from pipeline.operations.local.place import Place, open_place
+from pipeline.operations.local.servers import OWNER_ROLE, find_postgres_program, run_postgres, run_valkey
+from pipeline.operations.local.system_user import make_private_folder, replace_private_folder
+from pipeline.settings import Settings, load_settings, read_assignments
 
 SERVERS_FILE = "servers.json"
 """File in the data folder with the URLs of the servers that a running stack has started."""
@@ -36,10 +39,23 @@ STOP_SECONDS = 8.0
 WATCH_SECONDS = 0.25
 """Interval at which the children are checked."""
 RESTART_PAUSE_SECONDS = 1.0
+MEMORY_FOLDER = Path("/dev/shm")  # noqa: S108 - replace_private_folder makes a folder there that nobody else may enter
+API_MAY_NOT_SEE = ("DATABASE_OWNER_URL",)
+WORKERS_MAY_NOT_SEE = ("DATABASE_OWNER_URL", "JWT_SECRET", "LLM_API_KEY")
 
 
-class StackError(Exception):
-    """The stack cannot be started. The message says why."""
+@dataclass(frozen=True)
+class Servers:
+    """The servers that a stack has started. Those that the settings name are not among them."""
+
+    urls: dict[str, str]
+    """URLs by the name of the setting."""
+    children: list[Child]
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The URLs as environment variables."""
+        return {name.upper(): url for name, url in self.urls.items()}
 
 
 @dataclass(frozen=True)
@@ -66,42 +82,60 @@ def run_stack(
 ) -> Iterator[Stack]:
     """Start the service, wait until it is ready, and stop it at the end.
 
-    If DATABASE_URL or REDIS_URL is set, that server is used. Otherwise one is started on `data_dir`. The children write
-    to `log`, or to this process's own output. `report` is called with each step. Raises StackError.
+    If DATABASE_URL or REDIS_URL is set, that server is used. Otherwise one is started on `data_dir`. If root starts the
+    stack, its processes run as another user. They write to `log`, or to this process's own output. `report` is called
+    with each step. Raises StackError.
     """
     with ExitStack() as resources:
-        resources.enter_context(_lock(settings.data_dir))
+        place = resources.enter_context(open_place(settings.data_dir, report))
+        _require_readable_project(place, report)
         report("starting PostgreSQL and Valkey")
-        if settings.database_url:
-            database_url = settings.database_url.get_secret_value()
-        else:
-            owner_url = resources.enter_context(run_postgres(settings.data_dir / "postgres"))
-            database_url = owner_url.replace("//postgres:@", f"//{SERVICE_ROLE}:@")
-        redis_url = (
-            settings.redis_url.get_secret_value()
-            if settings.redis_url
-            else resources.enter_context(run_valkey(settings.data_dir / "valkey"))
-        )
-        own = {} if settings.redis_url else {"redis_url": redis_url}
-        if not settings.database_url:
-            own |= {"database_url": database_url, "database_owner_url": owner_url}
-        resources.enter_context(_publish(settings.data_dir, own))
-        env = {**os.environ, "DATABASE_URL": database_url, "REDIS_URL": redis_url, "PYTHONUNBUFFERED": "1"}
-        if not settings.database_url:
-            env["DATABASE_OWNER_URL"] = owner_url
-        env[MULTIPROCESS_VARIABLE] = str(_clear_metrics(settings.data_dir / "metrics"))
-        if settings.jwt_secret:
-            env["JWT_SECRET"] = settings.jwt_secret.get_secret_value()
+        servers = _start_servers(settings, place, resources)
+        resources.enter_context(_publish(place.data_dir, servers.urls))
         report("migrating the database")
-        migrate(env, log)
+        migrate({**os.environ, **servers.environment}, log)
         port = settings.port or _find_free_port(settings.host)
         _require_free_port(settings.host, port)
         report("starting the API and the workers")
-        children = resources.enter_context(_run_children(settings, port, env, log))
+        metrics = resources.enter_context(_open_metrics_folder(place))
+        environment = {
+            **_make_environment(settings, place),
+            **servers.environment,
+            "HOST": settings.host,
+            "PORT": str(port),
+            MULTIPROCESS_VARIABLE: str(metrics),
+        }
+        children = resources.enter_context(_run_services(settings, place, environment, log))
         host = "127.0.0.1" if settings.host == "0.0.0.0" else settings.host  # noqa: S104 - a comparison
         url = f"http://{host}:{port}"
         _wait_until_ready(url, children)
-        yield Stack(url, children)
+        yield Stack(url, [*servers.children, *children])
+
+
+def _start_servers(settings: Settings, place: Place, resources: ExitStack) -> Servers:
+    children: list[Child] = []
+    urls: dict[str, str] = {}
+    if settings.database_url is None:
+        postgres = resources.enter_context(run_postgres(place))
+        children.append(postgres.child)
+        service_url = postgres.url.replace(f"//{OWNER_ROLE}:@", f"//{SERVICE_ROLE}:@")
+        urls |= {"database_url": service_url, "database_owner_url": postgres.url}
+    if settings.redis_url is None:
+        valkey = resources.enter_context(run_valkey(place))
+        children.append(valkey.child)
+        urls["redis_url"] = valkey.url
+    return Servers(urls, children)
+
+
+def _require_readable_project(place: Place, report: Callable[[str], None]) -> None:
+    """Raise StackError if the user of the children cannot run this project."""
+    if place.system_user is None:
+        return
+    programs = find_postgres_program("postgres").parent
+    place.open_to_children([PROJECT_FOLDER, Path(sys.prefix), Path(sys.base_prefix), programs], report)
+    names = ("alembic.ini", "api/app.py", "pipeline/settings.py", "workers/bell.py")
+    files = [*(PROJECT_FOLDER / name for name in names), Path(httpx2.__file__), programs / "postgres"]
+    place.system_user.require_readable(files)
 
 
 @contextmanager
@@ -168,17 +202,6 @@ def stop_on_signals() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-@contextmanager
-def _lock(data_dir: Path) -> Iterator[None]:
-    data_dir.mkdir(parents=True, exist_ok=True)
-    with (data_dir / "lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise StackError(f"another stack uses {data_dir}; stop it, or set DATA_DIR") from None
-        yield
-
-
 def migrate(env: Mapping[str, str], log: IO[bytes] | None = None) -> None:
     """Run the migrations on the database that `env` names.
 
@@ -198,26 +221,55 @@ def migrate(env: Mapping[str, str], log: IO[bytes] | None = None) -> None:
         raise StackError("the database could not be migrated; see the log above")
 
 
-def _clear_metrics(folder: Path) -> Path:
-    """Create an empty folder in which the processes of this stack share their metrics."""
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    return folder.resolve()
+@contextmanager
+def _open_metrics_folder(place: Place) -> Iterator[Path]:
+    """Make an empty folder in which the processes of this stack share their metrics.
+
+    It is in memory where the system has such a folder. The metrics are sparse files that the processes map, and a
+    process that writes to such a file on a full disk is killed by SIGBUS.
+    """
+    name = sha256(os.fsencode(place.data_dir)).hexdigest()[:16]
+    folder = MEMORY_FOLDER / f"sluice-{name}" if MEMORY_FOLDER.is_dir() else place.data_dir / "metrics"
+    replace_private_folder(folder, place.system_user)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _make_environment(settings: Settings, place: Place) -> dict[str, str]:
+    """Return the environment of the API and the workers. The user of the children cannot read `.env`."""
+    environment = {**os.environ, **read_assignments(), "PYTHONUNBUFFERED": "1"}
+    if settings.jwt_secret:
+        environment["JWT_SECRET"] = settings.jwt_secret.get_secret_value()
+    if place.system_user:
+        environment["HOME"] = str(make_private_folder(place.data_dir / "home", place.system_user))
+    return environment
 
 
 @contextmanager
-def _run_children(settings: Settings, port: int, env: dict[str, str], log: IO[bytes] | None) -> Iterator[list[Child]]:
-    api_env = {**env, "HOST": settings.host, "PORT": str(port), "API_PROCESSES": str(settings.api_processes)}
+def _run_services(
+    settings: Settings, place: Place, environment: dict[str, str], log: IO[bytes] | None
+) -> Iterator[list[Child]]:
+    names = ["api", *(f"worker {number + 1}" for number in range(settings.worker_processes))]
     children: list[Child] = []
     try:
-        children.append(Child("api", [sys.executable, "-m", "api"], env=api_env, cwd=PROJECT_FOLDER, log=log))
-        for number in range(settings.worker_processes):
-            worker = [sys.executable, "-m", "workers"]
-            children.append(Child(f"worker {number + 1}", worker, env=env, cwd=PROJECT_FOLDER, log=log))
+        for name in names:
+            module, hidden = ("api", API_MAY_NOT_SEE) if name == "api" else ("workers", WORKERS_MAY_NOT_SEE)
+            program = Program(
+                name=name,
+                command=[sys.executable, "-m", module],
+                environment={variable: value for variable, value in environment.items() if variable not in hidden},
+                folder=PROJECT_FOLDER,
+                system_user=place.system_user,
+                lock=place.children_lock,
+                log=log,
+            )
+            children.append(Child(program))
         yield children
     finally:
         for child in children:
-            child.terminate()
+            child.stop()
         deadline = monotonic() + STOP_SECONDS
         for child in children:
             child.wait_or_kill(deadline)
