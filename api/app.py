@@ -34,6 +34,7 @@ from api.web.page import page_router
 from pipeline.errors import SluiceError
 from pipeline.runtime import Runtime, open_runtime
 from pipeline.settings import Settings
+from pipeline.use_cases.sessions import Sessions
 
 MAX_JSON_BYTES = 1024 * 1024
 
@@ -55,6 +56,7 @@ def create_app(settings: Settings, *, open_runtime: OpenRuntime = open_runtime) 
             runtime.changes.start()
             app.state.runtime = runtime
             app.state.tokens = tokens
+            app.state.sessions = Sessions(runtime.database, seconds=runtime.waits.token_check)
             app.state.open_streams = OpenStreams()
             app.state.limiter = RateLimiter(runtime.settings, runtime.redis_breaker)
             try:

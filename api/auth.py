@@ -1,6 +1,9 @@
 """Authentication: every route requires a bearer token unless it is marked `PUBLIC`."""
 
-from typing import Any
+import asyncio
+from collections.abc import Awaitable
+from dataclasses import dataclass
+from typing import Any, TypeVar
 from uuid import UUID
 
 from litestar import Request
@@ -10,11 +13,24 @@ from litestar.middleware import AbstractAuthenticationMiddleware, Authentication
 
 from api.tokens import Tokens
 from pipeline.errors import NotAuthenticated
+from pipeline.types import Identity
+from pipeline.use_cases.sessions import Sessions
 
 PUBLIC = {"public": True}
 """Route option: no token is required."""
 
-UserRequest = Request[UUID, str, State]
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """The token of a request, and whom it was issued for."""
+
+    token: str
+    identity: Identity
+
+
+UserRequest = Request[UUID, Credential, State]
 """An authenticated request: `request.user` is the account's id."""
 
 
@@ -22,13 +38,41 @@ class BearerAuthentication(AbstractAuthenticationMiddleware):
     """Checks `Authorization: Bearer <token>`. Routes opt out one by one; no path pattern is excluded."""
 
     async def authenticate_request(self, connection: ASGIConnection[Any, Any, Any, Any]) -> AuthenticationResult:
-        """Return the caller's account id and token.
+        """Return the caller's account id and credential.
 
-        Raises NotAuthenticated if the token is missing or not valid.
+        Raises NotAuthenticated if the token is missing or not valid, DatabaseUnavailable if it cannot be checked.
         """
         scheme, _, token = connection.headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not token.strip():
             raise NotAuthenticated("No access token was sent. Log in and send `Authorization: Bearer <token>`.")
         tokens: Tokens = connection.app.state.tokens
-        user_id = tokens.verify(token.strip())
-        return AuthenticationResult(user=user_id, auth=token)
+        sessions: Sessions = connection.app.state.sessions
+        identity = tokens.verify(token.strip())
+        await sessions.require_current(identity)
+        return AuthenticationResult(user=identity.user_id, auth=Credential(token.strip(), identity))
+
+
+async def require_current(request: UserRequest) -> None:
+    """Check again, during a long request, that the token has not ended. It may have expired meanwhile.
+
+    Raises NotAuthenticated, or DatabaseUnavailable if the token cannot be checked.
+    """
+    sessions: Sessions = request.app.state.sessions
+    await sessions.require_current(request.auth.identity)
+
+
+async def work_while_current(request: UserRequest, work: Awaitable[Result]) -> Result:
+    """Return the result of `work`. If the token ends meanwhile, cancel it.
+
+    Raises the errors of `require_current`.
+    """
+    seconds = request.app.state.runtime.waits.token_check
+    working = asyncio.ensure_future(work)
+    try:
+        while not (await asyncio.wait((working,), timeout=seconds))[0]:
+            await require_current(request)
+        return working.result()
+    finally:
+        working.cancel()
+        # An asynchronous generator that is still running could not be closed.
+        await asyncio.gather(working, return_exceptions=True)

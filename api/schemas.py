@@ -19,26 +19,44 @@ NO_NUL = r"^[^\x00]*$"
 Email = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_EMAIL_CHARACTERS, pattern=NO_NUL)]
 
 
+Password = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_PASSWORD_CHARACTERS, pattern=NO_NUL)]
+"""A password to check."""
+NewPassword = Annotated[
+    str,
+    msgspec.Meta(
+        min_length=MIN_PASSWORD_CHARACTERS,
+        max_length=MAX_PASSWORD_CHARACTERS,
+        pattern=NO_NUL,
+        description="At least 8 characters.",
+    ),
+]
+
+
 class Registration(msgspec.Struct, forbid_unknown_fields=True):
     """E-mail address and password of a new account."""
 
     email: Annotated[str, msgspec.Meta(max_length=MAX_EMAIL_CHARACTERS, pattern=EMAIL_PATTERN)]
-    password: Annotated[
-        str,
-        msgspec.Meta(
-            min_length=MIN_PASSWORD_CHARACTERS,
-            max_length=MAX_PASSWORD_CHARACTERS,
-            pattern=NO_NUL,
-            description="At least 8 characters.",
-        ),
-    ]
+    password: NewPassword
 
 
 class Credentials(msgspec.Struct, forbid_unknown_fields=True):
     """E-mail address and password of an account."""
 
     email: Email
-    password: Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_PASSWORD_CHARACTERS, pattern=NO_NUL)]
+    password: Password
+
+
+class PasswordChange(msgspec.Struct, forbid_unknown_fields=True):
+    """The current password of an account, and the one that replaces it."""
+
+    current_password: Password
+    new_password: NewPassword
+
+
+class Confirmation(msgspec.Struct, forbid_unknown_fields=True):
+    """The password of an account, which confirms that the caller is its user."""
+
+    password: Password
 
 
 Title = Annotated[str, msgspec.Meta(min_length=1, max_length=500, pattern=NO_NUL)]

@@ -7,13 +7,15 @@ from uuid import UUID
 import jwt
 
 from pipeline.errors import NotAuthenticated
-from pipeline.types import new_id
+from pipeline.types import Identity, new_id
 
 ALGORITHM = "HS256"
 ISSUER = "sluice"
 AUDIENCE = "sluice-api"
 LEEWAY = timedelta(seconds=30)
 """Tolerated difference between the clocks of servers."""
+GENERATION = "gen"
+"""Claim with the account's token generation."""
 REQUIRED_CLAIMS = ["exp", "iat", "sub", "jti", "iss", "aud"]
 
 
@@ -25,11 +27,12 @@ class Tokens:
     lifetime: timedelta
     leeway: timedelta = LEEWAY
 
-    def issue(self, user_id: UUID) -> str:
+    def issue(self, identity: Identity) -> str:
         """Return a token for an account, valid for `lifetime` from now."""
         now = datetime.now(UTC)
         claims = {
-            "sub": str(user_id),
+            "sub": str(identity.user_id),
+            GENERATION: identity.generation,
             "iat": now,
             "exp": now + self.lifetime,
             "jti": str(new_id()),
@@ -38,8 +41,8 @@ class Tokens:
         }
         return jwt.encode(claims, self.secret, algorithm=ALGORITHM)
 
-    def verify(self, token: str) -> UUID:
-        """Return the id of the account that the token was issued to.
+    def verify(self, token: str) -> Identity:
+        """Return the account and the generation that the token was issued for. Whether they still exist is not checked.
 
         Raises NotAuthenticated if the token is expired, forged, incomplete or issued for another audience.
         """
@@ -53,8 +56,9 @@ class Tokens:
                 leeway=self.leeway,
                 options={"require": REQUIRED_CLAIMS},
             )
-            return UUID(claims["sub"])
+            # Earlier releases issued tokens without a generation.
+            return Identity(UUID(claims["sub"]), int(claims.get(GENERATION, 0)))
         except jwt.ExpiredSignatureError:
             raise NotAuthenticated("The token has expired. Log in again.", code="token_expired") from None
-        except (jwt.InvalidTokenError, ValueError):
+        except (jwt.InvalidTokenError, ValueError, TypeError):
             raise NotAuthenticated("The token is not valid. Log in again.", code="invalid_token") from None

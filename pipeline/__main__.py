@@ -16,7 +16,7 @@ from urllib.parse import unquote, urlsplit
 from pipeline.db import embedding_models
 from pipeline.db.models import SERVICE_ROLE
 from pipeline.db.schema import set_service_password
-from pipeline.db.session import Database
+from pipeline.db.session import Database, open_database
 from pipeline.embedding.reembed import ModelChangeError, reembed
 from pipeline.errors import InvalidInput, SluiceError
 from pipeline.logs import configure_logging
@@ -32,8 +32,6 @@ from pipeline.operations.local.stack import (
 from pipeline.settings import SettingsError, load_settings
 from pipeline.use_cases import accounts
 
-OWNER_TIMEOUT_SECONDS = 60.0
-"""Time limit of a statement. Deleting an account with many documents takes long."""
 EPILOG = """\
 examples:
   python -m pipeline doctor
@@ -134,7 +132,7 @@ async def set_password(options: Namespace) -> None:
     """Set a new password."""
     async with _open_as_owner() as database:
         await accounts.set_password(database, options.email, _ask_for_password(options))
-    print("The password is changed. Existing tokens stay valid until they expire.")
+    print("The password is changed, and all tokens of the account end within seconds.")
 
 
 async def delete_user(options: Namespace) -> None:
@@ -158,14 +156,13 @@ async def _open_as_owner() -> AsyncIterator[Database]:
     Raises SettingsError if DATABASE_OWNER_URL names another role.
     """
     url = load_operator_settings().owner_url
-    database = Database(url, pool_size=1, timeout_seconds=OWNER_TIMEOUT_SECONDS, role=None)
-    try:
+    async with open_database(
+        url, pool_size=1, timeout_seconds=accounts.DELETION_TIMEOUT_SECONDS, role=None
+    ) as database:
         async with database.transaction() as session:
             if not await embedding_models.sees_everything(session):
                 raise SettingsError("only the owner of the tables can do this; set DATABASE_OWNER_URL")
         yield database
-    finally:
-        await database.close()
 
 
 def _ask_for_password(options: Namespace) -> str:

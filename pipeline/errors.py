@@ -8,6 +8,7 @@
     ├── TooManyRequests           the caller is over a limit on requests
     ├── NotAuthenticated          no valid token, or wrong credentials
     │   └── AccountGone           the account of a valid token does not exist
+    ├── Forbidden                 the caller may not do this
     ├── NotFound                  it does not exist, or belongs to another user
     ├── Conflict                  the current state does not allow it
     ├── Unavailable               a required part is unavailable; try again later
@@ -106,6 +107,13 @@ class AccountGone(NotAuthenticated):
 
     def __init__(self) -> None:
         super().__init__("The account of this token does not exist. Log in with another account.")
+
+
+class Forbidden(SluiceError):
+    """The caller may not do this. A valid token does not change that."""
+
+    def __init__(self, message: str, *, code: str) -> None:
+        super().__init__(message, code=code)
 
 
 class NotFound(SluiceError):

@@ -29,6 +29,8 @@ class Waits:
 
     model_check: float = CHECK_SECONDS
     """Between two checks of the active embedding model."""
+    token_check: float = 3.0
+    """Between two reads of an account's token generation, and between two checks of the token of a long request."""
     poll: float = 1.0
     """Between two reads of a document or note that a client waits for, in case a notification was lost."""
     queue_position: float = 5.0

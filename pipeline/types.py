@@ -82,6 +82,15 @@ class Account:
 
 
 @dataclass(frozen=True, slots=True)
+class Identity:
+    """Whom an access token is for."""
+
+    user_id: UUID
+    generation: int
+    """The account's token generation when the token was issued."""
+
+
+@dataclass(frozen=True, slots=True)
 class Failure:
     """Reason for the status `failed`: a code for programs and a message for people."""
 

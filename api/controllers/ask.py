@@ -9,7 +9,7 @@ from litestar import Controller, Response, post
 from litestar.params import JSONBody
 from litestar.response import ServerSentEvent, ServerSentEventMessage
 
-from api.auth import UserRequest
+from api.auth import UserRequest, work_while_current
 from api.deps import RuntimeDependency
 from api.errors import answer_known_error
 from api.http.body_deadlines import work_while_connected
@@ -69,10 +69,10 @@ class AskController(Controller):
         the last event is `error`, and its data is the problem. If the client disconnects, the answer is cancelled.
         """
         asking = answer.ask(runtime, request.user, data.question, top_k=data.top_k, document_ids=data.document_ids)
-        draft = await work_while_connected(request, asking)
+        draft = await work_while_connected(request, work_while_current(request, asking))
         if request.accept.best_match([JSON, EVENTS]) == EVENTS:
             return cast("Response[Answer]", ServerSentEvent(_stream(request, draft)))
-        return Response(await work_while_connected(request, draft.finish()))
+        return Response(await work_while_connected(request, work_while_current(request, draft.finish())))
 
 
 async def _stream(request: UserRequest, draft: answer.Draft) -> AsyncIterator[ServerSentEventMessage]:
@@ -80,7 +80,7 @@ async def _stream(request: UserRequest, draft: answer.Draft) -> AsyncIterator[Se
     sent = []
     try:
         async with aclosing(draft.pieces) as pieces:
-            async for piece in pieces:
+            while piece := await work_while_current(request, anext(pieces, None)):
                 sent.append(piece)
                 yield _event("token", TokenEvent(piece.text))
     except SluiceError as error:

@@ -1,7 +1,7 @@
-"""Accounts: registration, login and the caller's own account."""
+"""Accounts: registration, login, and the caller's own account and password."""
 
 import msgspec
-from litestar import Controller, Request, get, post
+from litestar import Controller, Request, delete, get, post, put
 from litestar.datastructures import State
 from litestar.params import JSONBody
 
@@ -9,10 +9,11 @@ from api.auth import PUBLIC, UserRequest
 from api.deps import RuntimeDependency
 from api.http.operations import PublicOperation, problems
 from api.ratelimit import find_address, limit_login, limit_registration
-from api.schemas import Credentials, Registration
+from api.schemas import Confirmation, Credentials, PasswordChange, Registration
 from api.tokens import Tokens
-from pipeline.types import Account
+from pipeline.types import Account, Identity
 from pipeline.use_cases import accounts
+from pipeline.use_cases.sessions import Sessions
 
 PublicRequest = Request[None, None, State]
 
@@ -58,11 +59,54 @@ class AuthController(Controller):
     ) -> AccessToken:
         """Return an access token. 401 for a wrong password and for an unknown e-mail address."""
         await limit_login(request, data.email)
-        account = await accounts.authenticate(runtime, data.email, data.password, find_address(request))
-        tokens: Tokens = state.tokens
-        return AccessToken(tokens.issue(account.id), "bearer", int(tokens.lifetime.total_seconds()))
+        identity = await accounts.authenticate(runtime, data.email, data.password, find_address(request))
+        return _issue(state, identity)
 
     @get("/users/me", summary="Get your account", responses=problems(401))
     async def me(self, request: UserRequest, runtime: RuntimeDependency) -> Account:
         """Return the account that the token belongs to."""
         return await accounts.get_account(runtime, request.user)
+
+    @put(
+        "/users/me/password",
+        summary="Change your password",
+        responses=problems(401, 403, 422, 429, 507),
+    )
+    async def change_password(
+        self, request: UserRequest, data: JSONBody[PasswordChange], runtime: RuntimeDependency, state: State
+    ) -> AccessToken:
+        """Replace the password and end all other tokens, on every process within seconds. Return a new token.
+
+        403 `wrong_password` if the current password is wrong. It counts as a failed login.
+        """
+        await limit_login(request, str(request.user))
+        address = find_address(request)
+        identity = await accounts.change_password(
+            runtime, request.user, data.current_password, data.new_password, address
+        )
+        sessions: Sessions = state.sessions
+        sessions.forget(request.user)
+        return _issue(state, identity)
+
+    @delete(
+        "/users/me",
+        summary="Delete your account",
+        responses=problems(401, 403, 422, 429, 507),
+    )
+    async def delete_account(
+        self, request: UserRequest, data: JSONBody[Confirmation], runtime: RuntimeDependency, state: State
+    ) -> None:
+        """Delete the account with all documents and notes, and end its tokens. This cannot be undone.
+
+        403 `wrong_password` if the password is wrong. It counts as a failed login. The audit log keeps type and time of
+        the account's actions, without details.
+        """
+        await limit_login(request, str(request.user))
+        await accounts.delete_own(runtime, request.user, data.password, find_address(request))
+        sessions: Sessions = state.sessions
+        sessions.forget(request.user)
+
+
+def _issue(state: State, identity: Identity) -> AccessToken:
+    tokens: Tokens = state.tokens
+    return AccessToken(tokens.issue(identity), "bearer", int(tokens.lifetime.total_seconds()))

@@ -10,7 +10,7 @@ from litestar import Controller, Response, delete, get, post, put
 from litestar.params import FromPath, HeaderParameter, PathParameter, QueryParameter
 from litestar.response import Stream
 
-from api.auth import UserRequest
+from api.auth import UserRequest, require_current, work_while_current
 from api.deps import RuntimeDependency
 from api.http import body_deadlines
 from api.http.etags import IfNoneMatch, is_known, make_etag
@@ -50,6 +50,7 @@ class DocumentController(Controller):
         """Accept a file for ingestion. If a document already has the same bytes, return that document."""
         received = await _receive(request, runtime, documents.require_room(runtime, request.user))
         with received.file:
+            await require_current(request)
             document, is_duplicate = await documents.upload(runtime, request.user, received)
         return _answer_upload(document, is_duplicate=is_duplicate)
 
@@ -87,7 +88,7 @@ class DocumentController(Controller):
             document = await documents.get(runtime, request.user, document_id)
         else:
             waiting = documents.wait_for_change(runtime, request.user, document_id, wait)
-            document = await body_deadlines.work_while_connected(request, waiting)
+            document = await body_deadlines.work_while_connected(request, work_while_current(request, waiting))
         etag = make_etag(msgspec.json.encode(document))
         headers = {"ETag": etag, "Cache-Control": "private, no-cache", **_polling_headers(document)}
         if wait is not None:
@@ -137,6 +138,7 @@ class DocumentController(Controller):
         check = documents.require_replaceable(runtime, request.user, document_id)
         received = await _receive(request, runtime, check)
         with received.file:
+            await require_current(request)
             document, is_duplicate = await documents.replace(runtime, request.user, document_id, received)
         return _answer_upload(document, is_duplicate=is_duplicate)
 

@@ -12,7 +12,7 @@ from litestar.datastructures import State
 from litestar.params import FromPath, HeaderParameter
 from litestar.response import ServerSentEvent, ServerSentEventMessage
 
-from api.auth import UserRequest
+from api.auth import UserRequest, work_while_current
 from api.deps import RuntimeDependency
 from api.http.operations import EventsOperation, problems
 from api.http.protocol import ENDLESS
@@ -106,7 +106,7 @@ class EventController(Controller):
 
         The stream begins with the current state of unfinished documents and notes. With `Last-Event-ID`, it begins with
         those that have changed since that event. The same state may be sent twice. Deletions that happen while the
-        client is disconnected are not sent. The stream ends when the token expires.
+        client is disconnected are not sent. The stream ends when the token expires or ends.
         """
         return await _answer(request, state, events.follow(runtime, request.user, _parse(last_event_id)))
 
@@ -144,8 +144,8 @@ async def _stream(
 ) -> AsyncIterator[ServerSentEventMessage]:
     with open_streams.count(request.user):
         async with aclosing(changes) as following:
-            async for change in following:
-                tokens.verify(request.auth)
+            while change := await work_while_current(request, anext(following, None)):
+                tokens.verify(request.auth.token)
                 yield _to_message(change)
 
 

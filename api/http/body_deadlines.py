@@ -16,7 +16,7 @@ from litestar.types import ASGIApp, HTTPReceiveMessage, Receive, Scope, Send
 
 from pipeline.errors import InvalidInput, TooSlow
 
-METHODS_WITH_BODY = ("POST", "PUT", "PATCH")
+METHODS_WITH_BODY = ("POST", "PUT", "PATCH", "DELETE")
 OPTION = "body_deadlines"
 """Route option: the `Deadlines` of the route's request body. The default is `JSON`."""
 

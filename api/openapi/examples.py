@@ -16,7 +16,16 @@ from api.controllers.auth import AccessToken
 from api.controllers.health import Liveness, Readiness
 from api.controllers.search import SearchResult
 from api.errors import Problem
-from api.schemas import AskRequest, Credentials, NoteChange, NoteDraft, Registration, SearchRequest
+from api.schemas import (
+    AskRequest,
+    Confirmation,
+    Credentials,
+    NoteChange,
+    NoteDraft,
+    PasswordChange,
+    Registration,
+    SearchRequest,
+)
 from pipeline.errors import FieldError
 from pipeline.operations.health import Checks
 from pipeline.types import (
@@ -100,6 +109,8 @@ ANSWER = Answer(answer="The lock is closed above 3.2 metres [0].", citations=[0]
 EXAMPLES: tuple[Any, ...] = (
     Registration(email="anna@example.org", password="correct horse"),  # noqa: S106 - an example
     Credentials(email="anna@example.org", password="correct horse"),  # noqa: S106 - an example
+    PasswordChange(current_password="correct horse", new_password="battery staple"),  # noqa: S106 - an example
+    Confirmation(password="correct horse"),  # noqa: S106 - an example
     ACCOUNT,
     AccessToken(access_token=TOKEN, token_type="bearer", expires_in=900),  # noqa: S106 - "bearer" is no secret
     DOCUMENT,
@@ -185,6 +196,7 @@ PROBLEMS = (
     _problem(401, "invalid_token", "The token is not valid. Log in again."),
     _problem(401, "token_expired", "The token has expired. Log in again."),
     _problem(401, "invalid_credentials", "The e-mail address or the password is wrong."),
+    _problem(403, "wrong_password", "The current password is wrong. Nothing was changed."),
     _problem(404, "not_found", "This document does not exist. Check its id."),
     _problem(404, "no_picture", "Files of this format have no page images. Read the text instead."),
     _problem(408, "too_slow", "No data arrived for 10 seconds. Try again."),
@@ -249,6 +261,10 @@ OWN_CODES = {
     ("POST /v1/auth/register", 409): ("email_taken",),
     ("POST /v1/auth/login", 401): ("invalid_credentials",),
     ("POST /v1/auth/login", 429): ("rate_limited", "login_paused"),
+    ("PUT /v1/users/me/password", 403): ("wrong_password",),
+    ("PUT /v1/users/me/password", 429): ("rate_limited", "login_paused"),
+    ("DELETE /v1/users/me", 403): ("wrong_password",),
+    ("DELETE /v1/users/me", 429): ("rate_limited", "login_paused"),
     ("POST /v1/documents", 429): ("rate_limited", "queue_full"),
     ("PUT /v1/documents/{document_id}/content", 409): ("duplicate_content",),
     ("PUT /v1/documents/{document_id}/content", 429): ("rate_limited", "queue_full"),

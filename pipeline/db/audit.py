@@ -1,10 +1,13 @@
-"""The audit log. A row is written in the transaction of the action it records, and never changed."""
+"""The audit log. A row is written in the transaction of the action it records.
+
+Rows are never changed, with one exception: those of a deleted account lose their details.
+"""
 
 from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import insert
+from sqlalchemy import func, insert, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from pipeline.db.models import AuditLog
@@ -17,6 +20,8 @@ class Event(StrEnum):
     REGISTER = "user.register"
     LOGIN = "user.login"
     LOGIN_FAILED = "user.login_failed"
+    PASSWORD_CHANGED = "user.password_changed"  # noqa: S105 - the name of an event
+    DELETED = "user.deleted"
     SET_PASSWORD = "user.set_password"  # noqa: S105 - the name of an event
     DELETE_USER = "user.delete"
     UPLOAD = "document.upload"
@@ -28,3 +33,11 @@ class Event(StrEnum):
 async def record(session: AsyncSession, event: Event, actor: UUID | None, details: dict[str, Any]) -> None:
     """Add a row. `details` must not contain a password, a token or a whole document."""
     await session.execute(insert(AuditLog).values(id=new_id(), actor_user_id=actor, event_type=event, details=details))
+
+
+async def anonymise(session: AsyncSession, user_id: UUID) -> None:
+    """Empty the details of all rows of a deleted account. Types, times and the account's id stay.
+
+    Raises sqlalchemy.exc.ProgrammingError if the account still exists.
+    """
+    await session.execute(select(func.sluice_anonymise_audit(user_id)))

@@ -70,6 +70,8 @@ class User(Base):
     """Lower case."""
     password_hash: Mapped[str]
     """argon2id hash, with its parameters."""
+    token_generation: Mapped[int] = mapped_column(server_default="0")
+    """Generation of the tokens that are valid. A new password starts the next one."""
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
 

@@ -67,6 +67,18 @@ class Database:
         await self._engine.dispose()
 
 
+@asynccontextmanager
+async def open_database(
+    url: str, *, pool_size: int, timeout_seconds: float, role: str | None = SERVICE_ROLE
+) -> AsyncIterator[Database]:
+    """Open a pool of connections, and close it at the end."""
+    database = Database(url, pool_size=pool_size, timeout_seconds=timeout_seconds, role=role)
+    try:
+        yield database
+    finally:
+        await database.close()
+
+
 async def act_for(session: AsyncSession, user_id: UUID) -> None:
     """Let the session see and write the rows of this user until the end of its transaction."""
     await session.execute(select(func.set_config(USER_SETTING, str(user_id), True)))

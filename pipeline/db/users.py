@@ -53,9 +53,29 @@ async def list_all(session: AsyncSession) -> list[UserSummary]:
     return [UserSummary(*row) for row in rows]
 
 
-async def set_password(session: AsyncSession, user_id: UUID, password_hash: str) -> None:
-    """Replace the password hash of an account."""
-    await session.execute(update(User).where(User.id == user_id).values(password_hash=password_hash))
+async def find_token_generation(session: AsyncSession, user_id: UUID) -> int | None:
+    """Return the generation of the account's valid tokens, or None if the account does not exist."""
+    generation: int | None = await session.scalar(select(User.token_generation).where(User.id == user_id))
+    return generation
+
+
+async def lock(session: AsyncSession, user_id: UUID) -> User | None:
+    """Return the account, and keep uploads and new notes of it waiting until the end of the transaction."""
+    return await session.scalar(select(User).where(User.id == user_id).with_for_update())
+
+
+async def set_password(session: AsyncSession, user_id: UUID, password_hash: str, replaced_hash: str) -> int | None:
+    """Replace the password hash of an account and end its tokens. Return the generation of the next tokens.
+
+    Return None, and change nothing, if the account is gone or has another hash than `replaced_hash`.
+    """
+    generation: int | None = await session.scalar(
+        update(User)
+        .where(User.id == user_id, User.password_hash == replaced_hash)
+        .values(password_hash=password_hash, token_generation=User.token_generation + 1)
+        .returning(User.token_generation)
+    )
+    return generation
 
 
 async def delete(session: AsyncSession, user_id: UUID) -> None:

@@ -13,12 +13,13 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from pipeline.db import audit, logins, queue, users
 from pipeline.db.models import User
-from pipeline.db.session import Database, act_for_email
+from pipeline.db.session import Database, act_for_email, open_database
 from pipeline.db.users import UserSummary
 from pipeline.errors import (
     AccountGone,
     Conflict,
     FieldError,
+    Forbidden,
     InvalidInput,
     NotAuthenticated,
     NotFound,
@@ -27,7 +28,7 @@ from pipeline.errors import (
 )
 from pipeline.logs import get_logger
 from pipeline.runtime import Runtime
-from pipeline.types import Account, new_id
+from pipeline.types import Account, Identity, new_id
 
 # The OWASP minimum for argon2id: 19 MiB, two passes, one lane.
 _passwords = PasswordHash((Argon2Hasher(memory_cost=19 * 1024, time_cost=2, parallelism=1),))
@@ -40,6 +41,8 @@ UNKNOWN_HASH = "$argon2id$v=19$m=19456,t=2,p=1$eofCFnXSzF+nD3fZrpgvRg$hlUbzORjlg
 EMAIL_PATTERN = r"^[^@\s\x00-\x1f\x7f]+@[^@\s\x00-\x1f\x7f]+$"
 MAX_EMAIL_CHARACTERS = 254
 MIN_PASSWORD_CHARACTERS, MAX_PASSWORD_CHARACTERS = 8, 1024
+DELETION_TIMEOUT_SECONDS = 60.0
+"""Time limit of the statement that deletes an account. It takes long if the account has many documents."""
 
 log = get_logger()
 
@@ -82,46 +85,124 @@ async def list_all(database: Database) -> list[UserSummary]:
 
 
 async def set_password(database: Database, email: str, password: str) -> None:
-    """Replace a password, and lift the pause after failed logins. For the operator.
+    """Replace a password, end all tokens of the account and lift the pause after failed logins. For the operator.
 
     Raises InvalidInput if the password is not allowed, NotFound if no account has this address.
     """
     password_hash = await _hash(password)
     async with database.transaction() as session:
-        user = await _find(session, email)
-        await users.set_password(session, user.id, password_hash)
+        user = await _lock_by_email(session, email)
+        await users.set_password(session, user.id, password_hash, user.password_hash)
         await logins.clear_all_failures(session, user.email)
-        await audit.record(session, audit.Event.SET_PASSWORD, None, {"user_id": str(user.id), "email": user.email})
+        await audit.record(session, audit.Event.SET_PASSWORD, None, {"user_id": str(user.id)})
 
 
 async def delete(database: Database, email: str) -> None:
-    """Delete an account and all its data, except its rows in the audit log. For the operator.
+    """Delete an account and all its data. Its rows of the audit log stay, without their details. For the operator.
 
     Raises NotFound if no account has this address.
     """
     async with database.transaction() as session:
-        user = await _find(session, email)
-        await users.delete(session, user.id)
-        # After the user is deleted: an upload needs the user's row, so no more jobs can be added.
-        await queue.discard_all(session, user.id)
-        await logins.clear_all_failures(session, user.email)
-        await audit.record(session, audit.Event.DELETE_USER, None, {"user_id": str(user.id), "email": user.email})
+        user = await _lock_by_email(session, email)
+        await _erase(session, user)
+        await audit.record(session, audit.Event.DELETE_USER, None, {"user_id": str(user.id)})
 
 
-async def _find(session: AsyncSession, email: str) -> User:
-    user = await users.find_by_email(session, email.strip().lower())
+async def _lock_by_email(session: AsyncSession, email: str) -> User:
+    found = await users.find_by_email(session, email.strip().lower())
+    user = await users.lock(session, found.id) if found else None
     if user is None:
         raise NotFound("No account has this e-mail address.")
     return user
 
 
-async def authenticate(runtime: Runtime, email: str, password: str, address: str) -> Account:
+async def _erase(session: AsyncSession, user: User) -> None:
+    """Delete a locked account and all its data, and the details of its audit rows."""
+    # Jobs before documents: the order of locks that `pipeline.db.queue` defines.
+    await queue.discard_all(session, user.id)
+    await users.delete(session, user.id)
+    # New versions of documents may have queued jobs meanwhile.
+    await queue.discard_all(session, user.id)
+    await logins.clear_all_failures(session, user.email)
+    await audit.anonymise(session, user.id)
+
+
+async def authenticate(runtime: Runtime, email: str, password: str, address: str) -> Identity:
     """Return the account with this e-mail address and password. `address` is the client's network address.
 
     Raises NotAuthenticated if the address is unknown or the password is wrong, with the same message and after the same
     time. Raises TooManyRequests after too many failures, whether the password is right or wrong.
     """
-    email = email.strip().lower()
+    user = await _check_password(runtime, email.strip().lower(), password, address)
+    try:
+        async with runtime.database.transaction(user.id) as session:
+            await audit.record(session, audit.Event.LOGIN, user.id, {"address": address})
+            await logins.clear_failures(session, user.email, address)
+    except StorageFull:
+        # A full disk must not lock users out. A wrong password gets 507, because it cannot be counted.
+        log.warning("audit.not_written", event_type=audit.Event.LOGIN, user_id=str(user.id))
+    # If the password is being changed, this generation is over, and so is the token.
+    return Identity(user.id, user.token_generation)
+
+
+async def change_password(
+    runtime: Runtime, user_id: UUID, current_password: str, new_password: str, address: str
+) -> Identity:
+    """Replace the user's password and end all tokens of the account. Return whom to issue the next token for.
+
+    Raises Forbidden if the current password is wrong, InvalidInput if the new one is not allowed, AccountGone, and
+    TooManyRequests after too many wrong passwords.
+    """
+    user = await _confirm(runtime, user_id, current_password, address)
+    password_hash = await _hash(new_password)
+    async with runtime.database.transaction(user_id) as session:
+        generation = await users.set_password(session, user_id, password_hash, user.password_hash)
+        if generation is None:
+            raise _wrong_password()
+        await logins.clear_failures(session, user.email, address)
+        await audit.record(session, audit.Event.PASSWORD_CHANGED, user_id, {"address": address})
+    return Identity(user_id, generation)
+
+
+async def delete_own(runtime: Runtime, user_id: UUID, password: str, address: str) -> None:
+    """Delete the user's account and all its data. Its rows of the audit log stay, without their details.
+
+    Raises Forbidden if the password is wrong, AccountGone, and TooManyRequests after too many wrong passwords.
+    """
+    user = await _confirm(runtime, user_id, password, address)
+    url = runtime.settings.sqlalchemy_url
+    async with (
+        open_database(url, pool_size=1, timeout_seconds=DELETION_TIMEOUT_SECONDS) as database,
+        database.transaction(user_id) as session,
+    ):
+        locked = await users.lock(session, user_id)
+        if locked is None:
+            raise AccountGone
+        if locked.password_hash != user.password_hash:
+            raise _wrong_password()
+        await _erase(session, locked)
+        await audit.record(session, audit.Event.DELETED, user_id, {})
+
+
+async def _confirm(runtime: Runtime, user_id: UUID, password: str, address: str) -> User:
+    """Return the user's account if the password is right. A wrong one counts as a failed login."""
+    account = await get_account(runtime, user_id)
+    try:
+        return await _check_password(runtime, account.email, password, address)
+    except NotAuthenticated:
+        # Not 401: the token is valid.
+        raise _wrong_password() from None
+
+
+def _wrong_password() -> Forbidden:
+    return Forbidden("The current password is wrong. Nothing was changed.", code="wrong_password")
+
+
+async def _check_password(runtime: Runtime, email: str, password: str, address: str) -> User:
+    """Return the account with this lower-case e-mail address and this password.
+
+    Raises NotAuthenticated, or TooManyRequests after too many failures.
+    """
     # Logins queue here before they take database connections, which other requests need.
     async with _hashing:
         async with runtime.database.transaction() as session:
@@ -141,14 +222,7 @@ async def authenticate(runtime: Runtime, email: str, password: str, address: str
             await audit.record(session, audit.Event.LOGIN_FAILED, actor, {"email": email, "address": address})
             await logins.record_failure(session, email, address)
         raise NotAuthenticated("The e-mail address or the password is wrong.", code="invalid_credentials")
-    try:
-        async with runtime.database.transaction(user.id) as session:
-            await audit.record(session, audit.Event.LOGIN, user.id, {"address": address})
-            await logins.clear_failures(session, email, address)
-    except StorageFull:
-        # A full disk must not lock users out. A wrong password gets 507, because it cannot be counted.
-        log.warning("audit.not_written", event_type=audit.Event.LOGIN, user_id=str(user.id))
-    return Account(user.id, user.email, user.created_at)
+    return user
 
 
 async def get_account(runtime: Runtime, user_id: UUID) -> Account:

@@ -13,6 +13,7 @@ from playwright.sync_api import Page, Playwright, expect
 
 from api.tokens import Tokens
 from pipeline import samples
+from pipeline.types import Identity
 from tests.browser.chromium import PASSWORD, ask, register, run_chromium, sign_in
 from tests.browser.conftest import PATIENCE_MILLISECONDS, UPLOADS_AT_ONCE, Watch
 from tests.service import SECRET, Service
@@ -250,7 +251,7 @@ def test_expired_token_asks_for_the_password_in_place(open_page: OpenPage, servi
     register(page, service.url, make_email())
     write_note(page, "Hedge", "The hedge is cut in March.")
     expect(page.locator("#note-list [data-status=ready]")).to_be_visible()
-    expired = Tokens(SECRET, timedelta(minutes=-5)).issue(uuid4())
+    expired = Tokens(SECRET, timedelta(minutes=-5)).issue(Identity(uuid4(), 0))
     page.route(
         "**/v1/ask",
         lambda route: route.continue_(headers={**route.request.headers, "authorization": f"Bearer {expired}"}),

@@ -21,7 +21,7 @@ from pipeline.ingest.executor import ingest
 from pipeline.runtime import Runtime, Waits, open_runtime
 from pipeline.sandbox.pool import Sandbox
 from pipeline.settings import Settings
-from pipeline.types import Lease, OnStage, Stage, new_id
+from pipeline.types import Identity, Lease, OnStage, Stage, new_id
 from tests.conftest import SECRET
 
 Opening = Callable[..., AbstractAsyncContextManager[Runtime]]
@@ -58,7 +58,7 @@ class Api:
         user_id = new_id()
         async with self.runtime.database.transaction(user_id) as session:
             await users.add(session, user_id, person.email, QUICK_HASHER.hash(person.password))
-        person.headers["Authorization"] = f"Bearer {self.app.state.tokens.issue(user_id)}"
+        person.headers["Authorization"] = f"Bearer {self.app.state.tokens.issue(Identity(user_id, 0))}"
         return person
 
     async def register_over_http(self, name: str = "anna") -> Person:

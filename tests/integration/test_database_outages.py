@@ -10,7 +10,7 @@ import pytest
 from pydantic import SecretStr
 
 from pipeline.settings import Settings
-from pipeline.types import new_id
+from pipeline.types import Identity, new_id
 from tests.databases import fetch
 from tests.integration.conftest import Api, Application, Opening, open_api
 
@@ -65,7 +65,7 @@ class TestUnreachable:
 
     async def test_every_route_says_503(self, application: Application, opening: Opening) -> None:
         async with open_api(application, opening) as api:
-            token = api.app.state.tokens.issue(new_id())
+            token = api.app.state.tokens.issue(Identity(new_id(), 0))
             document = (await api.client.get("/schema/openapi.json")).json()
             requests = [
                 (method, path)
@@ -96,8 +96,10 @@ async def ask(client: httpx2.AsyncClient, token: str, method: str, path: str) ->
         "/v1/ask": {"question": "x"},
         "/v1/notes": {"title": "x", "body": "x"},
         "/v1/notes/{note_id}": {"body": "x"},
+        "/v1/users/me/password": {"current_password": "password", "new_password": "password"},
+        "/v1/users/me": {"password": "password"},
     }
-    options: dict[str, object] = {"json": bodies[path]} if method in ("post", "patch") and path in bodies else {}
+    options: dict[str, object] = {"json": bodies[path]} if method != "get" and path in bodies else {}
     if (method, path) == ("post", "/v1/documents"):
         options = {"files": {"file": ("a.txt", b"text")}}
     url = path.format(document_id=new_id(), note_id=new_id(), page=1)

@@ -14,7 +14,7 @@ from api.controllers.events import OpenStreams
 from api.tokens import LEEWAY
 from pipeline.db import notifications, queue
 from pipeline.errors import NotFound, TooManyRequests
-from pipeline.types import Change, Deleted, Document, Lease, NoteState, Stage, Subject, SubjectKind
+from pipeline.types import Change, Deleted, Document, Identity, Lease, NoteState, Stage, Subject, SubjectKind
 from pipeline.use_cases import events
 from tests.databases import fetch
 from tests.integration.conftest import Api, Person, claim
@@ -247,7 +247,7 @@ async def test_streams_over_http(api: Api) -> None:
 async def test_stream_ends_with_its_token(api: Api) -> None:
     person = await api.register()
     expiring = replace(api.app.state.tokens, lifetime=timedelta(seconds=2) - LEEWAY)
-    person.headers["Authorization"] = f"Bearer {expiring.issue(await find_id(api, person))}"
+    person.headers["Authorization"] = f"Bearer {expiring.issue(Identity(await find_id(api, person), 0))}"
     following = asyncio.create_task(api.get(person, "/v1/events"))
     await asyncio.sleep(0.5)
     assert not following.done()

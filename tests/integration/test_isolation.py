@@ -1,13 +1,17 @@
 """Users cannot reach the data of others: not over the API, not by queries without a filter, not as the service role."""
 
+from uuid import UUID
+
 import asyncpg
 import numpy as np
 import pytest
-from sqlalchemy import select, text, update
+from sqlalchemy import delete, select, text, update
+from sqlalchemy.exc import ProgrammingError
 
-from pipeline.db import models
+from pipeline.db import audit, models
 from pipeline.db.models import SERVICE_ROLE
 from pipeline.db.retrieval import PassageQuery, find_passages
+from pipeline.db.session import act_for_email
 from pipeline.embedding.model import PACKAGED_MODEL
 from pipeline.types import SearchMode
 from tests.databases import fetch, rewrite_statements
@@ -35,6 +39,10 @@ async def store(api: Api, person: Person) -> dict[str, str]:
     )
     await api.work()
     return {"document_id": document["id"], "note_id": note.json()["id"]}
+
+
+async def find_id(api: Api, person: Person) -> UUID:
+    return UUID((await api.get(person, "/v1/users/me")).json()["id"])
 
 
 async def fill(api: Api, name: str) -> tuple[Person, dict[str, str]]:
@@ -147,7 +155,9 @@ async def test_connection_forgets_the_acting_user_after_a_search(api: Api) -> No
         "TRUNCATE audit_logs",
         "DROP TABLE audit_logs",
         "UPDATE users SET email = 'x'",
-        "DELETE FROM users",
+        "UPDATE users SET id = gen_random_uuid()",
+        "UPDATE users SET created_at = now()",
+        "TRUNCATE users",
         "ALTER TABLE documents DISABLE ROW LEVEL SECURITY",
         "CREATE TABLE mine (id int)",
         "INSERT INTO embedding_models VALUES ('mine', 'next')",
@@ -159,6 +169,31 @@ async def test_service_role_may_not(database_url: str, statement: str) -> None:
     service_url = database_url.replace("//postgres:", f"//{SERVICE_ROLE}:")
     with pytest.raises(asyncpg.InsufficientPrivilegeError):
         await fetch(service_url, statement)
+
+
+async def test_accounts_of_others_can_neither_be_changed_nor_deleted(api: Api, database_url: str) -> None:
+    await api.register("anna")
+    bert_id = await find_id(api, await api.register("bert"))
+    for user_id in (None, bert_id):
+        async with api.runtime.database.transaction(user_id) as session:
+            for email in ("anna@example.org", None):
+                # A login also sees the account with the address that was typed.
+                if email:
+                    await act_for_email(session, email)
+                await session.execute(update(models.User).values(password_hash="stolen", token_generation=7))
+                await session.execute(delete(models.User).where(models.User.id != bert_id))
+    rows = await fetch(database_url, "SELECT email, password_hash, token_generation FROM users ORDER BY email")
+    assert [(row["email"], row["password_hash"] == "stolen", row["token_generation"]) for row in rows] == [
+        ("anna@example.org", False, 0),
+        ("bert@example.org", True, 7),
+    ]
+
+
+async def test_audit_rows_of_an_existing_account_keep_their_details(api: Api) -> None:
+    anna_id = await find_id(api, await api.register_over_http("anna"))
+    with pytest.raises(ProgrammingError, match="the account exists"):
+        async with api.runtime.database.transaction(anna_id) as session:
+            await audit.anonymise(session, anna_id)
 
 
 async def test_service_role_is_not_a_superuser_and_owns_nothing(database_url: str) -> None:

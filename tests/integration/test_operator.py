@@ -4,6 +4,7 @@ import asyncio
 import io
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from pipeline.operations.health import find_newest_revision
 from pipeline.operations.local.stack import SERVERS_FILE, load_operator_settings
 from pipeline.runtime import open_runtime
 from pipeline.settings import Settings
-from pipeline.types import Account
+from pipeline.types import Identity
 from pipeline.use_cases import accounts
 from tests.conftest import log_errors_only
 from tests.databases import run_sql
@@ -169,10 +170,10 @@ def test_doctor_tells_by_its_exit_code(terminal: Terminal, monkeypatch: pytest.M
     assert "short-and-secret" not in output
 
 
-def log_in(settings: Settings, *passwords: str) -> Account:
+def log_in(settings: Settings, *passwords: str) -> Identity:
     """Log in with one password after the other. All except the last are wrong."""
 
-    async def run() -> Account:
+    async def run() -> Identity:
         async with open_runtime(settings, database_timeout_seconds=10) as runtime:
             for wrong in passwords[:-1]:
                 with pytest.raises(NotAuthenticated):
@@ -188,31 +189,34 @@ def test_life_of_an_account(terminal: Terminal, settings: Settings, database_url
     )
     assert terminal.call("users", "add", "Anna@Example.org", typed=f"{PASSWORD}\n")[0] == 0
     assert "Log in instead" in str(terminal.call("users", "add", EMAIL, typed=f"{PASSWORD}\n")[0])
-    account = log_in(settings, PASSWORD)
+    identity = log_in(settings, PASSWORD)
+    assert identity.generation == 0
     with pytest.raises(TooManyRequests):
         log_in(settings, *["a wrong one"] * 5, PASSWORD)
     assert terminal.call("users", "set-password", EMAIL, typed="another password\n")[0] == 0
     # The new password also ends the pause after five failures.
-    assert log_in(settings, "another password").id == account.id
+    # It also ends the tokens of the account.
+    assert log_in(settings, "another password") == replace(identity, generation=1)
 
-    owned = (str(account.id),)
+    owner_id = str(identity.user_id)
     document = "INSERT INTO documents (owner_id, id, filename, media_type, size_bytes, sha256)"
     run_sql(
         database_url,
-        f"{document} VALUES ('{account.id}', gen_random_uuid(), 'a.txt', 'text/plain', 1, 'x')",
+        f"{document} VALUES ('{owner_id}', gen_random_uuid(), 'a.txt', 'text/plain', 1, 'x')",
         "INSERT INTO jobs (owner_id, kind, subject_id, turn) SELECT owner_id, 'document', id, 1 FROM documents",
     )
     output = terminal.call("users", "list", "--json")[1]
     assert json.loads(output) | {"created_at": ""} == {
-        "id": str(account.id), "email": EMAIL, "created_at": "", "documents": 1, "notes": 0,
+        "id": owner_id, "email": EMAIL, "created_at": "", "documents": 1, "notes": 0,
     }  # fmt: skip
-    assert terminal.call("users", "list")[1].split() == [*owned, f"{account.created_at:%Y-%m-%d}", "1", "0", EMAIL]
+    words = terminal.call("users", "list")[1].split()
+    assert (words[0], words[2:]) == (owner_id, ["1", "0", EMAIL])
 
     assert (
         terminal.call("users", "delete", EMAIL)[0]
         == "sluice: standard input is not a terminal: add --yes to delete without confirmation"
     )
-    assert log_in(settings, "another password").id == account.id
+    assert log_in(settings, "another password").user_id == identity.user_id
     assert terminal.call("users", "delete", EMAIL, "--yes")[0] == 0
     for table in ("users", "documents", "jobs", "login_failures"):
         assert run_sql(database_url, f"SELECT FROM {table}") == [], table
@@ -222,8 +226,9 @@ def test_life_of_an_account(terminal: Terminal, settings: Settings, database_url
     assert [row["event_type"] for row in by_operator] == ["user.set_password", "user.delete"]
     for row in by_operator:
         assert row["actor_user_id"] is None
-        assert json.loads(row["details"]) == {"user_id": str(account.id), "email": EMAIL}
+        assert json.loads(row["details"]) == {"user_id": owner_id}
     assert rows[0]["event_type"] == "user.register"
+    assert EMAIL not in str(rows), "the audit rows of a deleted account are anonymous"
 
 
 def test_users_are_for_the_owner(terminal: Terminal, monkeypatch: pytest.MonkeyPatch, database_url: str) -> None:

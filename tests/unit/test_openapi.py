@@ -147,7 +147,12 @@ def test_summaries_are_written_by_hand() -> None:
 def test_limited_operations_document_their_limits() -> None:
     guards = {ratelimit.limit_queries, ratelimit.limit_uploads, ratelimit.limit_page_images}
     limited = {name for names, handler in find_handlers() if guards & set(handler.resolve_guards()) for name in names}
-    by_address = {"POST /v1/auth/login", "POST /v1/auth/register"}
+    by_address = {
+        "POST /v1/auth/login",
+        "POST /v1/auth/register",
+        "PUT /v1/users/me/password",
+        "DELETE /v1/users/me",
+    }
     documented = {name for name, operation in OPERATIONS.items() if says_limit(operation)}
     assert documented == limited | by_address
     assert len(limited) >= 5

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 PROJECT = Path(__file__).resolve().parents[2]
-STATEMENT = re.compile(r"\s*(SELECT|INSERT|UPDATE|DELETE|MERGE|WITH|ALTER|CREATE|DROP|GRANT|TRUNCATE|LISTEN|SET)\s")
+STATEMENT = re.compile(
+    r"\s*(SELECT|INSERT|UPDATE|DELETE|MERGE|WITH|ALTER|CREATE|DROP|GRANT|TRUNCATE|LISTEN|SET)\s(?!/)"
+)
 TEXTUAL = {"text", "literal_column", "TextClause"}
 
 EXCEPTIONS = {

@@ -7,6 +7,7 @@ import pytest
 
 from api.tokens import Tokens
 from pipeline.errors import NotAuthenticated
+from pipeline.types import Identity
 
 SECRET = "0123456789" * 5
 tokens = Tokens(SECRET, timedelta(minutes=15))
@@ -26,12 +27,16 @@ def claims(**changes: Any) -> dict[str, Any]:
 
 
 def test_own_tokens_are_accepted() -> None:
-    user_id = uuid4()
-    assert tokens.verify(tokens.issue(user_id)) == user_id
+    identity = Identity(uuid4(), 7)
+    assert tokens.verify(tokens.issue(identity)) == identity
+
+
+def test_token_of_an_earlier_release_has_generation_0() -> None:
+    assert tokens.verify(jwt.encode(claims(), SECRET, algorithm="HS256")).generation == 0
 
 
 def test_token_expires_after_its_lifetime() -> None:
-    issued = jwt.decode(tokens.issue(uuid4()), options={"verify_signature": False})
+    issued = jwt.decode(tokens.issue(Identity(uuid4(), 0)), options={"verify_signature": False})
     assert issued["exp"] - issued["iat"] == 15 * 60
 
 
@@ -51,6 +56,8 @@ def test_every_claim_is_required(claim: str) -> None:
         {"iss": "other"},
         {"aud": "other"},
         {"sub": "not-a-uuid"},
+        {"gen": "one"},
+        {"gen": [1]},
         {"exp": datetime.now(UTC) - timedelta(seconds=31)},
         {"iat": datetime.now(UTC) + timedelta(hours=1)},
     ],
