@@ -1,15 +1,21 @@
 # One image for the API, the workers and the migrations. docker-compose.yml selects the command.
-FROM python:3.11-slim-trixie AS builder
+FROM docker.io/library/python:3.11-slim-trixie AS builder
 ENV VIRTUAL_ENV=/opt/venv UV_TORCH_BACKEND=cpu UV_COMPILE_BYTECODE=1 UV_NO_CACHE=1
 RUN pip install --no-cache-dir uv==0.13.9 && uv venv /opt/venv
 WORKDIR /build
 COPY pyproject.toml constraints.txt ./
-RUN uv pip install -c constraints.txt -r pyproject.toml
+# Tests, headers and test programs of packages are 300 MB that the service never reads.
+RUN uv pip install -c constraints.txt -r pyproject.toml \
+    && find /opt/venv -depth -type d \( -name test -o -name tests \) -exec rm -rf {} + \
+    && rm -rf /opt/venv/lib/python3.11/site-packages/torch/include \
+    && find /opt/venv/lib/python3.11/site-packages/torch/bin -type f ! -name torch_shm_manager -delete \
+    && mkdir /models
 
-FROM python:3.11-slim-trixie
-ENV PATH=/opt/venv/bin:$PATH PYTHONUNBUFFERED=1 HF_HUB_OFFLINE=1 HOST=0.0.0.0
+FROM docker.io/library/python:3.11-slim-trixie
+ENV PATH=/opt/venv/bin:$PATH PYTHONUNBUFFERED=1 HF_HOME=/models HF_HUB_OFFLINE=1 HOST=0.0.0.0
 WORKDIR /app
 COPY --from=builder /opt/venv /opt/venv
+COPY --from=builder --chown=10001:10001 /models /models
 COPY alembic.ini ./
 COPY migrations migrations
 COPY pipeline pipeline

@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import quote, urlsplit
 
 from limits import parse_many
 from pydantic import Field, HttpUrl, SecretStr, ValidationError, ValidationInfo, field_validator
@@ -143,6 +144,11 @@ class Settings(BaseSettings):
             raise ValueError(f"is shorter than {MINIMUM_SECRET_BYTES} bytes; {SECRET_ADVICE}")
         return secret
 
+    @field_validator("database_url", "database_owner_url", "redis_url")
+    @classmethod
+    def _quote_password(cls, url: SecretStr | None) -> SecretStr | None:
+        return None if url is None else SecretStr(quote_password(url.get_secret_value()))
+
     @field_validator(*RATE_LIMITS)
     @classmethod
     def _require_rate(cls, rate: str) -> str:
@@ -227,6 +233,26 @@ class Settings(BaseSettings):
         if self.jwt_secret is None:
             raise SettingsError(f"JWT_SECRET is not set; {SECRET_ADVICE}")
         return self.jwt_secret.get_secret_value()
+
+
+def quote_password(url: str) -> str:
+    """Percent-encode the password of a URL if it contains characters that would end it early, such as `/` and `@`.
+
+    Compose and `.env` insert passwords into URLs as they are. A URL that is already valid stays as it is.
+    """
+    scheme, separator, rest = url.partition("://")
+    if not separator or _find_authority(url).count("@") == 1:
+        return url
+    credentials, at, address = rest.rpartition("@")
+    user, colon, password = credentials.partition(":")
+    return f"{scheme}://{user}{colon}{quote(password, safe='%')}{at}{address}"
+
+
+def _find_authority(url: str) -> str:
+    try:
+        return urlsplit(url).netloc
+    except ValueError:  # for example, a `[` in the password
+        return ""
 
 
 def _name_driver(name: str, url: SecretStr | None) -> str:

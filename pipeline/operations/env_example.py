@@ -10,13 +10,28 @@ from pipeline.settings import EXAMPLE_SECRET, Settings
 
 WIDTH = 100
 
-HEADER = """\
+PLACEHOLDER = "replace-me-with-openssl-rand-hex-24"
+HEADER = f"""\
 # Copy this file to .env and uncomment the settings you change. The values shown are the defaults.
 # `make up` needs no .env: it creates one with a fresh JWT_SECRET. Environment variables take
 # precedence over .env.
 #
 # Generated from pipeline/settings.py by `make env-example`. Edit the docstrings there.
+
+
+# Passwords for Docker -----------------------------------------------------------------------------
+
+# Passwords of the servers that docker-compose.yml starts. Create each with `openssl rand -hex 24`.
+# The service itself does not read them. URLs below can refer to them.
+POSTGRES_PASSWORD={PLACEHOLDER}
+SERVICE_PASSWORD={PLACEHOLDER}
+REDIS_PASSWORD={PLACEHOLDER}
 """
+EXAMPLES = {
+    "database_url": "postgresql://postgres:${POSTGRES_PASSWORD}@127.0.0.1:5432/sluice",
+    "redis_url": "redis://:${REDIS_PASSWORD}@127.0.0.1:6379/0",
+}
+"""Values of settings without a default: the servers that `docker compose up -d db redis` starts."""
 
 SECTIONS = {
     "database_url": "Servers and secrets",
@@ -52,7 +67,7 @@ def _render_heading(name: str) -> str:
 def _render_assignment(name: str, default: Any) -> str:
     if name == "jwt_secret":
         return f"JWT_SECRET={EXAMPLE_SECRET}"
-    value = "" if default is None else f"{default:g}" if isinstance(default, float) else default
+    value = EXAMPLES.get(name, "") if default is None else f"{default:g}" if isinstance(default, float) else default
     return f"#{name.upper()}={value}"
 
 
