@@ -17,6 +17,7 @@ from pydantic_settings import (
 
 ENV_FILE = ".env"
 EXAMPLE_SECRET = "replace-me-with-openssl-rand-base64-48"  # noqa: S105 - a placeholder, refused as a secret
+EXAMPLE_PASSWORD = "replace-me-with-openssl-rand-hex-24"  # noqa: S105 - a placeholder, `doctor` warns about it
 MINIMUM_SECRET_BYTES = 32
 SECRET_ADVICE = "create one with: openssl rand -base64 48"  # noqa: S105 - a command, not a secret
 MIB = 1024 * 1024

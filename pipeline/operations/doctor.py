@@ -12,6 +12,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import asyncpg
+from pydantic import SecretStr
 from redis.exceptions import RedisError
 from sqlalchemy.exc import DBAPIError
 
@@ -27,7 +28,7 @@ from pipeline.notify.doorbell import Doorbell
 from pipeline.operations.health import find_newest_revision
 from pipeline.runtime import make_language_model
 from pipeline.sandbox.pool import Sandbox, make_limits
-from pipeline.settings import Settings, SettingsError
+from pipeline.settings import EXAMPLE_PASSWORD, Settings, SettingsError
 from pipeline.stages.prompt import Prompt
 
 CONNECTION_ERRORS = (DatabaseUnavailable, DBAPIError, asyncpg.PostgresError)
@@ -100,6 +101,11 @@ def _check_settings(settings: Settings) -> Iterator[Finding]:
         yield _fail("settings", str(error), "set JWT_SECRET in the environment or .env of every API")
     else:
         yield _ok("settings", "JWT_SECRET is set and long enough")
+    for name in ("database_url", "database_owner_url", "redis_url"):
+        url: SecretStr | None = getattr(settings, name)
+        if url and EXAMPLE_PASSWORD in url.get_secret_value():
+            advice = "create one with: openssl rand -hex 24"
+            yield _warn("settings", f"{name.upper()} contains the password from .env.example", advice)
 
 
 async def _check_database(settings: Settings) -> AsyncIterator[Finding]:

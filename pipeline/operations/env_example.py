@@ -6,11 +6,10 @@ from typing import Any
 
 from pydantic.fields import FieldInfo
 
-from pipeline.settings import EXAMPLE_SECRET, Settings
+from pipeline.settings import EXAMPLE_PASSWORD, EXAMPLE_SECRET, Settings
 
 WIDTH = 100
 
-PLACEHOLDER = "replace-me-with-openssl-rand-hex-24"
 HEADER = f"""\
 # Copy this file to .env and uncomment the settings you change. The values shown are the defaults.
 # `make up` needs no .env: it creates one with a fresh JWT_SECRET. Environment variables take
@@ -23,9 +22,9 @@ HEADER = f"""\
 
 # Passwords of the servers that docker-compose.yml starts. Create each with `openssl rand -hex 24`.
 # The service itself does not read them. URLs below can refer to them.
-POSTGRES_PASSWORD={PLACEHOLDER}
-SERVICE_PASSWORD={PLACEHOLDER}
-REDIS_PASSWORD={PLACEHOLDER}
+POSTGRES_PASSWORD={EXAMPLE_PASSWORD}
+SERVICE_PASSWORD={EXAMPLE_PASSWORD}
+REDIS_PASSWORD={EXAMPLE_PASSWORD}
 """
 EXAMPLES = {
     "database_url": "postgresql://postgres:${POSTGRES_PASSWORD}@127.0.0.1:5432/sluice",

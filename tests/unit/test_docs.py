@@ -163,7 +163,8 @@ def test_settings() -> None:
     settings = {name.upper() for name in Settings.model_fields}
     assert [name for name in sorted(settings) if name not in documented] == []
     named = set(re.findall(r"`([A-Z][A-Z_]{3,})`", RUNBOOK + TEXTS["docs/limits.md"]))
-    of_others = {"POSTGRES_PASSWORD", "SERVICE_PASSWORD", "PROMETHEUS_MULTIPROC_DIR", "FORWARDED_ALLOW_IPS", "TMPDIR"}
+    of_compose = set(re.findall(r"\$\{([A-Z_]+)", (PROJECT / "docker-compose.yml").read_text()))
+    of_others = {*of_compose, "COMPOSE_PROJECT_NAME", "PROMETHEUS_MULTIPROC_DIR", "FORWARDED_ALLOW_IPS", "TMPDIR"}
     sql = {"LISTEN"}
     assert named - of_others - sql - settings == set()
 

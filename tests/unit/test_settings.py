@@ -2,11 +2,14 @@ import re
 from pathlib import Path
 
 import pytest
+from sqlalchemy import make_url
 
 from pipeline.operations import env_example
-from pipeline.settings import EXAMPLE_SECRET, Settings, SettingsError, load_settings
+from pipeline.settings import EXAMPLE_PASSWORD, EXAMPLE_SECRET, Settings, SettingsError, load_settings, quote_password
 
 PROJECT = Path(__file__).resolve().parents[2]
+PASSWORDS = ("POSTGRES_PASSWORD", "SERVICE_PASSWORD", "REDIS_PASSWORD")
+WITHOUT_DEFAULT = (*PASSWORDS, "JWT_SECRET", "DATABASE_URL", "REDIS_URL")
 ASSIGNMENT = re.compile(r"^#?([A-Z_]+)=(.*)$", re.MULTILINE)
 
 
@@ -25,9 +28,10 @@ def test_example_is_up_to_date() -> None:
     assert (PROJECT / ".env.example").read_text() == env_example.render(), "run `make env-example` and commit the file"
 
 
-def test_example_sets_only_the_placeholder_of_the_secret() -> None:
+def test_example_sets_only_placeholders_of_secrets() -> None:
     lines = (PROJECT / ".env.example").read_text().splitlines()
-    assert [line for line in lines if line and not line.startswith("#")] == [f"JWT_SECRET={EXAMPLE_SECRET}"]
+    passwords = [f"{name}={EXAMPLE_PASSWORD}" for name in PASSWORDS]
+    assert [line for line in lines if line and not line.startswith("#")] == [*passwords, f"JWT_SECRET={EXAMPLE_SECRET}"]
 
 
 def test_headings_of_the_example_belong_to_settings() -> None:
@@ -35,11 +39,37 @@ def test_headings_of_the_example_belong_to_settings() -> None:
 
 
 def test_example_lists_exactly_the_settings() -> None:
-    assert set(read_example()) == {name.upper() for name in Settings.model_fields}
+    assert set(read_example()) - set(PASSWORDS) == {name.upper() for name in Settings.model_fields}
+
+
+def test_copied_example_reaches_the_servers_of_docker(tmp_path: Path) -> None:
+    example = (PROJECT / ".env.example").read_text().replace("#DATABASE_URL=", "DATABASE_URL=")
+    example = example.replace("#REDIS_URL=", "REDIS_URL=").replace(EXAMPLE_SECRET, "x" * 32)
+    (tmp_path / ".env").write_text(example.replace(f"POSTGRES_PASSWORD={EXAMPLE_PASSWORD}", "POSTGRES_PASSWORD=a/b@c"))
+    settings = load_settings()
+    assert settings.sqlalchemy_url == "postgresql+asyncpg://postgres:a%2Fb%40c@127.0.0.1:5432/sluice"
+    assert settings.redis_dsn == f"redis://:{EXAMPLE_PASSWORD}@127.0.0.1:6379/0"
+
+
+@pytest.mark.parametrize(
+    ("url", "password"),
+    [
+        ("postgresql://me:simple@db/name", "simple"),
+        ("postgresql://me:a%2Fb%40c@db/name", "a/b@c"),
+        ("postgresql://me:a/b@c?d#e[f:g@db:5432/name", "a/b@c?d#e[f:g"),
+        ("postgresql://me:@/name?host=/run/a@b", ""),
+        ("postgresql://me@db/name", None),
+        ("redis://:p@ss@db:6379/0", "p@ss"),
+    ],
+)
+def test_passwords_in_urls(url: str, password: str | None) -> None:
+    parsed = make_url(quote_password(url))
+    assert (parsed.password, parsed.host) == (password, None if "/run" in url else "db")
+    assert quote_password(quote_password(url)) == quote_password(url)
 
 
 def test_example_shows_the_defaults() -> None:
-    values = {name: value for name, value in read_example().items() if name != "JWT_SECRET" and value}
+    values = {name: value for name, value in read_example().items() if name not in WITHOUT_DEFAULT and value}
     assert Settings.model_validate({name.lower(): value for name, value in values.items()}) == Settings(_env_file=None)
 
 
