@@ -8,7 +8,7 @@ UV := $(UV_ENV) UV_COMPILE_BYTECODE=1 VIRTUAL_ENV=$(CURDIR)/.venv $(BIN)/uv pip 
 PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --numprocesses 2 --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test-unit test check lint browser openapi env-example bench bench-retrieval chaos
+.PHONY: help demo up test-unit test check lint programs openapi env-example bench bench-retrieval chaos
 
 help: ## List these commands.
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -34,13 +34,13 @@ lint: .venv/.installed-dev ## Check style, types and imports.
 	$(BIN)/mypy --num-workers 2
 	$(BIN)/lint-imports
 
-# Debian's Chromium, if this user may install it.
-CHROMIUM := $(or $(BROWSER_PATH),chromium)
-browser: ## Install Chromium for the browser tests.
-	@command -v $(CHROMIUM) > /dev/null \
+# Programs that are not Python packages. Debian has them all.
+PROGRAMS := $(if $(BROWSER_PATH),,chromium) docker-compose libfaketime pgbouncer
+programs: ## Install Chromium, Compose 1.29, libfaketime and PgBouncer for the tests that need them.
+	@dpkg --status $(PROGRAMS) > /dev/null 2>&1 \
 	|| { test "$$(id -u)" = 0 && command -v apt-get > /dev/null && apt-get update -qq \
-		&& DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends chromium > /dev/null; } \
-	|| echo "no chromium: the browser tests will be skipped; install it, or set BROWSER_PATH"
+		&& DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends $(PROGRAMS) > /dev/null; } \
+	|| echo "not all of $(PROGRAMS) could be installed: the tests that need them will be skipped"
 
 openapi: .venv/.installed ## Write docs/openapi.json.
 	$(BIN)/python -m api.openapi > docs/openapi.json
