@@ -32,11 +32,12 @@ NewPassword = Annotated[
 ]
 
 
-class Registration(msgspec.Struct, forbid_unknown_fields=True):
-    """E-mail address and password of a new account."""
+class Registration(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
+    """E-mail address and password of a new account, and the secret of an invitation link if registration is closed."""
 
     email: Annotated[str, msgspec.Meta(max_length=MAX_EMAIL_CHARACTERS, pattern=EMAIL_PATTERN)]
     password: NewPassword
+    invitation: Annotated[str, msgspec.Meta(min_length=1, max_length=100, pattern=NO_NUL)] | None = None
 
 
 class Credentials(msgspec.Struct, forbid_unknown_fields=True):

@@ -9,6 +9,7 @@ from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict
+from datetime import timedelta
 from pathlib import Path
 from typing import TextIO
 from urllib.parse import unquote, urlsplit
@@ -30,7 +31,7 @@ from pipeline.operations.local.stack import (
     stop_on_signals,
 )
 from pipeline.settings import SettingsError, load_settings
-from pipeline.use_cases import accounts
+from pipeline.use_cases import accounts, invitations
 
 EPILOG = """\
 examples:
@@ -128,6 +129,14 @@ async def add_user(options: Namespace) -> None:
     print(f"Created the account {account.email} with the id {account.id}.")
 
 
+async def invite(options: Namespace) -> None:
+    """Create an invitation and print its link."""
+    settings = load_operator_settings()
+    url = options.url or f"http://{settings.host}:{settings.port}"
+    async with _open_as_owner() as database:
+        print(await invitations.invite(database, url, timedelta(days=options.days)))
+
+
 async def set_password(options: Namespace) -> None:
     """Set a new password."""
     async with _open_as_owner() as database:
@@ -204,6 +213,12 @@ def _add_users(parser: ArgumentParser) -> None:
     list_parser = choices.add_parser("list", help="list id, date of creation, documents, notes and e-mail address")
     list_parser.add_argument("--json", action="store_true", help="print one JSON object per line")
     list_parser.set_defaults(run_async=list_users)
+    invite_parser = choices.add_parser("invite", help="print a link with which one person can create an account")
+    invite_parser.add_argument(
+        "--days", type=int, choices=range(1, 91), default=7, metavar="N", help="valid for 1 to 90 days (default: 7)"
+    )
+    invite_parser.add_argument("--url", help="address of the page (default: http://HOST:PORT)")
+    invite_parser.set_defaults(run_async=invite)
     for name, command, text in (
         ("add", add_user, "create an account; asks for the password, or reads it from standard input"),
         ("set-password", set_password, "set a new password and end the pause after failed logins"),

@@ -57,6 +57,10 @@ class Settings(BaseSettings):
     jwt_ttl_minutes: Annotated[int, Field(ge=1, le=24 * 60)] = 15
     """Lifetime of an access token, in minutes."""
 
+    registration: Literal["open", "closed"] = "open"
+    """Who can create an account: `open` for everybody, `closed` for people with an invitation. The operator makes
+    invitations and accounts with `python -m pipeline users`."""
+
     max_upload_bytes: Annotated[int, Field(ge=1)] = 64 * MIB
     """Maximum size of an uploaded file, in bytes."""
     max_pages: Annotated[int, Field(ge=1)] = 10_000

@@ -37,14 +37,18 @@ class AuthController(Controller):
         opt=PUBLIC,
         operation_class=PublicOperation,
         summary="Create an account",
-        responses=problems(409, 422, 429, 507),
+        responses=problems(403, 409, 422, 429, 507),
     )
     async def register(
         self, request: PublicRequest, data: JSONBody[Registration], runtime: RuntimeDependency
     ) -> Account:
-        """Create an account. 409 if the e-mail address already has one."""
+        """Create an account. 409 if the e-mail address already has one.
+
+        403 `registration_closed` if the service needs an invitation, and `invitation_invalid` if it cannot be used. The
+        invitation is the part of the operator's link after `#invite=`.
+        """
         await limit_registration(request, data.email)
-        return await accounts.register(runtime, data.email, data.password)
+        return await accounts.register(runtime, data.email, data.password, data.invitation)
 
     @post(
         "/auth/login",

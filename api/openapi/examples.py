@@ -197,6 +197,16 @@ PROBLEMS = (
     _problem(401, "token_expired", "The token has expired. Log in again."),
     _problem(401, "invalid_credentials", "The e-mail address or the password is wrong."),
     _problem(403, "wrong_password", "The current password is wrong. Nothing was changed."),
+    _problem(
+        403,
+        "registration_closed",
+        "Registration is closed. Ask the operator of this service for an invitation link.",
+    ),
+    _problem(
+        403,
+        "invitation_invalid",
+        "This invitation was used before or has expired. Ask the operator of this service for another one.",
+    ),
     _problem(404, "not_found", "This document does not exist. Check its id."),
     _problem(404, "no_picture", "Files of this format have no page images. Read the text instead."),
     _problem(408, "too_slow", "No data arrived for 10 seconds. Try again."),
@@ -258,6 +268,7 @@ USUAL_CODES = {
 }
 """`code`s that any operation may return with a status."""
 OWN_CODES = {
+    ("POST /v1/auth/register", 403): ("registration_closed", "invitation_invalid"),
     ("POST /v1/auth/register", 409): ("email_taken",),
     ("POST /v1/auth/login", 401): ("invalid_credentials",),
     ("POST /v1/auth/login", 429): ("rate_limited", "login_paused"),

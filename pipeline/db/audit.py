@@ -22,6 +22,7 @@ class Event(StrEnum):
     LOGIN_FAILED = "user.login_failed"
     PASSWORD_CHANGED = "user.password_changed"  # noqa: S105 - the name of an event
     DELETED = "user.deleted"
+    INVITED = "user.invited"
     SET_PASSWORD = "user.set_password"  # noqa: S105 - the name of an event
     DELETE_USER = "user.delete"
     UPLOAD = "document.upload"

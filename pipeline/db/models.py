@@ -75,6 +75,18 @@ class User(Base):
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
 
+class Invitation(Base):
+    """A right to register once while registration is closed. The row is deleted when it is used."""
+
+    __tablename__ = "invitations"
+    __table_args__ = (UniqueConstraint("secret_sha256"),)
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    secret_sha256: Mapped[bytes]
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    expires_at: Mapped[datetime]
+
+
 class Ingested:
     """Columns of documents and notes. After the first insert, only `pipeline.db.queue` writes them."""
 

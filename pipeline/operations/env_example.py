@@ -34,6 +34,7 @@ EXAMPLES = {
 
 SECTIONS = {
     "database_url": "Servers and secrets",
+    "registration": "Accounts",
     "max_upload_bytes": "Limits per document",
     "max_pending_per_user": "Limits per user",
     "embedding_model": "Search",

@@ -11,7 +11,7 @@ from pwdlib.hashers.argon2 import Argon2Hasher
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from pipeline.db import audit, logins, queue, users
+from pipeline.db import audit, invitations, logins, queue, users
 from pipeline.db.models import User
 from pipeline.db.session import Database, act_for_email, open_database
 from pipeline.db.users import UserSummary
@@ -47,18 +47,22 @@ DELETION_TIMEOUT_SECONDS = 60.0
 log = get_logger()
 
 
-async def register(runtime: Runtime, email: str, password: str) -> Account:
-    """Create an account.
+async def register(runtime: Runtime, email: str, password: str, invitation: str | None = None) -> Account:
+    """Create an account. An invitation is used up, even if registration is open.
 
-    Raises InvalidInput if the address or password is not allowed, Conflict if the address already has an account.
+    Raises Forbidden if registration is closed and there is no invitation, and the errors of `add`.
     """
-    return await add(runtime.database, email, password)
+    if invitation is None and runtime.settings.registration == "closed":
+        message = "Registration is closed. Ask the operator of this service for an invitation link."
+        raise Forbidden(message, code="registration_closed")
+    return await add(runtime.database, email, password, invitation)
 
 
-async def add(database: Database, email: str, password: str) -> Account:
+async def add(database: Database, email: str, password: str, invitation: str | None = None) -> Account:
     """Create an account, for its owner or for the operator.
 
-    Raises InvalidInput if the address or password is not allowed, Conflict if the address already has an account.
+    Raises InvalidInput if the address or password is not allowed, Conflict if the address already has an account,
+    Forbidden if the invitation cannot be used.
     """
     email = email.strip().lower()
     if len(email) > MAX_EMAIL_CHARACTERS or not re.fullmatch(EMAIL_PATTERN, email):
@@ -70,12 +74,24 @@ async def add(database: Database, email: str, password: str) -> Account:
     try:
         user_id = new_id()
         async with database.transaction(user_id) as session:
+            details = {"email": email, **await _redeem(session, invitation)}
             account = await users.add(session, user_id, email, password_hash)
-            await audit.record(session, audit.Event.REGISTER, account.id, {"email": email})
+            await audit.record(session, audit.Event.REGISTER, account.id, details)
     except IntegrityError:
         message = "An account with this e-mail address already exists. Log in instead."
         raise Conflict(message, code="email_taken") from None
     return account
+
+
+async def _redeem(session: AsyncSession, invitation: str | None) -> dict[str, str]:
+    """Use up the invitation, if there is one, and return it for the audit row."""
+    if invitation is None:
+        return {}
+    invitation_id = await invitations.redeem(session, invitation)
+    if invitation_id is None:
+        message = "This invitation was used before or has expired. Ask the operator of this service for another one."
+        raise Forbidden(message, code="invitation_invalid")
+    return {"invitation_id": str(invitation_id)}
 
 
 async def list_all(database: Database) -> list[UserSummary]:

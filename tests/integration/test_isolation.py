@@ -162,6 +162,9 @@ async def test_connection_forgets_the_acting_user_after_a_search(api: Api) -> No
         "CREATE TABLE mine (id int)",
         "INSERT INTO embedding_models VALUES ('mine', 'next')",
         "DELETE FROM embedding_models",
+        "SELECT FROM invitations",
+        "DELETE FROM invitations",
+        "INSERT INTO invitations VALUES (gen_random_uuid(), 'x', now(), now())",
         "INSERT INTO audit_logs VALUES (gen_random_uuid(), gen_random_uuid(), 'user.login', '{}')",
     ],
 )

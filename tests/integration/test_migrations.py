@@ -48,7 +48,7 @@ def test_owner_leads_the_key_of_every_owned_table(template_url: str) -> None:
            WHERE indisprimary AND relnamespace = 'public'::regnamespace""",
     )
     first_columns = {row["table"]: row["first_column"] for row in keys}
-    shared_by_all = {"users", "audit_logs", "login_failures", "embedding_models", "alembic_version"}
+    shared_by_all = {"users", "audit_logs", "login_failures", "invitations", "embedding_models", "alembic_version"}
     assert {table for table, column in first_columns.items() if column != "owner_id"} == shared_by_all
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import io
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -229,6 +230,19 @@ def test_life_of_an_account(terminal: Terminal, settings: Settings, database_url
         assert json.loads(row["details"]) == {"user_id": owner_id}
     assert rows[0]["event_type"] == "user.register"
     assert EMAIL not in str(rows), "the audit rows of a deleted account are anonymous"
+
+
+def test_invitation(terminal: Terminal, database_url: str) -> None:
+    code, output = terminal.call("users", "invite")
+    assert code == 0
+    assert re.fullmatch(r"http://127\.0\.0\.1:8000/#invite=[\w-]{43}\n", output)
+    output = terminal.call("users", "invite", "--days", "30", "--url", "https://sluice.example.org")[1]
+    assert output.startswith("https://sluice.example.org/#invite=")
+    rows = run_sql(
+        database_url, "SELECT extract(day FROM expires_at - created_at) FROM invitations ORDER BY expires_at"
+    )
+    assert [int(row[0]) for row in rows] == [7, 30]
+    assert terminal.call("users", "invite", "--days", "91")[0] == 2
 
 
 def test_users_are_for_the_owner(terminal: Terminal, monkeypatch: pytest.MonkeyPatch, database_url: str) -> None:
