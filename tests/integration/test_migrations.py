@@ -117,3 +117,44 @@ def test_autogenerate_is_empty_until_a_model_changes(template_url: str, tmp_path
     assert "op.add_column('chunks', sa.Column('second', pgvector.sqlalchemy.halfvec.HALFVEC(dim=7)" in migration
     assert "op.drop_column('chunks', 'second')" in migration
     compile(migration, "migration", "exec")
+
+
+def test_functions_that_act_as_their_owner_are_safe(template_url: str) -> None:
+    """Without pg_temp at the end of its path, a function would use temporary objects of its caller."""
+    unsafe = run_sql(
+        template_url,
+        """SELECT proname FROM pg_proc JOIN pg_roles ON pg_roles.oid = proowner
+           WHERE prosecdef AND (proconfig IS DISTINCT FROM '{"search_path=pg_catalog, public, pg_temp"}'
+               OR rolsuper OR rolbypassrls OR rolcanlogin OR rolcreaterole OR rolcreatedb
+               OR has_function_privilege('public', pg_proc.oid, 'EXECUTE'))""",
+    )
+    assert unsafe == []
+
+
+def test_owner_of_the_functions_may_only_read_what_they_read(template_url: str) -> None:
+    rights = run_sql(
+        template_url,
+        """SELECT relname || '.' || privilege_type AS right FROM pg_class, aclexplode(relacl)
+           WHERE grantee = 'sluice_functions'::regrole
+           UNION ALL SELECT nspname || '.' || privilege_type FROM pg_namespace, aclexplode(nspacl)
+           WHERE grantee = 'sluice_functions'::regrole
+           UNION ALL SELECT relname || '.' || attname FROM pg_attribute JOIN pg_class ON pg_class.oid = attrelid,
+               aclexplode(attacl) WHERE grantee = 'sluice_functions'::regrole""",
+    )
+    assert {row["right"] for row in rights} == {
+        *("embedding_models.SELECT", "embedding_models.INSERT", "embedding_models.DELETE", "public.USAGE"),
+        *("documents.status", "documents.updated_at", "notes.status", "notes.updated_at"),
+        *("chunks.owner_id", "chunks.id", "chunks.model", "chunks.lexemes"),
+        *("users.id", "audit_logs.actor_user_id", "audit_logs.details"),
+    }
+
+
+def test_owner_of_the_functions_can_search_words_by_index(template_url: str) -> None:
+    """For the service role, row-level security forbids it."""
+    explain = "EXPLAIN SELECT id FROM chunks WHERE lexemes @@ 'word'"
+    plans = {
+        role: run_sql(template_url, f"SET ROLE {role}", "SET enable_seqscan = off", explain)
+        for role in ("sluice_functions", "sluice_service")
+    }
+    used = {role: "ix_chunks_owner_id_lexemes" in "\n".join(row[0] for row in plan) for role, plan in plans.items()}
+    assert used == {"sluice_functions": True, "sluice_service": False}
