@@ -328,6 +328,14 @@ def run_program(
     return subprocess.CompletedProcess([program, *arguments], process.returncode or 0, output, errors)
 
 
+def is_alive(process: psutil.Process) -> bool:
+    """Return whether it runs. A zombie does not, though the machine has not reaped it yet."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
 def find_port() -> int:
     """Return a TCP port that is free now."""
     with socket.socket() as probe:

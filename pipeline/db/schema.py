@@ -1,4 +1,4 @@
-"""The revision of the database's schema, facts about its server, and the password of the service role."""
+"""The revision of the database's schema, facts about its server, its WAL, and the password of the service role."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,6 +10,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from pipeline.db.models import SERVICE_ROLE
 from pipeline.db.session import translate_database_errors
+
+WAL_SEGMENTS = 5
+"""Number of WAL segments of 16 MiB that PostgreSQL keeps for reuse, by its default `min_wal_size`."""
 
 _extension = table("pg_extension", column("extname"), column("extversion"))
 _alembic_version = table("alembic_version", column("version_num"))
@@ -69,5 +72,23 @@ async def set_service_password(owner_url: str, password: str) -> None:
                 "SELECT format('ALTER ROLE %I LOGIN PASSWORD %L', $1::text, $2::text)", SERVICE_ROLE, password
             )
             await connection.execute(statement)
+        finally:
+            await connection.close()
+
+
+async def reserve_wal(owner_url: str) -> None:
+    """Make PostgreSQL create the WAL segments that it will reuse forever, if it has not created them yet.
+
+    A new data folder has one segment. When it is used up on a full disk, PostgreSQL stops, and even reading is over.
+    Raises DatabaseUnavailable.
+    """
+    with translate_database_errors():
+        connection = await asyncpg.connect(owner_url.replace("+asyncpg", ""), timeout=10)
+        try:
+            missing = WAL_SEGMENTS - await connection.fetchval("SELECT count(*) FROM pg_ls_waldir()")
+            for _ in range(missing):
+                await connection.execute("SELECT pg_logical_emit_message(false, 'sluice', ''), pg_switch_wal()")
+            if missing > 0:
+                await connection.execute("CHECKPOINT")
         finally:
             await connection.close()

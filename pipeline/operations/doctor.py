@@ -28,7 +28,7 @@ from pipeline.notify.doorbell import Doorbell
 from pipeline.operations.health import find_newest_revision
 from pipeline.runtime import make_language_model
 from pipeline.sandbox.pool import Sandbox, make_limits
-from pipeline.settings import EXAMPLE_PASSWORD, Settings, SettingsError
+from pipeline.settings import EXAMPLE_PASSWORD, MIB, Settings, SettingsError
 from pipeline.stages.prompt import Prompt
 
 CONNECTION_ERRORS = (DatabaseUnavailable, DBAPIError, asyncpg.PostgresError)
@@ -44,7 +44,7 @@ CLOCK_FAILURE_SECONDS = 30.0
 """Largest difference between the clocks of two servers that tokens tolerate."""
 LOW_DISK_SHARE = 0.1
 """Share of free disk space below which a disk gets a warning."""
-MINIMUM_DISK_BYTES = 256 * 1024 * 1024
+MINIMUM_DISK_BYTES = 256 * MIB
 """Free disk space below which the check of a disk fails."""
 
 
@@ -83,14 +83,15 @@ async def examine(settings: Settings) -> AsyncIterator[Finding]:
     """Check part by part, and yield the findings. The checks change nothing."""
     for finding in _check_settings(settings):
         yield finding
+    # First, because a full disk also stops PostgreSQL.
+    for part, folder in (("data folder", settings.data_dir), ("temporary files", Path(tempfile.gettempdir()))):
+        yield _check_disk(part, folder)
     async for finding in _check_database(settings):
         yield finding
     yield await _check_redis(settings)
     if settings.llm_base_url:
         yield await _check_language_model(settings)
     yield await _check_sandbox(settings)
-    for part, folder in (("data folder", settings.data_dir), ("temporary files", Path(tempfile.gettempdir()))):
-        yield _check_disk(part, folder)
 
 
 def _check_settings(settings: Settings) -> Iterator[Finding]:
@@ -294,9 +295,10 @@ def _check_disk(part: str, folder: Path) -> Finding:
     while not existing.exists():
         existing = existing.parent
     usage = shutil.disk_usage(existing)
-    found = f"{existing}: {usage.free / 1024**3:.1f} GiB free"
+    found = f"{existing}: {usage.free / MIB:,.0f} MiB of {usage.total / MIB:,.0f} MiB free"
     if usage.free < MINIMUM_DISK_BYTES:
-        return _fail(part, found, "free up disk space; uploads are refused with 507 when the disk is full")
+        advice = "free up disk space; on a full disk uploads are refused with 507, and PostgreSQL may stop"
+        return _fail(part, f"{found}: the disk is full or nearly full", advice)
     if usage.free < usage.total * LOW_DISK_SHARE:
         return _warn(part, found, "free up disk space before uploads are refused with 507")
     return _ok(part, found)

@@ -22,17 +22,25 @@ WATCH_SECONDS = 3
 HELD = "SELECT 1 FROM jobs WHERE lease_token IS NOT NULL"
 
 
+def mount(folder: Path, mebibytes: int) -> str:
+    """Mount a disk of that size at this folder. Return the reason if that is not allowed here."""
+    folder.mkdir(exist_ok=True)
+    return run_program("mount", "-t", "tmpfs", "-o", f"size={mebibytes}m,mode=1777", "tmpfs", folder).stderr.strip()
+
+
+def unmount(folder: Path) -> None:
+    assert run_program("umount", "--lazy", folder).returncode == 0
+
+
 @contextmanager
 def small_disk(folder: Path) -> Iterator[Path]:
     """Mount a disk of a few MiB at this folder."""
-    folder.mkdir(exist_ok=True)
-    done = run_program("mount", "-t", "tmpfs", "-o", f"size={DISK_MIB}m,mode=1777", "tmpfs", folder)
-    if done.returncode:
-        pytest.skip(f"row 11 needs the right to mount a small disk: {done.stderr.strip()}")
+    if reason := mount(folder, DISK_MIB):
+        pytest.skip(f"row 11 needs the right to mount a small disk: {reason}")
     try:
         yield folder
     finally:
-        assert run_program("umount", "--lazy", folder).returncode == 0
+        unmount(folder)
 
 
 def fill(disk: Path) -> None:

@@ -1,5 +1,6 @@
 """The whole service on this machine: servers, migrations, API and workers, started and stopped together."""
 
+import asyncio
 import json
 import os
 import secrets
@@ -10,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -21,6 +22,8 @@ import httpx2
 from pydantic import SecretStr
 
 from pipeline.db.models import SERVICE_ROLE
+from pipeline.db.schema import reserve_wal
+from pipeline.errors import DatabaseUnavailable
 from pipeline.metrics import MULTIPROCESS_VARIABLE
 from pipeline.operations.local.children import Child, Program
 from pipeline.operations.local.errors import StackError
@@ -70,10 +73,15 @@ class Stack:
         while True:
             for child in self.children:
                 if not child.is_running:
-                    print(f"{child.name} exited with {child.process.returncode}; restarting it", file=sys.stderr)
+                    _log(f"{child.name} exited with {child.process.returncode}; restarting it")
                     time.sleep(RESTART_PAUSE_SECONDS)
                     child.restart()
             time.sleep(WATCH_SECONDS)
+
+
+def _log(line: str) -> None:
+    with suppress(OSError):  # the disk of the log may be full
+        print(line, file=sys.stderr, flush=True)
 
 
 @contextmanager
@@ -94,6 +102,7 @@ def run_stack(
         resources.enter_context(_publish(place.data_dir, servers.urls))
         report("migrating the database")
         migrate({**os.environ, **servers.environment}, log)
+        _reserve_wal(servers)
         port = settings.port or _find_free_port(settings.host)
         _require_free_port(settings.host, port)
         report("starting the API and the workers")
@@ -125,6 +134,14 @@ def _start_servers(settings: Settings, place: Place, resources: ExitStack) -> Se
         children.append(valkey.child)
         urls["redis_url"] = valkey.url
     return Servers(urls, children)
+
+
+def _reserve_wal(servers: Servers) -> None:
+    if owner_url := servers.urls.get("database_owner_url"):
+        try:
+            asyncio.run(reserve_wal(owner_url))
+        except DatabaseUnavailable as error:
+            raise StackError(f"PostgreSQL could not reserve space for its WAL: {error.__cause__}") from None
 
 
 def _require_readable_project(place: Place, report: Callable[[str], None]) -> None:
