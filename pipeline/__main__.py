@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import TextIO
 from urllib.parse import unquote, urlsplit
 
+import msgspec
+
 from pipeline.db import embedding_models
 from pipeline.db.models import SERVICE_ROLE
 from pipeline.db.schema import set_service_password
@@ -33,6 +35,7 @@ from pipeline.operations.local.stack import (
 from pipeline.settings import SettingsError, load_settings
 from pipeline.use_cases import accounts, invitations
 
+USER_LINE = "{:<36}  {:<10}  {:<10}  {:>9}  {:>7}  {:>8}  {:>13}  {}"
 EPILOG = """\
 examples:
   python -m pipeline doctor
@@ -112,14 +115,18 @@ def _print_finding(finding: Finding, options: Namespace) -> None:
 
 
 async def list_users(options: Namespace) -> None:
-    """List all accounts."""
+    """List all accounts and how much they use."""
     async with _open_as_owner() as database:
-        for user in await accounts.list_all(database):
-            if options.json:
-                row = {**asdict(user), "id": str(user.id), "created_at": user.created_at.isoformat()}
-                print(json.dumps(row, ensure_ascii=False))
-            else:
-                print(f"{user.id}  {user.created_at:%Y-%m-%d}  {user.documents:>6}  {user.notes:>6}  {user.email}")
+        users = await accounts.list_all(database)
+    if options.json:
+        for user in users:
+            print(msgspec.json.encode(user).decode())
+        return
+    print(USER_LINE.format("id", "created", "last login", "documents", "notes", "passages", "bytes", "e-mail address"))
+    for user in users:
+        last_login = user.last_login_at.date().isoformat() if user.last_login_at else "never"
+        counts = (user.documents, user.notes, user.passages, user.bytes)
+        print(USER_LINE.format(str(user.id), user.created_at.date().isoformat(), last_login, *counts, user.email))
 
 
 async def add_user(options: Namespace) -> None:
@@ -210,7 +217,7 @@ def make_parser() -> ArgumentParser:
 
 def _add_users(parser: ArgumentParser) -> None:
     choices = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
-    list_parser = choices.add_parser("list", help="list id, date of creation, documents, notes and e-mail address")
+    list_parser = choices.add_parser("list", help="list all accounts and how much they use")
     list_parser.add_argument("--json", action="store_true", help="print one JSON object per line")
     list_parser.set_defaults(run_async=list_users)
     invite_parser = choices.add_parser("invite", help="print a link with which one person can create an account")

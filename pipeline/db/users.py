@@ -4,23 +4,30 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
+from sqlalchemy import ColumnElement, func, insert, select, true, update
 from sqlalchemy import delete as delete_rows
-from sqlalchemy import func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import InstrumentedAttribute
+from sqlalchemy.sql.selectable import LateralFromClause
 
-from pipeline.db.models import Document, Note, User
+from pipeline.db.audit import Event
+from pipeline.db.models import AuditLog, Document, Note, User
 from pipeline.types import Account
 
 
 @dataclass(frozen=True, slots=True)
 class UserSummary:
-    """An account, as shown to the operator."""
+    """An account and its use of the service, as shown to the operator."""
 
     id: UUID
     email: str
     created_at: datetime
+    last_login_at: datetime | None
     documents: int
     notes: int
+    passages: int
+    bytes: int
+    """Size of the original files and of the notes' texts. Extracted text and vectors come on top."""
 
 
 async def add(session: AsyncSession, user_id: UUID, email: str, password_hash: str) -> Account:
@@ -47,10 +54,47 @@ async def find(session: AsyncSession, user_id: UUID) -> Account | None:
 
 async def list_all(session: AsyncSession) -> list[UserSummary]:
     """Return all accounts, oldest first. Row-level security must not apply to the session."""
-    documents = select(func.count()).where(Document.owner_id == User.id).scalar_subquery()
-    notes = select(func.count()).where(Note.owner_id == User.id).scalar_subquery()
-    rows = await session.execute(select(User.id, User.email, User.created_at, documents, notes).order_by(User.id))
+    documents = _measure(Document, Document.size_bytes)
+    notes = _measure(Note, func.octet_length(Note.body))
+    last_login = (
+        select(AuditLog.created_at)
+        .where(AuditLog.actor_user_id == User.id, AuditLog.event_type == Event.LOGIN)
+        .order_by(AuditLog.created_at.desc())
+        .limit(1)
+        .scalar_subquery()
+    )
+    rows = await session.execute(
+        select(
+            User.id,
+            User.email,
+            User.created_at,
+            last_login,
+            documents.c.number,
+            notes.c.number,
+            documents.c.passages + notes.c.passages,
+            documents.c.bytes + notes.c.bytes,
+        )
+        .select_from(User)
+        .join(documents, true())
+        .join(notes, true())
+        .order_by(User.id)
+    )
     return [UserSummary(*row) for row in rows]
+
+
+def _measure(
+    model: type[Document] | type[Note], size: ColumnElement[int] | InstrumentedAttribute[int]
+) -> LateralFromClause:
+    """Return the number, passages and bytes of an account's documents or notes."""
+    return (
+        select(
+            func.count().label("number"),
+            func.coalesce(func.sum(model.chunks), 0).label("passages"),
+            func.coalesce(func.sum(size), 0).label("bytes"),
+        )
+        .where(model.owner_id == User.id)
+        .lateral()
+    )
 
 
 async def find_token_generation(session: AsyncSession, user_id: UUID) -> int | None:

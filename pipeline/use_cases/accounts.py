@@ -137,7 +137,7 @@ async def _erase(session: AsyncSession, user: User) -> None:
     # Jobs before documents: the order of locks that `pipeline.db.queue` defines.
     await queue.discard_all(session, user.id)
     await users.delete(session, user.id)
-    # New versions of documents may have queued jobs meanwhile.
+    # Retries do not lock the account, and may have queued jobs meanwhile.
     await queue.discard_all(session, user.id)
     await logins.clear_all_failures(session, user.email)
     await audit.anonymise(session, user.id)

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -200,18 +201,23 @@ def test_life_of_an_account(terminal: Terminal, settings: Settings, database_url
     assert log_in(settings, "another password") == replace(identity, generation=1)
 
     owner_id = str(identity.user_id)
-    document = "INSERT INTO documents (owner_id, id, filename, media_type, size_bytes, sha256)"
+    documents = "INSERT INTO documents (owner_id, id, filename, media_type, size_bytes, sha256, chunks)"
+    notes = "INSERT INTO notes (owner_id, id, title, body, chunks)"
     run_sql(
         database_url,
-        f"{document} VALUES ('{owner_id}', gen_random_uuid(), 'a.txt', 'text/plain', 1, 'x')",
+        f"{documents} VALUES ('{owner_id}', gen_random_uuid(), 'a.txt', 'text/plain', 10, 'x', 2)",
+        f"{documents} VALUES ('{owner_id}', gen_random_uuid(), 'b.txt', 'text/plain', 20, 'y', 3)",
+        f"{notes} VALUES ('{owner_id}', gen_random_uuid(), 'A note', '4 ä', 5)",
         "INSERT INTO jobs (owner_id, kind, subject_id, turn) SELECT owner_id, 'document', id, 1 FROM documents",
     )
     output = terminal.call("users", "list", "--json")[1]
-    assert json.loads(output) | {"created_at": ""} == {
-        "id": owner_id, "email": EMAIL, "created_at": "", "documents": 1, "notes": 0,
-    }  # fmt: skip
-    words = terminal.call("users", "list")[1].split()
-    assert (words[0], words[2:]) == (owner_id, ["1", "0", EMAIL])
+    row = json.loads(output)
+    created, last_login = (datetime.fromisoformat(row.pop(f"{name}_at")) for name in ("created", "last_login"))
+    assert created < last_login
+    assert row == {"id": owner_id, "email": EMAIL, "documents": 2, "notes": 1, "passages": 10, "bytes": 34}
+    assert terminal.call("users", "list")[1].splitlines()[1].split() == [
+        *(owner_id, f"{created:%Y-%m-%d}", f"{last_login:%Y-%m-%d}", "2", "1", "10", "34", EMAIL)
+    ]
 
     assert (
         terminal.call("users", "delete", EMAIL)[0]

@@ -193,16 +193,17 @@ async def test_deletion_that_meets_an_upload_waits_for_it(api: Api, database_url
     assert await count_rows(database_url) == 0
 
 
-async def test_deletion_that_meets_a_new_version_leaves_no_job(api: Api, database_url: str) -> None:
+async def test_deletion_that_meets_a_retry_leaves_no_job(api: Api, database_url: str) -> None:
     person = await api.register()
-    location = (await api.upload(person, b"The first version.")).headers["location"]
-    await api.work()
+    location = (await api.upload(person, b"Failed once.")).headers["location"]
+    await fetch(database_url, "DELETE FROM jobs")
+    await fetch(database_url, "UPDATE documents SET status = 'failed', error_code = 'timeout'")
     async with holding(database_url, "LOCK TABLE audit_logs IN SHARE MODE"):
-        version = asyncio.create_task(api.replace(person, location, b"The second version."))
+        retry = asyncio.create_task(api.client.post(f"{location}/retry", headers=person.headers))
         await wait_for_blocked(database_url, 1)
         deletion = asyncio.create_task(remove(api, person, person.password))
         await wait_for_blocked(database_url, 2)
-    assert [(await version).status_code, (await deletion).status_code] == [202, 204]
+    assert [(await retry).status_code, (await deletion).status_code] == [202, 204]
     assert await count_rows(database_url) == 0
 
 
