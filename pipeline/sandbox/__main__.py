@@ -13,7 +13,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import NoReturn
 
-from pipeline.sandbox.child import die_with_parent, run
+from pipeline.sandbox.child import die_with_parent, limit_process, run
+from pipeline.sandbox.confinement import Confinement, Layer, find_layers, prepare
 from pipeline.sandbox.protocol import LENGTH_BYTES, Draw, Ended, Extract, Kill, Task, decode_order, encode
 from pipeline.stages.extract import find_formats
 
@@ -23,9 +24,10 @@ Run = Callable[[Task], None]
 class ForkServer:
     """Forks, kills and reaps children."""
 
-    def __init__(self, orders: socket.socket, run: Run) -> None:
+    def __init__(self, orders: socket.socket, run: Run, confinement: Confinement) -> None:
         self._orders = orders
         self._run = run
+        self._confinement = confinement
         self._children: dict[int, int] = {}
         """Numbers of the running children, by process id."""
 
@@ -63,7 +65,7 @@ class ForkServer:
         server_id = os.getpid()
         process_id = os.fork()
         if process_id == 0:
-            _become_child(self._run, task, file, output, server_id)
+            _become_child(self._run, task, self._confinement, (file, output), server_id)
         os.close(file)
         os.close(output)
         self._children[process_id] = task.number
@@ -90,8 +92,8 @@ def _kill_group(process_id: int) -> None:
         os.killpg(process_id, signal.SIGKILL)
 
 
-def _become_child(run: Run, task: Task, file: int, output: int, server_id: int) -> NoReturn:
-    """Run the task in the forked process, and end the process."""
+def _become_child(run: Run, task: Task, confinement: Confinement, files: tuple[int, int], server_id: int) -> NoReturn:
+    """Confine the forked process, run the task in it, and end it. Nothing of the file is read before."""
     code = 1
     try:
         die_with_parent()
@@ -102,9 +104,12 @@ def _become_child(run: Run, task: Task, file: int, output: int, server_id: int) 
         os.setpgid(0, 0)
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        os.dup2(file, 0)
-        os.dup2(output, 1)
-        os.closerange(3, 256)
+        confinement.restrict_access()
+        for number, file in enumerate(files):
+            os.dup2(file, number)
+        os.closerange(3, os.sysconf("SC_OPEN_MAX"))
+        limit_process(task.limits)
+        confinement.restrict_calls()
         run(task)
         code = 0
     finally:
@@ -112,12 +117,12 @@ def _become_child(run: Run, task: Task, file: int, output: int, server_id: int) 
         os._exit(code)
 
 
-def main(run: Run = run) -> None:
-    """Load the readers, then serve. Each child calls `run`."""
+def main(run: Run = run, layers: frozenset[Layer] | None = None) -> None:
+    """Load the readers, then serve. Each child calls `run`, confined by `layers`; by default, by all of the kernel."""
     die_with_parent()
     orders = socket.socket(fileno=os.dup(0))
     find_formats()
-    ForkServer(orders, run).serve()
+    ForkServer(orders, run, prepare(find_layers() if layers is None else layers)).serve()
 
 
 if __name__ == "__main__":
