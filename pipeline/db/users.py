@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, func, insert, select, true, update
+from sqlalchemy import BigInteger, ColumnElement, cast, func, insert, select, true, update
 from sqlalchemy import delete as delete_rows
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import InstrumentedAttribute
@@ -90,7 +90,7 @@ def _measure(
         select(
             func.count().label("number"),
             func.coalesce(func.sum(model.chunks), 0).label("passages"),
-            func.coalesce(func.sum(size), 0).label("bytes"),
+            cast(func.coalesce(func.sum(size), 0), BigInteger).label("bytes"),
         )
         .where(model.owner_id == User.id)
         .lateral()
