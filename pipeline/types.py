@@ -337,7 +337,7 @@ class Lease:
     token: UUID
     failures: int
     is_suspect: bool
-    """True if the leases of two earlier attempts expired. The job then runs alone in its process."""
+    """True if the lease of an earlier attempt expired. The job then runs alone in its process, and in small steps."""
     request_id: str | None
     """Id of the request that queued the job. The logs of the API and of the worker name it."""
 

@@ -12,6 +12,7 @@ from pipeline.logs import configure_logging, get_logger
 from pipeline.settings import Settings, SettingsError, load_settings
 from workers import bell
 from workers.consumer import open_consumer
+from workers.ending import exit_on_failure
 
 STOP_SECONDS = 9.0
 """Time limit for a clean stop. Supervisors kill after 10 s. The leases of unfinished jobs then expire."""
@@ -44,10 +45,9 @@ async def work(settings: Settings) -> None:
             loop.add_signal_handler(number, make_stopper(consumer.stop))
         if settings.worker_metrics_port:
             metrics.serve(settings.worker_metrics_port)
-        listener = asyncio.create_task(bell.listen(settings.redis_dsn, consumer))
-        await consumer.run()
-        listener.cancel()
-        await asyncio.gather(listener, return_exceptions=True)
+        claiming = asyncio.create_task(consumer.run(bell.listen(settings.redis_dsn, consumer)))
+        claiming.add_done_callback(exit_on_failure)
+        await claiming
 
 
 def main() -> None:

@@ -1,7 +1,7 @@
 """The claim loop of a worker process."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from time import monotonic
 
@@ -27,6 +27,10 @@ STALL_MARGIN_SECONDS = 60.0
 """Added to the time limit of an extraction. A job that makes no progress for the sum loses its lease."""
 
 log = get_logger()
+
+
+class PartFailed(Exception):
+    """A part without which a worker is of no use has ended by a programming error. The log has its stack."""
 
 
 class Consumer:
@@ -60,12 +64,27 @@ class Consumer:
         self._is_stopping = True
         self._changed.set()
 
-    async def run(self) -> None:
-        """Claim and run jobs until `stop` is called."""
+    async def run(self, *companions: Coroutine[None, None, None]) -> None:
+        """Claim and run jobs until `stop` is called, beside endless companions, such as the listener for the doorbell.
+
+        If a part fails, the running jobs are finished or given back, and its error is raised.
+        """
+        try:
+            async with asyncio.TaskGroup() as group:
+                others = [group.create_task(companion) for companion in companions]
+                await self._claim_until_stopped()
+                for other in others:
+                    other.cancel()
+        finally:
+            self._is_stopping = True
+            await self._finish()
+
+    async def _claim_until_stopped(self) -> None:
         await self._runtime.sandbox.start()
         await self._wait_for_model()
         self._is_claiming = True
         while not self._is_stopping:
+            self._require_parts()
             self._changed.clear()
             try:
                 await self._sweep()
@@ -76,12 +95,18 @@ class Consumer:
                 await asyncio.sleep(OUTAGE_SECONDS)
                 continue
             await self._sleep()
-        await self._finish()
+
+    def _require_parts(self) -> None:
+        if not self._heartbeat.is_alive:
+            raise PartFailed("the heartbeat thread")
+        if self._runtime.encoders.has_failed:
+            raise PartFailed("the encoder")
 
     async def _wait_for_model(self) -> None:
         loading = asyncio.create_task(self._runtime.encoders.wait())
         stopping = asyncio.create_task(self._changed.wait())
         while not (loading.done() or self._is_stopping):
+            self._require_parts()
             await asyncio.wait((loading, stopping), timeout=1.0, return_when=asyncio.FIRST_COMPLETED)
         loading.cancel()
         stopping.cancel()

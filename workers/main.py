@@ -15,6 +15,7 @@ from pipeline.notify.doorbell import serialize
 from pipeline.settings import load_settings
 from workers.bell import ARQ_OPTIONS
 from workers.consumer import open_consumer
+from workers.ending import exit_on_failure
 
 _settings = load_settings()
 
@@ -24,7 +25,9 @@ async def start_consumer(context: dict[str, Any]) -> None:
     configure_logging(_settings.log_level)
     stack = AsyncExitStack()
     consumer = await stack.enter_async_context(open_consumer(_settings))
-    context.update(consumer=consumer, stack=stack, claiming=asyncio.create_task(consumer.run()))
+    claiming = asyncio.create_task(consumer.run())
+    claiming.add_done_callback(exit_on_failure)
+    context.update(consumer=consumer, stack=stack, claiming=claiming)
 
 
 async def stop_consumer(context: dict[str, Any]) -> None:

@@ -18,6 +18,7 @@ from sqlalchemy import (
     SmallInteger,
     Text,
     UniqueConstraint,
+    and_,
     cast,
     func,
 )
@@ -280,6 +281,12 @@ class Job(Base):
     """Number of attempts that ended with an error that may be temporary."""
     crashes: Mapped[int] = mapped_column(SmallInteger, server_default="0")
     """Number of attempts whose lease expired."""
+    step: Mapped[int] = mapped_column(server_default="0")
+    """Number of the step that the current attempt takes, if the job is a suspect. See `pipeline.db.crashes`."""
+    crash_step: Mapped[int | None]
+    """Step of the last crash as a suspect."""
+    repeats: Mapped[int] = mapped_column(SmallInteger, server_default="0")
+    """Number of the last crashes that happened at `crash_step`."""
     request_id: Mapped[str | None]
     """Id of the request that queued the job, for the logs."""
     size_bytes: Mapped[int] = mapped_column(BigInteger, server_default="0")
@@ -288,6 +295,8 @@ class Job(Base):
 
 Index("ix_jobs_waiting", Job.virtual_start, Job.queued_at, postgresql_where=Job.lease_token.is_(None))
 Index("ix_jobs_leased", Job.lease_until, postgresql_where=Job.lease_token.is_not(None))
+# Few jobs have crashed, so a claim finds the waiting suspects at once.
+Index("ix_jobs_suspects", Job.available_at, postgresql_where=and_(Job.lease_token.is_(None), Job.crashes > 0))
 Index("ix_jobs_owner_turn", Job.owner_id, Job.virtual_start)
 
 

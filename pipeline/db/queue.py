@@ -32,17 +32,17 @@ import structlog
 from sqlalchemy import BigInteger, ColumnElement, String, and_, delete, func, literal, not_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import aliased
 
 from pipeline.db import chunks, notifications
+from pipeline.db.crashes import MAX_CRASHES, MAX_REPEATS, SUSPECT_CRASHES, Crashes
 from pipeline.db.models import Chunk, Document, Job, Note
 from pipeline.db.session import act_for
 from pipeline.errors import FailureCode, IngestionError, LeaseLost
 from pipeline.types import JobKind, Lease, Status, Subject, SubjectKind
 
-SUSPECT_CRASHES = 2
-"""Number of crashes after which a job runs alone, so that the next crash is certainly its own."""
-MAX_CRASHES = 3
-"""Number of crashes after which a job is given up."""
+SUSPECT_PATIENCE = timedelta(seconds=10)
+"""Time after which a waiting suspect keeps workers from claiming more, so that one of them is soon free to run it."""
 SHORT_BYTES = 256 * 1024
 """Maximum size of a short document. Notes are always short."""
 MAX_FAILURES = 3
@@ -56,7 +56,8 @@ MODELS: dict[SubjectKind, type[Document] | type[Note]] = {SubjectKind.DOCUMENT: 
 """Mapped class of each kind of subject."""
 
 _IS_FOREGROUND = Job.virtual_start < BACKGROUND_START
-_IS_STUCK = (Job.failures >= MAX_FAILURES) | (Job.crashes >= MAX_CRASHES)
+_IS_SUSPECT = Job.crashes >= SUSPECT_CRASHES
+_IS_STUCK = (Job.failures >= MAX_FAILURES) | (Job.crashes >= MAX_CRASHES) | (Job.repeats >= MAX_REPEATS)
 """True for a background job that was given up. Other jobs are deleted when they reach a limit."""
 
 _NEW = {"status": Status.PENDING, "error_code": None, "error_message": None, "progress": 0.0, "attempts": 0}
@@ -161,7 +162,8 @@ async def claim(
 ) -> Lease | None:
     """Lease the next job to a worker. Return None if there is none.
 
-    `alone` means that the worker runs no other job. Suspects are claimed only then.
+    `alone` means that the worker runs no other job. Suspects are claimed only then. If a suspect has waited for
+    SUSPECT_PATIENCE, a worker that is not alone claims nothing.
     `only_short` skips long documents, which keep their queue position. `background` includes background jobs, which
     come after all others.
     """
@@ -170,7 +172,7 @@ async def claim(
         .where(
             Job.lease_token.is_(None),
             Job.available_at <= func.clock_timestamp(),
-            literal(alone) | (Job.crashes < SUSPECT_CRASHES),
+            literal(alone) | not_(_IS_SUSPECT | _find_impatient_suspect()),
             literal(not only_short) | (Job.size_bytes <= SHORT_BYTES),
             not_(_IS_STUCK) if background else _IS_FOREGROUND,
         )
@@ -188,7 +190,7 @@ async def claim(
                 Job.kind == candidate.c.kind,
                 Job.subject_id == candidate.c.subject_id,
             )
-            .values(lease_token=token, lease_until=_lease_end(lease_seconds))
+            .values(lease_token=token, lease_until=_lease_end(lease_seconds), step=0)
             .returning(Job.owner_id, Job.subject_id, Job.kind, Job.failures, Job.crashes, Job.request_id)
         )
     ).one_or_none()
@@ -205,7 +207,7 @@ async def claim(
         subject=subject,
         token=token,
         failures=claimed.failures,
-        is_suspect=claimed.crashes >= SUSPECT_CRASHES,
+        is_suspect=Crashes(claimed.crashes).is_suspect,
         request_id=claimed.request_id,
     )
 
@@ -227,6 +229,11 @@ async def report_progress(session: AsyncSession, lease: Lease, progress: float) 
         return
     held = select(Job.subject_id).where(_is_held(lease)).exists()
     await _set(session, lease.subject, held, progress=progress)
+
+
+async def mark_step(session: AsyncSession, lease: Lease, step: int) -> None:
+    """Record the step that a suspect takes next. If the worker dies, the sweep sees where."""
+    await session.execute(update(Job).where(_is_held(lease)).values(step=step))
 
 
 async def complete(session: AsyncSession, lease: Lease) -> None:
@@ -285,7 +292,7 @@ async def give_back(session: AsyncSession, lease: Lease, pause: timedelta = time
 
 
 async def sweep(session: AsyncSession, lease_seconds: float) -> int:
-    """Return jobs with expired leases to the queue, or fail them after MAX_CRASHES. Return the number of jobs.
+    """Return jobs with expired leases to the queue, or fail those that are given up. Return the number of jobs.
 
     Only leases count, never the age of a job. After PostgreSQL starts, the sweep waits for the length of one lease,
     because workers could not send heartbeats while it was down. A lease that expired in that time is not counted as a
@@ -318,17 +325,28 @@ async def _return_uncounted(session: AsyncSession, job: Job) -> None:
 async def _return_or_fail(session: AsyncSession, job: Job) -> None:
     kind = JobKind(job.kind)
     subject = Subject(job.owner_id, kind.subject, job.subject_id)
-    crashes = job.crashes + 1
+    crashes = Crashes(job.crashes, job.repeats, job.crash_step).add(job.step)
     await act_for(session, subject.owner_id)
-    if crashes < MAX_CRASHES or kind.is_background:
-        await session.execute(
-            update(Job).where(_is(kind, subject)).values(lease_token=None, lease_until=None, crashes=crashes)
+    if crashes.is_given_up and not kind.is_background:
+        await session.execute(delete(Job).where(_is(kind, subject)))
+        message = (
+            f"The worker crashed or stopped responding {crashes.total} times. Retry; if it fails again, report it."
         )
-        await _mark_pending(session, kind, subject)
+        await _mark_failed(session, subject, IngestionError(FailureCode.WORKER_LOST, message))
         return
-    await session.execute(delete(Job).where(_is(kind, subject)))
-    message = f"The worker crashed or stopped responding {crashes} times. Retry; if it fails again, report it."
-    await _mark_failed(session, subject, IngestionError(FailureCode.WORKER_LOST, message))
+    await session.execute(
+        update(Job)
+        .where(_is(kind, subject))
+        .values(
+            lease_token=None,
+            lease_until=None,
+            available_at=func.clock_timestamp(),
+            crashes=crashes.total,
+            repeats=crashes.repeats,
+            crash_step=crashes.step,
+        )
+    )
+    await _mark_pending(session, kind, subject)
 
 
 @dataclass(frozen=True, slots=True)
@@ -407,6 +425,20 @@ async def _find_size(session: AsyncSession, subject: Subject) -> int:
         return 0
     query = select(Document.size_bytes).where(Document.owner_id == subject.owner_id, Document.id == subject.id)
     return await session.scalar(query) or 0
+
+
+def _find_impatient_suspect() -> ColumnElement[bool]:
+    suspect = aliased(Job)
+    return (
+        select(suspect.subject_id)
+        .where(
+            suspect.lease_token.is_(None),
+            # Literal, because a partial index serves only conditions that the planner can read.
+            suspect.crashes >= literal(SUSPECT_CRASHES, literal_execute=True),
+            suspect.available_at < func.clock_timestamp() - SUSPECT_PATIENCE,
+        )
+        .exists()
+    )
 
 
 def _lease_end(seconds: float) -> ColumnElement[Any]:

@@ -39,10 +39,11 @@ class Encoders:
         self._is_accepted = False
         self._checking = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._following: asyncio.Task[None] | None = None
 
     def start(self) -> None:
         """Start to load the model and to follow the database."""
-        self._spawn(self._follow())
+        self._following = self._spawn(self._follow())
 
     async def close(self) -> None:
         """Stop loading. Requests that were accepted are still answered."""
@@ -57,6 +58,11 @@ class Encoders:
     def is_ready(self) -> bool:
         """True if the active model is known and loaded."""
         return self._known.is_set() and self.active.is_ready
+
+    @property
+    def has_failed(self) -> bool:
+        """True if the thread of the active model, or the task that follows the database, has ended by an error."""
+        return self.active.has_failed or (self._following is not None and self._following.done())
 
     @property
     def is_next_ready(self) -> bool:
@@ -134,7 +140,8 @@ class Encoders:
         if encoder is not self._shared:
             encoder.close()
 
-    def _spawn(self, coroutine: Coroutine[None, None, None]) -> None:
+    def _spawn(self, coroutine: Coroutine[None, None, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(coroutine)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task

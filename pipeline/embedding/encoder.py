@@ -75,6 +75,12 @@ class Encoder:
         """True if the model is loaded."""
         return self._loaded.done() and self._loaded.exception() is None
 
+    @property
+    def has_failed(self) -> bool:
+        """True if the thread has ended by a programming error. It then answers no request."""
+        was_started = self._thread.ident is not None
+        return was_started and not self._thread.is_alive() and not self._closing.is_set()
+
     async def wait(self) -> None:
         """Return when the model is loaded.
 

@@ -8,6 +8,11 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from pipeline.runtime import Runtime
 from pipeline.types import JobKind, Lease, OnStage, Stage, Subject
 
+EMBED_AT_ONCE = 32
+"""Maximum number of chunks in one request to the encoder."""
+SUSPECT_EMBED_AT_ONCE = 4
+"""The same for a suspect. Its steps are small, so that a crash at the same step twice is unlikely by chance."""
+
 
 @dataclass(frozen=True)
 class Attempt:
@@ -27,6 +32,11 @@ class Attempt:
     def kind(self) -> JobKind:
         """The kind of the job."""
         return self.lease.kind
+
+    @property
+    def embed_at_once(self) -> int:
+        """Maximum number of chunks in one request to the encoder."""
+        return SUSPECT_EMBED_AT_ONCE if self.lease.is_suspect else EMBED_AT_ONCE
 
     @property
     def log_fields(self) -> dict[str, str]:

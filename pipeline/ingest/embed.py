@@ -15,9 +15,6 @@ from pipeline.stages.chunk import split_page
 from pipeline.stages.repair import repair
 from pipeline.types import PageText, Stage, TextChunk
 
-EMBED_AT_ONCE = 32
-"""Maximum number of chunks in one request to the encoder."""
-
 
 @dataclass(frozen=True)
 class SplitPages:
@@ -77,13 +74,13 @@ def _split(pages: list[PageText], heading: str) -> tuple[list[TextChunk], list[s
 async def embed(
     attempt: Attempt, splits: AsyncIterable[SplitPages], encoder: Encoder, known: Mapping[bytes, np.ndarray]
 ) -> Content:
-    """Embed chunks as they arrive, 32 at a time. Chunks with `known` fingerprints keep their vectors."""
+    """Embed chunks as they arrive, a few at a time. Chunks with `known` fingerprints keep their vectors."""
     content = Content(encoder.model_name)
     share = 0.0
     async for split in splits:
         content.add(split)
         share = split.share
-        while content.waiting >= EMBED_AT_ONCE:
+        while content.waiting >= attempt.embed_at_once:
             await _embed_next(attempt, content, encoder, known, share)
     while content.waiting:
         await _embed_next(attempt, content, encoder, known, share)
@@ -95,7 +92,7 @@ async def _embed_next(
 ) -> None:
     embedded = len(content.vectors)
     await attempt.reach(Stage.EMBEDDING, measure_embedding(embedded, len(content.chunks), share))
-    texts = content.texts[embedded : embedded + EMBED_AT_ONCE]
+    texts = content.texts[embedded : embedded + attempt.embed_at_once]
     vectors, reused = await _find_vectors(encoder, texts, known)
     content.vectors += vectors
     content.reused += reused

@@ -9,7 +9,7 @@ from pipeline.errors import DatabaseUnavailable, FailureCode, IngestionError, Le
 from pipeline.ingest import release
 from pipeline.ingest.attempt import Attempt
 from pipeline.ingest.embed import Content, embed, split_pages
-from pipeline.ingest.read import Source, open_document, open_note, read_ahead
+from pipeline.ingest.read import Source, open_document, open_note, read_ahead, read_first
 from pipeline.ingest.store import store
 from pipeline.ingest.vectors import add_next_vectors
 from pipeline.logs import get_logger
@@ -63,8 +63,9 @@ async def _execute(attempt: Attempt) -> None:
 
 async def _make_content(attempt: Attempt, source: Source) -> Content:
     """Read, split and embed. Each step consumes the stream of the previous step."""
+    read = read_first if attempt.lease.is_suspect else read_ahead
     async with (
-        aclosing(read_ahead(source.pages)) as batches,
+        aclosing(read(source.pages)) as batches,
         aclosing(split_pages(attempt, batches, source.heading)) as splits,
     ):
         return await embed(attempt, splits, source.encoder, source.known)

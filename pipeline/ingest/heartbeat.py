@@ -57,6 +57,11 @@ class Heartbeat:
         """Start the thread."""
         self._thread.start()
 
+    @property
+    def is_alive(self) -> bool:
+        """False if the thread has ended, for example by a programming error."""
+        return self._thread.is_alive()
+
     def stop(self) -> None:
         """Stop the thread."""
         self._stop.set()

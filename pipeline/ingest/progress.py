@@ -30,13 +30,17 @@ def measure_embedding(embedded: int, chunks: int, share: float) -> float:
 
 
 class StageReporter:
-    """The stage hook of workers: checks the lease, writes progress at most twice a second, and runs the fault hook."""
+    """The stage hook of workers: checks the lease, writes progress at most twice a second, and runs the fault hook.
+
+    For a suspect it writes each step, before the step is taken.
+    """
 
     def __init__(self, database: Database, held: HeldLease, fault: OnStage | None) -> None:
         self._database = database
         self._held = held
         self._fault = fault
         self._reported_at = self._progress = 0.0
+        self._step = 0
         self._stage = Stage.CLAIMED
         self._entered_at = monotonic()
         self._seconds: dict[Stage, float] = {}
@@ -48,6 +52,8 @@ class StageReporter:
         """
         self._held.touch()
         self._time(lease, stage)
+        if lease.is_suspect:
+            await self._mark_step(lease, stage)
         if self._fault:
             await self._fault(lease, stage, progress)
         if stage in IN_TRANSACTION or monotonic() < self._reported_at + REPORT_SECONDS:
@@ -56,6 +62,12 @@ class StageReporter:
         self._progress = max(self._progress, progress)  # reading and embedding overlap
         async with self._database.transaction(lease.subject.owner_id) as session:
             await queue.report_progress(session, lease, self._progress)
+
+    async def _mark_step(self, lease: Lease, stage: Stage) -> None:
+        self._step += 1
+        if stage not in IN_TRANSACTION:
+            async with self._database.transaction() as session:
+                await queue.mark_step(session, lease, self._step)
 
     def _time(self, lease: Lease, stage: Stage) -> None:
         """Add up the time of each stage. Stages overlap, so time counts for the stage that was reached last."""

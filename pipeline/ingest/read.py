@@ -92,6 +92,14 @@ async def read_ahead(pages: AsyncGenerator[ReadPage]) -> AsyncGenerator[list[Rea
         await asyncio.gather(reading, return_exceptions=True)
 
 
+async def read_first(pages: AsyncGenerator[ReadPage]) -> AsyncGenerator[list[ReadPage]]:
+    """Read all pages, then yield them one by one, so that each attempt at a suspect takes the same steps."""
+    async with aclosing(pages):
+        read = [page async for page in pages]
+    for page in read:
+        yield [page]
+
+
 async def _fill(arrived: asyncio.Queue[ReadPage | None], pages: AsyncGenerator[ReadPage]) -> None:
     try:
         async with aclosing(pages):

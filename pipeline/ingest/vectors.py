@@ -9,7 +9,6 @@ from pipeline.db import access, chunks, embedding_models, queue
 from pipeline.embedding.encoder import Encoder
 from pipeline.errors import IngestionError, ModelUnavailable
 from pipeline.ingest.attempt import Attempt
-from pipeline.ingest.embed import EMBED_AT_ONCE
 from pipeline.ingest.progress import EMBEDDED
 from pipeline.ingest.read import make_heading
 from pipeline.stages.repair import repair
@@ -66,5 +65,5 @@ async def _embed(attempt: Attempt, encoder: Encoder, texts: Sequence[str]) -> li
     vectors: list[np.ndarray] = []
     while len(vectors) < len(texts):
         await attempt.reach(Stage.EMBEDDING, EMBEDDED)
-        vectors += list(await encoder.encode(texts[len(vectors) : len(vectors) + EMBED_AT_ONCE]))
+        vectors += list(await encoder.encode(texts[len(vectors) : len(vectors) + attempt.embed_at_once]))
     return vectors

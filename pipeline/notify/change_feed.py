@@ -39,14 +39,24 @@ class ChangeFeed:
         """False while the connection is down. Waiters must then poll."""
 
     def start(self) -> None:
-        """Start listening. The feed reconnects whenever the connection is lost."""
+        """Start listening. The feed reconnects whenever the connection is lost, and after a programming error."""
         self._task = asyncio.create_task(self._listen())
+        self._task.add_done_callback(self._restart)
 
     async def close(self) -> None:
         """Stop listening."""
         if self._task:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
+
+    def _restart(self, task: asyncio.Task[None]) -> None:
+        """Let waiters poll, and listen again after a pause."""
+        if task.cancelled():
+            return
+        log.error("change_feed.failed", exc_info=task.exception())
+        self._set_listening(is_listening=False)
+        self._task = asyncio.create_task(asyncio.sleep(RECONNECT_SECONDS))
+        self._task.add_done_callback(lambda pause: None if pause.cancelled() else self.start())
 
     @contextmanager
     def watch(self, watched_id: UUID) -> Iterator["Watch"]:

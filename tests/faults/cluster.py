@@ -185,6 +185,10 @@ class Cluster:
         """Start a worker, run by another module if one is given. It may not be ready yet."""
         return self._start(*runner, "workers", settings=settings)
 
+    def start_arq_worker(self) -> LoggedProcess:
+        """Start a worker by arq's own command. It may not be ready yet."""
+        return self._start("arq", "workers.main.WorkerSettings", settings={})
+
     def start_change(self, model: str) -> LoggedProcess:
         """Start the operator's command that changes the embedding model."""
         return self._start("pipeline", "reembed", "--model", model, settings={"DATABASE_OWNER_URL": self.database_url})

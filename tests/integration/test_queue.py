@@ -11,9 +11,11 @@ from uuid import UUID, uuid4
 import pytest
 
 from pipeline.db import access, queue
+from pipeline.db.crashes import MAX_CRASHES, MAX_REPEATS
 from pipeline.errors import FailureCode, IngestionError, LeaseLost
 from pipeline.ingest.executor import ingest
-from pipeline.ingest.heartbeat import Heartbeat
+from pipeline.ingest.heartbeat import Heartbeat, HeldLease
+from pipeline.ingest.progress import StageReporter
 from pipeline.runtime import Runtime
 from pipeline.types import Document, Lease, ReceivedFile, Stage, new_id
 from tests.databases import fetch, fetch_value, find_violations
@@ -151,24 +153,89 @@ async def test_short_documents_overtake_long_ones_that_keep_their_place(runtime:
     assert [lease and lease.subject.id for lease in claimed] == [short, None, *long]
 
 
-async def test_crashing_document_fails_only_after_a_run_alone(runtime: Runtime, database_url: str) -> None:
+async def crash(runtime: Runtime, step: int, *, alone: bool = True) -> Lease:
+    """Claim the next job, take it to a step, and lose it as a killed worker does."""
+    lease = await claim(runtime, TINY, alone=alone)
+    assert lease
+    async with runtime.database.transaction() as session:
+        await queue.mark_step(session, lease, step)
+    await asyncio.sleep(2 * TINY)
+    assert await sweep(runtime) == 1
+    return lease
+
+
+async def test_document_that_kills_its_worker_fails(runtime: Runtime, database_url: str) -> None:
     owner = await add_owner(database_url)
     document = await add_document(runtime, owner)
-    for crash in (1, 2):
-        assert await claim(runtime, TINY, alone=False)
-        await asyncio.sleep(2 * TINY)
-        assert await sweep(runtime) == 1
-        assert (await show(runtime, owner, document)).status == "pending", crash
-    assert await claim(runtime, TINY, alone=False) is None
-    lease = await claim(runtime, TINY, alone=True)
-    assert lease
-    assert lease.is_suspect
-    await asyncio.sleep(2 * TINY)
-    await sweep(runtime)
+    assert not (await crash(runtime, 7)).is_suspect
+    for _ in range(MAX_REPEATS):
+        assert (await show(runtime, owner, document)).status == "pending"
+        assert await claim(runtime, alone=False) is None
+        assert (await crash(runtime, 7)).is_suspect
     failed = await show(runtime, owner, document)
     assert failed.error
-    assert (failed.status, failed.error.code, failed.attempts) == ("failed", "worker_lost", 3)
+    assert (failed.status, failed.error.code, failed.attempts) == ("failed", "worker_lost", 1 + MAX_REPEATS)
     assert await fetch_value(database_url, "SELECT count(*) FROM jobs") == 0
+
+
+async def test_document_whose_workers_die_at_different_places_is_innocent(runtime: Runtime, database_url: str) -> None:
+    owner = await add_owner(database_url)
+    document = await add_document(runtime, owner)
+    for step in (7, 7, 7, 7, 8, 7, 7, 7, 9, 10):
+        await crash(runtime, step)
+    assert await work(runtime) == 1
+    assert (await show(runtime, owner, document)).status == "ready"
+
+
+async def test_number_of_crashes_is_bounded(runtime: Runtime, database_url: str) -> None:
+    owner = await add_owner(database_url)
+    document = await add_document(runtime, owner)
+    await fetch(database_url, "UPDATE jobs SET crashes = $1", MAX_CRASHES - 1)
+    await crash(runtime, 7)
+    assert (await show(runtime, owner, document)).status == "failed"
+
+
+async def test_suspects_take_the_same_steps_each_time(runtime: Runtime, database_url: str) -> None:
+    """Otherwise two crashes at the same place would be recorded at different steps."""
+    owner = await add_owner(database_url)
+    document = await add_document(runtime, owner, "\n".join(f"Sentence number {line}." for line in range(500)))
+    await crash(runtime, 1)
+    lease = await claim(runtime)
+    assert lease
+    held = HeldLease(lease, progressed_at=0.0)
+    marked: list[int] = []
+
+    async def note_step(_lease: Lease, stage: Stage, _progress: float) -> None:
+        marked.append(await fetch_value(database_url, "SELECT step FROM jobs"))
+        if stage == Stage.STORING:
+            raise LeaseLost
+
+    await runtime.encoders.wait()
+    for _ in range(2):
+        await ingest(runtime, lease, StageReporter(runtime.database, held, note_step))
+    half = len(marked) // 2
+    # Extraction, chunking, and four chunks at a time.
+    assert half > 5
+    assert marked[: half - 1] == list(range(1, half))
+    assert marked[half:] == marked[:half]
+    assert (await show(runtime, owner, document)).status == "processing"
+
+
+async def test_suspect_that_has_waited_goes_before_other_jobs(runtime: Runtime, database_url: str) -> None:
+    """On a busy service no worker would ever be free to run it alone."""
+    owner = await add_owner(database_url)
+    await add_document(runtime, owner)
+    suspect = await crash(runtime, 7)
+    for _ in range(3):
+        await add_document(runtime, owner)
+    assert await claim(runtime, alone=False)
+    patience = queue.SUSPECT_PATIENCE.total_seconds()
+    await fetch(database_url, "UPDATE jobs SET available_at = now() - make_interval(secs => $1)", patience)
+    assert await claim(runtime, alone=False) is None
+    first = await claim(runtime, alone=True)
+    assert first
+    assert first.subject == suspect.subject
+    assert await claim(runtime, alone=False)
 
 
 async def test_sweep_ignores_held_leases(runtime: Runtime, database_url: str) -> None:

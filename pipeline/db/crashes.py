@@ -1,0 +1,50 @@
+"""The crashes of a job, and which of them are evidence against its document.
+
+A worker may die for reasons of its own: a spot instance ends, a machine fails, an operator kills it. So one crash
+proves nothing. After the first crash a job is a suspect. A worker runs it alone, in small steps, and marks each step
+in the job's row before it takes it. A document that kills its worker dies at the same step each time. A worker that is
+killed at a random time leaves its job at a random step.
+
+The odds that an innocent document is blamed: it must die at the same step in MAX_REPEATS (4) successive attempts. If
+workers die at random and live for `life` seconds on average, the odds of four given attempts are about
+`(step_seconds / life) ** 3`. Steps take about 0.25 s. With workers that live for 10 s, that is 1 in 64,000. Two minutes
+have time for about 10 such series, so the odds of a long document are about 1 in 6,000. Documents whose steps take 1 s
+have odds of 1 in 100. `tests/unit/test_crashes.py` simulates this.
+"""
+
+from dataclasses import dataclass
+
+SUSPECT_CRASHES = 1
+"""Number of crashes after which a job runs alone and in small steps."""
+MAX_REPEATS = 4
+"""Number of successive crashes of a suspect at the same step after which it is given up."""
+MAX_CRASHES = 25
+"""Number of crashes after which a job is given up without other evidence, so that none is repeated without end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Crashes:
+    """What is known of the crashes of a job."""
+
+    total: int = 0
+    """Number of attempts whose lease was lost."""
+    repeats: int = 0
+    """Number of the last crashes that happened at the same step, while the job was a suspect."""
+    step: int | None = None
+    """Step of the last crash as a suspect."""
+
+    @property
+    def is_suspect(self) -> bool:
+        """True if the job must run alone."""
+        return self.total >= SUSPECT_CRASHES
+
+    @property
+    def is_given_up(self) -> bool:
+        """True if the job killed its workers, or crashed too often to go on."""
+        return self.repeats >= MAX_REPEATS or self.total >= MAX_CRASHES
+
+    def add(self, step: int) -> "Crashes":
+        """Count a crash at this step. Beside other jobs, as before the first crash, it is no evidence."""
+        if not self.is_suspect:
+            return Crashes(self.total + 1)
+        return Crashes(self.total + 1, self.repeats + 1 if step == self.step else 1, step)
