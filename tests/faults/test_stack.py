@@ -21,15 +21,17 @@ from tests.waiting import wait_until
 
 DISK_MIB = 200
 """Room for an empty database, and for the WAL that the stack reserves."""
+READY_SECONDS = 90
+"""Longest wait for a document. A worker that has just been started loads its model first."""
 SWITCH_WAL = "SELECT pg_logical_emit_message(false, 'row 33', ''), pg_switch_wal()"
 
 
 class Stack:
     """`make up` on a small disk, if one can be mounted. Tests may kill it and start it again."""
 
-    def __init__(self, data_dir: Path) -> None:
+    def __init__(self, data_dir: Path, reason: str) -> None:
         self.data_dir = data_dir
-        self.reason = mount(data_dir, DISK_MIB)
+        self.reason = reason
         """Why its disk is not small."""
         self.up = self.start()
 
@@ -41,18 +43,19 @@ class Stack:
     def owner_url(self) -> str:
         return self.up.servers["database_owner_url"]
 
-    def close(self) -> None:
-        self.up.stop()
-        if not self.reason:
-            unmount(self.data_dir)
-
 
 @pytest.fixture(scope="module")
 def stack() -> Iterator[Stack]:
     with tempfile.TemporaryDirectory(prefix="sluice-stack-") as folder:
-        stack = Stack(Path(folder) / "data")
-        yield stack
-        stack.close()
+        data_dir = Path(folder) / "data"
+        reason = mount(data_dir, DISK_MIB)
+        try:
+            stack = Stack(data_dir, reason)
+            yield stack
+            stack.up.stop()
+        finally:
+            if not reason:
+                unmount(data_dir)
 
 
 @pytest.fixture
@@ -90,7 +93,7 @@ def test_row_33_disk_full(stack: Stack, client: Client) -> None:
     if stack.reason:
         pytest.skip(f"row 33 needs the right to mount a small disk: {stack.reason}")
     ready = client.accept(unique("before", 20))
-    assert client.wait(ready)["status"] == "ready"
+    assert client.wait(ready, READY_SECONDS)["status"] == "ready"
     [api], [worker] = stack.up.find_processes("-m api"), stack.up.find_processes("-m workers")
     fill(stack.data_dir)
     waiting = upload_until_refused(client)
@@ -105,7 +108,7 @@ def test_row_33_disk_full(stack: Stack, client: Client) -> None:
     make_room(stack.data_dir)
     waiting.append(client.accept(unique("after", 20)))
     end_pauses(stack.owner_url)
-    assert {client.wait(document)["status"] for document in waiting} == {"ready"}
+    assert {client.wait(document, READY_SECONDS)["status"] for document in waiting} == {"ready"}
     assert (api.is_running(), other.is_running()) == (True, True)
     assert find_violations(stack.owner_url) == {}
 
@@ -140,7 +143,7 @@ def test_row_42_killed_and_started_again(stack: Stack, client: Client) -> None:
     assert sorted(names) == ["postgres", "python", "python", "valkey-server"]
     with Client(up.url) as again:
         again.http.headers.update(client.http.headers)
-        assert {again.wait(document)["status"] for document in waiting} == {"ready"}
+        assert {again.wait(document, READY_SECONDS)["status"] for document in waiting} == {"ready"}
     assert find_violations(stack.owner_url) == {}
     up.stop()
     assert up.process.returncode == 0

@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 
 from pipeline.operations.local.errors import StackError
+from pipeline.operations.local.place import open_place
 from pipeline.operations.local.system_user import SystemUser, find_system_user
 from tests.processes import PROJECT, run_program
+from tests.service import SECRET
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root runs anything as another user")
 NOBODY = 65534
@@ -81,3 +83,19 @@ def test_unreadable_env_file_is_skipped(user: SystemUser, owned: os.stat_result,
     for owner, port in ((None, "1234"), (owned, "8000")):
         done = run_program(sys.executable, "-c", PORT, environment=environment, folder=folder, owner=owner)
         assert (done.stdout, done.stderr) == (f"{port}\n", "")
+
+
+def test_data_folder_of_root_is_refused_in_one_line(owned: os.stat_result, closed: Path, user: SystemUser) -> None:
+    """If somebody else starts a stack on it."""
+    data_dir = closed / "data"
+    with open_place(data_dir):
+        pass
+    environment = {**os.environ, "PYTHONPATH": str(PROJECT), "DATA_DIR": str(data_dir), "JWT_SECRET": SECRET}
+    folder = closed / "project"
+    user.enter(folder)
+    command = (sys.executable, "-m", "pipeline", "up")
+    done = run_program(*command, environment=environment, folder=folder, owner=owned)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == (
+        f"sluice: {data_dir / 'lock'}: Permission denied; correct this, or set DATA_DIR to another folder\n"
+    )

@@ -132,8 +132,11 @@ def _write_login_rules(place: Place) -> tuple[Path, Path]:
     service = place.system_user.name if place.system_user else operator
     roles = [(operator, OWNER_ROLE), (operator, SERVICE_ROLE), (service, SERVICE_ROLE)]
     hba, ident = place.data_dir / "pg_hba.conf", place.data_dir / "pg_ident.conf"
-    hba.write_text("local all all peer map=sluice\n")
-    ident.write_text("".join(f'sluice "{user}" {role}\n' for user, role in dict.fromkeys(roles)))
+    rules = "".join(f'sluice "{user}" {role}\n' for user, role in dict.fromkeys(roles))
+    for file, text in ((hba, "local all all peer map=sluice\n"), (ident, rules)):
+        # A full disk must not leave an empty file.
+        if not file.exists() or file.read_text() != text:
+            file.write_text(text)
     return hba, ident
 
 

@@ -95,30 +95,39 @@ def run_stack(
     with each step. Raises StackError.
     """
     with ExitStack() as resources:
-        place = resources.enter_context(open_place(settings.data_dir, report))
-        _require_readable_project(place, report)
-        report("starting PostgreSQL and Valkey")
-        servers = _start_servers(settings, place, resources)
-        resources.enter_context(_publish(place.data_dir, servers.urls))
-        report("migrating the database")
-        migrate({**os.environ, **servers.environment}, log)
-        _reserve_wal(servers)
-        port = settings.port or _find_free_port(settings.host)
-        _require_free_port(settings.host, port)
-        report("starting the API and the workers")
-        metrics = resources.enter_context(_open_metrics_folder(place))
-        environment = {
-            **_make_environment(settings, place),
-            **servers.environment,
-            "HOST": settings.host,
-            "PORT": str(port),
-            MULTIPROCESS_VARIABLE: str(metrics),
-        }
-        children = resources.enter_context(_run_services(settings, place, environment, log))
-        host = "127.0.0.1" if settings.host == "0.0.0.0" else settings.host  # noqa: S104 - a comparison
-        url = f"http://{host}:{port}"
-        _wait_until_ready(url, children)
-        yield Stack(url, [*servers.children, *children])
+        try:
+            stack = _start(settings, resources, log, report)
+        except OSError as error:
+            where = f"{error.filename}: " if error.filename else ""
+            raise StackError(f"{where}{error.strerror}; correct this, or set DATA_DIR to another folder") from None
+        yield stack
+
+
+def _start(settings: Settings, resources: ExitStack, log: IO[bytes] | None, report: Callable[[str], None]) -> Stack:
+    place = resources.enter_context(open_place(settings.data_dir, report))
+    _require_readable_project(place, report)
+    report("starting PostgreSQL and Valkey")
+    servers = _start_servers(settings, place, resources)
+    resources.enter_context(_publish(place.data_dir, servers.urls))
+    report("migrating the database")
+    migrate({**os.environ, **servers.environment}, log)
+    _reserve_wal(servers)
+    port = settings.port or _find_free_port(settings.host)
+    _require_free_port(settings.host, port)
+    report("starting the API and the workers")
+    metrics = resources.enter_context(_open_metrics_folder(place))
+    environment = {
+        **_make_environment(settings, place),
+        **servers.environment,
+        "HOST": settings.host,
+        "PORT": str(port),
+        MULTIPROCESS_VARIABLE: str(metrics),
+    }
+    children = resources.enter_context(_run_services(settings, place, environment, log))
+    host = "127.0.0.1" if settings.host == "0.0.0.0" else settings.host  # noqa: S104 - a comparison
+    url = f"http://{host}:{port}"
+    _wait_until_ready(url, children)
+    return Stack(url, [*servers.children, *children])
 
 
 def _start_servers(settings: Settings, place: Place, resources: ExitStack) -> Servers:
