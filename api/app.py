@@ -31,6 +31,7 @@ from api.ratelimit import RateLimiter, send_rate_limit
 from api.tokens import Tokens
 from api.web.docs import docs_router
 from api.web.page import page_router
+from api.web.security_txt import show_security_contact
 from pipeline.errors import SluiceError
 from pipeline.runtime import Runtime, open_runtime
 from pipeline.settings import Settings
@@ -77,6 +78,7 @@ def create_app(settings: Settings, *, open_runtime: OpenRuntime = open_runtime) 
             show_metrics,
             docs_router,
             page_router,
+            show_security_contact,
         ],
         lifespan=[run_runtime],
         dependencies={"runtime": Provide(provide_runtime)},

@@ -1,6 +1,7 @@
 """All settings. No other module reads the environment."""
 
 import os
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import quote, urlsplit
@@ -60,6 +61,9 @@ class Settings(BaseSettings):
     registration: Literal["open", "closed"] = "open"
     """Who can create an account: `open` for everybody, `closed` for people with an invitation. The operator makes
     invitations and accounts with `python -m pipeline users`."""
+    security_contact: str | None = None
+    """Address for reports of vulnerabilities, as `mailto:security@example.org` or an https URL. If set,
+    `/.well-known/security.txt` shows it."""
 
     max_upload_bytes: Annotated[int, Field(ge=1)] = 64 * MIB
     """Maximum size of an uploaded file, in bytes."""
@@ -153,6 +157,13 @@ class Settings(BaseSettings):
     @classmethod
     def _quote_password(cls, url: SecretStr | None) -> SecretStr | None:
         return None if url is None else SecretStr(quote_password(url.get_secret_value()))
+
+    @field_validator("security_contact")
+    @classmethod
+    def _require_contact(cls, contact: str | None) -> str | None:
+        if contact is not None and not re.fullmatch(r"(mailto:[^\s@]+@[^\s@]+|https://\S+)", contact):
+            raise ValueError("is neither like mailto:security@example.org nor an https URL")
+        return contact
 
     @field_validator(*RATE_LIMITS)
     @classmethod

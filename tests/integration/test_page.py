@@ -2,6 +2,8 @@
 
 import json
 import re
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import httpx2
@@ -89,3 +91,18 @@ def test_text_never_becomes_html() -> None:
             (FOLDER / name).read_text(),
         )
         assert found == [], name
+
+
+@pytest.mark.parametrize("contact", ["mailto:security@example.org", "https://example.org/report"])
+async def test_security_contact(api: Api, contact: str) -> None:
+    unset = await api.client.get("/.well-known/security.txt")
+    assert (unset.status_code, unset.json()["code"]) == (404, "not_found")
+    settings = api.runtime.settings.model_copy(update={"security_contact": contact})
+    api.app.state.runtime = replace(api.runtime, settings=settings)
+    response = await api.client.get("/.well-known/security.txt")
+    assert response.headers["content-type"] == "text/plain; charset=utf-8"
+    fields = dict(line.split(": ", 1) for line in response.text.splitlines())
+    assert set(fields) == {"Contact", "Expires"}
+    assert fields["Contact"] == contact
+    left = datetime.fromisoformat(fields["Expires"]) - datetime.now(UTC)
+    assert timedelta(days=30) < left < timedelta(days=365)

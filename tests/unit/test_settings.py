@@ -159,3 +159,12 @@ def test_secrets_do_not_show() -> None:
 @pytest.mark.parametrize("url", ["postgres://u@h/d", "postgresql://u@h/d", "postgresql+asyncpg://u@h/d"])
 def test_database_url_names_the_driver(url: str) -> None:
     assert Settings(_env_file=None, database_url=url).sqlalchemy_url == "postgresql+asyncpg://u@h/d"
+
+
+@pytest.mark.parametrize(
+    "contact", ["someone@example.org", "mailto:", "http://example.org/report", "mailto:a@b.example\nExpires: 1"]
+)
+def test_invalid_security_contact_is_refused(contact: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SECURITY_CONTACT", contact)
+    with pytest.raises(SettingsError, match=r"^SECURITY_CONTACT is neither like mailto:"):
+        load_settings()
