@@ -4,6 +4,7 @@ import sys
 
 import uvicorn
 
+from pipeline.sandbox.kernel import hide_memory
 from pipeline.settings import SettingsError, load_settings
 
 GRACEFUL_SECONDS = 5
@@ -12,6 +13,7 @@ GRACEFUL_SECONDS = 5
 
 def main() -> None:
     """Serve on HOST and PORT with API_PROCESSES processes."""
+    hide_memory()
     try:
         settings = load_settings()
     except SettingsError as error:

@@ -34,6 +34,7 @@ from api.web.page import page_router
 from api.web.security_txt import show_security_contact
 from pipeline.errors import SluiceError
 from pipeline.runtime import Runtime, open_runtime
+from pipeline.sandbox.confinement import require_layers
 from pipeline.settings import Settings
 from pipeline.use_cases.sessions import Sessions
 
@@ -46,8 +47,9 @@ OpenRuntime = Callable[..., AbstractAsyncContextManager[Runtime]]
 def create_app(settings: Settings, *, open_runtime: OpenRuntime = open_runtime) -> Litestar:
     """Build the application. It connects to nothing until it is served.
 
-    Raises SettingsError if JWT_SECRET or DATABASE_URL is missing.
+    Raises SettingsError if JWT_SECRET or DATABASE_URL is missing, or a layer of the sandbox that is required.
     """
+    require_layers(settings)
     tokens = Tokens(settings.signing_secret, timedelta(minutes=settings.jwt_ttl_minutes))
     _ = settings.sqlalchemy_url  # raises SettingsError if DATABASE_URL is missing
 

@@ -4,8 +4,10 @@ import sys
 
 from api.app import create_app
 from pipeline.logs import configure_logging
+from pipeline.sandbox.kernel import hide_memory
 from pipeline.settings import SettingsError, load_settings
 
+hide_memory()  # uvicorn starts a program for each of several processes
 try:
     settings = load_settings()
     configure_logging(settings.log_level)

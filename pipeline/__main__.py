@@ -32,6 +32,7 @@ from pipeline.operations.local.stack import (
     run_stack,
     stop_on_signals,
 )
+from pipeline.sandbox.kernel import hide_memory
 from pipeline.settings import SettingsError, load_settings
 from pipeline.use_cases import accounts, invitations
 
@@ -254,4 +255,5 @@ def main(arguments: Sequence[str] | None = None, stdin: TextIO | None = None) ->
 
 
 if __name__ == "__main__":
+    hide_memory()
     main()

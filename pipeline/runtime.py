@@ -11,11 +11,15 @@ from pipeline.db.session import Database
 from pipeline.embedding.active_model import CHECK_SECONDS, Encoders
 from pipeline.embedding.encoder import Encoder
 from pipeline.llm.client import LanguageModel
+from pipeline.logs import get_logger
 from pipeline.notify.change_feed import ChangeFeed
 from pipeline.notify.doorbell import Doorbell
+from pipeline.sandbox.confinement import find_layers, find_problems, require_layers
 from pipeline.sandbox.limiter import Limiter
 from pipeline.sandbox.pool import Sandbox
 from pipeline.settings import Settings
+
+log = get_logger()
 
 WORKER_DATABASE_TIMEOUT_SECONDS = 30.0
 """Longer than the API's, because waiting for PostgreSQL costs a worker less than repeating an attempt."""
@@ -76,8 +80,10 @@ async def open_runtime(
 
     The encoders connect to PostgreSQL at once. The other parts connect on first use.
     A given `encoder` (for `settings.embedding_model`) or `sandbox` is shared, and stays open at the end.
-    Raises SettingsError if DATABASE_URL is missing.
+    Raises SettingsError if DATABASE_URL is missing, or a layer of the sandbox that is required.
     """
+    require_layers(settings)
+    log.info("sandbox.layers", active=sorted(find_layers()), missing=find_problems())
     url = settings.sqlalchemy_url
     waits = waits or Waits()
     redis_breaker = CircuitBreaker("redis", metrics.REDIS_FAILURES)

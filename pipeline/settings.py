@@ -76,6 +76,10 @@ class Settings(BaseSettings):
     extract_memory_bytes: Annotated[int, Field(ge=128 * MIB)] = 1024 * MIB
     """Memory limit (address space) for the extraction of a document, in bytes."""
 
+    sandbox: Literal["auto", "require"] = "auto"
+    """What happens if the kernel lacks Landlock or seccomp, which confine the processes that read files. `auto` does
+    without, `require` refuses to start."""
+
     max_pending_per_user: Annotated[int, Field(ge=1)] = 10_000
     """Maximum number of a user's documents and notes that are pending or processing. Above it, new ones are refused
     with 429."""

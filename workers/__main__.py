@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from pipeline import metrics
 from pipeline.logs import configure_logging, get_logger
+from pipeline.sandbox.kernel import hide_memory
 from pipeline.settings import Settings, SettingsError, load_settings
 from workers import bell
 from workers.consumer import open_consumer
@@ -52,6 +53,7 @@ async def work(settings: Settings) -> None:
 
 def main() -> None:
     """Run a worker with the settings from the environment."""
+    hide_memory()
     try:
         settings = load_settings()
         configure_logging(settings.log_level)

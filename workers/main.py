@@ -12,11 +12,13 @@ from arq.connections import RedisSettings
 
 from pipeline.logs import configure_logging
 from pipeline.notify.doorbell import serialize
+from pipeline.sandbox.kernel import hide_memory
 from pipeline.settings import load_settings
 from workers.bell import ARQ_OPTIONS
 from workers.consumer import open_consumer
 from workers.ending import exit_on_failure
 
+hide_memory()
 _settings = load_settings()
 
 

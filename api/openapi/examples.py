@@ -137,14 +137,17 @@ EXAMPLES: tuple[Any, ...] = (
         next_cursor=None,
     ),
     Liveness(status="live"),
-    Readiness(status="ready", checks=Checks(database="ok", migrations="ok", embedding_model="ok", redis="ok")),
+    Readiness(
+        status="ready", checks=Checks(database="ok", migrations="ok", embedding_model="ok", redis="ok", sandbox="ok")
+    ),
 )
 
 EXAMPLES_OF_STATUS: dict[int, tuple[Any, ...]] = {
     202: (ACCEPTED,),
     503: (
         Readiness(
-            status="unavailable", checks=Checks(database="ok", migrations="ok", embedding_model="loading", redis="ok")
+            status="unavailable",
+            checks=Checks(database="ok", migrations="ok", embedding_model="loading", redis="ok", sandbox="ok"),
         ),
     ),
 }

@@ -27,6 +27,8 @@ from pipeline.errors import AnswerUnavailable, DatabaseUnavailable, IngestionErr
 from pipeline.notify.doorbell import Doorbell
 from pipeline.operations.health import find_newest_revision
 from pipeline.runtime import make_language_model
+from pipeline.sandbox import landlock
+from pipeline.sandbox.confinement import find_problems
 from pipeline.sandbox.pool import Sandbox, make_limits
 from pipeline.settings import EXAMPLE_PASSWORD, MIB, Settings, SettingsError
 from pipeline.stages.prompt import Prompt
@@ -91,7 +93,8 @@ async def examine(settings: Settings) -> AsyncIterator[Finding]:
     yield await _check_redis(settings)
     if settings.llm_base_url:
         yield await _check_language_model(settings)
-    yield await _check_sandbox(settings)
+    yield _check_layers(settings)
+    yield await _check_extraction(settings)
 
 
 def _check_settings(settings: Settings) -> Iterator[Finding]:
@@ -275,7 +278,16 @@ async def _check_language_model(settings: Settings) -> Finding:
     return _ok("language model", f"{settings.llm_model} responds")
 
 
-async def _check_sandbox(settings: Settings) -> Finding:
+def _check_layers(settings: Settings) -> Finding:
+    problems = find_problems()
+    if not problems:
+        return _ok("sandbox", f"Landlock (ABI {landlock.find_version()}) and seccomp confine the readers of files")
+    found = f"the readers of files are not confined by {' and '.join(problems)}"
+    judge = _fail if settings.sandbox == "require" else _warn
+    return judge("sandbox", found, "; ".join(problems.values()))
+
+
+async def _check_extraction(settings: Settings) -> Finding:
     file = samples.list_documents()[0]
     sandbox = Sandbox()
     try:

@@ -14,6 +14,7 @@ from pipeline import metrics
 from pipeline.db import schema, statistics
 from pipeline.errors import DatabaseUnavailable
 from pipeline.runtime import Runtime
+from pipeline.sandbox.confinement import summarize_layers
 from pipeline.types import Status, SubjectKind
 
 PROJECT_FOLDER = Path(__file__).resolve().parents[2]
@@ -29,10 +30,11 @@ class Checks:
     migrations: str
     embedding_model: str
     redis: str
+    sandbox: str
 
     @property
     def are_ready(self) -> bool:
-        """True if requests can be served. Redis is not required."""
+        """True if requests can be served. Redis and the layers of the sandbox are not required."""
         return self.database == self.migrations == self.embedding_model == "ok"
 
 
@@ -50,6 +52,7 @@ async def check(runtime: Runtime) -> Checks:
         migrations=migrations,
         embedding_model=_check_model(runtime),
         redis=redis,
+        sandbox=summarize_layers(),
     )
 
 

@@ -15,8 +15,9 @@ from typing import NoReturn
 
 from pipeline.sandbox.child import die_with_parent, limit_process, run
 from pipeline.sandbox.confinement import Confinement, Layer, find_layers, prepare
+from pipeline.sandbox.kernel import hide_memory
+from pipeline.sandbox.preload import load
 from pipeline.sandbox.protocol import LENGTH_BYTES, Draw, Ended, Extract, Kill, Task, decode_order, encode
-from pipeline.stages.extract import find_formats
 
 Run = Callable[[Task], None]
 
@@ -119,9 +120,10 @@ def _become_child(run: Run, task: Task, confinement: Confinement, files: tuple[i
 
 def main(run: Run = run, layers: frozenset[Layer] | None = None) -> None:
     """Load the readers, then serve. Each child calls `run`, confined by `layers`; by default, by all of the kernel."""
+    hide_memory()
     die_with_parent()
     orders = socket.socket(fileno=os.dup(0))
-    find_formats()
+    load()
     ForkServer(orders, run, prepare(find_layers() if layers is None else layers)).serve()
 
 

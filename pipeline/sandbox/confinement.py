@@ -1,26 +1,18 @@
 """The layers that keep a child from doing harm if a file takes control of its reader. Linux only."""
 
-import encodings
-import pkgutil
 import sys
 import sysconfig
-from ctypes import CFUNCTYPE
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
-from importlib import import_module
 from pathlib import Path
 
-import pypdf.filters  # noqa: F401 - loaded here, so that no child has to
-from PIL import Image
-
 from pipeline.sandbox import kernel, landlock, seccomp
+from pipeline.settings import Settings, SettingsError
 
 FONT_FOLDERS = (Path("/usr/share/fonts"), Path("/usr/local/share/fonts"), Path("/usr/share/X11/fonts"))
 """Where PDFium looks for the fonts that a file names but does not contain."""
-
-_closure = CFUNCTYPE(None)(lambda: None)
-"""ctypes needs executable memory for functions that C calls. It gets a page here, and a child uses the rest of it."""
 
 
 class Layer(StrEnum):
@@ -31,12 +23,34 @@ class Layer(StrEnum):
 
 
 @cache
-def find_layers() -> frozenset[Layer]:
-    """Return the layers that this kernel offers to this process."""
+def find_problems() -> Mapping[Layer, str]:
+    """Return the layers that this process's children cannot have, each with the reason."""
     if sys.platform != "linux":
-        return frozenset()
-    landlocked = {Layer.LANDLOCK} if landlock.find_version() else set()
-    return frozenset(landlocked | ({Layer.SECCOMP} if seccomp.find_processor() else set()))
+        return dict.fromkeys(Layer, "it works on Linux only")
+    found = {Layer.LANDLOCK: landlock.find_problem(), Layer.SECCOMP: seccomp.find_problem()}
+    return {layer: problem for layer, problem in found.items() if problem}
+
+
+def find_layers() -> frozenset[Layer]:
+    """Return the layers that this process's children have."""
+    return frozenset(Layer) - find_problems().keys()
+
+
+def summarize_layers() -> str:
+    """Return `ok`, or the missing layers in one word."""
+    missing = sorted(find_problems())
+    return f"without_{'_and_'.join(missing)}" if missing else "ok"
+
+
+def require_layers(settings: Settings) -> None:
+    """Check that all layers are there if SANDBOX is `require`.
+
+    Raises SettingsError if one is missing.
+    """
+    problems = find_problems()
+    if settings.sandbox == "require" and problems:
+        reasons = "; ".join(f"{layer}: {problem}" for layer, problem in problems.items())
+        raise SettingsError(f"SANDBOX is require, but files could not be read safely. {reasons}")
 
 
 @dataclass(frozen=True)
@@ -45,8 +59,7 @@ class Confinement:
 
     ruleset: int | None
     """File descriptor of the Landlock ruleset."""
-    processor: seccomp.Processor | None
-    """The processor, if calls are filtered."""
+    filters_calls: bool
 
     def restrict_access(self) -> None:
         """Give up capabilities, files, TCP and signals. Call it before the descriptors are closed.
@@ -65,20 +78,18 @@ class Confinement:
 
         Raises OSError if the kernel refuses.
         """
-        if self.processor:
-            seccomp.install_filter(self.processor)
+        if self.filters_calls:
+            seccomp.install_filter()
 
 
 def prepare(layers: frozenset[Layer]) -> Confinement:
-    """Prepare the layers, and load what children could not load themselves.
+    """Prepare the layers.
 
     Raises OSError if the kernel refuses.
     """
-    _load_modules()
-    version = landlock.find_version() if Layer.LANDLOCK in layers else 0
     return Confinement(
-        ruleset=landlock.create_ruleset(version, find_folders()) if version else None,
-        processor=seccomp.find_processor() if Layer.SECCOMP in layers else None,
+        ruleset=landlock.create_ruleset(find_folders()) if Layer.LANDLOCK in layers else None,
+        filters_calls=Layer.SECCOMP in layers,
     )
 
 
@@ -86,11 +97,3 @@ def find_folders() -> list[Path]:
     """Return the folders that a child may read: Python, its packages, this package, and fonts."""
     python = [Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib", "purelib", "platlib")]
     return [*python, Path(__file__).resolve().parents[1], *FONT_FOLDERS]
-
-
-def _load_modules() -> None:
-    """Load all encodings and the common image formats. Some are libraries, which a child may not make executable."""
-    for module in pkgutil.iter_modules(encodings.__path__):
-        if module.name not in {"mbcs", "oem"}:  # they exist on Windows only
-            import_module(f"{encodings.__name__}.{module.name}")
-    Image.preinit()

@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import sys
 
 PR_SET_PDEATHSIG = 1
 PR_SET_DUMPABLE = 4
@@ -35,6 +36,15 @@ def control_process(option: int, value: int) -> None:
     """
     zero = ctypes.c_ulong(0)
     _check(_library.prctl(option, ctypes.c_ulong(value), zero, zero, zero))
+
+
+def hide_memory() -> None:
+    """Keep processes of the same user from reading this process's memory, environment and open files. Linux only.
+
+    It also turns core dumps off. A program that this process starts must call it again.
+    """
+    if sys.platform == "linux":
+        control_process(PR_SET_DUMPABLE, 0)
 
 
 def drop_capabilities() -> None:

@@ -4,6 +4,7 @@ From ABI 4 on (Linux 6.7) it also refuses TCP, and from ABI 6 on (Linux 6.12) si
 lead out of the process. Landlock does not restrict `stat`: the child can see whether a file exists.
 """
 
+import errno
 import os
 import struct
 from collections.abc import Iterable
@@ -25,19 +26,36 @@ SCOPES = 0b11
 """Abstract Unix sockets and signals, from ABI 6."""
 
 
+PROBLEMS = {
+    errno.ENOSYS: "the kernel has no Landlock; it needs Linux 5.13 or newer, built with CONFIG_SECURITY_LANDLOCK",
+    errno.EOPNOTSUPP: "Landlock is turned off; add landlock to the kernel parameter lsm=",
+    errno.EPERM: "the container's seccomp profile forbids Landlock; Docker 23 and newer allow it by default",
+}
+
+
 def find_version() -> int:
-    """Return the Landlock ABI of the kernel, or 0 if there is none."""
+    """Return the Landlock ABI of the kernel.
+
+    Raises OSError if this process cannot use Landlock.
+    """
+    return kernel.call(CREATE_RULESET, None, 0, VERSION_FLAG)
+
+
+def find_problem() -> str | None:
+    """Return why this process cannot use Landlock, or None if it can."""
     try:
-        return kernel.call(CREATE_RULESET, None, 0, VERSION_FLAG)
-    except OSError:
-        return 0
+        find_version()
+    except OSError as error:
+        return PROBLEMS.get(error.errno or 0, f"Landlock cannot be used ({error.strerror})")
+    return None
 
 
-def create_ruleset(version: int, folders: Iterable[Path]) -> int:
+def create_ruleset(folders: Iterable[Path]) -> int:
     """Return the file descriptor of a ruleset that allows only to read below `folders`. Missing folders are skipped.
 
     Raises OSError if the kernel refuses.
     """
+    version = find_version()
     files = FILE_RIGHTS[max(abi for abi in FILE_RIGHTS if abi <= version)]
     attributes = struct.pack("=QQQ", files, CONNECTION_RIGHTS * (version >= 4), SCOPES * (version >= 6))
     ruleset = kernel.call(CREATE_RULESET, create_string_buffer(attributes, len(attributes)), len(attributes), 0)

@@ -144,28 +144,44 @@ PROCESSORS = {
 }
 
 
-def find_processor() -> Processor | None:
-    """Return the processor if the kernel has seccomp filters and the processor is known."""
+PROBLEMS = {
+    errno.EPERM: "the container's seccomp profile forbids filters; Docker's default profile allows them",
+    errno.ENOSYS: "the kernel has no seccomp filters; it must be built with CONFIG_SECCOMP_FILTER",
+    errno.EINVAL: "the kernel has no seccomp filters; it must be built with CONFIG_SECCOMP_FILTER",
+}
+
+
+def find_problem() -> str | None:
+    """Return why this process cannot use a filter, or None if it can."""
     processor = PROCESSORS.get(platform.machine())
     if processor is None:
-        return None
+        return f"there is no filter for processors of type {platform.machine()}, only for {', '.join(PROCESSORS)}"
     try:
         kernel.call(processor.seccomp, FILTER_MODE, 0, None)
     except OSError as error:
         # The kernel looks at the missing program only if it could install one.
-        return processor if error.errno == errno.EFAULT else None
+        if error.errno != errno.EFAULT:
+            return PROBLEMS.get(error.errno or 0, f"filters cannot be used ({error.strerror})")
     return None
 
 
-def install_filter(processor: Processor) -> None:
+def install_filter() -> None:
     """Allow this process only `CALLS` for the rest of its life. The process must have `no_new_privs`.
 
     Raises OSError if the kernel refuses.
     """
-    instructions = build_program(processor, os.getpid())
+    install_program(build_program(PROCESSORS[platform.machine()], os.getpid()))
+
+
+def install_program(instructions: bytes) -> None:
+    """Filter this process's calls by these instructions, besides the filters that it has already.
+
+    Raises OSError if the kernel refuses.
+    """
+    number = PROCESSORS[platform.machine()].seccomp
     program = ctypes.create_string_buffer(instructions, len(instructions))
     description = struct.pack("@HP", len(instructions) // INSTRUCTION_BYTES, ctypes.addressof(program))
-    kernel.call(processor.seccomp, FILTER_MODE, 0, ctypes.create_string_buffer(description, len(description)))
+    kernel.call(number, FILTER_MODE, 0, ctypes.create_string_buffer(description, len(description)))
 
 
 def build_program(processor: Processor, process_id: int) -> bytes:

@@ -1,6 +1,7 @@
 """Rows 24 and 25 of the fault matrix: clients that vanish, and slow clients."""
 
 import itertools
+import os
 import socket
 import statistics
 import struct
@@ -72,6 +73,7 @@ def has_temporary_file(api: LoggedProcess) -> bool:
     return any("(deleted)" in file.path for file in psutil.Process(api.pid).open_files())
 
 
+@pytest.mark.skipif(os.getuid() != 0, reason="only root sees the files of a process that hides its memory")
 @pytest.mark.parametrize("abruptly", [False, True], ids=["by FIN", "by RST"])
 def test_row_24_client_vanishes(cluster: Cluster, client: Client, *, abruptly: bool) -> None:
     cluster.start_worker()

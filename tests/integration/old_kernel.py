@@ -1,0 +1,92 @@
+"""`python -m tests.integration.old_kernel`: what Sluice finds and does if the kernel refuses Landlock. Prints JSON.
+
+A filter of system calls plays the old kernel. It stays in force for the rest of the process.
+"""
+
+import asyncio
+import errno
+import struct
+import sys
+import tempfile
+from contextlib import aclosing
+
+import msgspec
+
+from pipeline.operations.doctor import examine
+from pipeline.sandbox import kernel, landlock, seccomp
+from pipeline.sandbox.confinement import require_layers, summarize_layers
+from pipeline.sandbox.pool import Sandbox
+from pipeline.sandbox.protocol import Limits
+from pipeline.settings import Settings, SettingsError
+
+LIMITS = Limits(seconds=20, memory_bytes=1024**3, pages=10, characters=1000)
+AUTO, REQUIRE = Settings(_env_file=None, sandbox="auto"), Settings(_env_file=None, sandbox="require")
+
+
+class Found(msgspec.Struct):
+    causes: dict[str, str | None]
+    """What is said about Landlock, by the error of the kernel."""
+    summary: str
+    refusal: str
+    verdicts: list[str]
+    """The doctor's, with SANDBOX=auto and with SANDBOX=require."""
+    advice: str
+    text: str
+    """What a child read nevertheless."""
+
+
+def refuse_landlock(error: int) -> None:
+    instructions = struct.pack(
+        "=HBBIHBBIHBBIHBBI",
+        *(seccomp.LOAD, 0, 0, seccomp.NUMBER_OFFSET),
+        *(seccomp.JUMP_IF_EQUAL, 0, 1, landlock.CREATE_RULESET),
+        *(seccomp.RETURN, 0, 0, 0x00050000 | error),
+        *(seccomp.RETURN, 0, 0, seccomp.ALLOW),
+    )
+    seccomp.install_program(instructions)
+
+
+async def diagnose(settings: Settings) -> tuple[str, str]:
+    [finding] = [finding async for finding in examine(settings) if finding.part == "sandbox"]
+    return finding.verdict, finding.advice
+
+
+async def read() -> str:
+    sandbox = Sandbox()
+    with tempfile.TemporaryFile() as file:
+        file.write(b"read nevertheless")
+        async with aclosing(sandbox.extract(file, "text/plain", LIMITS)) as extracted:
+            text = "".join([page.text async for page in extracted])
+    await sandbox.close()
+    return text
+
+
+def find_refusal() -> str:
+    try:
+        require_layers(REQUIRE)
+    except SettingsError as error:
+        return str(error)
+    return ""
+
+
+def main() -> None:
+    kernel.control_process(kernel.PR_SET_NO_NEW_PRIVS, 1)
+    causes: dict[str, str | None] = {}
+    for error in (errno.EOPNOTSUPP, errno.EPERM, errno.ENOSYS):
+        refuse_landlock(error)
+        causes[errno.errorcode[error]] = landlock.find_problem()
+    require_layers(AUTO)
+    verdicts = [asyncio.run(diagnose(settings)) for settings in (AUTO, REQUIRE)]
+    found = Found(
+        causes=causes,
+        summary=summarize_layers(),
+        refusal=find_refusal(),
+        verdicts=[verdict for verdict, _ in verdicts],
+        advice=verdicts[0][1],
+        text=asyncio.run(read()),
+    )
+    sys.stdout.buffer.write(msgspec.json.encode(found))
+
+
+if __name__ == "__main__":
+    main()
