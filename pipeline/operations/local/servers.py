@@ -163,7 +163,10 @@ def _run(
     stop_signal: signal.Signals = signal.SIGTERM,
 ) -> Iterator[Child]:
     environment = {variable: os.environ[variable] for variable in INHERITED_VARIABLES if variable in os.environ}
-    with _find_log(name, place).open("ab") as log:
+    file = _find_log(name, place)
+    # PostgreSQL quotes rows in its log.
+    file.touch(mode=0o600)
+    with file.open("ab") as log:
         child = Child(
             Program(
                 name=name,

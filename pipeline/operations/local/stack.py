@@ -105,7 +105,7 @@ def run_stack(
 
 def _start(settings: Settings, resources: ExitStack, log: IO[bytes] | None, report: Callable[[str], None]) -> Stack:
     place = resources.enter_context(open_place(settings.data_dir, report))
-    _require_readable_project(place, report)
+    _require_readable_project(settings, place, report)
     report("starting PostgreSQL and Valkey")
     servers = _start_servers(settings, place, resources)
     resources.enter_context(_publish(place.data_dir, servers.urls))
@@ -153,14 +153,15 @@ def _reserve_wal(servers: Servers) -> None:
             raise StackError(f"PostgreSQL could not reserve space for its WAL: {error.__cause__}") from None
 
 
-def _require_readable_project(place: Place, report: Callable[[str], None]) -> None:
+def _require_readable_project(settings: Settings, place: Place, report: Callable[[str], None]) -> None:
     """Raise StackError if the user of the children cannot run this project."""
     if place.system_user is None:
         return
-    programs = find_postgres_program("postgres").parent
-    place.open_to_children([PROJECT_FOLDER, Path(sys.prefix), Path(sys.base_prefix), programs], report)
+    place.open_to_children([PROJECT_FOLDER, Path(sys.prefix), Path(sys.base_prefix)], report)
     names = ("alembic.ini", "api/app.py", "pipeline/settings.py", "workers/bell.py")
-    files = [*(PROJECT_FOLDER / name for name in names), Path(httpx2.__file__), programs / "postgres"]
+    files = [*(PROJECT_FOLDER / name for name in names), Path(httpx2.__file__)]
+    if settings.database_url is None:
+        files.append(find_postgres_program("postgres"))
     place.system_user.require_readable(files)
 
 

@@ -111,11 +111,11 @@ def _create_user() -> pwd.struct_passwd:
 def make_private_folder(folder: Path, system_user: SystemUser | None) -> Path:
     """Make sure that `folder` exists, belongs to that user with all it contains, and is closed to others."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder.chmod(0o700)
     # Only once: in a folder of its own, that user could place links to files of others.
     if system_user and folder.stat().st_uid != system_user.user_id:
         for path in [*folder.rglob("*"), folder]:
             os.chown(path, system_user.user_id, system_user.group_id, follow_symlinks=False)
-    folder.chmod(0o700)
     return folder
 
 
