@@ -1,5 +1,6 @@
 /** Starts the page: signs the user in, then connects the lists, uploads and questions to the API. */
 
+import { connectAccount } from "./account.js";
 import { AskPanel } from "./ask.js";
 import { copyAsk, copyUpload } from "./curl.js";
 import { clearSelection, listSelected, makeDocuments } from "./documents.js";
@@ -14,7 +15,7 @@ const PDF = "application/pdf";
 
 byId("sign-out").addEventListener("click", signOut);
 const email = await waitForSignIn();
-byId("who").textContent = email;
+connectAccount(email);
 byId("welcome").hidden = true;
 for (const id of ["account", "sections", "workspace"]) byId(id).hidden = false;
 

@@ -7,6 +7,8 @@ let email = "";
 /** @type {Promise<void> | null} */
 let renewal = null;
 authorization.renew = renew;
+/** Secret of an invitation link. It leaves the address at once, so that nobody copies it by accident. */
+let invitation = takeInvitation();
 
 /**
  * Wait until the user signs in.
@@ -14,6 +16,7 @@ authorization.renew = renew;
  */
 export function waitForSignIn() {
   const form = byId("sign-in");
+  byId("invited").hidden = !invitation;
   form.email.focus();
   return new Promise((resolve) => {
     form.addEventListener("submit", (event) => {
@@ -40,8 +43,16 @@ export function signOut() {
   location.reload();
 }
 
+function takeInvitation() {
+  const [, secret] = /^#invite=(.+)$/.exec(location.hash) ?? [];
+  if (secret) history.replaceState(null, "", location.pathname + location.search);
+  return secret;
+}
+
 async function register(credentials) {
-  await requestJson("/v1/auth/register", { method: "POST", body: credentials });
+  await requestJson("/v1/auth/register", { method: "POST", body: { ...credentials, invitation } });
+  invitation = undefined;
+  byId("invited").hidden = true;
 }
 
 async function signIn(credentials) {
@@ -78,18 +89,19 @@ function askForPassword() {
  * @param {HTMLFormElement} form
  * @param {() => Promise<void>} act
  */
-async function submit(form, act) {
+export async function submit(form, act) {
   const error = form.querySelector(".error");
   const buttons = form.querySelectorAll("button");
+  const passwords = form.querySelectorAll("input[type=password]");
   buttons.forEach((button) => (button.disabled = true));
   showText(error, "");
   try {
     await act();
-    form.password.value = "";
+    passwords.forEach((input) => (input.value = ""));
   } catch (problem) {
     showText(error, problem.message);
   } finally {
     buttons.forEach((button) => (button.disabled = false));
-    if (!error.hidden) form.password.focus();
+    if (!error.hidden) passwords[0].focus();
   }
 }

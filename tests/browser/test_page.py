@@ -1,8 +1,11 @@
 """The page as people use it, in a real browser against the real service."""
 
 import json
+import os
 import re
 import secrets
+import subprocess
+import sys
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -14,7 +17,7 @@ from playwright.sync_api import Page, Playwright, expect
 from api.tokens import Tokens
 from pipeline import samples
 from pipeline.types import Identity
-from tests.browser.chromium import PASSWORD, ask, register, run_chromium, sign_in
+from tests.browser.chromium import PASSWORD, ask, fill_in, register, run_chromium, sign_in
 from tests.browser.conftest import PATIENCE_MILLISECONDS, UPLOADS_AT_ONCE, Watch
 from tests.service import SECRET, Service
 
@@ -243,6 +246,59 @@ def test_notes_are_written_changed_and_deleted(open_page: OpenPage, service: Ser
     page.get_by_role("button", name="Delete Keys").click()
     dialog.get_by_role("button", name="Delete").click()
     expect(page.get_by_text("No notes yet.")).to_be_visible()
+
+
+def test_account_panel(open_page: OpenPage, service: Service, watch: Watch) -> None:
+    page, email = open_page(), make_email()
+    watch.expected += ["403 .*/v1/users/me", "401 .*/v1/auth/login$"]
+    register(page, service.url, email)
+    upload(page, ("kept.txt", b"The hedge is cut in March."))
+    expect_status(page, "kept.txt", "ready")
+    dialog = page.get_by_role("dialog", name="Your account")
+    page.get_by_role("button", name=email).click()
+    for current in ("not the right one", PASSWORD):
+        dialog.get_by_label("Current password").fill(current)
+        dialog.get_by_label("New password").fill("another password")
+        dialog.get_by_role("button", name="Change password").click()
+        if current != PASSWORD:
+            expect(dialog.get_by_role("alert")).to_contain_text("The current password is wrong.")
+    expect(dialog).to_be_hidden()
+    # The page goes on with the new token.
+    ask(page, "When is the hedge cut?")
+    expect(page.locator(".answer-text")).to_contain_text("The hedge is cut in March.")
+    page.get_by_role("button", name=email).click()
+    for password in (PASSWORD, "another password"):
+        dialog.locator("#delete-account-form").get_by_label("Password").fill(password)
+        dialog.get_by_role("button", name="Delete account").click()
+        if password == PASSWORD:
+            expect(dialog.get_by_role("alert")).to_contain_text("The current password is wrong.")
+    expect(page.get_by_role("heading", name="Sign in, or create an account")).to_be_visible()
+    fill_in(page, email)
+    page.get_by_role("button", name="Sign in", exact=True).click()
+    expect(page.locator("#sign-in").get_by_role("alert")).to_contain_text("wrong")
+
+
+def test_invitation_link(open_page: OpenPage, service: Service, watch: Watch) -> None:
+    watch.expected.append("403 .*/v1/auth/register$")
+    link = make_invitation(service)
+    for is_first in (True, False):
+        page = open_page()
+        page.goto(link)
+        expect(page.get_by_text("You are invited")).to_be_visible()
+        assert page.url == f"{service.url}/", "the secret has left the address"
+        fill_in(page, make_email())
+        page.get_by_role("button", name="Create account").click()
+        if is_first:
+            expect(page.get_by_role("heading", name="Ask", exact=True)).to_be_visible()
+        else:
+            expect(page.locator("#sign-in").get_by_role("alert")).to_contain_text("Ask the operator")
+
+
+def make_invitation(service: Service) -> str:
+    """Return a link, made by the operator's command."""
+    environment = {**os.environ, "DATABASE_URL": service.database_url}
+    command = [sys.executable, "-m", "pipeline", "users", "invite", "--url", service.url]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout.strip()
 
 
 def test_expired_token_asks_for_the_password_in_place(open_page: OpenPage, service: Service, watch: Watch) -> None:

@@ -1,0 +1,48 @@
+/** The account panel: changing the password and deleting the account. */
+
+import { authorization, request, requestJson } from "./api.js";
+import { announce, byId } from "./dom.js";
+import { signOut, submit } from "./session.js";
+
+/**
+ * Connect the panel.
+ * @param {string} email
+ */
+export function connectAccount(email) {
+  const dialog = byId("account-dialog");
+  const changing = byId("password-form");
+  const deleting = byId("delete-account-form");
+  byId("who").textContent = email;
+  changing.email.value = email;
+  byId("who").addEventListener("click", () => dialog.showModal());
+  dialog.querySelector(".cancel").addEventListener("click", () => dialog.close());
+  // Closing by Escape, too, leaves no password behind.
+  dialog.addEventListener("close", () => [changing, deleting].forEach(forget));
+  changing.addEventListener("submit", (event) => {
+    event.preventDefault();
+    submit(changing, async () => {
+      await changePassword(changing.current.value, changing.replacement.value);
+      dialog.close();
+      announce("The password is changed. Other devices must sign in again.");
+    });
+  });
+  deleting.addEventListener("submit", (event) => {
+    event.preventDefault();
+    submit(deleting, async () => {
+      await request("/v1/users/me", { method: "DELETE", body: { password: deleting.password.value } });
+      signOut();
+    });
+  });
+}
+
+async function changePassword(current, replacement) {
+  const body = { current_password: current, new_password: replacement };
+  const { access_token: token } = await requestJson("/v1/users/me/password", { method: "PUT", body });
+  authorization.token = token;
+}
+
+/** @param {HTMLFormElement} form */
+function forget(form) {
+  for (const input of form.querySelectorAll("input[type=password]")) input.value = "";
+  form.querySelector(".error").hidden = true;
+}
