@@ -30,6 +30,8 @@ environment:
   SLUICE_URL                     URL of the service, if --url is not given
   SLUICE_TOKEN                   token; overrides the one saved by `login`
   SLUICE_EMAIL, SLUICE_PASSWORD  sign in without a prompt, also when a token expires
+  SLUICE_NEW_PASSWORD            the new password for `password`, without a prompt
+  SLUICE_INVITATION              invitation link for `login --register`
 
 exit codes:
   0    done
@@ -98,6 +100,8 @@ def make_parser() -> ArgumentParser:
     delete = add("delete", commands.delete, "delete documents and everything derived from them", "delete 01999d1c-…")
     for command in (retry, delete):
         command.add_argument("ids", nargs="+", type=_parse_id, metavar="ID")
+    add("password", commands.change_password, "change the password; other devices must sign in again", "password")
+    add("delete-account", commands.delete_account, "delete the account and everything in it", "delete-account")
     return parser
 
 
@@ -171,6 +175,10 @@ def run(arguments: Sequence[str], environment: Mapping[str, str], interrupts: In
         identity = identify(normalize_url(options.url or environment.get("SLUICE_URL") or DEFAULT_URL), environment)
         if options.command == "login":
             _ask_for_credentials(identity, options, ask_password)
+        if options.command in {"password", "delete-account"}:
+            _confirm_password(identity, ask_password)
+        if options.command == "password":
+            options.new_password = environment.get("SLUICE_NEW_PASSWORD") or _choose_password(ask_password)
         return run_cancellable(_run(identity, options, ask_password), interrupts)
     except UnicodeEncodeError:
         problem = UnusableInput("an argument contains bytes that are not valid text; retype it").problem
@@ -243,6 +251,28 @@ def _ask_for_credentials(identity: Identity, options: Namespace, ask_password: A
         identity.password = ask_password(identity.email)
         if options.register and ask_password(f"{identity.email} (again)") != identity.password:
             raise UnusableInput("the passwords do not match; run the command again")
+
+
+def _confirm_password(identity: Identity, ask_password: AskPassword) -> None:
+    """Ask for the password of the account, although there may be a token."""
+    if identity.password is None:
+        _require_terminal("SLUICE_PASSWORD")
+        identity.password = ask_password(identity.email or "your account")
+
+
+def _choose_password(ask_password: AskPassword) -> str:
+    _require_terminal("SLUICE_NEW_PASSWORD")
+    password = ask_password("the account from now on")
+    if ask_password("the account from now on (again)") != password:
+        raise UnusableInput("the passwords do not match; run the command again")
+    return password
+
+
+def _require_terminal(variable: str) -> None:
+    if not sys.stdin.isatty():
+        raise UnusableInput(
+            f"standard input is not a terminal, so the command cannot ask for a password; set {variable}"
+        )
 
 
 def _read_line(prompt: str) -> str:

@@ -10,8 +10,8 @@ import msgspec
 from api.client import display
 from api.client.connection import Connection, decode, make_unexpected_answer
 from api.client.errors import DONE, FAILED, ClientError, Refused, UnusableInput
-from api.client.messages import Answer, Document, DocumentPage, Passages, Problem, Token
-from api.client.session import Session, save_session
+from api.client.messages import AccessToken, Answer, Document, DocumentPage, Passages, Problem, Token
+from api.client.session import Session, delete_session, save_session
 from api.client.upload import PAGE_LIMIT, Run, Upload, find_files
 
 ANSWER_TIMEOUT = httpx2.Timeout(5.0, read=330.0, write=30.0, pool=None)
@@ -196,4 +196,29 @@ async def log_in(connection: Connection, options: Namespace) -> int:
         print_json(msgspec.json.encode({"url": identity.url, "email": identity.email}))
     else:
         print(f"signed in to {identity.url} as {identity.email}")
+    return DONE
+
+
+async def change_password(connection: Connection, options: Namespace) -> int:
+    """Change the password. All other tokens of the account end, and the saved session gets the new one."""
+    body = {"current_password": connection.identity.password, "new_password": options.new_password}
+    response = await connection.send("PUT", "/v1/users/me/password", json=body)
+    connection.identity.renew(decode(response, AccessToken).access_token, options.new_password)
+    if options.json:
+        print_json(response.content)
+    else:
+        print("the password is changed; other devices must sign in again")
+    return DONE
+
+
+async def delete_account(connection: Connection, options: Namespace) -> int:
+    """Delete the account with everything in it, and the saved session."""
+    identity = connection.identity
+    await connection.send("DELETE", "/v1/users/me", json={"password": identity.password})
+    if identity.has_session:
+        delete_session(identity.session_file)
+    if options.json:
+        print_json(msgspec.json.encode({"email": identity.email, "deleted": True}))
+    else:
+        print("the account is deleted")
     return DONE

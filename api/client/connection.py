@@ -110,24 +110,31 @@ class Connection(AbstractAsyncContextManager["Connection"]):
             is_token_fresh = True
 
     async def register(self, email: str, password: str) -> None:
-        """Create an account.
+        """Create an account, with the invitation if there is one.
 
         Raises Unreachable, Refused.
         """
-        await self._send_credentials("/v1/auth/register", email, password)
+        invitation = {"invitation": self.identity.invitation} if self.identity.invitation else {}
+        try:
+            await self._send_credentials("/v1/auth/register", {"email": email, "password": password, **invitation})
+        except Refused as error:
+            if error.problem.code != "registration_closed":
+                raise
+            detail = f"{error.problem.detail} Then set SLUICE_INVITATION to the link and run this command again."
+            raise Refused(msgspec.structs.replace(error.problem, detail=detail)) from None
 
     async def log_in(self, email: str, password: str) -> str:
         """Return a new token.
 
         Raises NotSignedIn if the password is wrong, Unreachable, Refused.
         """
-        response = await self._send_credentials("/v1/auth/login", email, password)
+        response = await self._send_credentials("/v1/auth/login", {"email": email, "password": password})
         return decode(response, AccessToken).access_token
 
-    async def _send_credentials(self, path: str, email: str, password: str) -> httpx2.Response:
+    async def _send_credentials(self, path: str, credentials: dict[str, str]) -> httpx2.Response:
         patience = Patience(self._patience_seconds, self.tell)
         while True:
-            response = await self._try(patience, "POST", path, json={"email": email, "password": password})
+            response = await self._try(patience, "POST", path, json=credentials)
             if response is None:
                 continue
             if response.status_code == httpx2.codes.UNAUTHORIZED:

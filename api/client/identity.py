@@ -24,6 +24,8 @@ class Identity:
     token: str | None
     password: str | None
     session_file: Path
+    invitation: str | None = None
+    """Secret of an invitation link, for `login --register`."""
     has_session: bool = False
     """True if the token comes from the session file. A new token is saved there."""
 
@@ -46,6 +48,8 @@ def identify(url: str, environment: Mapping[str, str]) -> Identity:
         token=environment.get("SLUICE_TOKEN") or None,
         password=environment.get("SLUICE_PASSWORD") or None,
         session_file=find_session_file(environment),
+        # The operator gives a link, of which only the secret is sent.
+        invitation=environment.get("SLUICE_INVITATION", "").rpartition("#invite=")[2] or None,
     )
     if identity.token and not (identity.token.isascii() and identity.token.isprintable()):
         raise UnusableInput("SLUICE_TOKEN is not a token; correct it, or unset it and run `python -m api.client login`")

@@ -35,6 +35,12 @@ def load_session(file: Path) -> Session | None:
         return None
 
 
+def delete_session(file: Path) -> None:
+    """Delete the session, if there is one."""
+    with contextlib.suppress(OSError):
+        file.unlink()
+
+
 def save_session(file: Path, session: Session) -> None:
     """Save the session atomically: a concurrent reader sees the old file or the new one.
 

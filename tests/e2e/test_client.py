@@ -76,6 +76,20 @@ def person(service: LlmService, tmp_path: Path) -> Person:
     return Person(service, tmp_path / "settings")
 
 
+def test_account_commands(person: Person) -> None:
+    changed = person.call("password", SLUICE_PASSWORD="wrong", SLUICE_NEW_PASSWORD="another password")
+    assert (changed.returncode, changed.stdout) == (1, "")
+    assert "The current password is wrong." in changed.stderr
+    changed = person.call("password", SLUICE_PASSWORD=PASSWORD, SLUICE_NEW_PASSWORD="another password")
+    assert (changed.returncode, changed.stderr) == (0, "")
+    assert person.call("status").returncode == 0, "the new token is saved"
+    assert person.call("delete-account").returncode == 2, "there is no terminal to ask for the password at"
+    deleted = person.call("delete-account", SLUICE_PASSWORD="another password")
+    assert (deleted.returncode, deleted.stdout) == (0, "the account is deleted\n")
+    assert not person.identify().has_session
+    assert person.call("status", SLUICE_EMAIL=person.email, SLUICE_PASSWORD="another password").returncode == 3
+
+
 def write_files(folder: Path, number: int) -> list[str]:
     folder.mkdir()
     files = [folder / f"text {place}.txt" for place in range(number)]

@@ -221,3 +221,24 @@ def test_client_needs_nothing_of_the_service() -> None:
     loaded = set(done.stdout.split())
     assert {"httpx2", "rich", "msgspec"} <= loaded
     assert loaded & {"litestar", "sqlalchemy", "redis", "torch", "numpy", "pydantic", "pipeline", "workers"} == set()
+
+
+@pytest.mark.parametrize("invitation", ["secret-of-a-link", "https://sluice.example.org/#invite=secret-of-a-link"])
+def test_invitation_is_sent_in_the_body(tmp_path: Path, invitation: str) -> None:
+    environment = {
+        "XDG_CONFIG_HOME": str(tmp_path),
+        "SLUICE_EMAIL": "anna@example.org",
+        "SLUICE_PASSWORD": "password of anna",
+        "SLUICE_INVITATION": invitation,
+    }
+    with serve((201, {}, {}), (200, {}, {"access_token": "token"})) as script:
+        assert run(["login", "--register", "--url", script.url], environment) == 0
+    assert [asked for asked, _ in script.asked] == ["POST /v1/auth/register", "POST /v1/auth/login"]
+    assert [json.loads(body).get("invitation") for body in script.bodies] == ["secret-of-a-link", None]
+
+
+def test_closed_registration_is_explained(environment: dict[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+    credentials = {"SLUICE_EMAIL": "anna@example.org", "SLUICE_PASSWORD": "password of anna"}
+    with serve(refuse(403, "registration_closed")) as script:
+        assert run(["login", "--register", "--url", script.url], {**environment, **credentials}) == 1
+    assert "set SLUICE_INVITATION to the link" in capsys.readouterr().err
