@@ -18,7 +18,7 @@ import msgspec
 
 from pipeline.db import embedding_models
 from pipeline.db.models import SERVICE_ROLE
-from pipeline.db.schema import set_service_password
+from pipeline.db.schema import prepare_service
 from pipeline.db.session import Database, open_database
 from pipeline.embedding.reembed import ModelChangeError, reembed
 from pipeline.errors import InvalidInput, SluiceError
@@ -71,12 +71,12 @@ def run_demo(_options: Namespace) -> None:
 
 
 def migrate(_options: Namespace) -> None:
-    """Migrate the database to the newest schema, and set the service role's password to the one in DATABASE_URL."""
+    """Migrate the database to the newest schema, and prepare the service role. Its password comes from DATABASE_URL."""
     settings = load_settings()
     owner_url, service_url = settings.owner_url, urlsplit(settings.sqlalchemy_url)
     stack.migrate(os.environ)
-    if service_url.username == SERVICE_ROLE and service_url.password:
-        asyncio.run(set_service_password(owner_url, unquote(service_url.password)))
+    password = service_url.password if service_url.username == SERVICE_ROLE else None
+    asyncio.run(prepare_service(owner_url, unquote(password) if password else None))
 
 
 def change_model(options: Namespace) -> None:

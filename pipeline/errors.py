@@ -13,7 +13,8 @@
     ├── Conflict                  the current state does not allow it
     ├── Unavailable               a required part is unavailable; try again later
     │   ├── DatabaseUnavailable
-    │   │   └── StorageFull       a disk is full; reading still works
+    │   │   ├── StorageFull       a disk is full; reading still works
+    │   │   └── UnsafeDatabase    the connection does not act as the service role
     │   ├── ModelUnavailable
     │   ├── AnswerUnavailable     the language model failed; the passages were found
     │   └── PageImageUnavailable  pages cannot be drawn at the moment
@@ -149,6 +150,14 @@ class StorageFull(DatabaseUnavailable):
 
     def __init__(self) -> None:
         super().__init__("No disk space is left to store this. Try again later; reading still works.")
+
+
+class UnsafeDatabase(DatabaseUnavailable):
+    """The connection could see or change the rows of all users, so it is refused. `reason` is for the operator."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__("The database cannot serve this request now. Try again in a moment.")
+        self.reason = reason
 
 
 @contextmanager

@@ -87,7 +87,13 @@ async def open_runtime(
     url = settings.sqlalchemy_url
     waits = waits or Waits()
     redis_breaker = CircuitBreaker("redis", metrics.REDIS_FAILURES)
-    database = Database(url, pool_size=settings.database_pool_size, timeout_seconds=database_timeout_seconds)
+    is_pooled = settings.database_transaction_pooling
+    database = Database(
+        url,
+        pool_size=settings.database_pool_size,
+        timeout_seconds=database_timeout_seconds,
+        is_pooled=is_pooled,
+    )
     runtime = Runtime(
         settings=settings,
         waits=waits,
@@ -97,7 +103,7 @@ async def open_runtime(
         encoders=Encoders(database, settings.embedding_model, shared=encoder, check_seconds=waits.model_check),
         sandbox=sandbox or Sandbox(),
         drawing_limiter=Limiter(at_once=1, waiting=PAGE_IMAGES_WAITING),
-        changes=ChangeFeed(url, timeout_seconds=database_timeout_seconds),
+        changes=ChangeFeed(url, timeout_seconds=database_timeout_seconds, is_pooled=is_pooled),
         llm=make_language_model(settings),
     )
     runtime.encoders.start()

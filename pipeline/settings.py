@@ -50,6 +50,9 @@ class Settings(BaseSettings):
     database_owner_url: SecretStr | None = None
     """The same database, as the owner of its tables. Migrations, `reembed` and `users` use it. If it is not set, they
     use DATABASE_URL."""
+    database_transaction_pooling: bool = False
+    """Set it to true if DATABASE_URL leads to PgBouncer in transaction mode. DATABASE_URL must then log in as
+    `sluice_service`, and event streams poll."""
     redis_url: SecretStr | None = None
     """Redis or Valkey, as `redis://:password@host:6379/0`. If not set, `make up` starts its own."""
     jwt_secret: SecretStr | None = None

@@ -176,6 +176,7 @@ async def open_consumer(settings: Settings) -> AsyncIterator[Consumer]:
             settings.sqlalchemy_url,
             lease_seconds=settings.lease_seconds,
             stall_seconds=settings.extract_timeout_seconds + STALL_MARGIN_SECONDS,
+            is_pooled=settings.database_transaction_pooling,
         )
         consumer = Consumer(runtime, heartbeat)
         heartbeat.start()

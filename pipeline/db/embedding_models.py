@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, Delete, delete, func, select, update
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from pipeline.db.models import EmbeddingModel, Job
 from pipeline.types import JobKind
@@ -50,14 +50,10 @@ async def hold(session: AsyncSession) -> Models:
     return await read(session)
 
 
-async def delay_switch(connection: AsyncConnection) -> None:
-    """Prevent a switch until `allow_switch` on this connection, or until the connection breaks."""
-    await connection.execute(select(func.pg_advisory_lock_shared(*LOADING)))
-
-
-async def allow_switch(connection: AsyncConnection) -> None:
-    """Undo `delay_switch`."""
-    await connection.execute(select(func.pg_advisory_unlock_shared(*LOADING)))
+async def delay_switch(session: AsyncSession) -> None:
+    """Prevent a switch until the end of this transaction, which may then be idle for as long as a model loads."""
+    await session.execute(select(func.set_config("idle_in_transaction_session_timeout", "0", True)))
+    await session.execute(select(func.pg_advisory_xact_lock_shared(*LOADING)))
 
 
 async def sees_everything(session: AsyncSession) -> bool:

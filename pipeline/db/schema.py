@@ -1,4 +1,4 @@
-"""The revision of the database's schema, facts about its server, its WAL, and the password of the service role."""
+"""The revision of the database's schema, facts about its server, its WAL, and the settings of the service role."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -8,6 +8,7 @@ from sqlalchemy import column, func, literal_column, select, table
 from sqlalchemy.exc import ProgrammingError
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from pipeline.db.connection import ROLE_SETTINGS
 from pipeline.db.models import SERVICE_ROLE
 from pipeline.db.session import translate_database_errors
 
@@ -59,19 +60,28 @@ async def describe_server(session: AsyncSession) -> Server:
     return Server(*row.one())
 
 
-async def set_service_password(owner_url: str, password: str) -> None:
-    """Let the service role log in with this password.
+async def prepare_service(owner_url: str, password: str | None) -> None:
+    """Store the settings and, if given, the password of the service role, and forbid it temporary objects.
 
-    `ALTER ROLE` accepts no bound parameters, so PostgreSQL's `format` quotes the two values. Raises
-    DatabaseUnavailable.
+    None of this is part of a dump. Raises DatabaseUnavailable.
     """
+    alter = f"ALTER ROLE {SERVICE_ROLE}"
+    statements = [
+        # Not from the service role alone, which has the right like everybody.
+        ("format('REVOKE TEMPORARY ON DATABASE %I FROM PUBLIC', current_database())", ()),
+        *(
+            (f"format('{alter} IN DATABASE %I SET {name} = %L', current_database(), $1::text)", (value,))
+            for name, value in ROLE_SETTINGS.items()
+        ),
+    ]
+    if password:
+        statements.append((f"format('{alter} LOGIN PASSWORD %L', $1::text)", (password,)))
     with translate_database_errors():
         connection = await asyncpg.connect(owner_url.replace("+asyncpg", ""), timeout=10)
         try:
-            statement = await connection.fetchval(
-                "SELECT format('ALTER ROLE %I LOGIN PASSWORD %L', $1::text, $2::text)", SERVICE_ROLE, password
-            )
-            await connection.execute(statement)
+            for statement, arguments in statements:
+                # These statements accept no bound parameters, so PostgreSQL's `format` quotes the values.
+                await connection.execute(await connection.fetchval(f"SELECT {statement}", *arguments))
         finally:
             await connection.close()
 

@@ -9,8 +9,9 @@ from sqlalchemy import event, func, select
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DBAPIError, DisconnectionError, InterfaceError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_sessionmaker, create_async_engine
 
+from pipeline.db.connection import make_creator, make_options
 from pipeline.db.models import EMAIL_SETTING, SERVICE_ROLE, USER_SETTING
 from pipeline.errors import DatabaseUnavailable, StorageFull
 
@@ -23,20 +24,36 @@ transactions."""
 DISK_FULL = "53100"
 """SQLSTATE of a full disk."""
 
-IDLE_IN_TRANSACTION_SECONDS = 10
-"""Time after which PostgreSQL ends a session whose transaction runs no statement."""
-
 
 class Database:
     """A pool of connections. If PostgreSQL is unavailable, its methods raise DatabaseUnavailable.
 
-    The connections act as the service role. With `role=None`, for the operator's commands, they act as the role that
-    the URL names.
+    The connections act as the service role, and each is checked before its first use. With `role=None`, for the
+    operator's commands, they act as the role that the URL names. `is_pooled` means that the URL leads to PgBouncer in
+    transaction mode.
     """
 
-    def __init__(self, url: str, *, pool_size: int, timeout_seconds: float, role: str | None = SERVICE_ROLE) -> None:
-        self._engine = _create_engine(url, pool_size=pool_size, timeout_seconds=timeout_seconds, role=role)
-        self._autocommitting = self._engine.execution_options(isolation_level="AUTOCOMMIT")
+    def __init__(
+        self,
+        url: str,
+        *,
+        pool_size: int,
+        timeout_seconds: float,
+        role: str | None = SERVICE_ROLE,
+        is_pooled: bool = False,
+    ) -> None:
+        options = make_options(timeout_seconds=timeout_seconds, role=role, is_pooled=is_pooled)
+        if role:
+            options["async_creator_fn"] = make_creator(is_pooled=is_pooled)
+        if is_pooled:
+            options["prepared_statement_cache_size"] = 0  # of SQLAlchemy, besides asyncpg's own
+        self._engine = create_async_engine(
+            url, pool_size=pool_size, max_overflow=0, pool_timeout=timeout_seconds, connect_args=options
+        )
+        event.listen(self._engine.sync_engine, "checkout", _refuse_closed)
+        autocommitting = self._engine.execution_options(isolation_level="AUTOCOMMIT")
+        # Without a transaction, PgBouncer could execute a statement in another session than it was prepared in.
+        self._statements = self._engine if is_pooled else autocommitting
         self._sessions = async_sessionmaker(self._engine, expire_on_commit=False)
 
     @asynccontextmanager
@@ -54,12 +71,12 @@ class Database:
 
     @asynccontextmanager
     async def statement(self) -> AsyncIterator[AsyncConnection]:
-        """Open a connection in autocommit mode. A statement that reads owned rows must set the user itself.
+        """Open a connection for one statement, which is committed at once. It must set the user itself.
 
         Raises the same errors as `transaction`.
         """
         with translate_database_errors():
-            async with self._autocommitting.connect() as connection:
+            async with self._statements.begin() as connection:
                 yield connection
 
     async def close(self) -> None:
@@ -89,39 +106,6 @@ async def act_for_email(session: AsyncSession, email: str) -> None:
     await session.execute(select(func.set_config(EMAIL_SETTING, email, True)))
 
 
-def _create_engine(url: str, *, pool_size: int, timeout_seconds: float, role: str | None) -> AsyncEngine:
-    milliseconds = str(int(timeout_seconds * 1000))
-    engine = create_async_engine(
-        url,
-        pool_size=pool_size,
-        max_overflow=0,
-        pool_timeout=timeout_seconds,
-        connect_args={
-            # asyncpg's own timeouts are the only ones that work if the network drops all packets.
-            "timeout": timeout_seconds,
-            "command_timeout": timeout_seconds,
-            "server_settings": {
-                "application_name": "sluice",
-                # Act as the service role, whichever role logs in. It owns no tables and is no superuser, so row-level
-                # security applies to it.
-                **({"role": role} if role else {}),
-                "jit": "off",
-                # The planner does not know whose chunks a search reads. If one owner has most of the table, it would
-                # scan the whole table, even for a small owner.
-                "enable_seqscan": "off",
-                # The planner assumes that every owner has few chunks. For an owner with many, it would sort all vectors
-                # instead of using the index.
-                "enable_sort": "off",
-                "statement_timeout": milliseconds,
-                "lock_timeout": milliseconds,
-                "idle_in_transaction_session_timeout": str(IDLE_IN_TRANSACTION_SECONDS * 1000),
-            },
-        },
-    )
-    event.listen(engine.sync_engine, "checkout", _refuse_closed)
-    return engine
-
-
 def _refuse_closed(connection: DBAPIConnection, _record: object, _proxy: object) -> None:
     """Make the pool replace a connection that the server has closed. Unlike a ping, this costs no round trip."""
     if connection.driver_connection.is_closed():
@@ -136,7 +120,7 @@ def translate_database_errors() -> Iterator[None]:
     except (PoolTimeoutError, InterfaceError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
         raise DatabaseUnavailable("The database does not respond. Try again in a moment.") from error
     except (DBAPIError, asyncpg.PostgresError) as error:
-        if _get_state(error) == DISK_FULL:
+        if get_state(error) == DISK_FULL:
             raise StorageFull from error
         if not _means_unavailable(error):
             raise
@@ -146,10 +130,11 @@ def translate_database_errors() -> Iterator[None]:
 def _means_unavailable(error: DBAPIError | asyncpg.PostgresError) -> bool:
     if isinstance(error, DBAPIError) and error.connection_invalidated:
         return True
-    state = _get_state(error)
+    state = get_state(error)
     return state.startswith(UNAVAILABLE_CLASSES) or state in UNAVAILABLE_STATES
 
 
-def _get_state(error: DBAPIError | asyncpg.PostgresError) -> str:
+def get_state(error: DBAPIError | asyncpg.PostgresError) -> str:
+    """Return the SQLSTATE of an error, or an empty string if it has none."""
     cause = error.orig if isinstance(error, DBAPIError) else error
     return getattr(cause, "sqlstate", None) or ""

@@ -129,12 +129,9 @@ class Encoders:
     async def _delay_switch(self, encoder: Encoder) -> None:
         """Delay the switch to the next model until this process has loaded it."""
         with suppress(DatabaseUnavailable, ModelUnavailable):
-            async with self._database.statement() as connection:
-                await embedding_models.delay_switch(connection)
-                try:
-                    await encoder.wait()
-                finally:
-                    await embedding_models.allow_switch(connection)
+            async with self._database.transaction() as session:
+                await embedding_models.delay_switch(session)
+                await encoder.wait()
 
     def _close(self, encoder: Encoder) -> None:
         if encoder is not self._shared:

@@ -45,8 +45,9 @@ class Heartbeat:
     worker runs the job, as if this process had died.
     """
 
-    def __init__(self, url: str, *, lease_seconds: float, stall_seconds: float) -> None:
+    def __init__(self, url: str, *, lease_seconds: float, stall_seconds: float, is_pooled: bool = False) -> None:
         self._url = url
+        self._is_pooled = is_pooled
         self._lease_seconds = lease_seconds
         self._stall_seconds = stall_seconds
         self._held: dict[UUID, HeldLease] = {}
@@ -83,7 +84,8 @@ class Heartbeat:
 
     async def _beat_until_stopped(self) -> None:
         interval = self._lease_seconds / BEATS_PER_LEASE
-        database = Database(self._url, pool_size=1, timeout_seconds=max(1.0, interval / 2))
+        timeout_seconds = max(1.0, interval / 2)
+        database = Database(self._url, pool_size=1, timeout_seconds=timeout_seconds, is_pooled=self._is_pooled)
         while not self._stop.is_set():
             started = monotonic()
             try:

@@ -1,6 +1,7 @@
 """The change feed: wakes waiters when PostgreSQL notifies of a changed document or note.
 
-Each process has one LISTEN connection. While it is down, waiters poll.
+Each process has one LISTEN connection. While it is down, waiters poll. LISTEN has no effect through PgBouncer in
+transaction mode, so there is no connection then, and waiters always poll.
 """
 
 import asyncio
@@ -15,6 +16,9 @@ import asyncpg
 from sqlalchemy import func, select
 
 from pipeline.db import notifications
+from pipeline.db.connection import connect, make_options
+from pipeline.db.models import SERVICE_ROLE
+from pipeline.errors import UnsafeDatabase
 from pipeline.logs import get_logger
 from pipeline.types import Subject
 
@@ -29,9 +33,10 @@ log = get_logger()
 class ChangeFeed:
     """Wakes waiters for one document, or for everything of an owner, when PostgreSQL notifies of a change."""
 
-    def __init__(self, url: str, *, timeout_seconds: float) -> None:
+    def __init__(self, url: str, *, timeout_seconds: float, is_pooled: bool = False) -> None:
         self._dsn = url.replace("+asyncpg", "")
         self._timeout_seconds = timeout_seconds
+        self._is_pooled = is_pooled
         self._watches: defaultdict[UUID, set[Watch]] = defaultdict(set)
         """Watches by the id of a document, note or owner."""
         self._task: asyncio.Task[None] | None = None
@@ -40,6 +45,8 @@ class ChangeFeed:
 
     def start(self) -> None:
         """Start listening. The feed reconnects whenever the connection is lost, and after a programming error."""
+        if self._is_pooled:
+            return
         self._task = asyncio.create_task(self._listen())
         self._task.add_done_callback(self._restart)
 
@@ -79,19 +86,15 @@ class ChangeFeed:
                     while True:
                         await asyncio.sleep(ALIVE_CHECK_SECONDS)
                         await connection.fetchval(_PING)
-            except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
+            except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError, UnsafeDatabase) as error:
                 log.warning("change_feed.disconnected", cause=repr(error))
                 self._set_listening(is_listening=False)
                 await asyncio.sleep(RECONNECT_SECONDS)
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[Any]:
-        connection = await asyncpg.connect(
-            self._dsn,
-            timeout=self._timeout_seconds,
-            command_timeout=self._timeout_seconds,
-            server_settings={"application_name": "sluice-changes"},
-        )
+        options = make_options(timeout_seconds=self._timeout_seconds, role=SERVICE_ROLE, is_pooled=False)
+        connection = await connect(self._dsn, is_pooled=False, **options)
         try:
             yield connection
         finally:

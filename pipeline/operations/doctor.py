@@ -21,9 +21,9 @@ from pipeline.circuit_breaker import CircuitBreaker
 from pipeline.db import embedding_models, queue, schema
 from pipeline.db.models import SERVICE_ROLE
 from pipeline.db.schema import Server
-from pipeline.db.session import Database
+from pipeline.db.session import Database, get_state
 from pipeline.embedding.reembed import ModelChangeError, require_usable
-from pipeline.errors import AnswerUnavailable, DatabaseUnavailable, IngestionError
+from pipeline.errors import AnswerUnavailable, DatabaseUnavailable, IngestionError, UnsafeDatabase
 from pipeline.notify.doorbell import Doorbell
 from pipeline.operations.health import find_newest_revision
 from pipeline.runtime import make_language_model
@@ -35,6 +35,22 @@ from pipeline.stages.prompt import Prompt
 
 CONNECTION_ERRORS = (DatabaseUnavailable, DBAPIError, asyncpg.PostgresError)
 """PostgreSQL is unavailable, or it refuses the login, for example because of a wrong password."""
+
+FAILED_LOGINS = {
+    "28P01": (
+        "refuses the password",
+        "correct DATABASE_URL, or run python -m pipeline migrate, which sets its password",
+    ),
+    "28": ("refuses the login", "correct the user in DATABASE_URL, or allow it in pg_hba.conf"),
+    "3D": ("does not exist", "correct the name of the database in DATABASE_URL, or create the database"),
+    "22023": (f"has no role {SERVICE_ROLE}", "run python -m pipeline migrate, which creates the role"),
+    "08P01": (
+        "refuses the start-up parameters, as PgBouncer does",
+        "set DATABASE_TRANSACTION_POOLING=true, or read PgBouncer in RUNBOOK.md",
+    ),
+    "53300": ("has no free connections", "lower DATABASE_POOL_SIZE, or raise max_connections"),
+}
+"""What the doctor says about an error at the login, by the beginning of its SQLSTATE. The first match counts."""
 
 MINIMUM_POSTGRESQL = 16
 LONG_WAIT_SECONDS = 600.0
@@ -124,13 +140,7 @@ async def _check_database(settings: Settings) -> AsyncIterator[Finding]:
             async with database.transaction() as session:
                 revision = await schema.read_revision(session)
         except CONNECTION_ERRORS as error:
-            cause = type(error.__cause__ or error).__name__
-            advice = (
-                f"check that it is running, that DATABASE_URL is right and that the role {SERVICE_ROLE} exists; "
-                "python -m pipeline migrate creates the role"
-            )
-            found = f"{location} could not be used within {settings.database_timeout_seconds:g} s ({cause})"
-            yield _fail("database", found, advice)
+            yield _explain_failure(error, location, settings)
             return
         if revision is None:
             yield _fail("migrations", f"{location} has no tables", "run python -m pipeline migrate")
@@ -148,9 +158,29 @@ async def _check_database(settings: Settings) -> AsyncIterator[Finding]:
         yield await _check_owner(settings)
 
 
+def _explain_failure(error: Exception, location: str, settings: Settings) -> Finding:
+    if isinstance(error, UnsafeDatabase):
+        found, _, advice = error.reason.partition(": ")
+        return _fail("database", f"{location}: {found}", advice)
+    cause = error.__cause__ or error
+    state = get_state(cause) if isinstance(cause, DBAPIError | asyncpg.PostgresError) else ""
+    for prefix, (found, advice) in FAILED_LOGINS.items():
+        if state.startswith(prefix):
+            return _fail("database", f"{location} {found}", advice)
+    limit = f"within {settings.database_timeout_seconds:g} s"
+    found = f"{location} could not be used {limit} ({type(cause).__name__})"
+    return _fail("database", found, "check that it is running, and that the host and port in DATABASE_URL are right")
+
+
 @asynccontextmanager
 async def _open_database(url: str, settings: Settings, role: str | None) -> AsyncIterator[Database]:
-    database = Database(url, pool_size=2, timeout_seconds=settings.database_timeout_seconds, role=role)
+    database = Database(
+        url,
+        pool_size=2,
+        timeout_seconds=settings.database_timeout_seconds,
+        role=role,
+        is_pooled=role is not None and settings.database_transaction_pooling,
+    )
     try:
         yield database
     finally:

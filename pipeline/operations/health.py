@@ -12,7 +12,7 @@ from alembic.script import ScriptDirectory
 
 from pipeline import metrics
 from pipeline.db import schema, statistics
-from pipeline.errors import DatabaseUnavailable
+from pipeline.errors import DatabaseUnavailable, UnsafeDatabase
 from pipeline.runtime import Runtime
 from pipeline.sandbox.confinement import summarize_layers
 from pipeline.types import Status, SubjectKind
@@ -66,6 +66,8 @@ async def _check_database(runtime: Runtime) -> tuple[str, str]:
     try:
         async with asyncio.timeout(BUDGET_SECONDS), runtime.database.transaction() as session:
             revision = await schema.read_revision(session)
+    except UnsafeDatabase:
+        return "unsafe", "unknown"
     except (DatabaseUnavailable, TimeoutError):
         return "unavailable", "unknown"
     return "ok", "ok" if revision == find_newest_revision() else "behind"

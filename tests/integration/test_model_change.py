@@ -426,11 +426,10 @@ async def test_no_switch_while_a_process_loads_the_model_or_stores_vectors(api: 
 
         return asyncio.create_task(try_it())
 
-    async with api.runtime.database.statement() as connection:
-        await embedding_models.delay_switch(connection)
+    async with api.runtime.database.transaction() as session:
+        await embedding_models.delay_switch(session)
         assert not await close()
-        await embedding_models.allow_switch(connection)
-        assert await close()
+    assert await close()
     async with api.runtime.database.transaction() as session:
         await embedding_models.hold(session)
         closing = close()
