@@ -24,6 +24,7 @@ from redis.exceptions import RedisError
 from pipeline import metrics
 from pipeline.circuit_breaker import CircuitBreaker, wait_within
 from pipeline.errors import TooManyRequests
+from pipeline.networks import find_network
 from pipeline.settings import Settings
 
 BUDGET_SECONDS = 0.1
@@ -43,8 +44,13 @@ class Policy(StrEnum):
     """A limited kind of request. The values appear in the response headers."""
 
     LOGIN = "login"
+    """Per account and network."""
+    LOGIN_ADDRESS = "login-address"
+    """Per network, for all accounts together."""
     REGISTRATION = "registration"
     """The same rate as `LOGIN`, counted separately: registering does not use up logins."""
+    REGISTRATION_ADDRESS = "registration-address"
+    """Per network, for all e-mail addresses together."""
     UPLOAD = "upload"
     QUERY = "query"
     PAGE_IMAGE = "picture"
@@ -77,7 +83,9 @@ class RateLimiter:
     def __init__(self, settings: Settings, breaker: CircuitBreaker) -> None:
         rates = {
             Policy.LOGIN: settings.rate_limit_login,
+            Policy.LOGIN_ADDRESS: settings.rate_limit_login_address,
             Policy.REGISTRATION: settings.rate_limit_login,
+            Policy.REGISTRATION_ADDRESS: settings.rate_limit_registration_address,
             Policy.UPLOAD: settings.rate_limit_upload,
             Policy.QUERY: settings.rate_limit_query,
             Policy.PAGE_IMAGE: settings.rate_limit_query,
@@ -133,20 +141,34 @@ class RateLimiter:
         await self._pool.aclose()
 
 
-async def limit_login(connection: Connection, email: str) -> None:
-    """Count a login from this network address to this account.
+async def limit_network(connection: Connection) -> None:
+    """Count a login from the caller's network, to any account.
 
     Raises TooManyRequests if the limit is exceeded.
     """
-    await _enforce(connection, Policy.LOGIN, find_address(connection), email.strip().lower())
+    await _enforce(connection, Policy.LOGIN_ADDRESS, _find_network(connection))
+
+
+async def limit_login(connection: Connection, email: str) -> None:
+    """Count a login from the caller's network to this account.
+
+    Raises TooManyRequests if the limit is exceeded.
+    """
+    await _enforce(connection, Policy.LOGIN, _find_network(connection), email.strip().lower())
 
 
 async def limit_registration(connection: Connection, email: str) -> None:
-    """Count a registration from this network address for this e-mail address.
+    """Count a registration from the caller's network, and one for this e-mail address.
 
-    Raises TooManyRequests if the limit is exceeded.
+    Raises TooManyRequests if a limit is exceeded.
     """
-    await _enforce(connection, Policy.REGISTRATION, find_address(connection), email.strip().lower())
+    network = _find_network(connection)
+    await _enforce(connection, Policy.REGISTRATION_ADDRESS, network)
+    await _enforce(connection, Policy.REGISTRATION, network, email.strip().lower())
+
+
+def _find_network(connection: Connection) -> str:
+    return find_network(find_address(connection))
 
 
 def find_address(connection: Connection) -> str:

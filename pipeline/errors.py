@@ -16,6 +16,7 @@
     │   │   ├── StorageFull       a disk is full; reading still works
     │   │   └── UnsafeDatabase    the connection does not act as the service role
     │   ├── ModelUnavailable
+    │   ├── Overloaded            too many requests of this kind are waiting
     │   ├── AnswerUnavailable     the language model failed; the passages were found
     │   └── PageImageUnavailable  pages cannot be drawn at the moment
     ├── PageImageFailed           this page cannot be drawn
@@ -175,6 +176,13 @@ class ModelUnavailable(Unavailable):
     """The embedding model is still loading, or it cannot be loaded."""
 
     code = "model_unavailable"
+
+
+class Overloaded(Unavailable):
+    """Too many requests of this kind are waiting. This one was not started."""
+
+    code = "overloaded"
+    retry_after_seconds = 2
 
 
 class AnswerUnavailable(Unavailable):

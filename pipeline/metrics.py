@@ -39,6 +39,7 @@ SWEPT_JOBS = Counter("sluice_swept_jobs_total", "Jobs taken from workers whose l
 RATE_LIMIT_FAIL_OPENS = Counter(
     "sluice_rate_limit_fail_opens_total", "Requests let through because Redis was unavailable."
 )
+REFUSED_LOGINS = Counter("sluice_refused_logins_total", "Refused logins, by error code.", ["code"])
 REDIS_FAILURES = Counter("sluice_redis_failures_total", "Times that the circuit breaker for Redis opened.")
 ANSWERS = Counter("sluice_answers_total", "Answers to questions, by outcome.", ["outcome"])
 UNKNOWN_CITATIONS = Counter(

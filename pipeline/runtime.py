@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pipeline import metrics
 from pipeline.circuit_breaker import CircuitBreaker
@@ -10,10 +10,12 @@ from pipeline.db.candidates import DEFAULT_BOUNDS, SearchBounds
 from pipeline.db.session import Database
 from pipeline.embedding.active_model import CHECK_SECONDS, Encoders
 from pipeline.embedding.encoder import Encoder
+from pipeline.fair_queue import FairQueue
 from pipeline.llm.client import LanguageModel
 from pipeline.logs import get_logger
 from pipeline.notify.change_feed import ChangeFeed
 from pipeline.notify.doorbell import Doorbell
+from pipeline.recent_logins import RecentLogins
 from pipeline.sandbox.confinement import find_layers, find_problems, require_layers
 from pipeline.sandbox.limiter import Limiter
 from pipeline.sandbox.pool import Sandbox
@@ -25,6 +27,18 @@ WORKER_DATABASE_TIMEOUT_SECONDS = 30.0
 """Longer than the API's, because waiting for PostgreSQL costs a worker less than repeating an attempt."""
 PAGE_IMAGES_WAITING = 16
 """Maximum number of page images that wait to be drawn. One browser never requests that many at once."""
+
+HASHES_AT_ONCE = 2
+"""Maximum number of passwords that a process hashes at the same time. A hash takes 50 ms and 19 MiB."""
+HASHES_WAITING = 64
+"""Maximum number of logins and registrations that wait for their turn: 2 seconds of work."""
+HASHES_WAITING_PER_CALLER = 16
+"""Maximum number of those from one network: a second of work, because a network has one turn at a time."""
+
+
+def make_hashing_queue() -> FairQueue:
+    """Return the queue of a process for the hashing of passwords."""
+    return FairQueue(at_once=HASHES_AT_ONCE, waiting=HASHES_WAITING, waiting_per_caller=HASHES_WAITING_PER_CALLER)
 
 
 @dataclass(frozen=True)
@@ -60,6 +74,9 @@ class Runtime:
     llm: LanguageModel | None
     """Writes answers. If None, answers are quotations."""
     search_bounds: SearchBounds = DEFAULT_BOUNDS
+    hashing_queue: FairQueue = field(default_factory=make_hashing_queue)
+    """Where logins and registrations wait for the hashing of their password."""
+    recent_logins: RecentLogins = field(default_factory=RecentLogins)
 
     @property
     def encoder(self) -> Encoder:

@@ -23,7 +23,13 @@ MINIMUM_SECRET_BYTES = 32
 SECRET_ADVICE = "create one with: openssl rand -base64 48"  # noqa: S105 - a command, not a secret
 MIB = 1024 * 1024
 GIB = 1024 * MIB
-RATE_LIMITS = ("rate_limit_login", "rate_limit_upload", "rate_limit_query")
+RATE_LIMITS = (
+    "rate_limit_login",
+    "rate_limit_login_address",
+    "rate_limit_registration_address",
+    "rate_limit_upload",
+    "rate_limit_query",
+)
 
 TextSearchConfig = Literal[
     "simple", "arabic", "armenian", "basque", "catalan", "danish", "dutch", "english", "finnish", "french", "german",
@@ -93,6 +99,11 @@ class Settings(BaseSettings):
     rate_limit_login: str = "10/minute"
     """Rate limit for logins per account and client address. Registrations are counted separately, with the same limit.
     An empty value turns the limit off."""
+    rate_limit_login_address: str = "300/minute"
+    """Rate limit for logins per client address, for all accounts together. IPv6 addresses count by their /64 network.
+    Raise it if very many people share one address. An empty value turns the limit off."""
+    rate_limit_registration_address: str = "20/hour"
+    """Rate limit for registrations per client address. An empty value turns the limit off."""
     rate_limit_upload: str = "60/minute"
     """Rate limit for uploads per user. An empty value turns the limit off."""
     rate_limit_query: str = "240/minute"

@@ -96,6 +96,8 @@ def settings(database_url: str, redis_url: str) -> Settings:
         lease_seconds=3,
         poll_seconds=0.2,
         rate_limit_login="",
+        rate_limit_login_address="",
+        rate_limit_registration_address="",
         rate_limit_upload="",
         rate_limit_query="",
     )

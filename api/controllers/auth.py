@@ -8,9 +8,12 @@ from litestar.params import JSONBody
 from api.auth import PUBLIC, UserRequest
 from api.deps import RuntimeDependency
 from api.http.operations import PublicOperation, problems
-from api.ratelimit import find_address, limit_login, limit_registration
+from api.ratelimit import find_address, limit_login, limit_network, limit_registration
 from api.schemas import Confirmation, Credentials, PasswordChange, Registration
 from api.tokens import Tokens
+from pipeline import metrics
+from pipeline.errors import NotAuthenticated, SluiceError, TooManyRequests
+from pipeline.runtime import Runtime
 from pipeline.types import Account, Identity
 from pipeline.use_cases import accounts
 from pipeline.use_cases.sessions import Sessions
@@ -48,7 +51,7 @@ class AuthController(Controller):
         invitation is the part of the operator's link after `#invite=`.
         """
         await limit_registration(request, data.email)
-        return await accounts.register(runtime, data.email, data.password, data.invitation)
+        return await accounts.register(runtime, data.email, data.password, find_address(request), data.invitation)
 
     @post(
         "/auth/login",
@@ -62,9 +65,11 @@ class AuthController(Controller):
         self, request: PublicRequest, data: JSONBody[Credentials], runtime: RuntimeDependency, state: State
     ) -> AccessToken:
         """Return an access token. 401 for a wrong password and for an unknown e-mail address."""
-        await limit_login(request, data.email)
-        identity = await accounts.authenticate(runtime, data.email, data.password, find_address(request))
-        return _issue(state, identity)
+        try:
+            return _issue(state, await _authenticate(request, data, runtime))
+        except SluiceError as error:
+            metrics.REFUSED_LOGINS.labels(error.code).inc()
+            raise
 
     @get("/users/me", summary="Get your account", responses=problems(401))
     async def me(self, request: UserRequest, runtime: RuntimeDependency) -> Account:
@@ -109,6 +114,30 @@ class AuthController(Controller):
         await accounts.delete_own(runtime, request.user, data.password, find_address(request))
         sessions: Sessions = state.sessions
         sessions.forget(request.user)
+
+
+async def _authenticate(request: PublicRequest, data: Credentials, runtime: Runtime) -> Identity:
+    """Check the limits and the password. Who logged in from this network before is free of the network's limit.
+
+    Over that limit, a wrong password gets the same answer as an account that has never logged in from there.
+    """
+    address = find_address(request)
+    refusal = await _check_network(request)
+    if refusal and not accounts.is_recent(runtime, data.email, address):
+        raise refusal
+    await limit_login(request, data.email)
+    try:
+        return await accounts.authenticate(runtime, data.email, data.password, address)
+    except NotAuthenticated as error:
+        raise refusal or error from None
+
+
+async def _check_network(request: PublicRequest) -> TooManyRequests | None:
+    try:
+        await limit_network(request)
+    except TooManyRequests as refusal:
+        return refusal
+    return None
 
 
 def _issue(state: State, identity: Identity) -> AccessToken:

@@ -245,6 +245,11 @@ PROBLEMS = (
     _problem(429, "login_paused", "Too many failed logins. Try again in 30 seconds."),
     _problem(500, "internal_error", "Something went wrong on the server. Report this error with its `request_id`."),
     _problem(503, "database_unavailable", "The database does not respond. Try again in a moment."),
+    _problem(
+        503,
+        "overloaded",
+        "Too many people are logging in or registering at the moment. Try again in a few seconds.",
+    ),
     _problem(503, "model_unavailable", "The embedding model is not loaded yet. Try again in a moment."),
     _problem(
         503,
@@ -273,6 +278,10 @@ USUAL_CODES = {
 OWN_CODES = {
     ("POST /v1/auth/register", 403): ("registration_closed", "invitation_invalid"),
     ("POST /v1/auth/register", 409): ("email_taken",),
+    ("POST /v1/auth/register", 503): ("database_unavailable", "overloaded"),
+    ("POST /v1/auth/login", 503): ("database_unavailable", "overloaded"),
+    ("PUT /v1/users/me/password", 503): ("database_unavailable", "overloaded"),
+    ("DELETE /v1/users/me", 503): ("database_unavailable", "overloaded"),
     ("POST /v1/auth/login", 401): ("invalid_credentials",),
     ("POST /v1/auth/login", 429): ("rate_limited", "login_paused"),
     ("PUT /v1/users/me/password", 403): ("wrong_password",),

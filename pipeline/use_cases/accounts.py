@@ -27,13 +27,12 @@ from pipeline.errors import (
     TooManyRequests,
 )
 from pipeline.logs import get_logger
+from pipeline.networks import find_network
 from pipeline.runtime import Runtime
 from pipeline.types import Account, Identity, new_id
 
 # The OWASP minimum for argon2id: 19 MiB, two passes, one lane.
 _passwords = PasswordHash((Argon2Hasher(memory_cost=19 * 1024, time_cost=2, parallelism=1),))
-_hashing = asyncio.Semaphore(2)
-"""Limits concurrent hashing, because other requests need the CPU, too. A hash takes 50 ms and 19 MiB."""
 
 # Hash of a random password. It is checked for unknown addresses, so that they take as long as known ones.
 UNKNOWN_HASH = "$argon2id$v=19$m=19456,t=2,p=1$eofCFnXSzF+nD3fZrpgvRg$hlUbzORjlg3zpy5wZ0PXzw6nIs08bmubmx4KFDYPo/Y"
@@ -47,30 +46,44 @@ DELETION_TIMEOUT_SECONDS = 60.0
 log = get_logger()
 
 
-async def register(runtime: Runtime, email: str, password: str, invitation: str | None = None) -> Account:
+async def register(runtime: Runtime, email: str, password: str, address: str, invitation: str | None = None) -> Account:
     """Create an account. An invitation is used up, even if registration is open.
 
-    Raises Forbidden if registration is closed and there is no invitation, and the errors of `add`.
+    `address` is the client's network address. Raises Forbidden if registration is closed and there is no invitation,
+    Overloaded, and the errors of `add`.
     """
     if invitation is None and runtime.settings.registration == "closed":
         message = "Registration is closed. Ask the operator of this service for an invitation link."
         raise Forbidden(message, code="registration_closed")
-    return await add(runtime.database, email, password, invitation)
+    email = _clean_email(email)
+    async with runtime.hashing_queue.turn(find_network(address)):
+        password_hash = await _hash(password)
+    return await _add(runtime.database, email, password_hash, invitation)
 
 
-async def add(database: Database, email: str, password: str, invitation: str | None = None) -> Account:
-    """Create an account, for its owner or for the operator.
+async def add(database: Database, email: str, password: str) -> Account:
+    """Create an account, for the operator.
 
-    Raises InvalidInput if the address or password is not allowed, Conflict if the address already has an account,
-    Forbidden if the invitation cannot be used.
+    Raises InvalidInput if the address or password is not allowed, Conflict if the address already has an account.
     """
+    return await _add(database, _clean_email(email), await _hash(password))
+
+
+def _clean_email(email: str) -> str:
     email = email.strip().lower()
     if len(email) > MAX_EMAIL_CHARACTERS or not re.fullmatch(EMAIL_PATTERN, email):
         raise InvalidInput(
             "The e-mail address cannot be used.",
             errors=(FieldError("email", "must look like name@example.org"),),
         )
-    password_hash = await _hash(password)
+    return email
+
+
+async def _add(database: Database, email: str, password_hash: str, invitation: str | None = None) -> Account:
+    """Create an account.
+
+    Raises Conflict if the address already has an account, Forbidden if the invitation cannot be used.
+    """
     try:
         user_id = new_id()
         async with database.transaction(user_id) as session:
@@ -143,17 +156,28 @@ async def _erase(session: AsyncSession, user: User) -> None:
     await audit.anonymise(session, user.id)
 
 
+def is_recent(runtime: Runtime, email: str, address: str) -> bool:
+    """Return whether this account has logged in from the network of this address since this process started."""
+    return runtime.recent_logins.includes(email.strip().lower(), find_network(address))
+
+
 async def authenticate(runtime: Runtime, email: str, password: str, address: str) -> Identity:
     """Return the account with this e-mail address and password. `address` is the client's network address.
 
     Raises NotAuthenticated if the address is unknown or the password is wrong, with the same message and after the same
-    time. Raises TooManyRequests after too many failures, whether the password is right or wrong.
+    time. Raises TooManyRequests after too many failures, whether the password is right or wrong, and Overloaded if too
+    many logins are waiting.
     """
-    user = await _check_password(runtime, email.strip().lower(), password, address)
+    email, network = email.strip().lower(), find_network(address)
+    # Who has logged in from this network before does not wait behind others there.
+    caller = f"{network} {email}" if is_recent(runtime, email, address) else network
+    async with runtime.hashing_queue.turn(caller):
+        user = await _check_password(runtime, email, password, address)
+    runtime.recent_logins.remember(email, network)
     try:
         async with runtime.database.transaction(user.id) as session:
             await audit.record(session, audit.Event.LOGIN, user.id, {"address": address})
-            await logins.clear_failures(session, user.email, address)
+            await logins.clear_failures(session, user.email, find_network(address))
     except StorageFull:
         # A full disk must not lock users out. A wrong password gets 507, because it cannot be counted.
         log.warning("audit.not_written", event_type=audit.Event.LOGIN, user_id=str(user.id))
@@ -170,12 +194,13 @@ async def change_password(
     TooManyRequests after too many wrong passwords.
     """
     user = await _confirm(runtime, user_id, current_password, address)
-    password_hash = await _hash(new_password)
+    async with runtime.hashing_queue.turn(str(user_id)):
+        password_hash = await _hash(new_password)
     async with runtime.database.transaction(user_id) as session:
         generation = await users.set_password(session, user_id, password_hash, user.password_hash)
         if generation is None:
             raise _wrong_password()
-        await logins.clear_failures(session, user.email, address)
+        await logins.clear_failures(session, user.email, find_network(address))
         await audit.record(session, audit.Event.PASSWORD_CHANGED, user_id, {"address": address})
     return Identity(user_id, generation)
 
@@ -204,7 +229,8 @@ async def _confirm(runtime: Runtime, user_id: UUID, password: str, address: str)
     """Return the user's account if the password is right. A wrong one counts as a failed login."""
     account = await get_account(runtime, user_id)
     try:
-        return await _check_password(runtime, account.email, password, address)
+        async with runtime.hashing_queue.turn(str(user_id)):
+            return await _check_password(runtime, account.email, password, address)
     except NotAuthenticated:
         # Not 401: the token is valid.
         raise _wrong_password() from None
@@ -215,28 +241,27 @@ def _wrong_password() -> Forbidden:
 
 
 async def _check_password(runtime: Runtime, email: str, password: str, address: str) -> User:
-    """Return the account with this lower-case e-mail address and this password.
+    """Return the account with this lower-case e-mail address and this password. The caller has its turn to hash.
 
     Raises NotAuthenticated, or TooManyRequests after too many failures.
     """
-    # Logins queue here before they take database connections, which other requests need.
-    async with _hashing:
-        async with runtime.database.transaction() as session:
-            pause = await logins.find_pause(session, email, address)
-            await act_for_email(session, email)
-            user = await users.find_by_email(session, email)
-        if pause > 0:
-            raise TooManyRequests(
-                f"Too many failed logins. Try again in {ceil(pause)} seconds.",
-                retry_after_seconds=pause,
-                code="login_paused",
-            )
-        matches = await asyncio.to_thread(_verify, password, user.password_hash if user else UNKNOWN_HASH)
+    network = find_network(address)
+    async with runtime.database.transaction() as session:
+        pause = await logins.find_pause(session, email, network)
+        await act_for_email(session, email)
+        user = await users.find_by_email(session, email)
+    if pause > 0:
+        raise TooManyRequests(
+            f"Too many failed logins. Try again in {ceil(pause)} seconds.",
+            retry_after_seconds=pause,
+            code="login_paused",
+        )
+    matches = await asyncio.to_thread(_verify, password, user.password_hash if user else UNKNOWN_HASH)
     if user is None or not matches:
         async with runtime.database.transaction(user.id if user else None) as session:
             actor = user.id if user else None
             await audit.record(session, audit.Event.LOGIN_FAILED, actor, {"email": email, "address": address})
-            await logins.record_failure(session, email, address)
+            await logins.record_failure(session, email, network)
         raise NotAuthenticated("The e-mail address or the password is wrong.", code="invalid_credentials")
     return user
 
@@ -261,8 +286,7 @@ async def _hash(password: str) -> str:
                 FieldError("password", f"must have {MIN_PASSWORD_CHARACTERS} to {MAX_PASSWORD_CHARACTERS} characters"),
             ),
         )
-    async with _hashing:
-        return await asyncio.to_thread(_passwords.hash, password)
+    return await asyncio.to_thread(_passwords.hash, password)
 
 
 def _verify(password: str, password_hash: str) -> bool:

@@ -31,6 +31,7 @@ from tests.benchmarks.service import (
 from tests.benchmarks.stages import measure_stages
 from tests.databases import migrate, run_sql
 from tests.e2e.conftest import Up
+from tests.service import NO_LIMITS
 
 SHARED = Path("../shared/data/finance/documents")
 QUESTIONS = 600
@@ -129,7 +130,7 @@ def run_round(report: Report, number: int, options: argparse.Namespace, files: l
 @contextmanager
 def run_service(database_url: str, *, workers: int) -> Iterator[Service]:
     """`make up` without limits on requests, with so many workers."""
-    unlimited = {"RATE_LIMIT_UPLOAD": "", "RATE_LIMIT_QUERY": "", "JWT_TTL_MINUTES": "600", "LEASE_SECONDS": "15"}
+    unlimited = {**NO_LIMITS, "JWT_TTL_MINUTES": "600", "LEASE_SECONDS": "15"}
     with tempfile.TemporaryDirectory(prefix="sluice-bench-") as folder:
         up = Up(Path(folder), DATABASE_URL=database_url, WORKER_PROCESSES=str(workers), **unlimited)
         try:

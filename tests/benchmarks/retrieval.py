@@ -26,6 +26,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tests.e2e.conftest import Up
+from tests.service import NO_LIMITS
 
 SHARED = Path("../shared/data")
 TOP_K = 10
@@ -231,7 +232,7 @@ def compare_set(url: str, folder: Path, field: str) -> list[Comparison]:
 
 def run_service(folder: Path) -> Up:
     """A service of our own, for those who name none."""
-    return Up(folder, RATE_LIMIT_UPLOAD="", RATE_LIMIT_QUERY="", RATE_LIMIT_LOGIN="")
+    return Up(folder, **NO_LIMITS)
 
 
 def main() -> None:

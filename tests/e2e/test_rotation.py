@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx2
 
 from tests.processes import PROJECT, find_port, run_program
-from tests.service import request, running, wait_until_answering
+from tests.service import NO_LIMITS, request, running, wait_until_answering
 from tests.waiting import wait_until
 
 CREDENTIALS = {"email": "a@example.org", "password": "password of a test"}
@@ -83,7 +83,7 @@ def test_row_27_new_secret_signs_everybody_out(tmp_path: Path, database_url: str
         "PYTHONPATH": str(PROJECT),
         "DATABASE_URL": database_url,
         "REDIS_URL": redis_url,
-        "RATE_LIMIT_LOGIN": "",
+        **NO_LIMITS,
     }
     ports = [find_port(), find_port()]
     write_secret(tmp_path)

@@ -152,6 +152,8 @@ class Cluster:
             "LEASE_SECONDS": f"{LEASE_SECONDS:g}",
             "POLL_SECONDS": "0.2",
             "RATE_LIMIT_LOGIN": "1000000/minute",
+            "RATE_LIMIT_LOGIN_ADDRESS": "1000000/minute",
+            "RATE_LIMIT_REGISTRATION_ADDRESS": "1000000/minute",
             "RATE_LIMIT_UPLOAD": "1000000/minute",
             "RATE_LIMIT_QUERY": "1000000/minute",
         }

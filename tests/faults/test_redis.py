@@ -159,7 +159,13 @@ def test_row_06_redis_refuses_the_ring_itself(cluster: Cluster, client: Client) 
     """Without rate limits the ring is the first command that Redis refuses."""
     assert client, "its teardown checks the invariants"
     cluster.start_worker(REDIS_URL=NO_REDIS)
-    api = cluster.start_api(RATE_LIMIT_LOGIN="", RATE_LIMIT_UPLOAD="", RATE_LIMIT_QUERY="")
+    api = cluster.start_api(
+        RATE_LIMIT_LOGIN="",
+        RATE_LIMIT_LOGIN_ADDRESS="",
+        RATE_LIMIT_REGISTRATION_ADDRESS="",
+        RATE_LIMIT_UPLOAD="",
+        RATE_LIMIT_QUERY="",
+    )
     with Client(api.url) as own, redis.Redis(port=cluster.valkey.port, single_connection_client=True) as admin:
         admin.execute_command("DEL", "sluice:rings")
         admin.execute_command("SET", "sluice:rings", "no queue")

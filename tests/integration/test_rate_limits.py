@@ -5,6 +5,7 @@ import itertools
 import re
 import socket
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
@@ -18,6 +19,7 @@ from api.ratelimit import CHECKS_AT_ONCE, KEY_PREFIX, Policy, RateLimiter, Stand
 from pipeline import metrics
 from pipeline.circuit_breaker import CircuitBreaker
 from pipeline.errors import TooManyRequests
+from pipeline.runtime import HASHES_WAITING_PER_CALLER
 from pipeline.settings import Settings
 from pipeline.types import new_id
 from tests.integration.conftest import Api, Person, make_transport
@@ -26,7 +28,7 @@ pytestmark = pytest.mark.anyio
 
 LIMIT = 5
 RATE = f"{LIMIT}/minute"
-RATE_LIMIT = re.compile(r'"(\w+)";r=(\d+);t=(\d+)')
+RATE_LIMIT = re.compile(r'"([\w-]+)";r=(\d+);t=(\d+)')
 
 
 @pytest.fixture
@@ -80,8 +82,8 @@ def assert_refused(response: httpx2.Response, policy: str) -> None:
     assert read_standing(response) == (policy, 0, int(response.headers["retry-after"]))
 
 
-def count_metric(name: str) -> float:
-    return REGISTRY.get_sample_value(name) or 0
+def count_metric(name: str, **labels: str) -> float:
+    return REGISTRY.get_sample_value(name, labels) or 0
 
 
 # --- counts ---------------------------------------------------------------------------------------------------------
@@ -235,6 +237,62 @@ async def test_another_account_or_address_may_log_in(api: Api) -> None:
     assert_refused(await log_in(api, f" {anna.email.upper()} ", anna.password), "login")
     assert (await log_in(api, bert.email, bert.password)).status_code == 200
     assert (await log_in(api, anna.email, anna.password, address="10.9.8.7")).status_code == 200
+
+
+class TestAddress:
+    """The limits of a network, for all accounts together."""
+
+    @pytest.fixture
+    def settings(self, settings: Settings) -> Settings:
+        limits = {"rate_limit_login": "", "rate_limit_login_address": RATE, "rate_limit_registration_address": RATE}
+        return settings.model_copy(update=limits)
+
+    async def test_logins(self, api: Api) -> None:
+        anna, bert = await api.register("anna"), await api.register("bert")
+        assert (await log_in(api, anna.email, anna.password)).status_code == 200
+        for number in range(LIMIT - 1):
+            assert (await log_in(api, f"{number}@example.org", "wrong")).status_code == 401
+        assert_refused(await log_in(api, "nobody@example.org", "wrong"), "login-address")
+        assert_refused(await log_in(api, bert.email, bert.password), "login-address")
+        assert (await log_in(api, bert.email, bert.password, address="10.9.8.7")).status_code == 200
+        # Anna has logged in from here before. Nobody learns that by guessing.
+        assert (await log_in(api, f" {anna.email.upper()}", anna.password)).status_code == 200
+        assert_refused(await log_in(api, anna.email, "wrong"), "login-address")
+
+    async def test_registrations(self, api: Api) -> None:
+        bodies = [{"email": f"{n}@example.org", "password": "too short" * (n % 2)} for n in range(1, LIMIT + 2)]
+        answers = [await api.client.post("/v1/auth/register", json=body) for body in bodies]
+        assert [answer.status_code for answer in answers][:2] == [201, 422]
+        bodies = [{"email": f"{n}@example.net", "password": "long enough"} for n in range(LIMIT)]
+        answers = [await api.client.post("/v1/auth/register", json=body) for body in bodies]
+        assert_refused(answers[-1], "registration-address")
+
+    async def test_ipv6_network_counts_as_one(self, api: Api) -> None:
+        answers = [await log_in(api, f"{n}@example.org", "wrong", address=f"2001:db8::{n}") for n in range(LIMIT + 1)]
+        assert_refused(answers[-1], "login-address")
+        assert (await log_in(api, "a@example.org", "wrong", address="2001:db8:0:1::1")).status_code == 401
+
+
+async def test_change_of_a_password_does_not_wait_behind_a_flood(api: Api) -> None:
+    """Nor does a login of an account that has logged in from the flooding network before."""
+    anna, bert = await api.register("anna"), await api.register("bert")
+    assert (await log_in(api, anna.email, anna.password)).status_code == 200
+    flood = [
+        asyncio.create_task(log_in(api, f"{n}@example.org", "wrong")) for n in range(3 * HASHES_WAITING_PER_CALLER)
+    ]
+    await asyncio.sleep(0)
+    change = {"current_password": bert.password, "new_password": "a new password"}
+    changed, logged_in = await asyncio.gather(
+        api.client.put("/v1/users/me/password", headers=bert.headers, json=change),
+        log_in(api, anna.email, anna.password),
+    )
+    assert sum(task.done() for task in flood) < 2 * HASHES_WAITING_PER_CALLER + 4, "the flood still waits"
+    assert [changed.status_code, logged_in.status_code] == [200, 200]
+    statuses = Counter([(await task).status_code for task in flood])
+    assert statuses[503] > 0
+    refused = next(task.result() for task in flood if task.result().status_code == 503)
+    assert (refused.json()["code"], refused.headers["retry-after"]) == ("overloaded", "2")
+    assert count_metric("sluice_refused_logins_total", code="overloaded") >= statuses[503]
 
 
 async def test_redis_keys_contain_no_addresses(api: Api, valkey: redis.Redis) -> None:
