@@ -13,7 +13,6 @@ from prometheus_client import (
     Gauge,
     Histogram,
     generate_latest,
-    start_http_server,
 )
 from prometheus_client.multiprocess import MultiProcessCollector
 
@@ -35,7 +34,7 @@ STAGE_SECONDS = Histogram(
 INGESTIONS = Counter(
     "sluice_ingestions_total", "Finished attempts, by outcome: ready or an error code.", ["kind", "outcome"]
 )
-SWEPT_JOBS = Counter("sluice_swept_jobs_total", "Jobs taken from workers whose leases expired.")
+SWEPT_JOBS = Counter("sluice_swept_jobs_total", "Jobs taken from workers whose leases were lost.")
 RATE_LIMIT_FAIL_OPENS = Counter(
     "sluice_rate_limit_fail_opens_total", "Requests let through because Redis was unavailable."
 )
@@ -78,8 +77,3 @@ def render() -> bytes:
     registry = CollectorRegistry()
     MultiProcessCollector(registry)  # type: ignore[no-untyped-call]  # the library has no types here
     return generate_latest(registry)
-
-
-def serve(port: int) -> None:
-    """Serve this process's metrics on a separate port, from a thread."""
-    start_http_server(port)

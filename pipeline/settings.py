@@ -137,7 +137,7 @@ class Settings(BaseSettings):
     """Number of worker slots: jobs that one worker process runs at the same time. If there are several, the last one
     only takes notes and documents of up to 256 KiB."""
     worker_metrics_port: Annotated[int, Field(ge=0, le=65535)] = 0
-    """Port on which a worker process serves its metrics; 0 for none."""
+    """Port on which a worker process serves its metrics and the probe `/health/live`; 0 for none."""
 
     database_pool_size: Annotated[int, Field(ge=2, le=200)] = 10
     """Maximum number of PostgreSQL connections per process."""

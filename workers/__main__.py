@@ -7,13 +7,13 @@ import sys
 import threading
 from collections.abc import Callable
 
-from pipeline import metrics
 from pipeline.logs import configure_logging, get_logger
 from pipeline.sandbox.kernel import hide_memory
 from pipeline.settings import Settings, SettingsError, load_settings
 from workers import bell
 from workers.consumer import open_consumer
 from workers.ending import exit_on_failure
+from workers.probe import serve_probe
 
 STOP_SECONDS = 9.0
 """Time limit for a clean stop. Supervisors kill after 10 s. The leases of unfinished jobs then expire."""
@@ -45,7 +45,7 @@ async def work(settings: Settings) -> None:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, make_stopper(consumer.stop))
         if settings.worker_metrics_port:
-            metrics.serve(settings.worker_metrics_port)
+            serve_probe(settings.worker_metrics_port, consumer.find_stuck)
         claiming = asyncio.create_task(consumer.run(bell.listen(settings.redis_dsn, consumer)))
         claiming.add_done_callback(exit_on_failure)
         await claiming

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from time import monotonic
 
 import structlog
@@ -12,8 +12,9 @@ from pipeline.db import queue
 from pipeline.errors import DatabaseUnavailable
 from pipeline.ingest.executor import ingest
 from pipeline.ingest.faults import make_fault
-from pipeline.ingest.heartbeat import BEATS_PER_LEASE, Heartbeat
+from pipeline.ingest.heartbeat import Heartbeat
 from pipeline.ingest.progress import StageReporter
+from pipeline.ingest.sweeper import Sweeper
 from pipeline.logs import get_logger
 from pipeline.runtime import WORKER_DATABASE_TIMEOUT_SECONDS, Runtime, open_runtime
 from pipeline.settings import Settings
@@ -23,6 +24,9 @@ FINISH_SECONDS = 6.0
 """Grace period for the running jobs of a stopping worker, before it gives them back."""
 OUTAGE_SECONDS = 1.0
 """Pause before the next try to claim a job while the database is down."""
+STUCK_SECONDS = 180.0
+"""Time without a turn after which the probe calls a part stuck. It is longer than a turn while PostgreSQL is silent, a
+few timeouts of 30 s, and than POLL_SECONDS."""
 STALL_MARGIN_SECONDS = 60.0
 """Added to the time limit of an extraction. A job that makes no progress for the sum loses its lease."""
 
@@ -36,7 +40,7 @@ class PartFailed(Exception):
 class Consumer:
     """Claims jobs until the queue is empty, then sleeps until the doorbell rings or the poll interval ends."""
 
-    def __init__(self, runtime: Runtime, heartbeat: Heartbeat) -> None:
+    def __init__(self, runtime: Runtime, heartbeat: Heartbeat, *, stuck_seconds: float = STUCK_SECONDS) -> None:
         self._runtime = runtime
         self._heartbeat = heartbeat
         self._settings = runtime.settings
@@ -45,7 +49,8 @@ class Consumer:
         self._running: dict[asyncio.Task[None], Lease] = {}
         self._is_claiming = False
         self._is_stopping = False
-        self._swept_at = 0.0
+        self._stuck_seconds = stuck_seconds
+        self._turned_at = monotonic()
 
     @property
     def has_free_slot(self) -> bool:
@@ -54,6 +59,11 @@ class Consumer:
         is_full = len(self._running) >= self._settings.worker_concurrency
         can_embed = self._is_claiming and self._runtime.encoders.is_ready
         return can_embed and not (self._is_stopping or runs_suspect or is_full)
+
+    def find_stuck(self) -> list[str]:
+        """Return the names of the parts that have not turned for `stuck_seconds`. Safe to call from other threads."""
+        turned = {"claim loop": self._turned_at, "heartbeat": self._heartbeat.turned_at}
+        return [part for part, at in turned.items() if monotonic() > at + self._stuck_seconds]
 
     def wake(self) -> None:
         """Make the loop check the queue now."""
@@ -71,7 +81,7 @@ class Consumer:
         """
         try:
             async with asyncio.TaskGroup() as group:
-                others = [group.create_task(companion) for companion in companions]
+                others = [group.create_task(companion) for companion in (self._sweep_forever(), *companions)]
                 await self._claim_until_stopped()
                 for other in others:
                     other.cancel()
@@ -84,10 +94,9 @@ class Consumer:
         await self._wait_for_model()
         self._is_claiming = True
         while not self._is_stopping:
-            self._require_parts()
+            self._turn()
             self._changed.clear()
             try:
-                await self._sweep()
                 while await self._claim_one():
                     pass
             except DatabaseUnavailable as error:
@@ -96,7 +105,9 @@ class Consumer:
                 continue
             await self._sleep()
 
-    def _require_parts(self) -> None:
+    def _turn(self) -> None:
+        """Show the probe that the loop turns, and that it has what it needs."""
+        self._turned_at = monotonic()
         if not self._heartbeat.is_alive:
             raise PartFailed("the heartbeat thread")
         if self._runtime.encoders.has_failed:
@@ -106,21 +117,21 @@ class Consumer:
         loading = asyncio.create_task(self._runtime.encoders.wait())
         stopping = asyncio.create_task(self._changed.wait())
         while not (loading.done() or self._is_stopping):
-            self._require_parts()
+            self._turn()
             await asyncio.wait((loading, stopping), timeout=1.0, return_when=asyncio.FIRST_COMPLETED)
         loading.cancel()
         stopping.cancel()
 
-    async def _sweep(self) -> None:
-        interval = self._settings.lease_seconds / BEATS_PER_LEASE
-        if monotonic() < self._swept_at + interval:
-            return
-        self._swept_at = monotonic()
-        async with self._runtime.database.transaction() as session:
-            swept = await queue.sweep(session, self._settings.lease_seconds)
-        if swept:
-            metrics.SWEPT_JOBS.inc(swept)
-            log.warning("queue.swept", jobs=swept)
+    async def _sweep_forever(self) -> None:
+        sweeper = Sweeper(self._runtime.database, self._settings.lease_seconds)
+        while True:
+            # The claim loop logs the outage.
+            with suppress(DatabaseUnavailable):
+                if swept := await sweeper.sweep():
+                    metrics.SWEPT_JOBS.inc(swept)
+                    log.warning("queue.swept", jobs=swept)
+                    self.wake()
+            await asyncio.sleep(sweeper.interval)
 
     async def _claim_one(self) -> bool:
         if not self.has_free_slot:

@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import TypeVar
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, delete, func, select, update
+from sqlalchemy import ColumnElement, Select, delete, func, literal, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -227,8 +227,12 @@ async def find_unfinished(session: AsyncSession, owner_id: UUID) -> list[Subject
 
 
 async def find_changed(session: AsyncSession, owner_id: UUID, since: datetime) -> list[Subject]:
-    """Return the owner's existing documents and notes that have changed since that time."""
-    return await _find_subjects(session, owner_id, lambda model: model.updated_at >= since)
+    """Return the owner's existing documents and notes that have changed since that time.
+
+    If it is in the future, the database's clock has stepped back, and any of them may have changed.
+    """
+    has_stepped_back = literal(since) > func.clock_timestamp()
+    return await _find_subjects(session, owner_id, lambda model: has_stepped_back | (model.updated_at >= since))
 
 
 async def list_audit(session: AsyncSession, user_id: UUID, *, limit: int, cursor: str | None) -> AuditList:

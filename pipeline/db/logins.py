@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import delete, func, not_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -20,13 +20,14 @@ async def find_pause(session: AsyncSession, email: str, address: str) -> float:
     """Return the seconds until this address may try this account again, or 0 if it may now."""
     left = func.extract("epoch", LoginFailure.paused_until - func.clock_timestamp())
     seconds = await session.scalar(select(left).where(LoginFailure.email == email, LoginFailure.address == address))
-    return max(0.0, float(seconds or 0))
+    # A longer pause was stored before the clock stepped back.
+    return float(seconds) if seconds and 0 < seconds <= LONGEST_PAUSE_SECONDS else 0.0
 
 
 async def record_failure(session: AsyncSession, email: str, address: str) -> None:
     """Count a failed login. The fifth one starts a pause, and every further one doubles it, up to 2 minutes."""
     now = func.clock_timestamp()
-    await session.execute(delete(LoginFailure).where(LoginFailure.last_failed_at < now - WINDOW))
+    await session.execute(delete(LoginFailure).where(not_(LoginFailure.last_failed_at.between(now - WINDOW, now))))
     counted = await session.scalar(
         insert(LoginFailure)
         .values(email=email, address=address, failures=1, last_failed_at=now, paused_until=now)

@@ -276,7 +276,9 @@ class Job(Base):
     lease_token: Mapped[UUID | None]
     """Token of the worker that holds the job. Every write of that worker names it."""
     lease_until: Mapped[datetime | None]
-    """End of the lease, by the database's clock."""
+    """End of the lease, by the database's clock. Each heartbeat changes it."""
+    server_started: Mapped[datetime | None]
+    """Start time of PostgreSQL at the last heartbeat. After a restart it differs from the current one."""
     failures: Mapped[int] = mapped_column(SmallInteger, server_default="0")
     """Number of attempts that ended with an error that may be temporary."""
     crashes: Mapped[int] = mapped_column(SmallInteger, server_default="0")

@@ -7,12 +7,20 @@ The life of a job:
 - While the worker runs it, `extend` renews the lease (the heartbeat) and `report_progress` reports progress.
 - `complete` deletes it in the transaction that stores the result. `fail` deletes it and sets the status `failed`.
 - `retry_or_fail` and `give_back` return it to the queue, with and without counting the attempt.
-- `sweep` returns it to the queue if its lease expires, because the worker crashed or cannot reach the database.
+- `take_back` returns it to the queue if its lease is lost, because the worker crashed or cannot reach the database.
 - `discard` deletes it when a user deletes or changes its document or note. The worker then loses the lease.
 
 No other module writes the status of documents and notes. Every write of a worker names its lease token, so a worker
-that has lost its lease changes nothing. All times are the database's (`clock_timestamp()`), so the clocks of the
-workers do not matter.
+that has lost its lease changes nothing.
+
+The clock rule: no promise depends on the clock of a worker, or on steps of the database's clock.
+
+- A lease is lost if a sweeper has seen it unchanged for the length of a lease, by its own monotonic clock (see
+  `pipeline.ingest.sweeper`). Each heartbeat changes `lease_until`, which only the metrics compare with
+  the time.
+- A pause before a retry ends at `available_at`, by the database's clock. A time further away than LONGEST_PAUSE was
+  stored before the clock stepped back, so the job is due.
+- A lease from an earlier start of PostgreSQL is recognized by the start time stored with it, not by comparing times.
 
 Transactions take their locks in this order, which prevents deadlocks:
 
@@ -22,14 +30,14 @@ Transactions take their locks in this order, which prevents deadlocks:
 4. the row of the document or note.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
 import structlog
-from sqlalchemy import BigInteger, ColumnElement, String, and_, delete, func, literal, not_, select, update
+from sqlalchemy import BigInteger, ColumnElement, String, and_, delete, func, literal, not_, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
@@ -49,6 +57,8 @@ MAX_FAILURES = 3
 """Number of failures after which a job is given up."""
 RETRY_DELAYS = (timedelta(seconds=2), timedelta(seconds=10))
 """Delays before the second and the third attempt. The third failure is final."""
+LONGEST_PAUSE = timedelta(seconds=15)
+"""Longest time for which a job is not claimed after an attempt."""
 BACKGROUND_START = 2**40
 """First virtual start time of background jobs. All other jobs have lower ones and go first."""
 
@@ -171,7 +181,7 @@ async def claim(
         select(Job.owner_id, Job.kind, Job.subject_id)
         .where(
             Job.lease_token.is_(None),
-            Job.available_at <= func.clock_timestamp(),
+            _is_due(),
             literal(alone) | not_(_IS_SUSPECT | _find_impatient_suspect()),
             literal(not only_short) | (Job.size_bytes <= SHORT_BYTES),
             not_(_IS_STUCK) if background else _IS_FOREGROUND,
@@ -190,7 +200,7 @@ async def claim(
                 Job.kind == candidate.c.kind,
                 Job.subject_id == candidate.c.subject_id,
             )
-            .values(lease_token=token, lease_until=_lease_end(lease_seconds), step=0)
+            .values(lease_token=token, step=0, **_renew_lease(lease_seconds))
             .returning(Job.owner_id, Job.subject_id, Job.kind, Job.failures, Job.crashes, Job.request_id)
         )
     ).one_or_none()
@@ -215,10 +225,7 @@ async def claim(
 async def extend(session: AsyncSession, tokens: Collection[UUID], lease_seconds: float) -> set[UUID]:
     """Extend these leases (the heartbeat). Return the tokens of the leases that are still held."""
     held = await session.scalars(
-        update(Job)
-        .where(Job.lease_token.in_(tokens))
-        .values(lease_until=_lease_end(lease_seconds))
-        .returning(Job.lease_token)
+        update(Job).where(Job.lease_token.in_(tokens)).values(**_renew_lease(lease_seconds)).returning(Job.lease_token)
     )
     return {token for token in held if token is not None}
 
@@ -285,29 +292,34 @@ async def retry_or_fail(session: AsyncSession, lease: Lease, error: IngestionErr
 async def give_back(session: AsyncSession, lease: Lease, pause: timedelta = timedelta()) -> None:
     """Return a job to the queue without counting the attempt, for example because the worker stops.
 
-    The job can be claimed again after `pause`. Raises LeaseLost if this worker no longer holds the job.
+    The job can be claimed again after `pause`, which is at most LONGEST_PAUSE. Raises LeaseLost if this worker no
+    longer holds the job.
     """
     await _release(session, lease, available_at=func.clock_timestamp() + pause)
     await _mark_pending(session, lease.kind, lease.subject, attempts=MODELS[lease.subject.kind].attempts - 1)
 
 
-async def sweep(session: AsyncSession, lease_seconds: float) -> int:
-    """Return jobs with expired leases to the queue, or fail those that are given up. Return the number of jobs.
+async def list_leases(session: AsyncSession) -> dict[UUID, datetime]:
+    """Return the end of every lease, by its token."""
+    leases = select(Job.lease_token, Job.lease_until).where(Job.lease_token.is_not(None))
+    return {token: until for token, until in await session.execute(leases) if token and until}
 
-    Only leases count, never the age of a job. After PostgreSQL starts, the sweep waits for the length of one lease,
-    because workers could not send heartbeats while it was down. A lease that expired in that time is not counted as a
-    crash.
+
+async def take_back(session: AsyncSession, lost: Mapping[UUID, datetime]) -> int:
+    """Return jobs to the queue whose leases still end as given, or fail those that are given up. Return their number.
+
+    While PostgreSQL restarts, workers cannot send heartbeats. A lease that none has renewed since then is not counted
+    as a crash.
     """
-    started, lease = func.pg_postmaster_start_time(), timedelta(seconds=lease_seconds)
-    expired = await session.execute(
-        select(Job, (Job.lease_until < started + lease).label("expired_in_restart"))
-        .where(Job.lease_until < func.clock_timestamp(), started < func.clock_timestamp() - lease)
+    is_of_earlier_start = Job.server_started.is_distinct_from(func.pg_postmaster_start_time())
+    unchanged = await session.execute(
+        select(Job, is_of_earlier_start.label("lost_in_restart"))
+        .where(tuple_(Job.lease_token, Job.lease_until).in_(list(lost.items())))
         .with_for_update(skip_locked=True)
-        .limit(100)
     )
-    rows = expired.all()
-    for job, expired_in_restart in rows:
-        if expired_in_restart:
+    rows = unchanged.all()
+    for job, lost_in_restart in rows:
+        if lost_in_restart:
             await _return_uncounted(session, job)
         else:
             await _return_or_fail(session, job)
@@ -428,21 +440,29 @@ async def _find_size(session: AsyncSession, subject: Subject) -> int:
 
 
 def _find_impatient_suspect() -> ColumnElement[bool]:
-    suspect = aliased(Job)
+    suspect, now = aliased(Job), func.clock_timestamp()
     return (
         select(suspect.subject_id)
         .where(
             suspect.lease_token.is_(None),
             # Literal, because a partial index serves only conditions that the planner can read.
             suspect.crashes >= literal(SUSPECT_CRASHES, literal_execute=True),
-            suspect.available_at < func.clock_timestamp() - SUSPECT_PATIENCE,
+            # The upper bound counts only after the clock has stepped back.
+            not_(suspect.available_at.between(now - SUSPECT_PATIENCE, now + LONGEST_PAUSE)),
         )
         .exists()
     )
 
 
-def _lease_end(seconds: float) -> ColumnElement[Any]:
-    return func.clock_timestamp() + timedelta(seconds=seconds)
+def _is_due() -> ColumnElement[bool]:
+    now = func.clock_timestamp()
+    # A time further away than the longest pause was stored before the clock stepped back.
+    return (Job.available_at <= now) | (Job.available_at > now + LONGEST_PAUSE)
+
+
+def _renew_lease(seconds: float) -> dict[str, ColumnElement[Any]]:
+    until = func.clock_timestamp() + timedelta(seconds=seconds)
+    return {"lease_until": until, "server_started": func.pg_postmaster_start_time()}
 
 
 def _is_about(subject: Subject) -> ColumnElement[bool]:

@@ -52,6 +52,8 @@ class Heartbeat:
         self._stall_seconds = stall_seconds
         self._held: dict[UUID, HeldLease] = {}
         self._stop = threading.Event()
+        self.turned_at = monotonic()
+        """Time of the last beat or failed beat, by the monotonic clock."""
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
 
     def start(self) -> None:
@@ -87,7 +89,7 @@ class Heartbeat:
         timeout_seconds = max(1.0, interval / 2)
         database = Database(self._url, pool_size=1, timeout_seconds=timeout_seconds, is_pooled=self._is_pooled)
         while not self._stop.is_set():
-            started = monotonic()
+            self.turned_at = started = monotonic()
             try:
                 await self._beat(database)
             except DatabaseUnavailable as error:

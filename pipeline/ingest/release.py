@@ -13,7 +13,7 @@ from pipeline.logs import get_logger
 
 OUTAGE_SECONDS = 60.0
 """Time for which giving a job back is retried while the database is down. After that, its lease expires."""
-FULL_DISK_PAUSE = timedelta(seconds=15)
+FULL_DISK_PAUSE = queue.LONGEST_PAUSE
 """Pause before a job is retried after a full disk."""
 MODEL_PAUSE = timedelta(seconds=1)
 """Pause before a job is retried after a switch of models, so that this process notices the switch first."""

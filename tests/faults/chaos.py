@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 
 from pipeline.logs import configure_logging
 from tests.databases import run_sql
-from tests.faults.cluster import LEASE_SECONDS, Cluster
+from tests.faults.cluster import FAKETIME, LEASE_SECONDS, Cluster
 from tests.faults.history import Client, History, find_losses
 from tests.processes import LoggedProcess
 from tests.waiting import wait_until
@@ -29,6 +29,7 @@ CLIENTS = 3
 WORKERS = 2
 PAUSE_SECONDS = 0.25
 """Pause between two actions of a user."""
+HOUR_SECONDS = 3600
 STUCK_SECONDS = 30
 """Once all is repaired, a job must end at least this often."""
 READS = ("list", "search", "me")
@@ -154,6 +155,7 @@ class Chaos:
             self.silence_redis,
             self.empty_redis,
             self.kill_api,
+            *([self.step_clock] if FAKETIME.exists() else []),
         ]
         fault = self.dice.choice(faults)
         self.faults[fault.__name__] += 1
@@ -207,6 +209,9 @@ class Chaos:
     def reset_database(self) -> None:
         with self._outage():
             self.cluster.to_postgres.reset()
+
+    def step_clock(self) -> None:
+        self.cluster.postgres.step_clock(self.dice.choice([-HOUR_SECONDS, 0, HOUR_SECONDS]))
 
     def kill_redis(self) -> None:
         self.cluster.valkey.kill()
@@ -262,6 +267,8 @@ def drain(cluster: Cluster) -> None:
 def run(cluster: Cluster, *, seconds: float, seed: int) -> Report:
     """Cause faults for some seconds, repair everything, wait until the queue is empty, and compare."""
     dice = random.Random(seed)
+    if FAKETIME.exists():
+        cluster.postgres.restart_with_clock()
     chaos = Chaos(cluster, dice)
     users = [User(chaos.url, chaos.history, random.Random(seed + number)) for number in range(1, CLIENTS + 1)]
     done = threading.Event()
@@ -278,6 +285,7 @@ def run(cluster: Cluster, *, seconds: float, seed: int) -> Report:
             future.result()
     cluster.heal()
     drain(cluster)
+    cluster.postgres.restart_without_clock()
     statuses = run_sql(cluster.database_url, "SELECT status, count(*) FROM documents GROUP BY 1")
     return Report(
         seed=seed,

@@ -28,6 +28,7 @@ DATABASE = "sluice"
 HOUR_AHEAD = "tests.faults.hour_ahead"
 
 
+FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1")
 POSTGRES_OPTIONS = {
     "listen_addresses": "127.0.0.1",
     "max_connections": "40",
@@ -46,6 +47,8 @@ class Postgres:
         self.port = find_port()
         self._log = folder / "faults.log"
         self.process: Process | None = None
+        self._clock_offset = folder / "clock"
+        self._environment = dict(os.environ)
         initialize_postgres(folder)
         self.start()
         run_sql(self._url("postgres"), f"CREATE DATABASE {DATABASE}")
@@ -70,6 +73,29 @@ class Postgres:
             time.sleep(0.1)
         raise AssertionError(self._log.read_text()[-2000:])
 
+    def restart_with_clock(self) -> None:
+        """Start again with a clock that `step_clock` moves."""
+        self.kill()
+        self.step_clock(0)
+        self._environment |= {
+            "LD_PRELOAD": str(FAKETIME),
+            "FAKETIME_TIMESTAMP_FILE": str(self._clock_offset),
+            "FAKETIME_CACHE_DURATION": "1",
+            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+        }
+        self.start()
+
+    def step_clock(self, seconds: int) -> None:
+        """Set the server's clock to the time of the machine plus so many seconds, within a second."""
+        self._clock_offset.write_text(f"{seconds:+d}")
+        self._clock_offset.chmod(0o644)
+
+    def restart_without_clock(self) -> None:
+        """Start again with the clock of the machine."""
+        self.kill()
+        self._environment = dict(os.environ)
+        self.start()
+
     def kill(self) -> None:
         """Kill the server and its backends with SIGKILL, as the kernel or a lost machine does."""
         assert self.process
@@ -86,6 +112,7 @@ class Postgres:
             return start_program(
                 *(find_postgres_program("postgres"), "-D", self.folder, "-k", self.folder, "-p", str(self.port)),
                 *options,
+                environment=self._environment,
                 folder=self.folder,
                 stdout=log,
                 stderr=log,

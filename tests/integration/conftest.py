@@ -18,6 +18,7 @@ from pipeline.db import queue, users
 from pipeline.embedding.encoder import Encoder
 from pipeline.embedding.model import PACKAGED_MODEL
 from pipeline.ingest.executor import ingest
+from pipeline.ingest.sweeper import Sweeper
 from pipeline.runtime import Runtime, Waits, open_runtime
 from pipeline.sandbox.pool import Sandbox
 from pipeline.settings import Settings
@@ -26,6 +27,8 @@ from tests.conftest import SECRET
 
 Opening = Callable[..., AbstractAsyncContextManager[Runtime]]
 """Opens a runtime with the settings and parts of one test."""
+LEASE_SECONDS = 64.0
+"""Lease of claims in tests. An eighth of it, added eight times, is exactly the whole."""
 QUICK_HASHER = Argon2Hasher(memory_cost=8, time_cost=1, parallelism=1)
 """Makes hashes that the service can verify, in a thousandth of the usual time."""
 
@@ -93,7 +96,9 @@ async def ignore_stage(_lease: Lease, _stage: Stage, _progress: float) -> None:
     """Report nothing."""
 
 
-async def claim(runtime: Runtime, seconds: float = 60, *, alone: bool = True, only_short: bool = False) -> Lease | None:
+async def claim(
+    runtime: Runtime, seconds: float = LEASE_SECONDS, *, alone: bool = True, only_short: bool = False
+) -> Lease | None:
     background = runtime.encoders.is_next_ready and not only_short
     async with runtime.database.transaction() as session:
         return await queue.claim(session, seconds, alone=alone, only_short=only_short, background=background)
@@ -114,6 +119,24 @@ async def work(runtime: Runtime, on_stage: OnStage | None = None) -> int:
         await ingest(runtime, lease, on_stage or ignore_stage)
         done += 1
     return done
+
+
+class Clock:
+    """A monotonic clock that tests move."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+async def observe(sweeper: Sweeper, clock: Clock) -> int:
+    """Look at the leases several times, for the length of a lease. Return the number of jobs taken back."""
+    taken = await sweeper.sweep()
+    for _ in range(8):
+        clock.now += LEASE_SECONDS / 8
+        taken += await sweeper.sweep()
+    return taken
 
 
 async def wait_for(condition: Callable[[], object | Awaitable[object]]) -> None:

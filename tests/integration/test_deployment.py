@@ -165,8 +165,9 @@ def test_environment(services: dict[str, dict[str, Any]]) -> None:
     redis_url = "redis://:the-redis-password@redis:6379/0"
     assert services["db"]["environment"] == {"POSTGRES_DB": "sluice", "POSTGRES_PASSWORD": "the-owner-password"}
     assert list_set(services["migrate"]) == {"DATABASE_OWNER_URL": owner_url, "DATABASE_URL": service_url}
-    assert list_set(services["worker"]) == {"DATABASE_URL": service_url, "REDIS_URL": redis_url}
-    assert list_set(services["api"]) == {**list_set(services["worker"]), "JWT_SECRET": "the-signing-secret"}
+    shared = {"DATABASE_URL": service_url, "REDIS_URL": redis_url}
+    assert list_set(services["worker"]) == {**shared, "WORKER_METRICS_PORT": "9000"}
+    assert list_set(services["api"]) == {**shared, "JWT_SECRET": "the-signing-secret"}
 
 
 @pytest.mark.parametrize("service", APP_SERVICES)
@@ -177,13 +178,17 @@ def test_environment_names_settings(service: str, services: dict[str, dict[str, 
 
 def test_health_checks(services: dict[str, dict[str, Any]]) -> None:
     checks = {name: definition["healthcheck"] for name, definition in services.items() if "healthcheck" in definition}
-    assert set(checks) == {"db", "redis", "api"}
+    assert set(checks) == {"db", "redis", "api", "worker"}
     assert checks["db"]["test"] == shlex.split("CMD pg_isready -h 127.0.0.1 -U postgres -d sluice")
     assert checks["redis"]["test"] == ["CMD-SHELL", "valkey-cli ping | grep -q PONG"]
-    *command, program = checks["api"]["test"]
-    assert command == ["CMD", "python", "-c"]
-    assert "http://127.0.0.1:8000/health/ready" in program
-    ast.parse(program)
+    for name, address in (
+        ("api", "http://127.0.0.1:8000/health/ready"),
+        ("worker", "http://127.0.0.1:9000/health/live"),
+    ):
+        *command, program = checks[name]["test"]
+        assert command == ["CMD", "python", "-c"]
+        assert address in program
+        ast.parse(program)
     for check in checks.values():
         assert {"interval", "timeout", "retries", "start_period"} < set(check)
 

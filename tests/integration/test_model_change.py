@@ -20,6 +20,7 @@ from pipeline.embedding.model import PACKAGED_MODEL
 from pipeline.embedding.reembed import ModelChangeError, ReembedWaits, switch_if_complete
 from pipeline.errors import FailureCode, IngestionError
 from pipeline.ingest.executor import ingest
+from pipeline.ingest.sweeper import Sweeper
 from pipeline.ingest.vectors import BACKGROUND_CHUNKS
 from pipeline.operations import health
 from pipeline.runtime import Runtime, Waits, open_runtime
@@ -27,7 +28,18 @@ from pipeline.settings import Settings
 from pipeline.types import JobKind, Lease, SearchMode, Stage, Subject, SubjectKind, TextChunk
 from pipeline.use_cases.search import search
 from tests.databases import fetch, fetch_value, find_violations
-from tests.integration.conftest import Api, Person, claim, claim_next, ignore_stage, wait_for, work
+from tests.integration.conftest import (
+    LEASE_SECONDS,
+    Api,
+    Clock,
+    Person,
+    claim,
+    claim_next,
+    ignore_stage,
+    observe,
+    wait_for,
+    work,
+)
 from tests.second_model import DIMENSION, make_model
 
 pytestmark = pytest.mark.anyio
@@ -226,9 +238,8 @@ async def test_interrupted_change_resumes(api: Api, database_url: str, second_mo
 
     assert await claim(api.runtime), "the job for the rest; this worker dies"
     assert await claim(api.runtime) is None
-    await fetch(database_url, "UPDATE jobs SET lease_until = pg_postmaster_start_time() + interval '1 s'")
-    async with api.runtime.database.transaction() as session:
-        assert await queue.sweep(session, 0.001) == 1
+    clock = Clock()
+    assert await observe(Sweeper(api.runtime.database, LEASE_SECONDS, clock), clock) == 1
     assert (await api.get(person, book)).json()["status"] == "ready"
     assert await ask(api, person)
 

@@ -1,0 +1,87 @@
+"""The probe of a worker: it sees a stuck loop, and a long outage of the database is none."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from uuid import UUID
+
+import httpx2
+import pytest
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from pipeline.db.session import Database
+from pipeline.errors import DatabaseUnavailable
+from pipeline.ingest.heartbeat import Heartbeat
+from pipeline.runtime import Runtime
+from tests.integration.conftest import wait_for
+from tests.processes import find_port
+from workers.consumer import Consumer
+from workers.probe import PROBE_PATH, serve_probe
+
+pytestmark = pytest.mark.anyio
+
+STUCK_SECONDS = 2.0
+
+
+class BrokenDatabase(Database):
+    """A database that refuses every transaction, or never answers."""
+
+    refused = 0
+    hangs = False
+
+    @asynccontextmanager
+    async def transaction(self, user_id: UUID | None = None) -> AsyncIterator[AsyncSession]:
+        self.refused += 1
+        if self.hangs:
+            await asyncio.Event().wait()
+        raise DatabaseUnavailable("The database does not respond.")
+        async with super().transaction(user_id) as session:
+            yield session
+
+
+@pytest.fixture
+def heartbeat(runtime: Runtime) -> Iterator[Heartbeat]:
+    heartbeat = Heartbeat(runtime.settings.sqlalchemy_url, lease_seconds=1, stall_seconds=60)
+    heartbeat.start()
+    yield heartbeat
+    heartbeat.stop()
+
+
+async def ask(port: int) -> tuple[int, list[str]]:
+    async with httpx2.AsyncClient() as client:
+        response = await client.get(f"http://127.0.0.1:{port}{PROBE_PATH}")
+    return response.status_code, json.loads(response.content)["stuck"]
+
+
+@pytest.mark.parametrize("hangs", [False, True], ids=["outage", "stuck"])
+async def test_probe_sees_a_stuck_loop_but_no_outage(runtime: Runtime, heartbeat: Heartbeat, hangs: bool) -> None:
+    await runtime.encoders.wait()
+    database = BrokenDatabase(runtime.settings.sqlalchemy_url, pool_size=1, timeout_seconds=1)
+    consumer = Consumer(replace(runtime, database=database), heartbeat, stuck_seconds=STUCK_SECONDS)
+    port = find_port()
+    serve_probe(port, consumer.find_stuck)
+    running = asyncio.create_task(consumer.run())
+    await wait_for(lambda: database.refused > 0)
+    assert await ask(port) == (200, [])
+    database.hangs = hangs
+    await asyncio.sleep(1.5 * STUCK_SECONDS)
+    assert await ask(port) == ((503, ["claim loop"]) if hangs else (200, []))
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_probe_sees_a_stuck_heartbeat(runtime: Runtime, heartbeat: Heartbeat) -> None:
+    heartbeat.stop()
+    consumer = Consumer(runtime, heartbeat, stuck_seconds=0.5)
+    await asyncio.sleep(0.6)
+    assert "heartbeat" in consumer.find_stuck()
+
+
+async def test_metrics_are_served_on_the_same_port(runtime: Runtime, heartbeat: Heartbeat) -> None:
+    port = find_port()
+    serve_probe(port, Consumer(runtime, heartbeat).find_stuck)
+    async with httpx2.AsyncClient() as client:
+        response = await client.get(f"http://127.0.0.1:{port}/metrics")
+    assert "sluice_swept_jobs_total" in response.text
