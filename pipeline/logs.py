@@ -2,6 +2,7 @@
 
 import logging
 import sys
+import traceback
 
 import structlog
 
@@ -15,7 +16,7 @@ def configure_logging(level: str) -> None:
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
-        structlog.processors.format_exc_info,
+        structlog.processors.ExceptionRenderer(list_frames),
     ]
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
@@ -37,6 +38,21 @@ def configure_logging(level: str) -> None:
     root.setLevel(level)
     for name in CHATTY_LIBRARIES:
         logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def list_frames(exc_info: structlog.typing.ExcInfo) -> list[str]:
+    """Return the types and stack frames of an exception and its causes, without messages.
+
+    Messages can contain values of a request, such as the row that a constraint refuses.
+    """
+    lines: list[str] = []
+    error: BaseException | None = exc_info[1]
+    while error is not None:
+        frames = traceback.extract_tb(error.__traceback__)
+        lines += [f"{type(error).__module__}.{type(error).__qualname__}"]
+        lines += [f"  {frame.filename}:{frame.lineno} {frame.name}" for frame in frames]
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    return lines
 
 
 def get_logger() -> structlog.stdlib.BoundLogger:

@@ -17,13 +17,15 @@ from api.deps import RuntimeDependency
 from api.http.operations import EventsOperation, problems
 from api.http.protocol import ENDLESS
 from api.tokens import Tokens
-from pipeline.errors import SluiceError, TooManyRequests
+from pipeline.errors import FieldError, InvalidInput, SluiceError, TooManyRequests
 from pipeline.logs import get_logger
 from pipeline.types import Change, Deleted, Document, NoteState
 from pipeline.use_cases import events
 
 MAX_STREAMS = 100
 """Maximum number of open streams per account and process. Each holds a connection for an unlimited time."""
+MAX_EVENT_ID = 10**17
+"""No event has a larger id: it is a time in the year 5138, in microseconds since 1970."""
 RETRY_MILLISECONDS = 1000
 """Reconnection delay that streams suggest to clients."""
 EVENT_NAMES: dict[type[Document | NoteState | Deleted], str] = {
@@ -112,7 +114,15 @@ class EventController(Controller):
 
 
 def _parse(last_event_id: str | None) -> int | None:
-    return int(last_event_id) if last_event_id else None
+    """Return the event's time in microseconds since 1970.
+
+    Raises InvalidInput if no stream has sent this id.
+    """
+    last_id = int(last_event_id) if last_event_id else None
+    if last_id and last_id > MAX_EVENT_ID:
+        message = "`Last-Event-ID` is not the id of an event. Leave it out to start from the current state."
+        raise InvalidInput(message, errors=(FieldError("Last-Event-ID", "is too large"),))
+    return last_id
 
 
 async def _answer(request: UserRequest, state: State, changes: AsyncGenerator[Change]) -> Response[None]:

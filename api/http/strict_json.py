@@ -21,11 +21,7 @@ class StrictRequest(Request[UUID, str, State]):
         expected = self.route_handler.parsed_data_field
         if expected is None:
             return await super().json()
-        try:
-            body = _normalise(msgspec.json.decode(await self.body()))
-        except msgspec.DecodeError:
-            message = "The request body is not valid JSON. Correct its syntax."
-            raise InvalidInput(message, errors=(FieldError("body", "is not valid JSON"),)) from None
+        body = _normalise(_decode(await self.body()))
         try:
             msgspec.convert(body, type=expected.annotation)
         except msgspec.ValidationError as error:
@@ -35,6 +31,20 @@ class StrictRequest(Request[UUID, str, State]):
             message = "The request body is invalid. Correct the fields listed in `errors`."
             raise InvalidInput(message, errors=(FieldError(field, reason),)) from None
         return body
+
+
+def _decode(body: bytes) -> Any:
+    try:
+        return msgspec.json.decode(body)
+    except UnicodeDecodeError:
+        message = "The request body is not UTF-8. Send JSON encoded as UTF-8."
+        raise InvalidInput(message, errors=(FieldError("body", "is not UTF-8"),)) from None
+    except RecursionError:
+        message = "The request body is nested too deeply. Send flatter JSON."
+        raise InvalidInput(message, errors=(FieldError("body", "is nested too deeply"),)) from None
+    except msgspec.DecodeError:
+        message = "The request body is not valid JSON. Correct its syntax."
+        raise InvalidInput(message, errors=(FieldError("body", "is not valid JSON"),)) from None
 
 
 def _normalise(body: Any) -> Any:

@@ -48,7 +48,12 @@ class Database:
         if is_pooled:
             options["prepared_statement_cache_size"] = 0  # of SQLAlchemy, besides asyncpg's own
         self._engine = create_async_engine(
-            url, pool_size=pool_size, max_overflow=0, pool_timeout=timeout_seconds, connect_args=options
+            url,
+            pool_size=pool_size,
+            max_overflow=0,
+            pool_timeout=timeout_seconds,
+            connect_args=options,
+            hide_parameters=True,  # errors are logged
         )
         event.listen(self._engine.sync_engine, "checkout", _refuse_closed)
         autocommitting = self._engine.execution_options(isolation_level="AUTOCOMMIT")

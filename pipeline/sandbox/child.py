@@ -7,6 +7,7 @@ import gc
 import resource
 import signal
 import sys
+import traceback
 from collections.abc import Iterator
 from typing import BinaryIO
 
@@ -68,8 +69,14 @@ def read(order: Task) -> Iterator[Frame]:
         yield Failed(
             code=FailureCode.MALFORMED,
             message="The file is damaged and cannot be read. Open it, save it again and upload the new copy.",
-            cause=f"{type(error).__name__}: {error}"[:500],
+            cause=_describe(error),
         )
+
+
+def _describe(error: Exception) -> str:
+    """Return the type of an error and where it was raised. Its message may contain text of the file."""
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__} in {frame.filename}:{frame.lineno}"
 
 
 def _read_pages(file: BinaryIO, order: Extract) -> Iterator[Frame]:

@@ -1,14 +1,21 @@
 """All errors are RFC 9457 problems, and show no internals."""
 
 import json
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import NoReturn
 from uuid import UUID
 
 import pytest
+import structlog
 from openapi_spec_validator import validate
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
 
 from pipeline.db.session import Database
+from pipeline.logs import configure_logging, get_logger
 from tests.integration.conftest import Api
 
 pytestmark = pytest.mark.anyio
@@ -60,6 +67,65 @@ async def test_unexpected_error_is_a_500_without_details(api: Api) -> None:
     assert response.status_code == 500
     assert response.json()["code"] == "internal_error"
     assert not any(word in response.text for word in ("secret", "ZeroDivision", "Traceback", ".py"))
+
+
+@contextmanager
+def log_as_the_service() -> Iterator[None]:
+    """Log as the service does, and not as pytest does."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    configure_logging("INFO")
+    try:
+        yield
+    finally:
+        root.handlers[:] = handlers
+        root.setLevel(level)
+        structlog.reset_defaults()
+
+
+async def test_log_of_an_unexpected_error_has_its_stack_but_no_values(capfd: pytest.CaptureFixture[str]) -> None:
+    with log_as_the_service():
+        try:
+            raise ValueError("secret value") from KeyError("secret key")
+        except ValueError as error:
+            get_logger().error("request.crashed", exc_info=error)
+            logging.getLogger("library").exception("it failed")
+    lines = [json.loads(line) for line in capfd.readouterr().err.splitlines()]
+    assert [line["exception"][0] for line in lines] == ["builtins.ValueError"] * 2
+    assert "builtins.KeyError" in lines[0]["exception"]
+    assert "test_errors.py" in lines[0]["exception"][1]
+    assert "secret" not in json.dumps(lines)
+
+
+async def test_errors_of_the_database_hide_the_parameters(api: Api) -> None:
+    with pytest.raises(DBAPIError) as caught:
+        async with api.runtime.database.transaction() as session:
+            await session.execute(text("SELECT CAST(:value AS integer) / 0"), {"value": 41_297})
+    assert "41297" not in str(caught.value)
+
+
+BROKEN_BODIES = {
+    "Latin-1": '{"query": "caf\u00e9"}'.encode("latin-1"),
+    "UTF-16": '{"query": "a"}'.encode("utf-16"),
+    "1,000 deep": b"[" * 1000 + b"]" * 1000,
+    "100,000 deep": b'{"query":' * 100_000,
+    "cut off": b'{"query": "a',
+}
+
+
+@pytest.mark.parametrize("kind", BROKEN_BODIES)
+async def test_body_that_is_no_json(api: Api, kind: str) -> None:
+    person = await api.register()
+    for path, credentials in (("/v1/auth/login", {}), ("/v1/search", person.headers)):
+        headers = {**credentials, "Content-Type": "application/json"}
+        response = await api.client.post(path, content=BROKEN_BODIES[kind], headers=headers)
+        assert (response.status_code, response.json()["code"]) == (422, "invalid_input")
+
+
+async def test_event_id_that_no_stream_sent(api: Api) -> None:
+    person = await api.register()
+    response = await api.get(person, "/v1/events", **{"Last-Event-ID": "999999999999999999"})
+    assert (response.status_code, response.json()["errors"][0]["field"]) == (422, "Last-Event-ID")
 
 
 async def test_openapi_document_is_valid_and_needs_no_token(api: Api) -> None:
