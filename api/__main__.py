@@ -27,6 +27,7 @@ def main() -> None:
         http="api.http.protocol:TimeLimitedProtocol",
         timeout_graceful_shutdown=GRACEFUL_SECONDS,
         access_log=False,
+        proxy_headers=False,  # uvicorn would believe them from 127.0.0.1; `find_address` asks FORWARDED_ALLOW_IPS
         log_level="warning",
     )
 

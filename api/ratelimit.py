@@ -24,7 +24,7 @@ from redis.exceptions import RedisError
 from pipeline import metrics
 from pipeline.circuit_breaker import CircuitBreaker, wait_within
 from pipeline.errors import TooManyRequests
-from pipeline.networks import find_network
+from pipeline.networks import find_client, find_network, parse_networks
 from pipeline.settings import Settings
 
 BUDGET_SECONDS = 0.1
@@ -172,8 +172,11 @@ def _find_network(connection: Connection) -> str:
 
 
 def find_address(connection: Connection) -> str:
-    """Return the client's network address, or `unknown`."""
-    return connection.client.host if connection.client else "unknown"
+    """Return the client's network address, or `unknown`. `X-Forwarded-For` counts only from trusted proxies."""
+    if connection.client is None:
+        return "unknown"
+    trusted = parse_networks(connection.app.state.runtime.settings.forwarded_allow_ips)
+    return find_client(connection.client.host, connection.headers.getall("x-forwarded-for", []), trusted)
 
 
 async def limit_uploads(connection: Connection, _handler: BaseRouteHandler) -> None:

@@ -16,6 +16,8 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from pipeline.networks import parse_networks
+
 ENV_FILE = ".env"
 EXAMPLE_SECRET = "replace-me-with-openssl-rand-base64-48"  # noqa: S105 - a placeholder, refused as a secret
 EXAMPLE_PASSWORD = "replace-me-with-openssl-rand-hex-24"  # noqa: S105 - a placeholder, `doctor` warns about it
@@ -148,6 +150,9 @@ class Settings(BaseSettings):
     """Address on which the API listens."""
     port: Annotated[int, Field(ge=0, le=65535)] = 8000
     """Port on which the API listens. With `make up`, 0 picks a free port."""
+    forwarded_allow_ips: str = ""
+    """Addresses and networks of your proxies, separated by commas. Only their `X-Forwarded-For` header is believed.
+    `Forwarded` and `X-Real-IP` are ignored."""
     data_dir: Path = Path(".data")
     """Folder in which `make up` keeps the data of its own PostgreSQL and Valkey."""
     api_processes: Annotated[int, Field(ge=1, le=64)] = 1
@@ -195,6 +200,15 @@ class Settings(BaseSettings):
         if limit is None or limit.amount == 0:
             raise ValueError("is not a rate such as 10/minute; leave it empty for no limit")
         return rate
+
+    @field_validator("forwarded_allow_ips")
+    @classmethod
+    def _require_networks(cls, proxies: str) -> str:
+        try:
+            parse_networks(proxies)
+        except ValueError:
+            raise ValueError("is not a list of addresses and networks such as 10.0.0.7, 10.1.0.0/16") from None
+        return proxies
 
     @field_validator("max_bytes_per_user")
     @classmethod

@@ -22,6 +22,7 @@ from pipeline.errors import TooManyRequests
 from pipeline.runtime import HASHES_WAITING_PER_CALLER
 from pipeline.settings import Settings
 from pipeline.types import new_id
+from tests.databases import fetch
 from tests.integration.conftest import Api, Person, make_transport
 
 pytestmark = pytest.mark.anyio
@@ -271,6 +272,33 @@ class TestAddress:
         answers = [await log_in(api, f"{n}@example.org", "wrong", address=f"2001:db8::{n}") for n in range(LIMIT + 1)]
         assert_refused(answers[-1], "login-address")
         assert (await log_in(api, "a@example.org", "wrong", address="2001:db8:0:1::1")).status_code == 401
+
+
+class TestProxy:
+    """Behind a proxy at 10.0.0.1."""
+
+    @pytest.fixture
+    def settings(self, settings: Settings) -> Settings:
+        limits = {"rate_limit_login_address": "2/minute", "forwarded_allow_ips": "10.0.0.0/24"}
+        return settings.model_copy(update=limits)
+
+    async def guess(self, api: Api, peer: str, header: str) -> int:
+        transport = make_transport(api.app, peer)
+        async with httpx2.AsyncClient(transport=transport, base_url="http://test", timeout=60) as client:
+            headers = {"X-Forwarded-For": header, "Forwarded": "for=192.0.2.66", "X-Real-IP": "192.0.2.66"}
+            wrong = {"email": f"{new_id()}@example.org", "password": "wrong"}
+            return (await client.post("/v1/auth/login", headers=headers, json=wrong)).status_code
+
+    async def test_clients_of_the_proxy_are_told_apart(self, api: Api, database_url: str) -> None:
+        assert [await self.guess(api, "10.0.0.1", f"{n}, 192.0.2.7, 10.0.0.2") for n in range(3)] == [401, 401, 429]
+        assert await self.guess(api, "10.0.0.1", "192.0.2.8") == 401
+        assert [await self.guess(api, "10.0.0.1", "fe80::1%" + "x" * 6000) for _ in range(3)] == [401, 401, 429]
+        assert [await self.guess(api, "10.0.0.1", "x" * 6000) for _ in range(3)] == [401, 401, 429]
+        rows = await fetch(database_url, "SELECT DISTINCT details ->> 'address' AS address FROM audit_logs")
+        assert {row["address"] for row in rows} == {"192.0.2.7", "192.0.2.8", "fe80::1", "10.0.0.1"}
+
+    async def test_others_are_not_believed(self, api: Api) -> None:
+        assert [await self.guess(api, "192.0.2.9", f"192.0.2.{n}") for n in range(3)] == [401, 401, 429]
 
 
 async def test_change_of_a_password_does_not_wait_behind_a_flood(api: Api) -> None:

@@ -168,3 +168,12 @@ def test_invalid_security_contact_is_refused(contact: str, monkeypatch: pytest.M
     monkeypatch.setenv("SECURITY_CONTACT", contact)
     with pytest.raises(SettingsError, match=r"^SECURITY_CONTACT is neither like mailto:"):
         load_settings()
+
+
+def test_addresses_of_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FORWARDED_ALLOW_IPS", "10.0.0.7, 10.1.0.3/16,fd00::/8")
+    assert load_settings().forwarded_allow_ips
+    for wrong in ("*", "proxy.example.org", "10.0.0.7;10.0.0.8", "10.0.0.0/33"):
+        monkeypatch.setenv("FORWARDED_ALLOW_IPS", wrong)
+        with pytest.raises(SettingsError, match=r"^FORWARDED_ALLOW_IPS is not a list of addresses"):
+            load_settings()
