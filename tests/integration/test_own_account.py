@@ -207,6 +207,15 @@ async def test_deletion_that_meets_a_retry_leaves_no_job(api: Api, database_url:
     assert await count_rows(database_url) == 0
 
 
+async def test_deletion_needs_the_password_of_its_own_moment(api: Api, database_url: str) -> None:
+    """Another request changes the password after the deletion has checked the old one."""
+    person = await api.register()
+    async with holding(database_url, "UPDATE users SET password_hash = 'another'"):
+        deletion = asyncio.create_task(remove(api, person, person.password))
+        await wait_for_blocked(database_url, 1)
+    assert ((await deletion).status_code, await count_rows(database_url)) == (403, 1)
+
+
 async def test_worker_of_a_deleted_account_loses_its_lease(api: Api, database_url: str) -> None:
     person = await api.register()
     await api.upload(person, b"Being read.")
