@@ -22,8 +22,10 @@ from api.deps import provide_runtime
 from api.errors import answer_framework_error, answer_known_error, answer_unforeseen_error
 from api.http.allow_header import send_allowed_methods
 from api.http.body_deadlines import BodyDeadlines
+from api.http.cors import make_cors
 from api.http.request_ids import send_request_id
 from api.http.request_log import Observation, observe_response
+from api.http.security_headers import make_security_headers
 from api.http.strict_json import StrictRequest
 from api.openapi.complete import complete
 from api.openapi.config import CONFIG
@@ -94,7 +96,14 @@ def create_app(settings: Settings, *, open_runtime: OpenRuntime = open_runtime) 
             HTTPException: answer_framework_error,
             Exception: answer_unforeseen_error,
         },
-        before_send=[send_request_id, send_rate_limit, send_allowed_methods, observe_response],
+        cors_config=make_cors(settings.cors_origins),
+        before_send=[
+            make_security_headers(settings.public_url),
+            send_request_id,
+            send_rate_limit,
+            send_allowed_methods,
+            observe_response,
+        ],
         request_class=StrictRequest,
         request_max_body_size=MAX_JSON_BYTES,
         openapi_config=CONFIG,

@@ -155,6 +155,12 @@ class Settings(BaseSettings):
     `Forwarded` and `X-Real-IP` are ignored."""
     data_dir: Path = Path(".data")
     """Folder in which `make up` keeps the data of its own PostgreSQL and Valkey."""
+    public_url: HttpUrl | None = None
+    """Address at which clients reach the API, as `https://sluice.example.org`. If it begins with https, browsers are
+    told to use only https."""
+    cors_allow_origins: str = ""
+    """Origins whose pages may call the API from a browser, as `https://a.example.org,https://b.example.org`, or `*` for
+    all. If not set, only the API's own page may."""
     api_processes: Annotated[int, Field(ge=1, le=64)] = 1
     """Number of API processes that share the port."""
     worker_processes: Annotated[int, Field(ge=0, le=64)] = 1
@@ -225,6 +231,14 @@ class Settings(BaseSettings):
             raise ValueError("and LLM_BASE_URL belong together: set both or neither")
         return model
 
+    @field_validator("cors_allow_origins")
+    @classmethod
+    def _require_origins(cls, origins: str) -> str:
+        for origin in _split(origins):
+            if origin != "*" and not re.fullmatch(r"https?://[^/\s*]+", origin):
+                raise ValueError("must be a list of origins such as https://a.example.org, without a path")
+        return origins
+
     @field_validator("log_level")
     @classmethod
     def _require_known_level(cls, level: str) -> str:
@@ -248,6 +262,11 @@ class Settings(BaseSettings):
                     name: value for name, value in source.env_vars.items() if value or name in RATE_LIMITS
                 }
         return init_settings, env_settings, dotenv_settings, file_secret_settings
+
+    @property
+    def cors_origins(self) -> list[str]:
+        """`CORS_ALLOW_ORIGINS` as a list."""
+        return _split(self.cors_allow_origins)
 
     @property
     def sqlalchemy_url(self) -> str:
@@ -281,6 +300,10 @@ class Settings(BaseSettings):
         if self.jwt_secret is None:
             raise SettingsError(f"JWT_SECRET is not set; {SECRET_ADVICE}")
         return self.jwt_secret.get_secret_value()
+
+
+def _split(values: str) -> list[str]:
+    return [value.strip() for value in values.split(",") if value.strip()]
 
 
 def quote_password(url: str) -> str:

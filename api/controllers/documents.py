@@ -113,7 +113,7 @@ class DocumentController(Controller):
                 "Content-Disposition": _attachment(document.filename),
                 "Content-Length": str(document.size_bytes),
                 # Uploaded HTML must never run with the rights of this site.
-                "Content-Security-Policy": "sandbox",
+                "Content-Security-Policy": "sandbox; frame-ancestors 'none'",
                 "X-Content-Type-Options": "nosniff",
             },
         )
