@@ -36,7 +36,7 @@ from api.web.page import page_router
 from api.web.security_txt import show_security_contact
 from pipeline.errors import SluiceError
 from pipeline.runtime import Runtime, open_runtime
-from pipeline.sandbox.confinement import require_layers
+from pipeline.sandbox.pool import require_layers
 from pipeline.settings import Settings
 from pipeline.use_cases.sessions import Sessions
 

@@ -17,6 +17,7 @@
     │   │   └── UnsafeDatabase    the connection does not act as the service role
     │   ├── ModelUnavailable
     │   ├── Overloaded            too many requests of this kind are waiting
+    │   ├── SandboxUnavailable    no process can be started to read a file
     │   ├── AnswerUnavailable     the language model failed; the passages were found
     │   └── PageImageUnavailable  pages cannot be drawn at the moment
     ├── PageImageFailed           this page cannot be drawn
@@ -183,6 +184,13 @@ class Overloaded(Unavailable):
 
     code = "overloaded"
     retry_after_seconds = 2
+
+
+class SandboxUnavailable(Unavailable):
+    """No process can be started to read a file, because a limit on processes, memory or open files is reached."""
+
+    def __init__(self) -> None:
+        super().__init__("No process can be started to read the file. Try again in a moment.")
 
 
 class AnswerUnavailable(Unavailable):

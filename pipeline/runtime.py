@@ -1,5 +1,6 @@
 """The composition root: builds the parts of an API or worker process and passes them to each other."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -16,10 +17,11 @@ from pipeline.logs import get_logger
 from pipeline.notify.change_feed import ChangeFeed
 from pipeline.notify.doorbell import Doorbell
 from pipeline.recent_logins import RecentLogins
-from pipeline.sandbox.confinement import find_layers, find_problems, require_layers
+from pipeline.sandbox.confinement import find_layers, find_problems
 from pipeline.sandbox.limiter import Limiter
-from pipeline.sandbox.pool import Sandbox
+from pipeline.sandbox.pool import Sandbox, require_layers
 from pipeline.settings import Settings
+from pipeline.threads import make_executor
 
 log = get_logger()
 
@@ -123,6 +125,7 @@ async def open_runtime(
         changes=ChangeFeed(url, timeout_seconds=database_timeout_seconds, is_pooled=is_pooled),
         llm=make_language_model(settings),
     )
+    asyncio.get_running_loop().set_default_executor(make_executor())
     runtime.encoders.start()
     try:
         yield runtime

@@ -5,7 +5,15 @@ from contextlib import aclosing
 from time import monotonic
 
 from pipeline import metrics
-from pipeline.errors import DatabaseUnavailable, FailureCode, IngestionError, LeaseLost, ModelUnavailable, NotFound
+from pipeline.errors import (
+    DatabaseUnavailable,
+    FailureCode,
+    IngestionError,
+    LeaseLost,
+    ModelUnavailable,
+    NotFound,
+    SandboxUnavailable,
+)
 from pipeline.ingest import release
 from pipeline.ingest.attempt import Attempt
 from pipeline.ingest.embed import Content, embed, split_pages
@@ -35,6 +43,8 @@ async def ingest(runtime: Runtime, lease: Lease, on_stage: OnStage) -> None:
         await release.give_back_after_outage(attempt, error)
     except ModelUnavailable:
         await release.give_back_after_model_change(attempt)
+    except SandboxUnavailable:
+        await release.give_back_without_sandbox(attempt)
     except asyncio.CancelledError:
         await asyncio.shield(release.give_back_on_stop(attempt))
         raise

@@ -12,6 +12,7 @@ from pipeline.db import queue
 from pipeline.db.session import Database
 from pipeline.errors import DatabaseUnavailable, LeaseLost
 from pipeline.logs import get_logger
+from pipeline.threads import make_executor
 from pipeline.types import Lease
 
 BEATS_PER_LEASE = 3
@@ -85,6 +86,7 @@ class Heartbeat:
         asyncio.run(self._beat_until_stopped())
 
     async def _beat_until_stopped(self) -> None:
+        asyncio.get_running_loop().set_default_executor(make_executor(1))
         interval = self._lease_seconds / BEATS_PER_LEASE
         timeout_seconds = max(1.0, interval / 2)
         database = Database(self._url, pool_size=1, timeout_seconds=timeout_seconds, is_pooled=self._is_pooled)

@@ -17,6 +17,8 @@ FULL_DISK_PAUSE = queue.LONGEST_PAUSE
 """Pause before a job is retried after a full disk."""
 MODEL_PAUSE = timedelta(seconds=1)
 """Pause before a job is retried after a switch of models, so that this process notices the switch first."""
+SANDBOX_PAUSE = timedelta(seconds=5)
+"""Pause before a job is retried after no process could be started."""
 STOP_SECONDS = 2.0
 """Time for which a stopping worker retries giving a job back."""
 
@@ -58,6 +60,11 @@ async def give_back_after_model_change(attempt: Attempt) -> None:
     """Return the job to the queue, because its model has been replaced or is not available."""
     log.info("ingestion.model_replaced", **attempt.log_fields)
     await _give_back(attempt, OUTAGE_SECONDS, MODEL_PAUSE)
+
+
+async def give_back_without_sandbox(attempt: Attempt) -> None:
+    """Return the job to the queue, because no process could be started to read its file."""
+    await _give_back(attempt, OUTAGE_SECONDS, SANDBOX_PAUSE)
 
 
 async def give_back_on_stop(attempt: Attempt) -> None:

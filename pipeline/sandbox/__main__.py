@@ -17,7 +17,18 @@ from pipeline.sandbox.child import die_with_parent, limit_process, run
 from pipeline.sandbox.confinement import Confinement, Layer, find_layers, prepare
 from pipeline.sandbox.kernel import hide_memory
 from pipeline.sandbox.preload import load
-from pipeline.sandbox.protocol import LENGTH_BYTES, Draw, Ended, Extract, Kill, Task, decode_order, encode
+from pipeline.sandbox.protocol import (
+    LENGTH_BYTES,
+    NOT_CONFINED,
+    Draw,
+    Ended,
+    Extract,
+    Kill,
+    NotForked,
+    Task,
+    decode_order,
+    encode,
+)
 
 Run = Callable[[Task], None]
 
@@ -25,10 +36,13 @@ Run = Callable[[Task], None]
 class ForkServer:
     """Forks, kills and reaps children."""
 
-    def __init__(self, orders: socket.socket, run: Run, confinement: Confinement) -> None:
+    def __init__(
+        self, orders: socket.socket, run: Run, confinement: Confinement, fork: Callable[[], int] = os.fork
+    ) -> None:
         self._orders = orders
         self._run = run
         self._confinement = confinement
+        self._fork_process = fork
         self._children: dict[int, int] = {}
         """Numbers of the running children, by process id."""
 
@@ -64,12 +78,16 @@ class ForkServer:
 
     def _fork(self, task: Task, file: int, output: int) -> None:
         server_id = os.getpid()
-        process_id = os.fork()
-        if process_id == 0:
-            _become_child(self._run, task, self._confinement, (file, output), server_id)
+        try:
+            process_id = self._fork_process()
+        except OSError as error:
+            self._orders.sendall(encode(NotForked(task.number, str(error))))
+        else:
+            if process_id == 0:
+                _become_child(self._run, task, self._confinement, (file, output), server_id)
+            self._children[process_id] = task.number
         os.close(file)
         os.close(output)
-        self._children[process_id] = task.number
 
     def _kill(self, number: int) -> None:
         for process_id, child in self._children.items():
@@ -95,7 +113,7 @@ def _kill_group(process_id: int) -> None:
 
 def _become_child(run: Run, task: Task, confinement: Confinement, files: tuple[int, int], server_id: int) -> NoReturn:
     """Confine the forked process, run the task in it, and end it. Nothing of the file is read before."""
-    code = 1
+    code = NOT_CONFINED
     try:
         die_with_parent()
         if os.getppid() != server_id:  # the server ended before die_with_parent took effect
@@ -111,6 +129,7 @@ def _become_child(run: Run, task: Task, confinement: Confinement, files: tuple[i
         os.closerange(3, os.sysconf("SC_OPEN_MAX"))
         limit_process(task.limits)
         confinement.restrict_calls()
+        code = 1
         run(task)
         code = 0
     finally:

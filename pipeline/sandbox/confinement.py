@@ -9,7 +9,6 @@ from functools import cache
 from pathlib import Path
 
 from pipeline.sandbox import kernel, landlock, seccomp
-from pipeline.settings import Settings, SettingsError
 
 FONT_FOLDERS = (Path("/usr/share/fonts"), Path("/usr/local/share/fonts"), Path("/usr/share/X11/fonts"))
 """Where PDFium looks for the fonts that a file names but does not contain."""
@@ -40,17 +39,6 @@ def summarize_layers() -> str:
     """Return `ok`, or the missing layers in one word."""
     missing = sorted(find_problems())
     return f"without_{'_and_'.join(missing)}" if missing else "ok"
-
-
-def require_layers(settings: Settings) -> None:
-    """Check that all layers are there if SANDBOX is `require`.
-
-    Raises SettingsError if one is missing.
-    """
-    problems = find_problems()
-    if settings.sandbox == "require" and problems:
-        reasons = "; ".join(f"{layer}: {problem}" for layer, problem in problems.items())
-        raise SettingsError(f"SANDBOX is require, but files could not be read safely. {reasons}")
 
 
 @dataclass(frozen=True)

@@ -8,23 +8,27 @@ import socket
 import sys
 from asyncio import StreamReader
 from asyncio.subprocess import DEVNULL, Process
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 
 import msgspec
 
-from pipeline.errors import FailureCode, IngestionError
+from pipeline.errors import FailureCode, IngestionError, SandboxUnavailable
 from pipeline.logs import get_logger
+from pipeline.sandbox.confinement import find_problems
 from pipeline.sandbox.protocol import (
     LENGTH_BYTES,
+    NOT_CONFINED,
     Done,
     Draw,
+    Ended,
     Extract,
     Failed,
     Frame,
     Kill,
     Limits,
+    NotForked,
     Order,
     Page,
     PageImage,
@@ -34,7 +38,7 @@ from pipeline.sandbox.protocol import (
     decode_report,
     encode,
 )
-from pipeline.settings import Settings
+from pipeline.settings import Settings, SettingsError
 from pipeline.stages.extract import get_format
 from pipeline.stages.extract.format import MAX_SECTIONS, Mark
 
@@ -59,6 +63,17 @@ def make_limits(settings: Settings) -> Limits:
     )
 
 
+def require_layers(settings: Settings) -> None:
+    """Check that all layers are there if SANDBOX is `require`.
+
+    Raises SettingsError if one is missing.
+    """
+    problems = find_problems()
+    if settings.sandbox == "require" and problems:
+        reasons = "; ".join(f"{layer}: {problem}" for layer, problem in problems.items())
+        raise SettingsError(f"SANDBOX is require, but files could not be read safely. {reasons}")
+
+
 class ServerLost(Exception):
     """The fork server has ended, and its children with it. A new one can be started."""
 
@@ -75,8 +90,9 @@ class Sandbox:
         self._starting = asyncio.Lock()
 
     async def start(self) -> None:
-        """Start the fork server, so that the first file does not wait for it."""
-        await self._get_server()
+        """Start the fork server, so that the first file does not wait for it. If that fails, the first file tries."""
+        with contextlib.suppress(SandboxUnavailable):
+            await self._get_server()
 
     async def extract(self, file: BinaryIO, media_type: str, limits: Limits) -> AsyncGenerator[Page]:
         """Yield the pages of a file as a child process reads them.
@@ -84,7 +100,8 @@ class Sandbox:
         If a reader fails with `malformed`, the next reader of the format continues after the pages that were yielded.
         Any other failure is final. The child has ended when the iterator ends. To stop early, close the iterator
         (`contextlib.aclosing`).
-        Raises IngestionError if the format is unknown, or if the file cannot be read within the limits.
+        Raises IngestionError if the format is unknown, or if the file cannot be read within the limits. Raises
+        SandboxUnavailable if no child can be started.
         """
         deadline = asyncio.get_running_loop().time() + limits.seconds
         readers = len(get_format(media_type).readers)
@@ -110,7 +127,8 @@ class Sandbox:
     async def draw(self, file: BinaryIO, media_type: str, limits: ProcessLimits, page: int, mark: Mark | None) -> bytes:
         """Return a page of the file, counted from 1, as a PNG with `mark` highlighted.
 
-        Raises IngestionError if the format is unknown, or if the page cannot be drawn within the limits.
+        Raises IngestionError if the format is unknown, or if the page cannot be drawn within the limits. Raises
+        SandboxUnavailable if no child can be started.
         """
         deadline = asyncio.get_running_loop().time() + limits.seconds
         order = Draw(0, media_type, limits, page, mark)
@@ -145,7 +163,8 @@ class Sandbox:
         async with self._starting:
             if self._server is None or self._server.is_lost:
                 await self.close()
-                self._server = await start_server(self._program, self._kill_seconds)
+                with translate_exhaustion():
+                    self._server = await start_server(self._program, self._kill_seconds)
             return self._server
 
     async def close(self) -> None:
@@ -155,20 +174,40 @@ class Sandbox:
             self._server = None
 
 
+NO_THREAD = "can't start new thread"
+"""What Python's RuntimeError says at a limit on processes."""
+
+
+@contextlib.contextmanager
+def translate_exhaustion() -> Iterator[None]:
+    """Raise SandboxUnavailable if the kernel refuses a process or a file, or the thread that waits for the process."""
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and str(error) != NO_THREAD:
+            raise
+        log.warning("sandbox.unavailable", cause=repr(error))
+        raise SandboxUnavailable from error
+
+
 async def start_server(program: Sequence[str], kill_seconds: float) -> "ServerConnection":
     """Start a fork server. It inherits no environment variable, and so no secret."""
     own_end, server_end = socket.socketpair()
-    with server_end:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            *program,
-            stdin=server_end.fileno(),
-            stdout=DEVNULL,
-            stderr=DEVNULL,
-            env={"PATH": os.defpath, "LANG": "C.UTF-8", "PYTHONDONTWRITEBYTECODE": "1"},
-            cwd=PROJECT_FOLDER,
-            start_new_session=True,  # uvloop does not support process_group
-        )
+    with contextlib.ExitStack() as stack:
+        # Without its other end, a server ends that has started although this process had no thread to wait for it.
+        stack.enter_context(own_end)
+        with server_end:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                *program,
+                stdin=server_end.fileno(),
+                stdout=DEVNULL,
+                stderr=DEVNULL,
+                env={"PATH": os.defpath, "LANG": "C.UTF-8", "PYTHONDONTWRITEBYTECODE": "1"},
+                cwd=PROJECT_FOLDER,
+                start_new_session=True,  # uvloop does not support process_group
+            )
+        stack.pop_all()
     own_end.setblocking(False)
     orders = own_end.dup()
     reports, writer = await asyncio.open_connection(sock=own_end)
@@ -202,11 +241,12 @@ class ServerConnection:
     async def fork(self, order: Task, file: BinaryIO) -> "Child":
         """Fork a child that runs the order on the file.
 
-        Raises ServerLost if the fork server has ended.
+        Raises ServerLost if the fork server has ended, SandboxUnavailable if no more files can be opened.
         """
         self._forked += 1
         order = msgspec.structs.replace(order, number=self._forked)
-        source, sink = os.pipe()
+        with translate_exhaustion():
+            source, sink = os.pipe()
         try:
             child = Child(self, order, *await _open_pipe(source))
             self._children[order.number] = child
@@ -229,11 +269,14 @@ class ServerConnection:
         with contextlib.suppress(asyncio.IncompleteReadError, OSError):
             while True:
                 length = int.from_bytes(await reports.readexactly(LENGTH_BYTES))
-                report = decode_report(await reports.readexactly(length))
-                self._children.pop(report.number).ended.set_result(report.exit_code)
+                match decode_report(await reports.readexactly(length)):
+                    case Ended(number=number, exit_code=exit_code):
+                        self._children.pop(number).ended.set_result(exit_code)
+                    case NotForked(number=number, reason=reason):
+                        log.warning("sandbox.unavailable", cause=reason)
+                        self._children.pop(number).fail(SandboxUnavailable())
         for child in self._children.values():
-            child.ended.set_exception(ServerLost())
-            child.ended.exception()  # retrieved here, because asyncio logs exceptions that are never retrieved
+            child.fail(ServerLost())
         self._children.clear()
 
     async def kill(self) -> None:
@@ -257,11 +300,16 @@ class Child:
         self, server: ServerConnection, order: Task, output: StreamReader, pipe: asyncio.ReadTransport
     ) -> None:
         self.ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        """The child's exit code, or ServerLost."""
+        """The child's exit code; or ServerLost or SandboxUnavailable."""
         self._server = server
         self._order = order
         self._output = output
         self._pipe = pipe
+
+    def fail(self, error: Exception) -> None:
+        """Let those who wait for the end get this error."""
+        self.ended.set_exception(error)
+        self.ended.exception()  # retrieved here, because asyncio logs exceptions that are never retrieved
 
     async def receive(self, deadline: float) -> Frame | None:
         """Return the next frame, or None if the child ended without one or sent invalid bytes.
@@ -310,6 +358,9 @@ def _explain_end(exit_code: int, limits: ProcessLimits) -> IngestionError:
     log.warning("sandbox.child_died", exit_code=exit_code)
     if exit_code == -signal.SIGXCPU:
         return _timeout(limits)
+    if exit_code == NOT_CONFINED:
+        message = "The file could not be read safely. Retry the document. If it fails again, report it."
+        return IngestionError(FailureCode.WORKER_LOST, message)
     if exit_code == -signal.SIGKILL:
         message = "Reading the file was stopped, probably for lack of memory. Split the file, or save it again."
         return IngestionError(FailureCode.OUT_OF_MEMORY, message)

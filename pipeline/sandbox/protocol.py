@@ -1,5 +1,6 @@
 """Messages between a process, its fork server and their children: a length in 4 bytes, then msgpack."""
 
+import os
 from typing import Annotated
 
 import msgspec
@@ -8,6 +9,8 @@ from pipeline.errors import FailureCode
 from pipeline.stages.extract.format import MAX_SECTIONS, Mark
 
 LENGTH_BYTES = 4
+NOT_CONFINED = os.EX_OSERR
+"""Exit code of a child that ended before it read its file, because the kernel refused to confine it."""
 BYTES_PER_CHARACTER = 4
 """Longest encoding of one character in UTF-8, in bytes."""
 MAX_PAGE_IMAGE_BYTES = 16 * 1024 * 1024
@@ -77,6 +80,13 @@ class Ended(msgspec.Struct, tag=True, frozen=True):
     exit_code: int
 
 
+class NotForked(msgspec.Struct, tag=True, frozen=True):
+    """Report of the fork server: child `number` could not be forked, for this reason."""
+
+    number: int
+    reason: str
+
+
 class Page(msgspec.Struct, tag=True):
     """The text of the next page, in sections, and the number of pages of the file."""
 
@@ -107,16 +117,17 @@ class Failed(msgspec.Struct, tag=True):
     cause: str
 
 
+Report = Ended | NotForked
 Task = Extract | Draw
 Order = Task | Kill
 Frame = Page | PageImage | Done | Failed
 
 _frames: msgspec.msgpack.Decoder[Frame] = msgspec.msgpack.Decoder(Frame)
 _orders: msgspec.msgpack.Decoder[Order] = msgspec.msgpack.Decoder(Order)
-_reports: msgspec.msgpack.Decoder[Ended] = msgspec.msgpack.Decoder(Ended)
+_reports: msgspec.msgpack.Decoder[Report] = msgspec.msgpack.Decoder(Report)
 
 
-def encode(message: Order | Ended | Frame) -> bytes:
+def encode(message: Order | Report | Frame) -> bytes:
     """Return the message as bytes, preceded by its length."""
     body = msgspec.msgpack.encode(message)
     return len(body).to_bytes(LENGTH_BYTES) + body
@@ -138,7 +149,7 @@ def decode_order(body: bytes) -> Order:
     return _orders.decode(body)
 
 
-def decode_report(body: bytes) -> Ended:
+def decode_report(body: bytes) -> Report:
     """Decode a report without its length.
 
     Raises msgspec.MsgspecError if the bytes are not a report.

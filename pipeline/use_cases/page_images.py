@@ -13,6 +13,7 @@ from pipeline.errors import (
     NotFound,
     PageImageFailed,
     PageImageUnavailable,
+    SandboxUnavailable,
     translate_full_disk,
 )
 from pipeline.runtime import Runtime
@@ -63,6 +64,8 @@ async def draw(runtime: Runtime, owner_id: UUID, document: Document, view: PageV
             await _fetch_original(runtime, owner_id, document, file)
             try:
                 return await runtime.sandbox.draw(file, document.media_type, limits, view.page, mark)
+            except SandboxUnavailable as error:
+                raise PageImageUnavailable("No process can be started to draw the page. Try again.") from error
             except IngestionError as error:
                 if error.failure == FailureCode.WORKER_LOST:
                     raise PageImageUnavailable("The process that draws pages was lost. Try again.") from error

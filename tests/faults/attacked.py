@@ -14,6 +14,7 @@ import msgspec
 from pipeline.errors import IngestionError
 from pipeline.logs import configure_logging
 from pipeline.sandbox.confinement import Layer
+from pipeline.sandbox.kernel import hide_memory
 from pipeline.sandbox.pool import Sandbox
 from pipeline.sandbox.protocol import Limits
 from tests.faults.attacks import IS_X86, Outcome, Target, make_all_apart
@@ -32,6 +33,8 @@ class Outcomes(msgspec.Struct):
     text: Outcome
     image: Outcome
     without_landlock: Outcome
+    without_seccomp: Outcome
+    """Of the attacks that Landlock refuses."""
     unconfined: Outcome | None
     """None for root, whose attacks would do harm."""
     other_calls: list[str]
@@ -64,6 +67,12 @@ async def make_attacks(file: BinaryIO, target: Target) -> Outcomes:
         without_landlock=msgspec.json.decode(
             await extract(make_sandbox("attacks.attack", Layer.SECCOMP), file), type=Outcome
         ),
+        without_seccomp=msgspec.json.decode(
+            await extract(
+                make_sandbox("lambda order: attacks.attack(order, attacks.LANDLOCKED)", Layer.LANDLOCK), file
+            ),
+            type=Outcome,
+        ),
         unconfined=make_all_apart(target) if os.getuid() else None,
         other_calls=[await extract(make_sandbox(crossing, *Layer), file) for crossing in crossings if IS_X86],
     )
@@ -88,10 +97,12 @@ def open_target() -> Iterator[Target]:
 
 
 def main() -> None:
+    hide_memory()
     configure_logging("ERROR")
     with open_target() as target, tempfile.TemporaryFile() as file:
         file.write(msgspec.json.encode(target))
         file.flush()
+        os.dup2(file.fileno(), 0)  # as in a child
         sys.stdout.buffer.write(msgspec.json.encode(asyncio.run(make_attacks(file, target))))
 
 

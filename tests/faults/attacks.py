@@ -16,7 +16,7 @@ import socket
 import struct
 import termios
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 import msgspec
@@ -265,7 +265,7 @@ ATTACKS: dict[str, Attack] = {
     "truncate": lambda target: os.truncate(target.find("victim"), 0),
     "truncate its file": lambda _: os.ftruncate(0, 0),
     "write to its file": lambda _: os.pwrite(0, b"", 0) and None,
-    "map its file for writing": lambda _: mmap.mmap(0, 1).close(),
+    "map its file for writing": lambda _: call(by_processor(9, 222), 0, 4096, mmap.PROT_WRITE, mmap.MAP_SHARED, 0, 0),
     "reserve space": lambda _: os.posix_fallocate(0, 0, 1),
     "unlink": lambda target: target.find("victim").unlink(),
     "rmdir": lambda target: target.find("empty").rmdir(),
@@ -335,9 +335,19 @@ ATTACKS: dict[str, Attack] = {
 """Attacks that every layer of calls refuses. Some are no danger alone, and are refused because no reader needs them."""
 
 
-def make_all(target: Target) -> Outcome:
-    """Make all attacks in this process."""
-    return sort_out({name: find_error(attack, target) for name, attack in {**FILES, **ATTACKS}.items()})
+LANDLOCKED = (
+    *FILES,
+    *("write its own memory through /proc", "signal the fork server", "signal the worker", "TCP", "TCP server"),
+    *("abstract socket", "open for writing", "open and truncate", "create", "create in shared memory", "truncate"),
+    *("unlink", "rmdir", "rename", "link", "symlink", "mkdir", "mknod"),
+)
+"""Attacks that Landlock refuses even without a filter of calls."""
+
+
+def make_all(target: Target, names: Collection[str]) -> Outcome:
+    """Make these attacks in this process."""
+    attacks = {name: attack for name, attack in {**FILES, **ATTACKS}.items() if name in names}
+    return sort_out({name: find_error(attack, target) for name, attack in attacks.items()})
 
 
 def make_all_apart(target: Target) -> Outcome:
@@ -371,10 +381,10 @@ def find_error(attack: Attack, target: Target) -> int:
     return 0
 
 
-def attack(order: Task) -> None:
-    """Make all attacks on the target that the file describes, and send the outcome as text or as a page image."""
+def attack(order: Task, names: Collection[str] = {**FILES, **ATTACKS}.keys()) -> None:
+    """Make attacks on the target that the file describes, and send the outcome as text or as a page image."""
     target = msgspec.json.decode(os.read(0, 65536), type=Target)
-    outcome = msgspec.json.encode(make_all(target))
+    outcome = msgspec.json.encode(make_all(target, names))
     answer = PageImage(outcome) if isinstance(order, Draw) else Page([outcome.decode()], 1)
     os.write(1, encode(answer) + encode(Done()))
 

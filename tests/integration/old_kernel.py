@@ -14,8 +14,8 @@ import msgspec
 
 from pipeline.operations.doctor import examine
 from pipeline.sandbox import kernel, landlock, seccomp
-from pipeline.sandbox.confinement import require_layers, summarize_layers
-from pipeline.sandbox.pool import Sandbox
+from pipeline.sandbox.confinement import summarize_layers
+from pipeline.sandbox.pool import Sandbox, require_layers
 from pipeline.sandbox.protocol import Limits
 from pipeline.settings import Settings, SettingsError
 
