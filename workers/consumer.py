@@ -85,6 +85,7 @@ class Consumer:
                 await self._claim_until_stopped()
                 for other in others:
                     other.cancel()
+                await self._finish()  # at once: the end of the companions may take seconds
         finally:
             self._is_stopping = True
             await self._finish()
@@ -125,13 +126,15 @@ class Consumer:
     async def _sweep_forever(self) -> None:
         sweeper = Sweeper(self._runtime.database, self._settings.lease_seconds)
         while True:
+            await asyncio.sleep(sweeper.interval)
+            if not self._runtime.encoders.is_known:
+                continue  # the database may not be migrated yet
             # The claim loop logs the outage.
             with suppress(DatabaseUnavailable):
                 if swept := await sweeper.sweep():
                     metrics.SWEPT_JOBS.inc(swept)
                     log.warning("queue.swept", jobs=swept)
                     self.wake()
-            await asyncio.sleep(sweeper.interval)
 
     async def _claim_one(self) -> bool:
         if not self.has_free_slot:

@@ -286,9 +286,9 @@ class Job(Base):
     step: Mapped[int] = mapped_column(server_default="0")
     """Number of the step that the current attempt takes, if the job is a suspect. See `pipeline.db.crashes`."""
     crash_step: Mapped[int | None]
-    """Step of the last crash as a suspect."""
+    """Latest step at which the job has crashed as a suspect."""
     repeats: Mapped[int] = mapped_column(SmallInteger, server_default="0")
-    """Number of the last crashes that happened at `crash_step`."""
+    """Number of crashes at `crash_step`."""
     request_id: Mapped[str | None]
     """Id of the request that queued the job, for the logs."""
     size_bytes: Mapped[int] = mapped_column(BigInteger, server_default="0")

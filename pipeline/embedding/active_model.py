@@ -55,9 +55,14 @@ class Encoders:
                 self._close(encoder)
 
     @property
+    def is_known(self) -> bool:
+        """True if the database has named the active model, so it is there and migrated."""
+        return self._known.is_set()
+
+    @property
     def is_ready(self) -> bool:
         """True if the active model is known and loaded."""
-        return self._known.is_set() and self.active.is_ready
+        return self.is_known and self.active.is_ready
 
     @property
     def has_failed(self) -> bool:

@@ -1,5 +1,6 @@
 """Rows 34 and 35 of the fault matrix: the clock of PostgreSQL steps back and forward by an hour."""
 
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -51,12 +52,15 @@ def test_row_34_clock_steps_back(client: Client, stepping: Cluster) -> None:
 
 
 def test_row_35_clock_steps_forward(client: Client, stepping: Cluster) -> None:
-    stepping.start_worker(FAULT_HOOK=f"{Stage.EMBEDDING}:block")
+    holder = stepping.start_worker(FAULT_HOOK=f"{Stage.EMBEDDING}:hang")
     document_id = client.accept(unique("long", 50))
     wait_until(lambda: client.show(document_id)["status"] == "processing", 30, "the claim")
     observer = stepping.start_worker()
     wait_until(lambda: observer.has_logged("model.loaded"), 30, "another worker")
     step_clock(stepping, HOUR)
+    time.sleep(1.5 * LEASE_SECONDS)  # the observer must not take the job in this time
+    assert client.show(document_id)["attempts"] == 1
+    holder.terminate()
     document = client.wait(document_id)
     assert (document["status"], document["attempts"]) == ("ready", 1)
     assert not observer.has_logged("queue.swept")

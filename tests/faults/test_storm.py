@@ -33,6 +33,7 @@ def test_row_52_innocent_document_whose_workers_die_at_different_places(cluster:
     assert (document["status"], document["attempts"]) == ("ready", 1 + len(KILLED_AT))
 
 
+@pytest.mark.timeout(900)
 @pytest.mark.skipif(not WHOLE_ROW_SECONDS, reason="takes minutes; set STORM_SECONDS=120")
 @pytest.mark.usefixtures("alone")
 def test_row_52_storm(cluster: Cluster, client: Client) -> None:

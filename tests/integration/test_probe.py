@@ -5,16 +5,19 @@ import json
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import httpx2
 import pytest
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from pipeline.db.session import Database
+from pipeline.embedding.active_model import Encoders
+from pipeline.embedding.model import PACKAGED_MODEL
 from pipeline.errors import DatabaseUnavailable
 from pipeline.ingest.heartbeat import Heartbeat
 from pipeline.runtime import Runtime
+from tests.databases import clone_database
 from tests.integration.conftest import wait_for
 from tests.processes import find_port
 from workers.consumer import Consumer
@@ -70,6 +73,19 @@ async def test_probe_sees_a_stuck_loop_but_no_outage(runtime: Runtime, heartbeat
     assert await ask(port) == ((503, ["claim loop"]) if hangs else (200, []))
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_worker_waits_for_the_migration(runtime: Runtime, heartbeat: Heartbeat, postgres_url: str) -> None:
+    url = await asyncio.to_thread(clone_database, postgres_url, f"empty_{uuid4().hex}", template="template1")
+    database = Database(url.replace("postgresql", "postgresql+asyncpg", 1), pool_size=1, timeout_seconds=5)
+    encoders = Encoders(database, PACKAGED_MODEL, check_seconds=0.1)
+    consumer = Consumer(replace(runtime, database=database, encoders=encoders), heartbeat)
+    running = asyncio.create_task(consumer.run())
+    await asyncio.wait({running}, timeout=1.5)
+    assert not running.done()
+    consumer.stop()
+    await running
+    await database.close()
 
 
 async def test_probe_sees_a_stuck_heartbeat(runtime: Runtime, heartbeat: Heartbeat) -> None:

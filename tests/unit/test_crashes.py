@@ -33,9 +33,14 @@ def test_first_crash_happens_beside_other_jobs_and_is_no_evidence() -> None:
     assert crash(5).repeats == 0
 
 
-def test_crashes_at_different_steps_are_no_evidence() -> None:
-    assert crash(5, 5, 5, 5, 6, 5, 5, 5).repeats == 3
-    assert not crash(5, 5, 5, 5, 6, 5, 5, 5).is_given_up
+def test_crash_at_a_later_step_refutes_the_evidence() -> None:
+    assert crash(5, 5, 5, 5, 6).repeats == 1
+    assert not crash(5, 5, 5, 5, 6, 6, 7).is_given_up
+
+
+def test_crash_at_an_earlier_step_proves_nothing() -> None:
+    assert crash(5, 5, 5, 3, 5, 1).repeats == 3
+    assert crash(5, 5, 5, 3, 5, 1, 5).is_given_up
 
 
 def test_number_of_crashes_has_a_bound() -> None:
