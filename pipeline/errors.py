@@ -13,7 +13,9 @@
     ├── Conflict                  the current state does not allow it
     ├── Unavailable               a required part is unavailable; try again later
     │   ├── DatabaseUnavailable
-    │   │   ├── StorageFull       a disk is full; reading still works
+    │   │   ├── CannotWrite       reading still works
+    │   │   │   ├── StorageFull   a disk is full
+    │   │   │   └── ReadOnlyDatabase
     │   │   └── UnsafeDatabase    the connection does not act as the service role
     │   ├── ModelUnavailable
     │   ├── Overloaded            too many requests of this kind are waiting
@@ -144,7 +146,20 @@ class DatabaseUnavailable(Unavailable):
     code = "database_unavailable"
 
 
-class StorageFull(DatabaseUnavailable):
+class CannotWrite(DatabaseUnavailable):
+    """Nothing can be stored now. Reading still works."""
+
+
+class ReadOnlyDatabase(CannotWrite):
+    """PostgreSQL accepts no changes, because its operator wants so or because it is a standby server."""
+
+    retry_after_seconds = 30
+
+    def __init__(self) -> None:
+        super().__init__("The database is read-only, so this cannot be stored. Try again later; reading still works.")
+
+
+class StorageFull(CannotWrite):
     """A disk is full: PostgreSQL's, or the one with this process's temporary files."""
 
     code = "storage_full"

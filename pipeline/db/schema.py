@@ -10,7 +10,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from pipeline.db.connection import ROLE_SETTINGS
 from pipeline.db.models import SERVICE_ROLE
-from pipeline.db.session import translate_database_errors
+from pipeline.db.session import get_state, translate_database_errors
+
+UNDEFINED_TABLE = "42P01"
+"""SQLSTATE of a table that does not exist."""
 
 WAL_SEGMENTS = 5
 """Number of WAL segments of 16 MiB that PostgreSQL keeps for reuse, by its default `min_wal_size`."""
@@ -23,9 +26,16 @@ async def read_revision(session: AsyncSession) -> str | None:
     """Return the revision of the schema, or None if no migration has ever run."""
     try:
         revision: str | None = await session.scalar(select(_alembic_version.c.version_num))
-    except ProgrammingError:
+    except ProgrammingError as error:
+        if get_state(error) != UNDEFINED_TABLE:
+            raise
         return None
     return revision
+
+
+async def is_read_only(session: AsyncSession) -> bool:
+    """Return True if PostgreSQL accepts no changes."""
+    return await session.scalar(select(func.current_setting("transaction_read_only"))) == "on"
 
 
 @dataclass(frozen=True, slots=True)

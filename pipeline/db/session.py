@@ -13,16 +13,18 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_sessionm
 
 from pipeline.db.connection import make_creator, make_options
 from pipeline.db.models import EMAIL_SETTING, SERVICE_ROLE, USER_SETTING
-from pipeline.errors import DatabaseUnavailable, StorageFull
+from pipeline.errors import DatabaseUnavailable, ReadOnlyDatabase, StorageFull
 
 UNAVAILABLE_CLASSES = ("08", "28", "3D", "53", "57P")
 """SQLSTATE classes: no connection, login refused, no such database, no resources left, stopped by an operator."""
-UNAVAILABLE_STATES = ("22023", "55000", "25006", "40P01", "55P03", "57014", "25P03", "25P04")
-"""SQLSTATEs: no service role yet, no connections accepted, read-only, deadlock, timeouts of locks, statements and
+UNAVAILABLE_STATES = ("22023", "55000", "40P01", "55P03", "57014", "25P03", "25P04")
+"""SQLSTATEs: no service role yet, no connections accepted, deadlock, timeouts of locks, statements and
 transactions."""
 
 DISK_FULL = "53100"
 """SQLSTATE of a full disk."""
+READ_ONLY = "25006"
+"""SQLSTATE of a change in a read-only transaction."""
 
 
 class Database:
@@ -66,7 +68,8 @@ class Database:
         """Open a session in a transaction, which is committed at the end and rolled back on any error.
 
         Row-level security shows it the rows of `user_id` only. Without a `user_id` it shows no owned row at all.
-        Raises DatabaseUnavailable if PostgreSQL is unavailable or too slow, StorageFull if its disk is full.
+        Raises DatabaseUnavailable if PostgreSQL is unavailable or too slow, CannotWrite if its disk is full or it is
+        read-only.
         """
         with translate_database_errors():
             async with self._sessions.begin() as session:
@@ -119,7 +122,7 @@ def _refuse_closed(connection: DBAPIConnection, _record: object, _proxy: object)
 
 @contextmanager
 def translate_database_errors() -> Iterator[None]:
-    """Raise DatabaseUnavailable for errors that mean PostgreSQL is unavailable, and StorageFull for a full disk."""
+    """Raise DatabaseUnavailable for errors that mean PostgreSQL is unavailable, or CannotWrite if it stores nothing."""
     try:
         yield
     except (PoolTimeoutError, InterfaceError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
@@ -127,6 +130,8 @@ def translate_database_errors() -> Iterator[None]:
     except (DBAPIError, asyncpg.PostgresError) as error:
         if get_state(error) == DISK_FULL:
             raise StorageFull from error
+        if get_state(error) == READ_ONLY:
+            raise ReadOnlyDatabase from error
         if not _means_unavailable(error):
             raise
         raise DatabaseUnavailable("The database cannot serve this request now. Try again in a moment.") from error

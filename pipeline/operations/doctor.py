@@ -25,7 +25,7 @@ from pipeline.db.session import Database, get_state
 from pipeline.embedding.reembed import ModelChangeError, require_usable
 from pipeline.errors import AnswerUnavailable, DatabaseUnavailable, IngestionError, UnsafeDatabase
 from pipeline.notify.doorbell import Doorbell
-from pipeline.operations.health import find_newest_revision
+from pipeline.operations.health import compare_revision, find_newest_revision
 from pipeline.runtime import make_language_model
 from pipeline.sandbox import landlock
 from pipeline.sandbox.confinement import find_problems
@@ -203,10 +203,12 @@ def _judge_versions(location: str, server: Server) -> Finding:
 
 
 def _judge_revision(revision: str) -> Finding:
-    newest = find_newest_revision()
-    if revision != newest:
-        found = f"the database is at {revision}, this code needs {newest}"
-        return _fail("migrations", found, "run python -m pipeline migrate")
+    found = f"the database is at {revision}, this code needs {find_newest_revision()}"
+    match compare_revision(revision):
+        case "behind":
+            return _fail("migrations", found, "run python -m pipeline migrate")
+        case "ahead":
+            return _warn("migrations", found, "deploy the newer release to all processes")
     return _ok("migrations", revision)
 
 

@@ -34,14 +34,32 @@ class Checks:
 
     @property
     def are_ready(self) -> bool:
-        """True if requests can be served. Redis and the layers of the sandbox are not required."""
-        return self.database == self.migrations == self.embedding_model == "ok"
+        """True if requests can be served. Redis and the layers of the sandbox are not required.
+
+        A read-only database and one that is newer than this code can serve requests, too.
+        """
+        is_readable = self.database in ("ok", "read_only")
+        return is_readable and self.migrations in ("ok", "ahead") and self.embedding_model == "ok"
+
+
+def find_newest_revision() -> str:
+    """Return the newest migration, which this code requires."""
+    return _list_revisions()[-1]
+
+
+def compare_revision(revision: str | None) -> str:
+    """Return `ok`, `behind`, or `ahead` if a newer release has migrated the database already."""
+    known = _list_revisions()
+    if revision == known[-1]:
+        return "ok"
+    return "ahead" if revision and revision > known[-1] else "behind"
 
 
 @cache
-def find_newest_revision() -> str | None:
-    """Return the newest migration, which this code requires."""
-    return ScriptDirectory.from_config(Config(PROJECT_FOLDER / "alembic.ini")).get_current_head()
+def _list_revisions() -> list[str]:
+    """Return all migrations of this code, oldest first. They are numbered, so later ones compare as greater."""
+    scripts = ScriptDirectory.from_config(Config(PROJECT_FOLDER / "alembic.ini"))
+    return [script.revision for script in scripts.walk_revisions()][::-1]
 
 
 async def check(runtime: Runtime) -> Checks:
@@ -65,12 +83,13 @@ def _check_model(runtime: Runtime) -> str:
 async def _check_database(runtime: Runtime) -> tuple[str, str]:
     try:
         async with asyncio.timeout(BUDGET_SECONDS), runtime.database.transaction() as session:
+            is_read_only = await schema.is_read_only(session)
             revision = await schema.read_revision(session)
     except UnsafeDatabase:
         return "unsafe", "unknown"
     except (DatabaseUnavailable, TimeoutError):
         return "unavailable", "unknown"
-    return "ok", "ok" if revision == find_newest_revision() else "behind"
+    return "read_only" if is_read_only else "ok", compare_revision(revision)
 
 
 async def _check_redis(runtime: Runtime) -> str:

@@ -17,13 +17,13 @@ from pipeline.db.session import Database, act_for_email, open_database
 from pipeline.db.users import UserSummary
 from pipeline.errors import (
     AccountGone,
+    CannotWrite,
     Conflict,
     FieldError,
     Forbidden,
     InvalidInput,
     NotAuthenticated,
     NotFound,
-    StorageFull,
     TooManyRequests,
 )
 from pipeline.logs import get_logger
@@ -178,8 +178,9 @@ async def authenticate(runtime: Runtime, email: str, password: str, address: str
         async with runtime.database.transaction(user.id) as session:
             await audit.record(session, audit.Event.LOGIN, user.id, {"address": address})
             await logins.clear_failures(session, user.email, find_network(address))
-    except StorageFull:
-        # A full disk must not lock users out. A wrong password gets 507, because it cannot be counted.
+    except CannotWrite:
+        # A full disk or a read-only database must not lock users out. A wrong password gets the error, because it
+        # cannot be counted.
         log.warning("audit.not_written", event_type=audit.Event.LOGIN, user_id=str(user.id))
     # If the password is being changed, this generation is over, and so is the token.
     return Identity(user.id, user.token_generation)

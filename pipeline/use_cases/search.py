@@ -5,7 +5,7 @@ from uuid import UUID
 
 from pipeline.db.audit import Event
 from pipeline.db.retrieval import PassageQuery, find_passages
-from pipeline.errors import StorageFull
+from pipeline.errors import CannotWrite
 from pipeline.logs import get_logger
 from pipeline.runtime import Runtime
 from pipeline.types import Passage, SearchMode
@@ -59,8 +59,8 @@ async def _find(runtime: Runtime, wanted: PassageQuery) -> list[Passage]:
     try:
         async with runtime.database.statement() as connection:
             return await find_passages(connection, wanted, audited)
-    except StorageFull:
-        # A full disk must not stop searches: search again without the audit row.
+    except CannotWrite:
+        # A full disk or a read-only database must not stop searches: search again without the audit row.
         async with runtime.database.statement() as connection:
             passages = await find_passages(connection, wanted)
         log.warning("audit.not_written", event_type=Event.QUERY, user_id=str(wanted.owner_id))

@@ -13,6 +13,7 @@ from alembic.config import Config
 
 from pipeline.operations.health import find_newest_revision
 from tests.databases import ALEMBIC, clone_database, downgrade, migrate, run_sql
+from tests.processes import start_module
 
 PROJECT = Path(__file__).resolve().parents[2]
 
@@ -159,3 +160,10 @@ def test_owner_of_the_functions_can_search_words_by_index(template_url: str) -> 
     }
     used = {role: "ix_chunks_owner_id_lexemes" in "\n".join(row[0] for row in plan) for role, plan in plans.items()}
     assert used == {"sluice_functions": True, "sluice_service": False}
+
+
+def test_commands_that_migrate_at_once_wait_for_each_other(postgres_url: str) -> None:
+    url = clone_database(postgres_url, "migrated_by_three", template="template1")
+    environment = {**os.environ, "DATABASE_URL": url}
+    commands = [start_module("alembic", "upgrade", "head", environment=environment) for _ in range(3)]
+    assert [command.wait(60) for command in commands] == [0, 0, 0]
