@@ -90,6 +90,7 @@ async def test_secret_is_stored_nowhere(closed: Api, database_url: str, logged: 
     assert len(rows) == 4
     for secret in (used, unused):
         assert secret not in str(rows)
+        assert secret.encode().hex() not in str(rows), "PostgreSQL writes bytes in hexadecimal"
         assert secret not in str(logged)
     invited, registered = await fetch(
         database_url,
