@@ -317,12 +317,35 @@ class AuditLog(Base):
 
 
 class LoginFailure(Base):
-    """Number of failed logins of an account from one address, for the pause after failed logins."""
+    """Number of failed logins of an account from one network, for the pause after failed logins."""
 
     __tablename__ = "login_failures"
+    __table_args__ = (Index("ix_login_failures_last_failed_at", "last_failed_at"),)
 
     email: Mapped[str] = mapped_column(primary_key=True)
     address: Mapped[str] = mapped_column(primary_key=True)
     failures: Mapped[int]
     last_failed_at: Mapped[datetime]
     paused_until: Mapped[datetime]
+
+
+class LoginSlowdown(Base):
+    """Number of failed logins of an account from all networks, less those that are forgotten by now."""
+
+    __tablename__ = "login_slowdowns"
+    __table_args__ = (Index("ix_login_slowdowns_last_failed_at", "last_failed_at"),)
+
+    email: Mapped[str] = mapped_column(primary_key=True)
+    failures: Mapped[float]
+    """As of `last_failed_at`."""
+    last_failed_at: Mapped[datetime]
+
+
+class KnownNetwork(Base):
+    """A network from which an account has logged in. The slowdown spares it."""
+
+    __tablename__ = "known_networks"
+
+    email: Mapped[str] = mapped_column(primary_key=True)
+    network_sha256: Mapped[bytes] = mapped_column(primary_key=True)
+    last_login_at: Mapped[datetime]

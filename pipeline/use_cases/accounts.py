@@ -122,7 +122,7 @@ async def set_password(database: Database, email: str, password: str) -> None:
     async with database.transaction() as session:
         user = await _lock_by_email(session, email)
         await users.set_password(session, user.id, password_hash, user.password_hash)
-        await logins.clear_all_failures(session, user.email)
+        await logins.forget(session, user.email)
         await audit.record(session, audit.Event.SET_PASSWORD, None, {"user_id": str(user.id)})
 
 
@@ -152,7 +152,7 @@ async def _erase(session: AsyncSession, user: User) -> None:
     await users.delete(session, user.id)
     # Retries do not lock the account, and may have queued jobs meanwhile.
     await queue.discard_all(session, user.id)
-    await logins.clear_all_failures(session, user.email)
+    await logins.forget(session, user.email)
     await audit.anonymise(session, user.id)
 
 
@@ -177,7 +177,7 @@ async def authenticate(runtime: Runtime, email: str, password: str, address: str
     try:
         async with runtime.database.transaction(user.id) as session:
             await audit.record(session, audit.Event.LOGIN, user.id, {"address": address})
-            await logins.clear_failures(session, user.email, find_network(address))
+            await logins.record_success(session, user.email, network)
     except CannotWrite:
         # A full disk or a read-only database must not lock users out. A wrong password gets the error, because it
         # cannot be counted.

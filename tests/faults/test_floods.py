@@ -15,8 +15,8 @@ from tests.faults.history import Client
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("alone")]
 
-FLOOD_PER_SECOND = 100
-LOGINS = 8
+FLOOD_PER_SECOND = 60
+LOGINS = 6
 """Right logins during the flood."""
 PAUSE_SECONDS = 0.2
 """Before each of them. The flood has filled the queue before the first one."""

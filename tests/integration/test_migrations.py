@@ -49,7 +49,8 @@ def test_owner_leads_the_key_of_every_owned_table(template_url: str) -> None:
            WHERE indisprimary AND relnamespace = 'public'::regnamespace""",
     )
     first_columns = {row["table"]: row["first_column"] for row in keys}
-    shared_by_all = {"users", "audit_logs", "login_failures", "invitations", "embedding_models", "alembic_version"}
+    of_logins = {"login_failures", "login_slowdowns", "known_networks"}
+    shared_by_all = {"users", "audit_logs", *of_logins, "invitations", "embedding_models", "alembic_version"}
     assert {table for table, column in first_columns.items() if column != "owner_id"} == shared_by_all
 
 

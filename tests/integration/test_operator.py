@@ -225,7 +225,7 @@ def test_life_of_an_account(terminal: Terminal, settings: Settings, database_url
     )
     assert log_in(settings, "another password").user_id == identity.user_id
     assert terminal.call("users", "delete", EMAIL, "--yes")[0] == 0
-    for table in ("users", "documents", "jobs", "login_failures"):
+    for table in ("users", "documents", "jobs", "login_failures", "login_slowdowns", "known_networks"):
         assert run_sql(database_url, f"SELECT FROM {table}") == [], table
     assert "No account has this" in str(terminal.call("users", "delete", EMAIL, "--yes")[0])
     rows = run_sql(database_url, "SELECT event_type, actor_user_id, details FROM audit_logs ORDER BY id")
