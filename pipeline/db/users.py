@@ -122,6 +122,13 @@ async def set_password(session: AsyncSession, user_id: UUID, password_hash: str,
     return generation
 
 
+async def replace_hash(session: AsyncSession, user_id: UUID, password_hash: str, replaced_hash: str) -> None:
+    """Store another hash of the same password, unless the password has changed meanwhile. Tokens stay valid."""
+    await session.execute(
+        update(User).where(User.id == user_id, User.password_hash == replaced_hash).values(password_hash=password_hash)
+    )
+
+
 async def delete(session: AsyncSession, user_id: UUID) -> None:
     """Delete an account. Foreign keys delete its documents, notes and chunks."""
     await session.execute(delete_rows(User).where(User.id == user_id))

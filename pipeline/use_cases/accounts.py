@@ -28,6 +28,7 @@ from pipeline.errors import (
 )
 from pipeline.logs import get_logger
 from pipeline.networks import find_network
+from pipeline.passwords import is_common, normalize
 from pipeline.runtime import Runtime
 from pipeline.types import Account, Identity, new_id
 
@@ -173,11 +174,14 @@ async def authenticate(runtime: Runtime, email: str, password: str, address: str
     caller = f"{network} {email}" if is_recent(runtime, email, address) else network
     async with runtime.hashing_queue.turn(caller):
         user = await _check_password(runtime, email, password, address)
+        new_hash = await _renew_hash(password, user.password_hash)
     runtime.recent_logins.remember(email, network)
     try:
         async with runtime.database.transaction(user.id) as session:
             await audit.record(session, audit.Event.LOGIN, user.id, {"address": address})
             await logins.record_success(session, user.email, network)
+            if new_hash:
+                await users.replace_hash(session, user.id, new_hash, user.password_hash)
     except CannotWrite:
         # A full disk or a read-only database must not lock users out. A wrong password gets the error, because it
         # cannot be counted.
@@ -280,17 +284,38 @@ async def get_account(runtime: Runtime, user_id: UUID) -> Account:
 
 
 async def _hash(password: str) -> str:
-    if not MIN_PASSWORD_CHARACTERS <= len(password) <= MAX_PASSWORD_CHARACTERS or "\0" in password:
+    normalized = normalize(password)
+    if is_common(normalized):
+        reason = "is one of the most common passwords; choose one that is harder to guess"
+        raise InvalidInput("The password cannot be used.", errors=(FieldError("password", reason),))
+    if len(normalized) < MIN_PASSWORD_CHARACTERS or len(password) > MAX_PASSWORD_CHARACTERS or "\0" in password:
         raise InvalidInput(
             "The password cannot be used.",
             errors=(
                 FieldError("password", f"must have {MIN_PASSWORD_CHARACTERS} to {MAX_PASSWORD_CHARACTERS} characters"),
             ),
         )
-    return await asyncio.to_thread(_passwords.hash, password)
+    return await asyncio.to_thread(_passwords.hash, normalized)
+
+
+async def _renew_hash(password: str, password_hash: str) -> str | None:
+    """Return a new hash of a right password if the hash was made without normalization, as earlier releases did."""
+    normalized = normalize(password)
+    if normalized == password or await asyncio.to_thread(_matches, normalized, password_hash):
+        return None
+    return await asyncio.to_thread(_passwords.hash, normalized)
 
 
 def _verify(password: str, password_hash: str) -> bool:
+    """Return whether the password is right. Earlier releases did not normalize it.
+
+    The time depends on the password that was sent only, so it does not tell whether there is an account.
+    """
+    forms = dict.fromkeys((normalize(password), password))
+    return any(_matches(form, password_hash) for form in forms)
+
+
+def _matches(password: str, password_hash: str) -> bool:
     try:
         return _passwords.verify(password, password_hash)
     except UnknownHashError:

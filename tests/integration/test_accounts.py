@@ -3,7 +3,7 @@ import time
 import pytest
 
 from tests.databases import fetch
-from tests.integration.conftest import Api
+from tests.integration.conftest import QUICK_HASHER, Api, Person
 
 pytestmark = pytest.mark.anyio
 
@@ -118,3 +118,38 @@ async def test_passwords_and_tokens_stay_out_of_the_audit_log(api: Api, database
     assert "wrong" not in str(rows)
     assert person.password not in str(rows)
     assert "Bearer" not in str(rows)
+
+
+@pytest.mark.parametrize(
+    "password", ["Password1", "12345678", "\uff50\uff41\uff53\uff53\uff57\uff4f\uff52\uff44", "e\u0301" * 4]
+)
+async def test_common_and_short_passwords_are_refused(api: Api, password: str) -> None:
+    response = await api.client.post("/v1/auth/register", json={"email": "anna@example.org", "password": password})
+    assert response.status_code == 422
+    [error] = response.json()["errors"]
+    assert "password" in error["field"]
+
+
+async def test_password_is_the_same_in_every_unicode_form(api: Api) -> None:
+    composed, decomposed = "caf\u00e9 cr\u00e8me", "cafe\u0301 cre\u0300me"
+    body = {"email": "anna@example.org", "password": decomposed}
+    assert (await api.client.post("/v1/auth/register", json=body)).status_code == 201
+    for form in (composed, decomposed):
+        assert (await api.client.post("/v1/auth/login", json={**body, "password": form})).status_code == 200
+
+
+async def test_hash_without_normalization_is_renewed(api: Api, database_url: str) -> None:
+    decomposed = "cafe\u0301 cre\u0300me"
+    person = await api.register()
+    old = QUICK_HASHER.hash(decomposed)
+    await fetch(database_url, "UPDATE users SET password_hash = $1", old)
+    assert await log_in(api, person, "caf\u00e9 cr\u00e8me") == 401
+    assert await log_in(api, person, decomposed) == 200
+    [row] = await fetch(database_url, "SELECT password_hash, token_generation FROM users")
+    assert (row["password_hash"] != old, row["token_generation"]) == (True, 0)
+    assert [await log_in(api, person, form) for form in ("caf\u00e9 cr\u00e8me", decomposed)] == [200, 200]
+
+
+async def log_in(api: Api, person: Person, password: str) -> int:
+    response = await api.client.post("/v1/auth/login", json={"email": person.email, "password": password})
+    return response.status_code
