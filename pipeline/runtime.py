@@ -16,6 +16,7 @@ from pipeline.llm.client import LanguageModel
 from pipeline.logs import get_logger
 from pipeline.notify.change_feed import ChangeFeed
 from pipeline.notify.doorbell import Doorbell
+from pipeline.queue_positions import QueuePositions
 from pipeline.recent_logins import RecentLogins
 from pipeline.sandbox.confinement import find_layers, find_problems
 from pipeline.sandbox.limiter import Limiter
@@ -73,6 +74,7 @@ class Runtime:
     drawing_limiter: Limiter
     """Limits page images to one processor."""
     changes: ChangeFeed
+    queue_positions: QueuePositions
     llm: LanguageModel | None
     """Writes answers. If None, answers are quotations."""
     search_bounds: SearchBounds = DEFAULT_BOUNDS
@@ -123,6 +125,7 @@ async def open_runtime(
         sandbox=sandbox or Sandbox(),
         drawing_limiter=Limiter(at_once=1, waiting=PAGE_IMAGES_WAITING),
         changes=ChangeFeed(url, timeout_seconds=database_timeout_seconds, is_pooled=is_pooled),
+        queue_positions=QueuePositions(database),
         llm=make_language_model(settings),
     )
     asyncio.get_running_loop().set_default_executor(make_executor())

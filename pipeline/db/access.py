@@ -280,7 +280,7 @@ async def _read_page(
 
 async def _to_documents(session: AsyncSession, rows: Sequence[models.Document]) -> list[Document]:
     waiting = [row.id for row in rows if row.status == Status.PENDING]
-    positions = await queue.find_positions(session, waiting)
+    positions = await queue.find_positions(session, rows[0].owner_id, waiting) if waiting else {}
     return [_to_document(row, positions.get(row.id)) for row in rows]
 
 

@@ -37,7 +37,19 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import structlog
-from sqlalchemy import BigInteger, ColumnElement, String, and_, delete, func, literal, not_, select, tuple_, update
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    String,
+    and_,
+    delete,
+    func,
+    literal,
+    not_,
+    select,
+    tuple_,
+    update,
+)
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
@@ -59,6 +71,8 @@ RETRY_DELAYS = (timedelta(seconds=2), timedelta(seconds=10))
 """Delays before the second and the third attempt. The third failure is final."""
 LONGEST_PAUSE = timedelta(seconds=15)
 """Longest time for which a job is not claimed after an attempt."""
+FRONT_JOBS = 10_000
+"""Number of jobs whose positions event streams keep up to date. Reading them takes about 10 ms."""
 BACKGROUND_START = 2**40
 """First virtual start time of background jobs. All other jobs have lower ones and go first."""
 
@@ -66,6 +80,7 @@ MODELS: dict[SubjectKind, type[Document] | type[Note]] = {SubjectKind.DOCUMENT: 
 """Mapped class of each kind of subject."""
 
 _IS_FOREGROUND = Job.virtual_start < BACKGROUND_START
+_IS_WAITING = Job.lease_token.is_(None) & _IS_FOREGROUND
 _IS_SUSPECT = Job.crashes >= SUSPECT_CRASHES
 _IS_STUCK = (Job.failures >= MAX_FAILURES) | (Job.crashes >= MAX_CRASHES) | (Job.repeats >= MAX_REPEATS)
 """True for a background job that was given up. Other jobs are deleted when they reach a limit."""
@@ -378,16 +393,41 @@ async def measure_waiting(session: AsyncSession, owner_id: UUID, excluded: UUID 
     return Waiting(count, int(size_bytes))
 
 
-async def find_positions(session: AsyncSession, subject_ids: Collection[UUID]) -> dict[UUID, int]:
-    """Return the queue positions, counted from 1, of the documents and notes that wait. Others are left out."""
-    if not subject_ids:
+async def find_positions(session: AsyncSession, owner_id: UUID, document_ids: Collection[UUID]) -> dict[UUID, int]:
+    """Return the queue positions, counted from 1, of these documents if they wait. Others are left out.
+
+    Each waiting job is counted at most once, in the index: from one document to the next, and then summed up.
+    """
+    if not document_ids:
         return {}
-    queue_position = func.row_number().over(order_by=(Job.virtual_start, Job.queued_at)).label("queue_position")
-    waiting = select(Job.subject_id, queue_position).where(Job.lease_token.is_(None), _IS_FOREGROUND).subquery()
-    rows = await session.execute(
-        select(waiting.c.subject_id, waiting.c.queue_position).where(waiting.c.subject_id.in_(subject_ids))
+    order = (Job.virtual_start, Job.queued_at)
+    previous = [func.lag(part).over(order_by=order) for part in order]
+    asked = (
+        select(Job.subject_id, *order, previous[0].label("after_start"), previous[1].label("after_queued"))
+        .where(Job.owner_id == owner_id, Job.kind == JobKind.DOCUMENT, Job.subject_id.in_(document_ids), _IS_WAITING)
+        .subquery()
     )
-    return {row.subject_id: row.queue_position for row in rows}
+    earlier = aliased(Job)
+    key = tuple_(earlier.virtual_start, earlier.queued_at)
+    between = (
+        select(func.count().label("jobs"))
+        .where(
+            earlier.lease_token.is_(None),
+            key < tuple_(asked.c.virtual_start, asked.c.queued_at),
+            key
+            >= tuple_(func.coalesce(asked.c.after_start, -1), func.coalesce(asked.c.after_queued, asked.c.queued_at)),
+        )
+        .lateral()
+    )
+    position = func.sum(between.c.jobs).over(order_by=(asked.c.virtual_start, asked.c.queued_at)) + 1
+    rows = await session.execute(select(asked.c.subject_id, position.label("position")).join(between, literal(True)))
+    return {row.subject_id: int(row.position) for row in rows}
+
+
+async def list_front(session: AsyncSession) -> list[UUID]:
+    """Return the first FRONT_JOBS waiting documents and notes, in the order of the queue."""
+    front = select(Job.subject_id).where(_IS_WAITING).order_by(Job.virtual_start, Job.queued_at).limit(FRONT_JOBS)
+    return list(await session.scalars(front))
 
 
 @dataclass(frozen=True, slots=True)

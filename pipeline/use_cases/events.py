@@ -1,9 +1,12 @@
 """Follow changes to documents and notes while a client stays connected."""
 
 from collections.abc import AsyncGenerator, Collection
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from heapq import nsmallest
 from itertools import islice
 from time import monotonic
+from typing import TypeGuard
 from uuid import UUID
 
 from pipeline.db import access
@@ -16,6 +19,8 @@ OVERLAP = timedelta(seconds=60)
 """Longest time between the timestamp of a change and the commit that makes the change visible."""
 READ_AT_ONCE = 100
 """Maximum number of states that one transaction reads."""
+MAX_MOVED = 20
+"""Maximum number of new queue positions that a stream reports at a time: those of the next documents of its owner."""
 MAX_SEEN = 1000
 """Number of states above which a follower forgets the terminal ones."""
 
@@ -66,7 +71,9 @@ async def follow(runtime: Runtime, owner_id: UUID, last_id: int | None) -> Async
             if changes.everything or not runtime.changes.is_listening:
                 async for change in follower.catch_up():
                     yield change
-            async for change in follower.read(changes.subjects | follower.find_pending()):
+            async for change in follower.read(changes.subjects):
+                yield change
+            for change in await follower.find_moved():
                 yield change
 
 
@@ -79,20 +86,36 @@ class _Follower:
         self._runtime = runtime
         self._owner_id = owner_id
         self._seen: dict[Subject, Document | NoteState] = {}
+        self._positions_at = monotonic()
 
     @property
     def wait_seconds(self) -> float:
         """Longest wait for a change."""
         waits = self._runtime.waits
-        return waits.queue_position if self.find_pending() else waits.keep_alive
+        return waits.queue_position if self._has_pending else waits.keep_alive
 
-    def find_pending(self) -> set[Subject]:
-        """Return the documents whose queue position may have changed."""
-        return {
-            subject
-            for subject, state in self._seen.items()
-            if isinstance(state, Document) and state.status == Status.PENDING
-        }
+    @property
+    def _has_pending(self) -> bool:
+        return any(_is_pending(state) for state in self._seen.values())
+
+    async def find_moved(self) -> list[Change]:
+        """Return the next documents of the owner whose queue position has changed, at most MAX_MOVED.
+
+        Only the positions are read, with those of all other streams.
+        """
+        if not self._has_pending or monotonic() < self._positions_at + self._runtime.waits.queue_position:
+            return []
+        positions = await self._runtime.queue_positions.read()
+        self._positions_at = monotonic()
+        waiting = (state for state in self._seen.values() if _is_pending(state) and state.id in positions)
+        following = nsmallest(MAX_MOVED, waiting, key=lambda document: positions[document.id])
+        moved = [
+            replace(document, queue_position=positions[document.id])
+            for document in following
+            if document.queue_position != positions[document.id]
+        ]
+        self._seen |= {Subject(self._owner_id, SubjectKind.DOCUMENT, document.id): document for document in moved}
+        return [Change(self.id, document) for document in moved]
 
     async def catch_up(self) -> AsyncGenerator[Change]:
         """Yield the states that the client may have missed, then a change without a state.
@@ -134,6 +157,10 @@ class _Follower:
     def _forget_terminal(self) -> None:
         if len(self._seen) > MAX_SEEN:
             self._seen = {subject: state for subject, state in self._seen.items() if not state.status.is_terminal}
+
+
+def _is_pending(state: Document | NoteState) -> TypeGuard[Document]:
+    return isinstance(state, Document) and state.status == Status.PENDING
 
 
 def _to_id(moment: datetime) -> int:

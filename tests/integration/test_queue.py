@@ -17,9 +17,10 @@ from pipeline.ingest.executor import ingest
 from pipeline.ingest.heartbeat import Heartbeat, HeldLease
 from pipeline.ingest.progress import StageReporter
 from pipeline.ingest.sweeper import Sweeper
+from pipeline.queue_positions import MAX_AGE_SECONDS, QueuePositions
 from pipeline.runtime import Runtime
 from pipeline.types import Document, Lease, ReceivedFile, Stage, new_id
-from tests.databases import fetch, fetch_value, find_violations
+from tests.databases import fetch, fetch_value, find_violations, rewrite_statements
 from tests.integration.conftest import LEASE_SECONDS, Clock, claim, ignore_stage, observe, wait_for, work
 
 pytestmark = pytest.mark.anyio
@@ -75,6 +76,40 @@ async def test_queue_position_counts_down(runtime: Runtime, database_url: str) -
     assert [(await show(runtime, owner, document)).queue_position for document in documents] == [1, 2, 3]
     await claim(runtime)
     assert [(await show(runtime, owner, document)).queue_position for document in documents] == [None, 1, 2]
+
+
+async def test_positions_are_the_order_of_claims(runtime: Runtime, database_url: str) -> None:
+    anna, bert = await add_owner(database_url), await add_owner(database_url)
+    documents = [(owner, await add_document(runtime, owner)) for owner in (anna, anna, anna, bert, bert)]
+    positions: dict[UUID, int | None] = {}
+    for owner in (anna, bert):
+        async with runtime.database.transaction(owner) as session:
+            listed = await access.list_documents(session, owner, status=None, limit=50, cursor=None)
+        positions |= {document.id: document.queue_position for document in listed.items}
+    async with runtime.database.transaction() as session:
+        front = await queue.list_front(session)
+    claimed = [lease.subject.id for _ in documents if (lease := await claim(runtime))]
+    assert claimed == front == sorted(positions, key=lambda document: positions[document] or 0)
+    assert sorted(positions.values(), key=lambda position: position or 0) == [1, 2, 3, 4, 5]
+
+
+async def test_many_readers_of_positions_share_one_query(runtime: Runtime, database_url: str) -> None:
+    owner, clock = await add_owner(database_url), Clock()
+    document = await add_document(runtime, owner)
+    positions = QueuePositions(runtime.database, clock)
+    statements: list[str] = []
+
+    def note(statement: str) -> str:
+        statements.append(statement)
+        return statement
+
+    with rewrite_statements(note):
+        read = await asyncio.gather(*(positions.read() for _ in range(100)))
+        assert read == [{document: 1}] * 100
+        assert len([statement for statement in statements if "jobs" in statement]) == 1
+        clock.now += MAX_AGE_SECONDS
+        await positions.read()
+        assert len([statement for statement in statements if "jobs" in statement]) == 2
 
 
 async def test_concurrent_claims_give_each_job_to_one_worker(runtime: Runtime, database_url: str) -> None:
