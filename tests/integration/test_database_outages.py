@@ -51,6 +51,9 @@ async def test_readiness_notices_old_migrations(api: Api, database_url: str) -> 
     await fetch(database_url, "UPDATE alembic_version SET version_num = '0000'")
     ready = await api.client.get("/health/ready")
     assert (ready.status_code, ready.json()["checks"]["migrations"]) == (503, "behind")
+    await fetch(database_url, "REVOKE ALL ON alembic_version FROM sluice_service")
+    ready = await api.client.get("/health/ready")
+    assert (ready.status_code, ready.json()["checks"]["migrations"]) == (503, "behind")
     await fetch(database_url, "DROP TABLE alembic_version")
     assert (await api.client.get("/health/ready")).json()["checks"]["migrations"] == "behind"
 
