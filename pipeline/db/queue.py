@@ -72,7 +72,7 @@ RETRY_DELAYS = (timedelta(seconds=2), timedelta(seconds=10))
 LONGEST_PAUSE = timedelta(seconds=15)
 """Longest time for which a job is not claimed after an attempt."""
 FRONT_JOBS = 10_000
-"""Number of jobs whose positions event streams keep up to date. Reading them takes about 10 ms."""
+"""Number of jobs whose positions event streams keep up to date."""
 BACKGROUND_START = 2**40
 """First virtual start time of background jobs. All other jobs have lower ones and go first."""
 
@@ -396,7 +396,8 @@ async def measure_waiting(session: AsyncSession, owner_id: UUID, excluded: UUID 
 async def find_positions(session: AsyncSession, owner_id: UUID, document_ids: Collection[UUID]) -> dict[UUID, int]:
     """Return the queue positions, counted from 1, of these documents if they wait. Others are left out.
 
-    Each waiting job is counted at most once, in the index: from one document to the next, and then summed up.
+    Each waiting job is counted at most once: from one document to the next, and then summed up. The cost grows with the
+    length of the queue.
     """
     if not document_ids:
         return {}
