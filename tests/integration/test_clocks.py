@@ -81,7 +81,7 @@ async def test_living_worker_keeps_its_lease(runtime: Runtime, database_url: str
     assert await fetch_value(database_url, "SELECT crashes FROM jobs") == 0
 
 
-async def test_paused_sweeper_observes_from_the_beginning(runtime: Runtime, database_url: str) -> None:
+async def test_time_in_which_the_sweeper_was_paused_does_not_count(runtime: Runtime, database_url: str) -> None:
     """While it was paused, PostgreSQL may have been down, and workers could not send heartbeats."""
     clock = Clock()
     sweeper = Sweeper(runtime.database, LEASE_SECONDS, clock)
@@ -93,20 +93,19 @@ async def test_paused_sweeper_observes_from_the_beginning(runtime: Runtime, data
     assert await observe(sweeper, clock) == 1
 
 
-async def test_sweeper_observes_from_the_beginning_after_an_outage(runtime: Runtime, database_url: str) -> None:
+async def test_outage_of_the_database_does_not_count(runtime: Runtime, database_url: str) -> None:
     clock = Clock()
     database = SilentDatabase(runtime.settings.sqlalchemy_url, pool_size=1, timeout_seconds=10)
     sweeper = Sweeper(database, LEASE_SECONDS, clock)
     await add_document(runtime, await add_owner(database_url))
     await claim(runtime)
-    for is_silent in (False, False, False, True, False):
-        clock.now += LEASE_SECONDS / 4
-        database.is_silent = is_silent
-        if is_silent:
-            with pytest.raises(DatabaseUnavailable):
-                await sweeper.sweep()
-        else:
-            assert await sweeper.sweep() == 0
-    clock.now += LEASE_SECONDS / 4
     assert await sweeper.sweep() == 0
+    database.is_silent = True
+    for _ in range(20):
+        clock.now += LEASE_SECONDS / 4
+        with pytest.raises(DatabaseUnavailable):
+            await sweeper.sweep()
+    database.is_silent = False
+    assert await sweeper.sweep() == 0
+    assert await observe(sweeper, clock) == 1
     await database.close()
