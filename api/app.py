@@ -35,6 +35,7 @@ from api.web.docs import docs_router
 from api.web.page import page_router
 from api.web.security_txt import show_security_contact
 from pipeline.errors import SluiceError
+from pipeline.operations.health import MetricsText
 from pipeline.runtime import Runtime, open_runtime
 from pipeline.sandbox.pool import require_layers
 from pipeline.settings import Settings
@@ -63,6 +64,7 @@ def create_app(settings: Settings, *, open_runtime: OpenRuntime = open_runtime) 
             app.state.tokens = tokens
             app.state.sessions = Sessions(runtime.database, seconds=runtime.waits.token_check)
             app.state.open_streams = OpenStreams()
+            app.state.metrics_text = MetricsText(runtime)
             app.state.limiter = RateLimiter(runtime.settings, runtime.redis_breaker)
             try:
                 yield

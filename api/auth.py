@@ -8,7 +8,7 @@ from uuid import UUID
 
 from litestar import Request
 from litestar.connection import ASGIConnection
-from litestar.datastructures import State
+from litestar.datastructures import Headers, State
 from litestar.middleware import AbstractAuthenticationMiddleware, AuthenticationResult
 
 from api.tokens import Tokens
@@ -34,6 +34,12 @@ UserRequest = Request[UUID, Credential, State]
 """An authenticated request: `request.user` is the account's id."""
 
 
+def find_bearer_token(headers: Headers) -> str | None:
+    """Return the token in the `Authorization` header, or None if it has no bearer token."""
+    scheme, _, token = headers.get("authorization", "").partition(" ")
+    return token.strip() or None if scheme.lower() == "bearer" else None
+
+
 class BearerAuthentication(AbstractAuthenticationMiddleware):
     """Checks `Authorization: Bearer <token>`. Routes opt out one by one; no path pattern is excluded."""
 
@@ -42,14 +48,14 @@ class BearerAuthentication(AbstractAuthenticationMiddleware):
 
         Raises NotAuthenticated if the token is missing or not valid, DatabaseUnavailable if it cannot be checked.
         """
-        scheme, _, token = connection.headers.get("authorization", "").partition(" ")
-        if scheme.lower() != "bearer" or not token.strip():
+        token = find_bearer_token(connection.headers)
+        if token is None:
             raise NotAuthenticated("No access token was sent. Log in and send `Authorization: Bearer <token>`.")
         tokens: Tokens = connection.app.state.tokens
         sessions: Sessions = connection.app.state.sessions
-        identity = tokens.verify(token.strip())
+        identity = tokens.verify(token)
         await sessions.require_current(identity)
-        return AuthenticationResult(user=identity.user_id, auth=Credential(token.strip(), identity))
+        return AuthenticationResult(user=identity.user_id, auth=Credential(token, identity))
 
 
 async def require_current(request: UserRequest) -> None:

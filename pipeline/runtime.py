@@ -58,6 +58,10 @@ class Waits:
     """Between two reads of the queue positions that an event stream reports."""
     keep_alive: float = 15.0
     """Between two comments on an idle event stream."""
+    metrics: float = 1.0
+    """Between two collections of a process's metrics."""
+    status_counts: float = 5.0
+    """Between two counts of all documents and notes for the metrics. A count reads every row."""
 
 
 @dataclass(frozen=True)

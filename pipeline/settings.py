@@ -75,6 +75,9 @@ class Settings(BaseSettings):
     security_contact: str | None = None
     """Address for reports of vulnerabilities, as `mailto:security@example.org` or an https URL. If set,
     `/.well-known/security.txt` shows it."""
+    metrics_token: Annotated[SecretStr | None, Field(min_length=16)] = None
+    """Token that `GET /metrics` of the API requires, as `Authorization: Bearer <token>`: at least 16 characters. If it
+    is not set, nobody needs a token for the metrics."""
 
     max_upload_bytes: Annotated[int, Field(ge=1)] = 64 * MIB
     """Maximum size of an uploaded file, in bytes."""

@@ -1,13 +1,18 @@
-"""Health checks and metrics for load balancers, monitoring and people. They need no token and have no version."""
+"""Health checks and metrics for load balancers, monitoring and people. They have no version."""
+
+import hmac
 
 import msgspec
-from litestar import Controller, Response, get
+from litestar import Controller, Request, Response, get
+from litestar.datastructures import State
 from litestar.openapi import ResponseSpec
+from pydantic import SecretStr
 
-from api.auth import PUBLIC
+from api.auth import PUBLIC, find_bearer_token
 from api.deps import RuntimeDependency
-from api.http.operations import PublicOperation
+from api.http.operations import PublicOperation, problems
 from pipeline import metrics
+from pipeline.errors import NotAuthenticated
 from pipeline.operations import health
 
 
@@ -31,10 +36,27 @@ class Readiness(msgspec.Struct):
     tags=["Health"],
     summary="Get Prometheus metrics",
     media_type="text/plain",
+    responses=problems(401),
 )
-async def show_metrics(runtime: RuntimeDependency) -> Response[bytes]:
-    """Return metrics: request and ingestion times, counts by status, and the state of Redis."""
-    return Response(await health.measure(runtime), headers={"Content-Type": metrics.CONTENT_TYPE})
+async def show_metrics(
+    request: Request[None, None, State], runtime: RuntimeDependency, state: State
+) -> Response[bytes]:
+    """Return metrics: request and ingestion times, counts by status, and the state of Redis.
+
+    Needs a token only if the operator has set `METRICS_TOKEN`. The values are up to a second old, the counts by status
+    up to 5 seconds.
+    """
+    _require_metrics_token(request, runtime.settings.metrics_token)
+    text: health.MetricsText = state.metrics_text
+    return Response(await text.read(), headers={"Content-Type": metrics.CONTENT_TYPE})
+
+
+def _require_metrics_token(request: Request[None, None, State], required: SecretStr | None) -> None:
+    if required is None:
+        return
+    token = find_bearer_token(request.headers) or ""
+    if not hmac.compare_digest(token.encode(), required.get_secret_value().encode()):
+        raise NotAuthenticated("The metrics need a token. Send `Authorization: Bearer <METRICS_TOKEN>`.")
 
 
 NOT_READY = {503: ResponseSpec(Readiness, generate_examples=False, description="A required part is not ready.")}

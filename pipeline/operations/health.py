@@ -16,6 +16,7 @@ from pipeline.db import schema, statistics
 from pipeline.errors import DatabaseUnavailable, UnsafeDatabase
 from pipeline.runtime import Runtime
 from pipeline.sandbox.confinement import summarize_layers
+from pipeline.shared_reading import SharedReading
 from pipeline.types import Status, SubjectKind
 
 PROJECT_FOLDER = Path(__file__).resolve().parents[2]
@@ -101,18 +102,35 @@ async def _check_redis(runtime: Runtime) -> str:
     return "ok" if is_answering else "degraded"
 
 
-async def measure(runtime: Runtime) -> bytes:
-    """Return all metrics as Prometheus text. Those read from PostgreSQL are NaN while it is unavailable."""
-    await _check_redis(runtime)
-    missing = 0.0
-    counts: dict[tuple[str, str], statistics.StatusCount] = {}
-    try:
-        async with asyncio.timeout(BUDGET_SECONDS), runtime.database.transaction() as session:
-            counts = {(count.kind, count.status): count for count in await statistics.count_statuses(session)}
-    except (DatabaseUnavailable, TimeoutError):
-        missing = nan
-    for key in product(SubjectKind, Status):
-        count = counts.get(key)
-        metrics.SUBJECTS.labels(*key).set(count.subjects if count else missing)
-        metrics.OLDEST_SECONDS.labels(*key).set(count.oldest_seconds if count else missing)
-    return metrics.render()
+class MetricsText:
+    """The metrics of this process, at most `Waits.metrics` seconds old.
+
+    Nobody needs a token for them unless METRICS_TOKEN is set. So their cost must not grow with the number of requests.
+    """
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._counts = SharedReading(self._count, seconds=runtime.waits.status_counts)
+        self._text = SharedReading(self._render, seconds=runtime.waits.metrics)
+
+    async def read(self) -> bytes:
+        """Return all metrics as Prometheus text. Those read from PostgreSQL are NaN while it is unavailable."""
+        return await self._text.read()
+
+    async def _render(self) -> bytes:
+        await _check_redis(self._runtime)
+        counts = await self._counts.read()
+        missing = nan if counts is None else 0.0
+        for key in product(SubjectKind, Status):
+            count = counts.get(key) if counts else None
+            metrics.SUBJECTS.labels(*key).set(count.subjects if count else missing)
+            metrics.OLDEST_SECONDS.labels(*key).set(count.oldest_seconds if count else missing)
+        return await asyncio.to_thread(metrics.render)
+
+    async def _count(self) -> dict[tuple[str, str], statistics.StatusCount] | None:
+        """Count documents and notes. Return None if PostgreSQL is unavailable."""
+        try:
+            async with self._runtime.database.transaction() as session:
+                return {(count.kind, count.status): count for count in await statistics.count_statuses(session)}
+        except DatabaseUnavailable:
+            return None

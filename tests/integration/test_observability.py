@@ -5,17 +5,19 @@ import io
 import json
 import logging
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import structlog
+from pydantic import SecretStr
 
 from pipeline.ingest.heartbeat import Heartbeat, HeldLease
 from pipeline.ingest.progress import StageReporter
 from pipeline.logs import configure_logging
 from pipeline.types import Stage
 from tests.conftest import log_errors_only
-from tests.databases import fetch_value
+from tests.databases import fetch_value, rewrite_statements
 from tests.integration.conftest import Api, claim, wait_for
 from workers.consumer import Consumer
 
@@ -87,6 +89,7 @@ async def test_every_log_line_is_json_with_time_and_level(api: Api, log_stream: 
     assert all({"event", "level", "timestamp"} <= set(line) for line in lines)
 
 
+@pytest.mark.waits(metrics=0.0, status_counts=0.0)
 async def test_metrics_report_what_happened(api: Api) -> None:
     person = await api.register()
     await api.upload(person, b"some text", "a.txt")
@@ -109,6 +112,51 @@ async def test_metrics_report_what_happened(api: Api) -> None:
     assert 'status="pending"} 2.0' not in text, "the figure of a status falls when its last subject leaves it"
 
 
+@pytest.mark.waits(metrics=600.0, status_counts=600.0)
+async def test_row_46_many_readers_of_metrics_cost_one_count(api: Api) -> None:
+    """Without a token, anyone may ask. 14 loops ask, and PostgreSQL counts once."""
+    statements: list[str] = []
+
+    def notice(statement: str) -> str:
+        statements.append(statement)
+        return statement
+
+    async def ask() -> set[int]:
+        return {(await api.client.get("/metrics")).status_code for _ in range(10)}
+
+    with rewrite_statements(notice):
+        assert await asyncio.gather(*(ask() for _ in range(14))) == [{200}] * 14
+    assert sum("sluice_count_statuses" in statement for statement in statements) == 1
+
+
+@pytest.mark.waits(metrics=0.0, status_counts=600.0)
+async def test_metrics_are_collected_more_often_than_documents_are_counted(api: Api) -> None:
+    pending = 'sluice_subjects{kind="document",status="pending"} 0.0'
+    uploads = 'sluice_request_seconds_count{method="POST",route="/v1/documents",status="202"}'
+    assert pending in (await api.client.get("/metrics")).text
+    before = (await api.client.get("/metrics")).text
+    await api.upload(await api.register(), b"some text")
+    after = (await api.client.get("/metrics")).text
+    assert find_lines(after, uploads) != find_lines(before, uploads)
+    assert pending in after
+
+
+def find_lines(text: str, prefix: str) -> list[str]:
+    return [line for line in text.splitlines() if line.startswith(prefix)]
+
+
+async def test_metrics_need_the_token_that_is_set(api: Api) -> None:
+    token = "a token for metrics"
+    settings = api.runtime.settings.model_copy(update={"metrics_token": SecretStr(token)})
+    api.app.state.runtime = replace(api.runtime, settings=settings)
+    person = await api.register()
+    for headers in ({}, person.headers, {"Authorization": f"Bearer {token}x"}, {"Authorization": f"Basic {token}"}):
+        refused = await api.client.get("/metrics", headers=headers)
+        assert (refused.status_code, refused.json()["code"]) == (401, "not_authenticated")
+    allowed = await api.client.get("/metrics", headers={"Authorization": f"Bearer {token}"})
+    assert (allowed.status_code, "sluice_redis_up" in allowed.text) == (200, True)
+
+
 async def test_stages_are_timed(api: Api) -> None:
     person = await api.register()
     await api.upload(person, b"some text", "a.txt")
@@ -127,6 +175,7 @@ def read_metric(text: str, name: str) -> float:
     return float(line.rsplit(" ", 1)[1])
 
 
+@pytest.mark.waits(metrics=0.0)
 async def test_encoder_reports_its_queue_and_its_passes(api: Api) -> None:
     async def look(name: str) -> float:
         return read_metric((await api.client.get("/metrics")).text, f"sluice_encoder_{name}")
