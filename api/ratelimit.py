@@ -3,7 +3,6 @@
 Litestar's own middleware reads and writes its counter in two steps, so concurrent processes lose counts.
 """
 
-import asyncio
 import hashlib
 import time
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from redis.exceptions import RedisError
 from pipeline import metrics
 from pipeline.circuit_breaker import CircuitBreaker, wait_within
 from pipeline.errors import TooManyRequests
+from pipeline.fair_queue import FairQueue
 from pipeline.networks import find_client, find_network, parse_networks
 from pipeline.settings import Settings
 
@@ -33,6 +33,8 @@ SOCKET_SECONDS = 2.0
 """Socket timeout, a last resort: `BUDGET_SECONDS` normally ends the wait."""
 CHECKS_AT_ONCE = 2
 """Maximum number of concurrent Redis checks by one process."""
+CHECKS_WAITING, CHECKS_WAITING_PER_CALLER = 10_000, 1000
+"""Maximum number of requests that wait for their check, and of those from one user or network."""
 KEY_PREFIX = "sluice:limits"
 STANDING = "rate_limit"
 """Key of the caller's `Standing` in the state of a request."""
@@ -105,14 +107,20 @@ class RateLimiter:
             )
         )
         # Checks queue here before their Redis budget starts. Otherwise a burst would time out, and lift its own limit.
-        self._check_queue = asyncio.Semaphore(CHECKS_AT_ONCE)
+        # Callers take turns, because a flood is checked, too.
+        self._check_queue = FairQueue(
+            at_once=CHECKS_AT_ONCE, waiting=CHECKS_WAITING, waiting_per_caller=CHECKS_WAITING_PER_CALLER
+        )
 
     async def count(self, policy: Policy, *caller: str) -> Standing | None:
-        """Count a request of this caller. Return None if there is no limit, or if Redis is unavailable."""
+        """Count a request of this caller. Return None if there is no limit, or if Redis is unavailable.
+
+        Raises Overloaded if too many requests wait for their check.
+        """
         limit = self._limits.get(policy)
         if limit is None:
             return None
-        async with self._check_queue:
+        async with self._check_queue.turn(caller[0]):
             if not self._breaker.is_open:
                 try:
                     return await self._ask_redis(policy, limit, _digest(caller))

@@ -90,4 +90,4 @@ class FairQueue:
 
 
 def _refuse() -> Overloaded:
-    return Overloaded("Too many people are logging in or registering at the moment. Try again in a few seconds.")
+    return Overloaded("Too many requests of this kind are waiting. Try again in a few seconds.")

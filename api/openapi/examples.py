@@ -248,7 +248,7 @@ PROBLEMS = (
     _problem(
         503,
         "overloaded",
-        "Too many people are logging in or registering at the moment. Try again in a few seconds.",
+        "Too many requests of this kind are waiting. Try again in a few seconds.",
     ),
     _problem(503, "model_unavailable", "The embedding model is not loaded yet. Try again in a moment."),
     _problem(
