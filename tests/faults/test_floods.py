@@ -15,7 +15,7 @@ from tests.faults.history import Client
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("alone")]
 
-FLOOD_PER_SECOND = 60
+FLOOD_PER_SECOND = 100
 LOGINS = 6
 """Right logins during the flood."""
 PAUSE_SECONDS = 0.2
