@@ -93,13 +93,13 @@ class TestUnreachable:
 async def ask(client: httpx2.AsyncClient, token: str, method: str, path: str) -> tuple[int, float]:
     """Send a valid request; returns its status and how many seconds it took."""
     bodies: dict[str, dict[str, object]] = {
-        "/v1/auth/register": {"email": "a@b.example", "password": "password"},
+        "/v1/auth/register": {"email": "a@b.example", "password": "correct horse"},
         "/v1/auth/login": {"email": "a@b.example", "password": "password"},
         "/v1/search": {"query": "x"},
         "/v1/ask": {"question": "x"},
         "/v1/notes": {"title": "x", "body": "x"},
         "/v1/notes/{note_id}": {"body": "x"},
-        "/v1/users/me/password": {"current_password": "password", "new_password": "password"},
+        "/v1/users/me/password": {"current_password": "password", "new_password": "correct horse"},
         "/v1/users/me": {"password": "password"},
     }
     options: dict[str, object] = {"json": bodies[path]} if method != "get" and path in bodies else {}

@@ -48,10 +48,14 @@ async def test_request_id_follows_the_job_into_the_worker(api: Api, log_stream: 
     structlog.contextvars.clear_contextvars()
     heartbeat = Heartbeat(api.runtime.settings.sqlalchemy_url, lease_seconds=60, stall_seconds=60)
     consumer = Consumer(api.runtime, heartbeat)
+    heartbeat.start()
     working = asyncio.create_task(consumer.run())
-    await wait_for(lambda: "ingestion.ready" in log_stream.getvalue())
-    consumer.stop()
-    await working
+    try:
+        await wait_for(lambda: "ingestion.ready" in log_stream.getvalue())
+        consumer.stop()
+        await working
+    finally:
+        heartbeat.stop()
     events = {line["event"]: line.get("request_id") for line in read(log_stream)}
     assert events["request"] is not None
     assert events["ingestion.ready"] == "follow-me"
