@@ -22,6 +22,9 @@ LONGEST_PAUSE_SECONDS = 10.0
 STEADY_SECONDS = 30.0
 """After a connection that lasted this long, the next pause is short again."""
 
+CANCEL_SECONDS = 0.1
+"""Interval at which a cancellation is repeated."""
+
 ARQ_OPTIONS: dict[str, Any] = {
     "functions": [tasks.ring],
     "queue_name": QUEUE_NAME,
@@ -59,12 +62,21 @@ async def listen(dsn: str, consumer: Consumer) -> None:
             job_serializer=redis.job_serializer,
             ctx={"consumer": consumer},
         )
+        running = asyncio.create_task(worker.async_run())
         try:
-            await worker.async_run()
+            await asyncio.shield(running)
         except (RedisError, OSError, TimeoutError) as error:
             log.warning("doorbell.unreachable", cause=repr(error), pause_seconds=pause)
         finally:
+            await _cancel(running)
             await redis.aclose(close_connection_pool=True)
         pause = FIRST_PAUSE_SECONDS if loop.time() - started > STEADY_SECONDS else pause
         await asyncio.sleep(pause)
         pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+
+
+async def _cancel(task: asyncio.Task[None]) -> None:
+    """Cancel a task until it ends, because arq sometimes swallows a cancellation."""
+    while not task.done():
+        task.cancel()
+        await asyncio.wait({task}, timeout=CANCEL_SECONDS)

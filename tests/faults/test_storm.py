@@ -10,7 +10,6 @@ import time
 import pytest
 
 from pipeline.types import Stage
-from tests.databases import run_sql
 from tests.faults.cluster import Cluster
 from tests.faults.history import Client, unique
 from tests.waiting import wait_until
@@ -38,17 +37,22 @@ def test_row_52_innocent_document_whose_workers_die_at_different_places(cluster:
 @pytest.mark.usefixtures("alone")
 def test_row_52_storm(cluster: Cluster, client: Client) -> None:
     dice = random.Random(SEED)
-    documents = [client.accept(unique(f"storm {number}", dice.choice(LINES))) for number in range(DOCUMENTS)]
+    started = time.monotonic()
     poison = client.accept(unique("poison", 20))
+    documents = [client.accept(unique(f"storm {number}", dice.choice(LINES))) for number in range(DOCUMENTS)]
     hook = {"FAULT_HOOK": f"embedding:crash:{poison}"}
     workers = [cluster.start_worker(**hook) for _ in range(2)]
-    ends = time.monotonic() + WHOLE_ROW_SECONDS
-    while time.monotonic() < ends:
+    blamed_after = 0.0
+    while time.monotonic() < started + WHOLE_ROW_SECONDS:
         time.sleep(dice.uniform(3, 7))
         workers[dice.randrange(2)].kill()
         workers = [worker if worker.is_running else cluster.start_worker(**hook) for worker in workers]
-        print(run_sql(cluster.database_url, "SELECT crashes, repeats, crash_step FROM jobs WHERE crashes > 0"))
+        if not blamed_after and client.show(poison)["status"] == "failed":
+            blamed_after = time.monotonic() - started
     cluster.start_worker()
     finished = [client.wait(document, 300) for document in documents]
-    print(sorted(document["attempts"] for document in finished))
+    attempts = sorted(document["attempts"] for document in finished)
+    print(f"poison failed after {blamed_after:.0f} s; attempts of the others: {attempts}")
     assert {document["status"] for document in finished} == {"ready"}
+    assert client.show(poison)["error"]["code"] == "worker_lost"
+    assert 0 < blamed_after < WHOLE_ROW_SECONDS

@@ -22,6 +22,7 @@ from tests.waiting import wait_until
 
 RECOVERY_SECONDS = LEASE_SECONDS + 5
 ROUNDS = 100
+AMID_RINGS = 3
 LONG_LINES = 8_000
 """Lines of a document that takes longer to embed than a worker may take to stop."""
 
@@ -58,6 +59,17 @@ def test_row_15_sigterm_finishes_or_gives_back(cluster: Cluster, client: Client)
     client.http.delete(f"/v1/documents/{long}")
     cluster.start_worker()
     assert client.wait(waiting)["status"] == "ready"
+
+
+def test_row_15_sigterm_amid_rings(cluster: Cluster, client: Client) -> None:
+    """arq swallows a cancellation that comes while it handles a ring."""
+    for number in range(AMID_RINGS):
+        worker = cluster.start_worker()
+        wait_until(lambda: worker.has_logged("model.loaded"), 30, "the model")  # noqa: B023 - called in this round
+        documents = [client.accept(unique(f"ring {number} {ring}")) for ring in range(5)]
+        assert worker.stop()[1] == 0
+    cluster.start_worker()
+    assert {client.wait(document)["status"] for document in documents} == {"ready"}
 
 
 def test_row_15_sigterm_while_the_database_is_silent(cluster: Cluster, client: Client) -> None:
