@@ -9,6 +9,7 @@ import structlog
 
 from pipeline import metrics
 from pipeline.db import queue
+from pipeline.db.claim_starts import ClaimStarts
 from pipeline.errors import DatabaseUnavailable
 from pipeline.ingest.executor import ingest
 from pipeline.ingest.faults import make_fault
@@ -47,6 +48,7 @@ class Consumer:
         self._fault = make_fault(self._settings.fault_hook)
         self._changed = asyncio.Event()
         self._running: dict[asyncio.Task[None], Lease] = {}
+        self._claim_starts = ClaimStarts()
         self._is_claiming = False
         self._is_stopping = False
         self._stuck_seconds = stuck_seconds
@@ -148,6 +150,7 @@ class Consumer:
                 alone=not self._running,
                 only_short=is_last,
                 background=self._runtime.encoders.is_next_ready and not is_last,
+                starts=self._claim_starts,
             )
         if lease is None:
             return False

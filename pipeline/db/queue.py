@@ -40,6 +40,7 @@ import structlog
 from sqlalchemy import (
     BigInteger,
     ColumnElement,
+    Row,
     String,
     and_,
     delete,
@@ -47,6 +48,7 @@ from sqlalchemy import (
     literal,
     not_,
     select,
+    true,
     tuple_,
     update,
 )
@@ -55,6 +57,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
 from pipeline.db import chunks, notifications
+from pipeline.db.claim_starts import ClaimStarts, Place, Wanted
 from pipeline.db.crashes import MAX_CRASHES, MAX_REPEATS, SUSPECT_CRASHES, Crashes
 from pipeline.db.models import Chunk, Document, Job, Note
 from pipeline.db.session import act_for
@@ -183,44 +186,31 @@ async def lock_subject(session: AsyncSession, subject: Subject) -> None:
 
 
 async def claim(
-    session: AsyncSession, lease_seconds: float, *, alone: bool, only_short: bool = False, background: bool = False
+    session: AsyncSession,
+    lease_seconds: float,
+    *,
+    alone: bool,
+    only_short: bool = False,
+    background: bool = False,
+    starts: ClaimStarts | None = None,
 ) -> Lease | None:
     """Lease the next job to a worker. Return None if there is none.
 
     `alone` means that the worker runs no other job. Suspects are claimed only then. If a suspect has waited for
     SUSPECT_PATIENCE, a worker that is not alone claims nothing.
     `only_short` skips long documents, which keep their queue position. `background` includes background jobs, which
-    come after all others.
+    come after all others. `starts` remembers where the next claim begins; without it, each begins at the first entry.
     """
-    candidate = (
-        select(Job.owner_id, Job.kind, Job.subject_id)
-        .where(
-            Job.lease_token.is_(None),
-            _is_due(),
-            literal(alone) | not_(_IS_SUSPECT | _find_impatient_suspect()),
-            literal(not only_short) | (Job.size_bytes <= SHORT_BYTES),
-            not_(_IS_STUCK) if background else _IS_FOREGROUND,
-        )
-        .order_by(Job.virtual_start, Job.queued_at)
-        .limit(1)
-        .with_for_update(skip_locked=True)
-        .cte("candidate")
-    )
-    token = uuid4()
-    claimed = (
-        await session.execute(
-            update(Job)
-            .where(
-                Job.owner_id == candidate.c.owner_id,
-                Job.kind == candidate.c.kind,
-                Job.subject_id == candidate.c.subject_id,
-            )
-            .values(lease_token=token, step=0, **_renew_lease(lease_seconds))
-            .returning(Job.owner_id, Job.subject_id, Job.kind, Job.failures, Job.crashes, Job.request_id)
-        )
-    ).one_or_none()
+    wanted = Wanted(alone, only_short, background)
+    start = starts.find(wanted) if starts else None
+    claimed = await _lease_first(session, lease_seconds, wanted, start) if start else None
+    if claimed is None:
+        start = None
+        claimed = await _lease_first(session, lease_seconds, wanted, start)
     if claimed is None:
         return None
+    if starts:
+        starts.remember(wanted, Place(claimed.virtual_start, claimed.queued_at), start)
     kind = JobKind(claimed.kind)
     subject = Subject(claimed.owner_id, kind.subject, claimed.subject_id)
     await act_for(session, subject.owner_id)
@@ -230,11 +220,47 @@ async def claim(
     return Lease(
         kind=kind,
         subject=subject,
-        token=token,
+        token=claimed.lease_token,
         failures=claimed.failures,
         is_suspect=Crashes(claimed.crashes).is_suspect,
         request_id=claimed.request_id,
     )
+
+
+async def _lease_first(
+    session: AsyncSession, lease_seconds: float, wanted: Wanted, start: Place | None
+) -> Row[*tuple[Any, ...]] | None:
+    """Lease the first wanted job of the queue, or of its part that begins at `start`."""
+    order = (Job.virtual_start, Job.queued_at)
+    candidate = (
+        select(Job.owner_id, Job.kind, Job.subject_id)
+        .where(
+            Job.lease_token.is_(None),
+            _is_due(),
+            literal(wanted.alone) | not_(_IS_SUSPECT | _find_impatient_suspect()),
+            literal(not wanted.only_short) | (Job.size_bytes <= SHORT_BYTES),
+            not_(_IS_STUCK) if wanted.background else _IS_FOREGROUND,
+            tuple_(*order) >= tuple_(start.virtual_start, start.queued_at) if start else true(),
+        )
+        .order_by(*order)
+        .limit(1)
+        .with_for_update(skip_locked=True)
+        .cte("candidate")
+    )
+    claimed = await session.execute(
+        update(Job)
+        .where(
+            Job.owner_id == candidate.c.owner_id,
+            Job.kind == candidate.c.kind,
+            Job.subject_id == candidate.c.subject_id,
+        )
+        .values(lease_token=uuid4(), step=0, **_renew_lease(lease_seconds))
+        .returning(
+            *(Job.owner_id, Job.subject_id, Job.kind, Job.lease_token, Job.failures, Job.crashes, Job.request_id),
+            *order,
+        )
+    )
+    return claimed.one_or_none()
 
 
 async def extend(session: AsyncSession, tokens: Collection[UUID], lease_seconds: float) -> set[UUID]:

@@ -11,6 +11,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from pipeline.db import access, queue
+from pipeline.db.claim_starts import WHOLE_QUEUE_SECONDS, ClaimStarts
 from pipeline.db.crashes import MAX_CRASHES, MAX_REPEATS
 from pipeline.errors import FailureCode, IngestionError, LeaseLost
 from pipeline.ingest.executor import ingest
@@ -110,6 +111,29 @@ async def test_many_readers_of_positions_share_one_query(runtime: Runtime, datab
         clock.now += MAX_AGE_SECONDS
         await positions.read()
         assert len([statement for statement in statements if "jobs" in statement]) == 2
+
+
+@pytest.mark.parametrize(("later", "order"), [(0.0, [2, 0]), (WHOLE_QUEUE_SECONDS, [0, 2])])
+async def test_returned_job_is_claimed_at_its_old_place_seconds_later(
+    runtime: Runtime, database_url: str, later: float, order: list[int]
+) -> None:
+    """A claim begins at the job that was claimed last, but not for longer than a few seconds."""
+    owner, clock = await add_owner(database_url), Clock()
+    starts = ClaimStarts(clock)
+    documents = [await add_document(runtime, owner) for _ in range(3)]
+
+    async def claim_next() -> Lease | None:
+        async with runtime.database.transaction() as session:
+            return await queue.claim(session, LEASE_SECONDS, alone=True, starts=starts)
+
+    first, second = await claim_next(), await claim_next()
+    assert first
+    assert second
+    async with runtime.database.transaction(owner) as session:
+        await queue.give_back(session, first)
+    clock.now += later
+    assert [lease.subject.id for _ in order if (lease := await claim_next())] == [documents[place] for place in order]
+    assert await claim_next() is None
 
 
 async def test_concurrent_claims_give_each_job_to_one_worker(runtime: Runtime, database_url: str) -> None:
