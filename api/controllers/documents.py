@@ -151,7 +151,11 @@ class DocumentController(Controller):
         start: Annotated[int, OFFSET] = 0,
         end: Annotated[int | None, OFFSET] = None,
     ) -> DocumentText:
-        """Return characters `start` to `end`. Without `end`, return the rest of the text."""
+        """Return characters `start` to `end`. Without `end`, return the rest of the text.
+
+        An answer has at most 1,000,000 characters. If its `end` is below the `end` that you asked for, or below
+        `length`, ask again from there.
+        """
         return await documents.read_text(runtime, request.user, document_id, start, end)
 
     @get(

@@ -12,6 +12,8 @@ from pipeline.types import DocumentText, PageText
 
 SLICE_BYTES = 1024 * 1024
 PAGES_AT_ONCE = 200
+MAX_CHARACTERS = 1_000_000
+"""Maximum number of characters of extracted text that one request returns."""
 
 
 async def write_original(session: AsyncSession, owner_id: UUID, document_id: UUID, file: BinaryIO) -> None:
@@ -85,19 +87,19 @@ async def read_page(session: AsyncSession, owner_id: UUID, document_id: UUID, nu
 async def read_text(
     session: AsyncSession, owner_id: UUID, document_id: UUID, start: int, end: int | None
 ) -> DocumentText:
-    """Return characters `start` to `end` of the extracted text. Both are clamped to its length."""
+    """Return characters `start` to `end` of the extracted text, at most MAX_CHARACTERS. Both are clamped to its length.
+
+    A long page is cut by PostgreSQL, so that memory holds only the characters that are returned.
+    """
     of_document = (DocumentPage.owner_id == owner_id, DocumentPage.document_id == document_id)
     page_end = DocumentPage.start + DocumentPage.length
     length = await session.scalar(select(func.coalesce(func.max(page_end), 0)).where(*of_document)) or 0
     start = min(start, length)
-    end = max(start, length if end is None else min(end, length))
-    pages = (
-        await session.execute(
-            select(DocumentPage.start, DocumentPage.text)
-            .where(*of_document, DocumentPage.start < end, page_end > start)
-            .order_by(DocumentPage.page)
-        )
-    ).all()
-    text = "".join(page.text for page in pages)
-    offset = start - pages[0].start if pages else 0
-    return DocumentText(text=text[offset : offset + end - start], start=start, end=end, length=length)
+    end = max(start, min(length if end is None else end, length, start + MAX_CHARACTERS))
+    first = func.greatest(start - DocumentPage.start, 0)
+    pages = await session.scalars(
+        select(func.substr(DocumentPage.text, first + 1, end - DocumentPage.start - first))
+        .where(*of_document, DocumentPage.start < end, page_end > start)
+        .order_by(DocumentPage.page)
+    )
+    return DocumentText(text="".join(pages), start=start, end=end, length=length)

@@ -209,6 +209,30 @@ async def test_extracted_text_is_read_in_slices(api: Api) -> None:
     assert (await api.get(person, f"{location}/text?start=-1")).status_code == 422
 
 
+async def test_long_text_is_read_in_parts(api: Api, database_url: str) -> None:
+    """A book may have 20 million characters. They are on a few pages, here with letters of 1 to 4 bytes."""
+    person = await api.register()
+    location = (await api.upload(person, b"replaced by the pages below")).headers["location"]
+    pages = ["aé€😀" * 200_000, "z" * 900_000, "end"]
+    document_id, start = UUID(location.rsplit("/", 1)[1]), 0
+    for number, page in enumerate(pages, start=1):
+        insert = """
+        INSERT INTO document_pages (owner_id, document_id, page, start, length, text)
+        SELECT owner_id, id, $2, $3, $4, $5 FROM documents WHERE id = $1"""
+        await fetch(database_url, insert, document_id, number, start, len(page), page)
+        start += len(page)
+    text, parts = "", []
+    while len(text) < start:
+        part = (await api.get(person, f"{location}/text?start={len(text)}")).json()
+        assert (part["start"], part["end"], part["length"]) == (len(text), len(text) + len(part["text"]), start)
+        text += part["text"]
+        parts.append(len(part["text"]))
+    assert text == "".join(pages)
+    assert parts == [1_000_000, 700_003]
+    asked = (await api.get(person, f"{location}/text?start=799990&end=9999999")).json()
+    assert (len(asked["text"]), asked["end"], asked["text"][:12]) == (900_013, start, "€😀aé€😀aé€😀zz")
+
+
 def broken_files() -> dict[str, tuple[str, bytes, str]]:
     """Return name, content and failure code of files that cannot be read."""
     encrypted = PdfWriter(PdfReader(io.BytesIO(HANDBOOK)))
