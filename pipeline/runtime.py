@@ -16,7 +16,8 @@ from pipeline.llm.client import LanguageModel
 from pipeline.logs import get_logger
 from pipeline.notify.change_feed import ChangeFeed
 from pipeline.notify.doorbell import Doorbell
-from pipeline.queue_positions import QueuePositions
+from pipeline.queue_positions import QueuePositions, share_positions
+from pipeline.reading_turns import ReadingTurns
 from pipeline.recent_logins import RecentLogins
 from pipeline.sandbox.confinement import find_layers, find_problems
 from pipeline.sandbox.limiter import Limiter
@@ -84,6 +85,8 @@ class Runtime:
     search_bounds: SearchBounds = DEFAULT_BOUNDS
     hashing_queue: FairQueue = field(default_factory=make_hashing_queue)
     """Where logins and registrations wait for the hashing of their password."""
+    reading_turns: ReadingTurns = field(default_factory=ReadingTurns)
+    """Where the event streams of an account wait to read."""
     recent_logins: RecentLogins = field(default_factory=RecentLogins)
 
     @property
@@ -129,7 +132,7 @@ async def open_runtime(
         sandbox=sandbox or Sandbox(),
         drawing_limiter=Limiter(at_once=1, waiting=PAGE_IMAGES_WAITING),
         changes=ChangeFeed(url, timeout_seconds=database_timeout_seconds, is_pooled=is_pooled),
-        queue_positions=QueuePositions(database),
+        queue_positions=share_positions(database),
         llm=make_language_model(settings),
     )
     asyncio.get_running_loop().set_default_executor(make_executor())

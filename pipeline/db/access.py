@@ -6,7 +6,7 @@ Every query names the owner. Another user's row is treated like one that does no
 
 import base64
 import binascii
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from typing import TypeVar
 from uuid import UUID
@@ -35,6 +35,8 @@ from pipeline.types import (
     SubjectKind,
 )
 
+NO_POSITIONS: Mapping[UUID, int] = {}
+
 Row = TypeVar("Row", models.Document, models.Note, models.AuditLog)
 
 
@@ -48,8 +50,10 @@ def no_such_note() -> NotFound:
     return NotFound("This note does not exist. Check its id.")
 
 
-async def get_document(session: AsyncSession, owner_id: UUID, document_id: UUID) -> Document:
-    """Return the owner's document.
+async def get_document(
+    session: AsyncSession, owner_id: UUID, document_id: UUID, positions: Mapping[UUID, int] = NO_POSITIONS
+) -> Document:
+    """Return the owner's document. Its queue position is counted, unless it is among `positions`.
 
     Raises NotFound if it does not exist or belongs to another user.
     """
@@ -57,7 +61,7 @@ async def get_document(session: AsyncSession, owner_id: UUID, document_id: UUID)
     row = await session.scalar(query.execution_options(populate_existing=True))
     if row is None:
         raise no_such_document()
-    return (await _to_documents(session, [row]))[0]
+    return (await _to_documents(session, [row], positions))[0]
 
 
 async def add_document(session: AsyncSession, owner_id: UUID, document_id: UUID, received: ReceivedFile) -> UUID | None:
@@ -200,9 +204,12 @@ async def read_clock(session: AsyncSession) -> datetime:
 
 
 async def list_states(
-    session: AsyncSession, owner_id: UUID, subjects: Collection[Subject]
+    session: AsyncSession, owner_id: UUID, subjects: Collection[Subject], positions: Mapping[UUID, int]
 ) -> dict[Subject, Document | NoteState]:
-    """Return the states of these documents and notes. Those that do not exist or are not the owner's are left out."""
+    """Return the states of these documents and notes. Those that do not exist or are not the owner's are left out.
+
+    Queue positions are counted for those that are not among `positions`.
+    """
     ids = {kind: [subject.id for subject in subjects if subject.kind == kind] for kind in SubjectKind}
     documents = select(models.Document).where(
         models.Document.owner_id == owner_id, models.Document.id.in_(ids[SubjectKind.DOCUMENT])
@@ -213,7 +220,7 @@ async def list_states(
         .options(defer(models.Note.body))
     )
     states: list[Document | NoteState] = [
-        *await _to_documents(session, (await session.scalars(documents)).all()),
+        *await _to_documents(session, (await session.scalars(documents)).all(), positions),
         *map(_to_note_state, await session.scalars(notes)),
     ]
     found = {state.id: state for state in states}
@@ -278,10 +285,14 @@ async def _read_page(
     return rows[:limit], _encode_cursor(rows[limit - 1].id)
 
 
-async def _to_documents(session: AsyncSession, rows: Sequence[models.Document]) -> list[Document]:
-    waiting = [row.id for row in rows if row.status == Status.PENDING]
-    positions = await queue.find_positions(session, rows[0].owner_id, waiting) if waiting else {}
-    return [_to_document(row, positions.get(row.id)) for row in rows]
+async def _to_documents(
+    session: AsyncSession, rows: Sequence[models.Document], positions: Mapping[UUID, int] = NO_POSITIONS
+) -> list[Document]:
+    waiting = {row.id for row in rows if row.status == Status.PENDING}
+    uncounted = waiting - positions.keys()
+    counted = await queue.find_positions(session, rows[0].owner_id, uncounted) if uncounted else {}
+    known = {row_id: positions[row_id] for row_id in waiting - uncounted} | counted
+    return [_to_document(row, known.get(row.id)) for row in rows]
 
 
 def _to_failure(row: Ingested) -> Failure | None:

@@ -14,12 +14,23 @@ from api.controllers.events import OpenStreams
 from api.tokens import LEEWAY
 from pipeline.db import notifications, queue
 from pipeline.errors import NotFound, TooManyRequests
+from pipeline.reading_turns import ReadingTurns
 from pipeline.types import Change, Deleted, Document, Identity, Lease, NoteState, Stage, Subject, SubjectKind
 from pipeline.use_cases import events
-from tests.databases import fetch
+from pipeline.use_cases.events import READ_AT_ONCE
+from tests.databases import fetch, rewrite_statements
 from tests.integration.conftest import Api, Person, claim
 
 pytestmark = pytest.mark.anyio
+
+WAITING, STREAMS = 300, 10
+ADD_WAITING = """
+WITH added AS (
+    INSERT INTO documents (owner_id, id, filename, media_type, size_bytes, sha256)
+    SELECT $1, gen_random_uuid(), 'a.txt', 'text/plain', 1, sha256(number::text::bytea)
+    FROM generate_series(1, $2::int) AS number RETURNING id
+)
+INSERT INTO jobs (owner_id, kind, subject_id, turn) SELECT $1, 'document', id, row_number() OVER () FROM added"""
 
 
 async def find_id(api: Api, person: Person) -> UUID:
@@ -206,6 +217,67 @@ async def test_queue_positions_are_reported(api: Api) -> None:
         state = await listener.next_state()
         assert isinstance(state, Document)
         assert (state.id, state.queue_position) == (document_id, 1)
+
+
+class CountedTurns(ReadingTurns):
+    """Turns with the usual order. Pauses are counted, and only let other tasks run."""
+
+    def __init__(self) -> None:
+        super().__init__(pause_seconds=0)
+        self.reading, self.most_reading, self.pauses = 0, 0, 0
+
+    @asynccontextmanager
+    async def take(self, owner_id: UUID) -> AsyncIterator[None]:
+        async with super().take(owner_id):
+            self.reading += 1
+            self.most_reading = max(self.most_reading, self.reading)
+            yield
+            self.reading -= 1
+
+    async def pause(self) -> None:
+        self.pauses += 1
+        await super().pause()
+
+
+async def test_row_47_many_streams_of_an_owner_with_many_waiting_documents(api: Api, database_url: str) -> None:
+    """Each stream begins with all of them. They read one at a time, and count no positions of their own."""
+    owner_id, turns = await find_id(api, await api.register()), CountedTurns()
+    runtime = replace(api.runtime, reading_turns=turns)
+    await fetch(database_url, ADD_WAITING, owner_id, WAITING)
+    statements: list[str] = []
+
+    def note(statement: str) -> str:
+        statements.append(statement)
+        return statement
+
+    async def begin() -> list[int]:
+        async with aclosing(events.follow(runtime, owner_id, None)) as changes:
+            states = await Listener(changes).settle()
+        return sorted(state.queue_position or 0 for state in states if isinstance(state, Document))
+
+    with rewrite_statements(note):
+        begun = await asyncio.gather(*(begin() for _ in range(STREAMS)))
+    assert begun == [list(range(1, WAITING + 1))] * STREAMS
+    assert turns.most_reading == 1
+    assert turns.pauses == STREAMS * (1 + WAITING // READ_AT_ONCE)
+    assert not [statement for statement in statements if "lag(jobs" in statement]
+
+
+async def test_stream_of_a_document_counts_no_positions_of_its_own(api: Api) -> None:
+    person = await api.register()
+    owner_id = await find_id(api, person)
+    document_id = get_id((await api.upload(person, b"some text")).headers["location"])
+    statements: list[str] = []
+
+    def note(statement: str) -> str:
+        statements.append(statement)
+        return statement
+
+    with rewrite_statements(note):
+        first = await anext(events.follow_document(api.runtime, owner_id, document_id, None))
+    assert isinstance(first.state, Document)
+    assert first.state.queue_position == 1
+    assert not [statement for statement in statements if "lag(jobs" in statement]
 
 
 async def test_payload_of_another_kind_wakes_all_watchers(api: Api, database_url: str) -> None:

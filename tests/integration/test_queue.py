@@ -18,7 +18,7 @@ from pipeline.ingest.executor import ingest
 from pipeline.ingest.heartbeat import Heartbeat, HeldLease
 from pipeline.ingest.progress import StageReporter
 from pipeline.ingest.sweeper import Sweeper
-from pipeline.queue_positions import MAX_AGE_SECONDS, QueuePositions
+from pipeline.queue_positions import MAX_AGE_SECONDS, share_positions
 from pipeline.runtime import Runtime
 from pipeline.types import Document, Lease, ReceivedFile, Stage, new_id
 from tests.databases import fetch, fetch_value, find_violations, rewrite_statements
@@ -97,7 +97,7 @@ async def test_positions_are_the_order_of_claims(runtime: Runtime, database_url:
 async def test_many_readers_of_positions_share_one_query(runtime: Runtime, database_url: str) -> None:
     owner, clock = await add_owner(database_url), Clock()
     document = await add_document(runtime, owner)
-    positions = QueuePositions(runtime.database, clock)
+    positions = share_positions(runtime.database, clock)
     statements: list[str] = []
 
     def note(statement: str) -> str:
