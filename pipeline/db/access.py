@@ -227,10 +227,17 @@ async def list_states(
     return {subject: found[subject.id] for subject in subjects if subject.id in found}
 
 
-async def find_unfinished(session: AsyncSession, owner_id: UUID) -> list[Subject]:
-    """Return the owner's documents and notes that are pending or processing."""
+async def find_unfinished(
+    session: AsyncSession, owner_id: UUID, kind: SubjectKind, *, after: UUID | None, limit: int
+) -> list[Subject]:
+    """Return the owner's next documents or notes that are pending or processing, oldest first."""
+    model = queue.MODELS[kind]
     unfinished = [status for status in Status if not status.is_terminal]
-    return await _find_subjects(session, owner_id, lambda model: model.status.in_(unfinished))
+    query = select(model.id).where(model.owner_id == owner_id, model.status.in_(unfinished))
+    if after is not None:
+        query = query.where(model.id > after)
+    found = await session.scalars(query.order_by(model.id).limit(limit))
+    return [Subject(owner_id, kind, subject_id) for subject_id in found]
 
 
 async def find_changed(session: AsyncSession, owner_id: UUID, since: datetime) -> list[Subject]:

@@ -128,27 +128,36 @@ class _Follower:
 
         Only the last change has a new id. A client that disconnects before that change gets all of them again.
         """
-        now, missed = await self._find_missed()
-        unfinished = [subject for subject, state in self._seen.items() if not state.status.is_terminal]
+        async with self._runtime.database.transaction(self._owner_id) as session:
+            now = _to_id(await access.read_clock(session))
         last_id = self.id
-        async for change in self.read({*missed, *unfinished}):
-            yield Change(last_id, change.state)
+        async for missed in self._find_missed() if last_id else self._find_unfinished():
+            async for change in self.read(missed):
+                yield Change(last_id, change.state)
         self.id = now
         yield Change(self.id, None)
 
-    async def _find_missed(self) -> tuple[int, list[Subject]]:
-        """Return what may have changed since the client's last change, and when that was read."""
+    async def _find_missed(self) -> AsyncGenerator[Collection[Subject]]:
+        """Yield what may have changed since the client's last change, once."""
+        since = _EPOCH + self.id * _MICROSECOND - OVERLAP
         async with self._take_turn():
             async with self._runtime.database.transaction(self._owner_id) as session:
-                now = _to_id(await access.read_clock(session))
-                if self.id:
-                    since = _EPOCH + self.id * _MICROSECOND - OVERLAP
-                    missed = await access.find_changed(session, self._owner_id, since)
-                else:
-                    missed = await access.find_unfinished(session, self._owner_id)
+                missed = await access.find_changed(session, self._owner_id, since)
             if len(missed) > READ_AT_ONCE:
                 await self._runtime.reading_turns.pause()
-        return now, missed
+        yield {*missed, *(subject for subject, state in self._seen.items() if not state.status.is_terminal)}
+
+    async def _find_unfinished(self) -> AsyncGenerator[Collection[Subject]]:
+        """Yield the unfinished documents and notes in parts, because a client may have thousands."""
+        for kind in SubjectKind:
+            after: UUID | None = None
+            while True:
+                async with self._take_turn(), self._runtime.database.transaction(self._owner_id) as session:
+                    found = await access.find_unfinished(session, self._owner_id, kind, after=after, limit=READ_AT_ONCE)
+                yield found
+                if len(found) < READ_AT_ONCE:
+                    break
+                after = found[-1].id
 
     async def read(self, subjects: Collection[Subject]) -> AsyncGenerator[Change]:
         """Read these documents and notes, oldest first. Yield the new states and the deletions."""
