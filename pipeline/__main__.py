@@ -18,6 +18,7 @@ import msgspec
 
 from pipeline.db import embedding_models
 from pipeline.db.models import SERVICE_ROLE
+from pipeline.db.requirements import UnpreparedDatabase, require_prepared
 from pipeline.db.schema import prepare_service
 from pipeline.db.session import Database, open_database
 from pipeline.embedding.reembed import ModelChangeError, reembed
@@ -74,6 +75,7 @@ def migrate(_options: Namespace) -> None:
     """Migrate the database to the newest schema, and prepare the service role. Its password comes from DATABASE_URL."""
     settings = load_settings()
     owner_url, service_url = settings.owner_url, urlsplit(settings.sqlalchemy_url)
+    asyncio.run(require_prepared(owner_url))
     stack.migrate(os.environ)
     password = service_url.password if service_url.username == SERVICE_ROLE else None
     asyncio.run(prepare_service(owner_url, unquote(password) if password else None))
@@ -248,7 +250,7 @@ def main(arguments: Sequence[str] | None = None, stdin: TextIO | None = None) ->
         options.run(options)
     except InvalidInput as error:
         sys.exit(f"sluice: {error} {'; '.join(f'{field.field} {field.message}' for field in error.errors)}")
-    except (SettingsError, StackError, SluiceError, ModelChangeError, Declined) as error:
+    except (SettingsError, StackError, SluiceError, ModelChangeError, UnpreparedDatabase, Declined) as error:
         sys.exit(f"sluice: {error}")
     except KeyboardInterrupt:
         sys.exit(130)

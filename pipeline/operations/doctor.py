@@ -20,6 +20,7 @@ from pipeline import metrics, samples
 from pipeline.circuit_breaker import CircuitBreaker
 from pipeline.db import embedding_models, queue, schema
 from pipeline.db.models import SERVICE_ROLE
+from pipeline.db.requirements import MINIMUM_POSTGRESQL
 from pipeline.db.schema import Server
 from pipeline.db.session import Database, get_state
 from pipeline.embedding.reembed import ModelChangeError, require_usable
@@ -52,7 +53,6 @@ FAILED_LOGINS = {
 }
 """What the doctor says about an error at the login, by the beginning of its SQLSTATE. The first match counts."""
 
-MINIMUM_POSTGRESQL = 16
 LONG_WAIT_SECONDS = 600.0
 """Age of the oldest waiting job above which the queue gets a warning."""
 OVERDUE_SECONDS = 60.0

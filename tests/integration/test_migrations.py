@@ -1,16 +1,21 @@
+import asyncio
 import contextlib
 import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
+from urllib.parse import urlsplit, urlunsplit
 
 import alembic.config
 import pytest
 from alembic import command
 from alembic.config import Config
 
+from pipeline.db.requirements import Facts, UnpreparedDatabase, find_problems, require_prepared
 from pipeline.operations.health import find_newest_revision
 from tests.databases import ALEMBIC, clone_database, downgrade, migrate, run_sql
 from tests.processes import start_module
@@ -168,3 +173,57 @@ def test_commands_that_migrate_at_once_wait_for_each_other(postgres_url: str) ->
     environment = {**os.environ, "DATABASE_URL": url}
     commands = [start_module("alembic", "upgrade", "head", environment=environment) for _ in range(3)]
     assert [command.wait(60) for command in commands] == [0, 0, 0]
+
+
+MANAGED = Facts(
+    postgresql=16,
+    owner="sluice",
+    database="sluice",
+    is_superuser=False,
+    may_create_roles=True,
+    owns_database=True,
+    vector_available="0.8.0",
+    vector_version="0.8.0",
+    vector_trusted=False,
+    foreign_roles=[],
+)
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"postgresql": 15}, "PostgreSQL 15 is too old"),
+        ({"vector_available": None, "vector_version": None}, "the server has no pgvector"),
+        ({"vector_version": "0.7.4"}, "pgvector 0.7.4 is too old"),
+        ({"vector_version": None}, "in this database: CREATE EXTENSION vector"),
+        ({"owns_database": False}, "ALTER DATABASE sluice OWNER TO sluice"),
+        ({"may_create_roles": False}, "ALTER ROLE sluice CREATEROLE"),
+        ({"foreign_roles": ["sluice_service"]}, "GRANT sluice_service TO sluice WITH ADMIN OPTION"),
+    ],
+)
+def test_what_an_owner_lacks_is_named(change: dict[str, Any], problem: str) -> None:
+    assert list(find_problems(MANAGED)) == []
+    [found] = find_problems(replace(MANAGED, **change))
+    assert problem in found
+
+
+def test_owner_that_is_no_superuser_migrates(postgres_url: str, template_url: str) -> None:
+    """As on a managed server. The migration of the template has created the roles of Sluice before."""
+    assert template_url
+    url = clone_database(postgres_url, "managed", template="template1")
+    parts = urlsplit(url)
+    owner_url = urlunsplit(parts._replace(netloc=parts.netloc.replace("postgres:", "managed:", 1)))
+    run_sql(url, "CREATE ROLE managed LOGIN")
+    for statement in (
+        "ALTER ROLE managed CREATEROLE",
+        "ALTER DATABASE managed OWNER TO managed",
+        "CREATE EXTENSION vector",
+        "GRANT sluice_service, sluice_functions TO managed WITH ADMIN OPTION",
+    ):
+        with pytest.raises(UnpreparedDatabase, match=statement.removesuffix(" WITH ADMIN OPTION")):
+            asyncio.run(require_prepared(owner_url))
+        run_sql(url, statement)
+    environment = {**os.environ, "DATABASE_OWNER_URL": owner_url, "DATABASE_URL": url}
+    for _ in range(2):
+        assert start_module("pipeline", "migrate", environment=environment).wait(60) == 0
+    assert run_sql(url, "SELECT version_num FROM alembic_version")[0][0] == find_newest_revision()
