@@ -40,6 +40,7 @@ from pipeline.runtime import Runtime, open_runtime
 from pipeline.sandbox.pool import require_layers
 from pipeline.settings import Settings
 from pipeline.use_cases.sessions import Sessions
+from pipeline.use_cases.upload_room import UploadRoom
 
 MAX_JSON_BYTES = 1024 * 1024
 
@@ -64,6 +65,7 @@ def create_app(settings: Settings, *, open_runtime: OpenRuntime = open_runtime) 
             app.state.tokens = tokens
             app.state.sessions = Sessions(runtime.database, seconds=runtime.waits.token_check)
             app.state.open_streams = OpenStreams()
+            app.state.upload_room = UploadRoom()
             app.state.metrics_text = MetricsText(runtime)
             app.state.limiter = RateLimiter(runtime.settings, runtime.redis_breaker)
             try:

@@ -1,12 +1,14 @@
 """Documents: upload, list, read, replace, retry and delete."""
 
-from collections.abc import Awaitable
+from collections.abc import AsyncIterator, Awaitable
+from contextlib import ExitStack, asynccontextmanager
 from typing import Annotated, cast
 from urllib.parse import quote
 from uuid import UUID
 
 import msgspec
 from litestar import Controller, Response, delete, get, post, put
+from litestar.datastructures import State
 from litestar.params import FromPath, HeaderParameter, PathParameter, QueryParameter
 from litestar.response import Stream
 
@@ -23,6 +25,7 @@ from pipeline.errors import NotFound, TooManyRequests
 from pipeline.runtime import Runtime
 from pipeline.types import Document, DocumentList, DocumentText, PageView, ReceivedFile, Status
 from pipeline.use_cases import documents, page_images
+from pipeline.use_cases.upload_room import UploadRoom
 
 POLL_AFTER_SECONDS = "1"
 
@@ -46,11 +49,10 @@ class DocumentController(Controller):
         opt={body_deadlines.OPTION: body_deadlines.UPLOAD},
         guards=[limit_uploads],
     )
-    async def upload(self, request: UserRequest, runtime: RuntimeDependency) -> Response[Document]:
+    async def upload(self, request: UserRequest, runtime: RuntimeDependency, state: State) -> Response[Document]:
         """Accept a file for ingestion. If a document already has the same bytes, return that document."""
-        received = await _receive(request, runtime, documents.require_room(runtime, request.user))
-        with received.file:
-            await require_current(request)
+        check = documents.require_room(runtime, request.user)
+        async with _receive(request, runtime, state, check) as received:
             document, is_duplicate = await documents.upload(runtime, request.user, received)
         return _answer_upload(document, is_duplicate=is_duplicate)
 
@@ -129,16 +131,14 @@ class DocumentController(Controller):
         guards=[limit_uploads],
     )
     async def replace(
-        self, request: UserRequest, runtime: RuntimeDependency, document_id: FromPath[UUID]
+        self, request: UserRequest, runtime: RuntimeDependency, state: State, document_id: FromPath[UUID]
     ) -> Response[Document]:
         """Accept a new version. The old passages stay searchable until it is ready.
 
         If the document already has these bytes, nothing changes, except that a failed document is retried.
         """
         check = documents.require_replaceable(runtime, request.user, document_id)
-        received = await _receive(request, runtime, check)
-        with received.file:
-            await require_current(request)
+        async with _receive(request, runtime, state, check) as received:
             document, is_duplicate = await documents.replace(runtime, request.user, document_id, received)
         return _answer_upload(document, is_duplicate=is_duplicate)
 
@@ -211,14 +211,24 @@ class DocumentController(Controller):
         await documents.delete(runtime, request.user, document_id)
 
 
-async def _receive(request: UserRequest, runtime: Runtime, check: Awaitable[None]) -> ReceivedFile:
-    """Receive the uploaded file. If `check` refuses the upload, discard the body instead of parsing it."""
-    try:
-        await check
-    except (NotFound, TooManyRequests):
-        await discard_body(request, runtime.settings.max_upload_bytes)
-        raise
-    return await receive_file(request, runtime.settings.max_upload_bytes)
+@asynccontextmanager
+async def _receive(
+    request: UserRequest, runtime: Runtime, state: State, check: Awaitable[None]
+) -> AsyncIterator[ReceivedFile]:
+    """Receive the uploaded file, and keep it for the block. A refused upload is discarded instead of parsed."""
+    room: UploadRoom = state.upload_room
+    max_bytes = runtime.settings.max_upload_bytes
+    with ExitStack() as stack:
+        try:
+            await check
+            upload = stack.enter_context(room.begin(request.user))
+        except (NotFound, TooManyRequests):
+            await discard_body(request, max_bytes)
+            raise
+        received = await receive_file(request, upload, max_bytes)
+        with received.file:
+            await require_current(request)
+            yield received
 
 
 def _answer_upload(document: Document, *, is_duplicate: bool) -> Response[Document]:

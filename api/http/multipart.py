@@ -9,23 +9,25 @@ from contextlib import suppress
 from multipart import MultipartError, MultipartSegment, PushMultipartParser, parse_options_header
 
 from api.auth import UserRequest
-from pipeline.errors import FieldError, InvalidInput, TooSlow, UnsupportedMedia
+from pipeline.errors import FieldError, InvalidInput, TooManyRequests, TooSlow, UnsupportedMedia
 from pipeline.types import ReceivedFile
+from pipeline.use_cases.upload_room import UploadUnderWay
 from pipeline.use_cases.uploads import Receiver
 
 FIELD = "file"
 
 
-async def receive_file(request: UserRequest, max_bytes: int) -> ReceivedFile:
+async def receive_file(request: UserRequest, upload: UploadUnderWay, max_bytes: int) -> ReceivedFile:
     """Read the part `file` of a multipart body into a temporary file, which the caller closes.
 
     Raises InvalidInput if the body is not exactly one named file, TooLarge if the file exceeds `max_bytes`,
-    UnsupportedMedia if its format is not supported, and TooSlow if the client stalls.
+    UnsupportedMedia if its format is not supported, TooSlow if the client stalls, and TooManyRequests if the
+    account's uploads leave too little room for others.
     """
     pieces = request.stream()
     try:
-        return await _receive(request, pieces, max_bytes)
-    except InvalidInput:
+        return await _receive(request, pieces, upload, max_bytes)
+    except (InvalidInput, TooManyRequests):
         await _drain(pieces, max_bytes)
         raise
 
@@ -39,7 +41,9 @@ async def discard_body(request: UserRequest, max_bytes: int) -> None:
         await _drain(request.stream(), max_bytes)
 
 
-async def _receive(request: UserRequest, pieces: AsyncIterator[bytes], max_bytes: int) -> ReceivedFile:
+async def _receive(
+    request: UserRequest, pieces: AsyncIterator[bytes], upload: UploadUnderWay, max_bytes: int
+) -> ReceivedFile:
     receiver: Receiver | None = None
     try:
         async for event in _parse(request, pieces):
@@ -48,7 +52,7 @@ async def _receive(request: UserRequest, pieces: AsyncIterator[bytes], max_bytes
                     raise _invalid("must be the only part")
                 if event.filename is None:
                     raise _invalid("needs a file name")
-                receiver = Receiver(event.filename, event.content_type or "", max_bytes=max_bytes)
+                receiver = Receiver(event.filename, event.content_type or "", upload, max_bytes=max_bytes)
             elif event and receiver:
                 await receiver.write(event)
         if receiver is None:

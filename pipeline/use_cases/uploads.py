@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import os
 import re
 import tempfile
 import unicodedata
@@ -13,6 +14,7 @@ from pipeline.errors import FieldError, InvalidInput, TooLarge, UnsupportedMedia
 from pipeline.stages.extract import find_formats
 from pipeline.stages.extract.format import Format
 from pipeline.types import ReceivedFile
+from pipeline.use_cases.upload_room import UploadUnderWay
 
 MAX_NAME_BYTES = 255
 """Longest file name, in bytes of UTF-8."""
@@ -88,13 +90,14 @@ def _unsupported(reason: str) -> UnsupportedMedia:
 class Receiver:
     """Receives a file in pieces, counts and hashes its bytes, and keeps them in an unnamed temporary file."""
 
-    def __init__(self, raw_filename: str, declared_type: str, *, max_bytes: int) -> None:
+    def __init__(self, raw_filename: str, declared_type: str, upload: UploadUnderWay, *, max_bytes: int) -> None:
         """Prepare to receive a file of at most `max_bytes`.
 
         Raises InvalidInput if the name is not usable, StorageFull if the disk is full.
         """
         self._filename = clean_filename(raw_filename)
         self._declared_type = declared_type
+        self._upload = upload
         self._max_bytes = max_bytes
         self._hash = hashlib.sha256()
         self._size = 0
@@ -107,7 +110,8 @@ class Receiver:
     async def write(self, data: bytes) -> None:
         """Add the next piece.
 
-        Raises TooLarge if the file exceeds the limit, StorageFull if the disk is full.
+        Raises TooLarge if the file exceeds the limit, StorageFull if the disk is full, and TooManyRequests if the
+        account's uploads leave too little room for others.
         """
         self._size += len(data)
         if self._size > self._max_bytes:
@@ -137,6 +141,8 @@ class Receiver:
 
     async def _flush(self) -> None:
         data, self._buffer = bytes(self._buffer), bytearray()
+        disk = os.fstatvfs(self._file.fileno())
+        self._upload.take(len(data), disk.f_bavail * disk.f_frsize)
         await asyncio.to_thread(self._store, data)
 
     def _store(self, data: bytes) -> None:

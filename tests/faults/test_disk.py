@@ -1,9 +1,9 @@
-"""Row 11 of the fault matrix: the disk of PostgreSQL or the disk of the temporary files is full."""
+"""Rows 11 and 44 of the fault matrix: a full disk of PostgreSQL or of temporary files, and one user who fills it."""
 
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -12,6 +12,7 @@ import pytest
 from tests.databases import find_violations, migrate, run_sql
 from tests.faults.cluster import Cluster
 from tests.faults.history import Client, unique
+from tests.faults.test_requests import begin_upload
 from tests.processes import run_program
 from tests.waiting import wait_until
 
@@ -36,7 +37,7 @@ def unmount(folder: Path) -> None:
 def small_disk(folder: Path) -> Iterator[Path]:
     """Mount a disk of a few MiB at this folder."""
     if reason := mount(folder, DISK_MIB):
-        pytest.skip(f"row 11 needs the right to mount a small disk: {reason}")
+        pytest.skip(f"this row needs the right to mount a small disk: {reason}")
     try:
         yield folder
     finally:
@@ -163,4 +164,25 @@ def test_row_11_disk_of_temporary_files_full(cluster: Cluster, client: Client) -
         end_pauses(cluster.database_url)
         assert client.wait(document_id, 40)["status"] == "ready"
         assert without_room.wait(without_room.accept(unique("accepted", 300)), 40)["status"] == "ready"
+        cluster.kill_processes()  # before their disk goes
+
+
+def test_row_44_stalled_uploads_of_one_account(cluster: Cluster) -> None:
+    with small_disk(cluster.folder / "disk") as disk:
+        api = cluster.start_api(TMPDIR=str(disk))
+        with Client(api.url) as stalling, Client(api.url) as other:
+            other.accept(unique("before"))
+            everything = os.statvfs(disk).f_bavail
+            content = bytes(4 * 1024 * 1024)
+            with ExitStack() as connections:
+                free = []
+                for _ in range(24):
+                    connections.enter_context(
+                        closing(begin_upload(api.url, stalling, content, send=len(content) - 1000))
+                    )
+                    free.append(os.statvfs(disk).f_bavail)
+                for number in range(3):
+                    other.accept(unique(f"other {number}", 300))
+            assert everything / 4 < min(free) < everything
+            wait_until(lambda: os.statvfs(disk).f_bavail == everything, 10, "nothing is left in the temporary folder")
         cluster.kill_processes()  # before their disk goes
