@@ -102,14 +102,18 @@ class DocumentController(Controller):
     @get(
         "/{document_id:uuid}/content",
         summary="Download the original file",
-        responses=problems(401, 404),
+        responses=problems(401, 404, 409),
         media_type="application/octet-stream",
     )
     async def content(self, request: UserRequest, runtime: RuntimeDependency, document_id: FromPath[UUID]) -> Stream:
-        """Return the original bytes, exactly as uploaded."""
-        document = await documents.get(runtime, request.user, document_id)
+        """Return the original bytes, exactly as uploaded.
+
+        409 `replaced` if a new version arrives at the same moment. If the document is replaced or deleted during the
+        download, the connection closes before all `Content-Length` bytes are sent.
+        """
+        document, original = await documents.open_content(runtime, request.user, document_id)
         return Stream(
-            documents.read_content(runtime, request.user, document),
+            original,
             media_type=document.media_type,
             headers={
                 "Content-Disposition": _attachment(document.filename),

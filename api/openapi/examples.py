@@ -220,6 +220,7 @@ PROBLEMS = (
         "duplicate_content",
         f"Your document {NOTE_ID} already has these bytes. Delete it first, or keep both as they are.",
     ),
+    _problem(409, "replaced", "The document was replaced meanwhile. Try again."),
     _problem(409, "no_picture", "Page images need a document that is ready; this one, or its new version, is pending."),
     _problem(413, "too_large", "The request body is too large. Send a smaller one."),
     _problem(
@@ -297,6 +298,7 @@ OWN_CODES = {
     ("PUT /v1/documents/{document_id}/content", 409): ("duplicate_content",),
     ("PUT /v1/documents/{document_id}/content", 429): ("rate_limited", "queue_full", "too_many_uploads"),
     ("POST /v1/documents/{document_id}/retry", 409): ("not_failed",),
+    ("GET /v1/documents/{document_id}/content", 409): ("replaced",),
     ("GET /v1/documents/{document_id}/pages/{page}/image", 404): ("not_found", "no_picture"),
     ("GET /v1/documents/{document_id}/pages/{page}/image", 409): ("no_picture",),
     ("GET /v1/documents/{document_id}/pages/{page}/image", 422): ("invalid_input", "picture_failed"),

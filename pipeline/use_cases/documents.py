@@ -160,6 +160,27 @@ async def retry(runtime: Runtime, owner_id: UUID, document_id: UUID) -> Document
     return document
 
 
+async def open_content(runtime: Runtime, owner_id: UUID, document_id: UUID) -> tuple[Document, AsyncIterator[bytes]]:
+    """Return the document and the original bytes of this version. The first slice is already read.
+
+    The bytes end early if the document is deleted or replaced later.
+    Raises NotFound, or Conflict if the document is replaced before the first slice is read.
+    """
+    document = await get(runtime, owner_id, document_id)
+    slices = read_content(runtime, owner_id, document)
+    first = await anext(slices, None)
+    if first is None:
+        await get(runtime, owner_id, document_id)  # raises NotFound if it was deleted
+        raise Conflict("The document was replaced meanwhile. Try again.", code="replaced")
+    return document, _prepend(first, slices)
+
+
+async def _prepend(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    yield first
+    async for data in rest:
+        yield data
+
+
 async def read_content(runtime: Runtime, owner_id: UUID, document: Document) -> AsyncIterator[bytes]:
     """Yield the original bytes of this version, slice by slice, each in its own transaction.
 

@@ -9,6 +9,7 @@ from inspect import isawaitable
 
 import httpx2
 import pytest
+import uvicorn
 from litestar import Litestar
 from pwdlib.hashers.argon2 import Argon2Hasher
 from pydantic import SecretStr
@@ -90,6 +91,23 @@ class Api:
     async def work(self, on_stage: OnStage | None = None) -> int:
         """Do all waiting jobs, one after the other. Return their number."""
         return await work(self.runtime, on_stage)
+
+
+@asynccontextmanager
+async def serve(api: Api) -> AsyncIterator[httpx2.AsyncClient]:
+    """Serve the application on a socket, with the protocol of `python -m api`."""
+    app = api.app
+    config = uvicorn.Config(
+        app, port=0, http="api.http.protocol:TimeLimitedProtocol", lifespan="off", log_level="error"
+    )
+    config.load()
+    server = uvicorn.Server(config)
+    server.lifespan = config.lifespan_class(config)
+    await server.startup()
+    port = server.servers[0].sockets[0].getsockname()[1]
+    async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=20) as client:
+        yield client
+    await server.shutdown()
 
 
 async def ignore_stage(_lease: Lease, _stage: Stage, _progress: float) -> None:

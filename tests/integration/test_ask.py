@@ -2,13 +2,11 @@
 
 import json
 import re
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
 from typing import Any
 
 import httpx2
 import pytest
-import uvicorn
 from prometheus_client import REGISTRY
 from pydantic import HttpUrl
 
@@ -16,7 +14,7 @@ from pipeline import samples
 from pipeline.settings import Settings
 from pipeline.use_cases.answer import NOTHING_FOUND
 from tests.databases import fetch
-from tests.integration.conftest import Api, Person
+from tests.integration.conftest import Api, Person, serve
 from tests.llm_server import Call, LlmServer, run_llm_server, wait_to_be_heard
 
 pytestmark = pytest.mark.anyio
@@ -99,23 +97,6 @@ class TestQuoted:
 def llm() -> Iterator[LlmServer]:
     with run_llm_server() as server:
         yield server
-
-
-@asynccontextmanager
-async def serve(api: Api) -> AsyncIterator[httpx2.AsyncClient]:
-    """Serve the application on a socket, with the protocol of `python -m api`."""
-    app = api.app
-    config = uvicorn.Config(
-        app, port=0, http="api.http.protocol:TimeLimitedProtocol", lifespan="off", log_level="error"
-    )
-    config.load()
-    server = uvicorn.Server(config)
-    server.lifespan = config.lifespan_class(config)
-    await server.startup()
-    port = server.servers[0].sockets[0].getsockname()[1]
-    async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=20) as client:
-        yield client
-    await server.shutdown()
 
 
 class TestWritten:

@@ -2,6 +2,9 @@ import asyncio
 import hashlib
 import io
 import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from itertools import count
 from uuid import UUID
 
 import httpx2
@@ -9,9 +12,10 @@ import pytest
 from pypdf import PdfReader, PdfWriter
 
 from pipeline import samples
+from pipeline.db import contents
 from pipeline.types import Lease, Stage
-from tests.databases import fetch, fetch_value, find_violations
-from tests.integration.conftest import Api, Person, claim
+from tests.databases import fetch, fetch_value, find_violations, rewrite_statements, run_sql
+from tests.integration.conftest import Api, Person, claim, serve
 
 pytestmark = pytest.mark.anyio
 
@@ -63,6 +67,51 @@ async def test_original_bytes_come_back(api: Api) -> None:
     assert disposition.startswith("attachment; filename=\"ein _Name_ ?ber.txt\"; filename*=UTF-8''ein%20%22Name%22%20")
     assert response.headers["content-length"] == str(len(content))
     assert response.headers["x-content-type-options"] == "nosniff"
+
+
+DELETED = "DELETE FROM documents"
+REPLACED = "UPDATE documents SET sha256 = sha256('another version')"
+
+
+def change_before_slice(number: int, database_url: str, change: str) -> Callable[[str], str]:
+    """Return a hook that runs a statement just before slice `number`, counted from 1, of a document is read."""
+    slices = count(1)
+
+    def watch(statement: str) -> str:
+        if "FROM document_slices" in statement and next(slices) == number:
+            # In a thread of its own, because this one runs the event loop of the API.
+            with ThreadPoolExecutor(1) as other:
+                other.submit(run_sql, database_url, change).result()
+        return statement
+
+    return watch
+
+
+@pytest.mark.parametrize(("change", "status", "code"), [(DELETED, 404, "not_found"), (REPLACED, 409, "replaced")])
+async def test_download_that_loses_its_document_is_an_error(
+    api: Api, database_url: str, change: str, status: int, code: str
+) -> None:
+    person = await api.register()
+    location = (await api.upload(person, b"soon gone")).headers["location"]
+    with rewrite_statements(change_before_slice(1, database_url, change)):
+        response = await api.get(person, f"{location}/content")
+    assert (response.status_code, response.json()["code"]) == (status, code)
+
+
+@pytest.mark.parametrize("change", [DELETED, REPLACED])
+async def test_download_that_loses_its_document_midway_is_cut_off(api: Api, database_url: str, change: str) -> None:
+    person = await api.register()
+    content = b"a" * (contents.SLICE_BYTES + 1)
+    location = (await api.upload(person, content)).headers["location"]
+    received = 0
+    async with serve(api) as client:
+        with rewrite_statements(change_before_slice(2, database_url, change)):
+            async with client.stream("GET", f"{location}/content", headers=person.headers) as response:
+                assert response.headers["content-length"] == str(len(content))
+                with pytest.raises(httpx2.RemoteProtocolError):
+                    async for data in response.aiter_raw():
+                        received += len(data)
+    assert received == contents.SLICE_BYTES
 
 
 async def test_same_bytes_are_one_document_per_owner(api: Api, database_url: str) -> None:
