@@ -65,6 +65,7 @@ HEADER_VALUES = (
     b"application/json; charset=\xff",
     b"application/json; charset=utf-7",
     b"text/event-stream",
+    b"text/event-stream;q=inf",
     b"multipart/form-data",
     b"multipart/form-data; boundary=",
     b"multipart/form-data; boundary=" + b"b" * 500,

@@ -16,7 +16,7 @@ from api.http.body_deadlines import work_while_connected
 from api.http.operations import AskOperation, problems
 from api.ratelimit import limit_queries
 from api.schemas import AskRequest
-from pipeline.errors import SluiceError
+from pipeline.errors import FieldError, InvalidInput, SluiceError
 from pipeline.types import Answer, Passage
 from pipeline.use_cases import answer
 
@@ -68,11 +68,26 @@ class AskController(Controller):
         the response is a stream of events: `passages`, any number of `token`, then `done`. If the language model fails,
         the last event is `error`, and its data is the problem. If the client disconnects, the answer is cancelled.
         """
+        streams = _wants_events(request)
         asking = answer.ask(runtime, request.user, data.question, top_k=data.top_k, document_ids=data.document_ids)
         draft = await work_while_connected(request, work_while_current(request, asking))
-        if request.accept.best_match([JSON, EVENTS]) == EVENTS:
+        if streams:
             return cast("Response[Answer]", ServerSentEvent(_stream(request, draft)))
         return Response(await work_while_connected(request, work_while_current(request, draft.finish())))
+
+
+def _wants_events(request: UserRequest) -> bool:
+    """Tell whether `Accept` prefers an event stream.
+
+    Raises InvalidInput if its weights cannot be compared.
+    """
+    try:
+        return request.accept.best_match([JSON, EVENTS]) == EVENTS
+    except OverflowError:  # for example `q=inf`
+        message = "The `Accept` header is not valid. Use weights from 0 to 1."
+        raise InvalidInput(
+            message, errors=(FieldError("Accept", "has a weight that is no number from 0 to 1"),)
+        ) from None
 
 
 async def _stream(request: UserRequest, draft: answer.Draft) -> AsyncIterator[ServerSentEventMessage]:

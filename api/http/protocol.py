@@ -5,6 +5,7 @@ uvicorn itself waits without limit for request headers, and for clients that do 
 
 import asyncio
 from http import HTTPStatus
+from typing import NoReturn
 
 import msgspec
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
@@ -19,6 +20,13 @@ LINGER_SECONDS = 10.0
 """Grace period for a client to finish sending a body after the response."""
 READER_SECONDS = 60.0
 """Longest wait for a client that does not read its response."""
+Refusal = tuple[HTTPStatus, str, str]
+"""Status, detail and code of a problem."""
+HEADERS_TOO_LARGE: Refusal = (
+    HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
+    f"The request headers exceed {MAX_HEADER_BYTES // 1024} KiB. Send fewer or shorter headers.",
+    "header_too_large",
+)
 ENDLESS = "endless"
 """Key in the state of a request. It marks an event stream, which the API closes when it stops."""
 
@@ -30,6 +38,10 @@ class TimeLimitedProtocol(HttpToolsProtocol):
     _reader_timer: asyncio.TimerHandle | None = None
     _header_bytes = 0
     _has_begun = False
+    _has_headers = False
+    _field_bytes = 0
+    _refusal: Refusal | None = None
+    _was_dispatched = False
     _is_complete = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # asyncio declares BaseTransport, uvicorn Transport
@@ -50,24 +62,38 @@ class TimeLimitedProtocol(HttpToolsProtocol):
         if was_waiting and self._header_timer is not None:
             self._header_bytes += len(data)
             if self._header_bytes > MAX_HEADER_BYTES:
-                detail = f"The request headers exceed {MAX_HEADER_BYTES // 1024} KiB. Send fewer or shorter headers."
-                self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, detail, "header_too_large")
+                self._refuse(*HEADERS_TOO_LARGE)
 
     def on_message_begin(self) -> None:
         """Start the time limit for the headers."""
         super().on_message_begin()
         self._has_begun, self._is_complete, self._header_bytes = True, False, 0
+        self._has_headers, self._field_bytes = False, 0
         self._start_header_timer()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Keep a header, and limit their total size. Trailers, which follow a chunked body, are counted and ignored."""
+        self._field_bytes += len(name) + len(value)
+        if self._field_bytes > MAX_HEADER_BYTES:
+            self._stop_parsing(*HEADERS_TOO_LARGE)
+        if not self._has_headers:
+            super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         """Cancel the time limit for the headers. The application limits the body."""
         self._cancel_header_timer()
+        self._has_headers = True
+        hosts = [value for name, value in self.headers if name == b"host"]
+        if len(hosts) > 1 or (not hosts and self.parser.get_http_version() == "1.1"):
+            self._stop_parsing(HTTPStatus.BAD_REQUEST, "Send exactly one Host header.", "bad_request")
+        self._was_dispatched = True
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
         """Record that the request is complete."""
         super().on_message_complete()
         self._is_complete, self._has_begun = True, False
+        self._was_dispatched = False
 
     def on_response_complete(self) -> None:
         """Close the connection after a grace period if the client is still sending its body."""
@@ -94,8 +120,19 @@ class TimeLimitedProtocol(HttpToolsProtocol):
             self.transport.close()
 
     def send_400_response(self, msg: str) -> None:
-        """Answer a request that is not valid HTTP."""
-        self._refuse(HTTPStatus.BAD_REQUEST, msg, "bad_request")
+        """Answer a request that is not valid HTTP or was refused while it was parsed.
+
+        If the application has the request already, only close the connection: its response may have begun.
+        """
+        if self._was_dispatched:
+            self.transport.close()
+        else:
+            self._refuse(*(self._refusal or (HTTPStatus.BAD_REQUEST, msg, "bad_request")))
+
+    def _stop_parsing(self, status: HTTPStatus, detail: str, code: str) -> NoReturn:
+        """Refuse the request from a callback of the parser. `send_400_response` is called next."""
+        self._refusal = (status, detail, code)
+        raise ValueError(code)
 
     def _start_header_timer(self) -> None:
         if self._header_timer is None:

@@ -122,6 +122,13 @@ async def test_body_that_is_no_json(api: Api, kind: str) -> None:
         assert (response.status_code, response.json()["code"]) == (422, "invalid_input")
 
 
+async def test_accept_header_with_an_endless_weight(api: Api) -> None:
+    person = await api.register()
+    headers = {**person.headers, "Accept": "text/event-stream;q=inf"}
+    response = await api.client.post("/v1/ask", headers=headers, json={"question": "why?"})
+    assert (response.status_code, response.json()["errors"][0]["field"]) == (422, "Accept")
+
+
 async def test_event_id_that_no_stream_sent(api: Api) -> None:
     person = await api.register()
     response = await api.get(person, "/v1/events", **{"Last-Event-ID": "999999999999999999"})
