@@ -18,7 +18,7 @@ from alembic.config import Config
 from pipeline.db.requirements import Facts, UnpreparedDatabase, find_problems, require_prepared
 from pipeline.operations.health import find_newest_revision
 from tests.databases import ALEMBIC, clone_database, downgrade, migrate, run_sql
-from tests.processes import start_module
+from tests.processes import run_module, start_module
 
 PROJECT = Path(__file__).resolve().parents[2]
 
@@ -214,6 +214,10 @@ def test_owner_that_is_no_superuser_migrates(postgres_url: str, template_url: st
     parts = urlsplit(url)
     owner_url = urlunsplit(parts._replace(netloc=parts.netloc.replace("postgres:", "managed:", 1)))
     run_sql(url, "CREATE ROLE managed LOGIN")
+    refused = run_module("pipeline", "migrate", environment={**os.environ, "DATABASE_URL": owner_url})
+    assert refused.returncode == 1
+    assert refused.stderr.startswith("sluice: a superuser must run")
+    assert refused.stderr.count("\n") == 1
     for statement in (
         "ALTER ROLE managed CREATEROLE",
         "ALTER DATABASE managed OWNER TO managed",
