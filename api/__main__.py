@@ -1,9 +1,11 @@
-"""`python -m api`: runs the API in production, with a time limit on every wait for a client."""
+"""`python -m api`: runs the API in production, with limits on connections and on every wait for a client."""
 
 import sys
 
 import uvicorn
 
+from api.http.descriptors import make_room
+from pipeline.logs import configure_logging
 from pipeline.sandbox.kernel import hide_memory
 from pipeline.settings import SettingsError, load_settings
 
@@ -18,6 +20,7 @@ def main() -> None:
         settings = load_settings()
     except SettingsError as error:
         sys.exit(f"sluice api: {error}")
+    configure_logging(settings.log_level)
     uvicorn.run(
         "api.main:app",
         host=settings.host,
@@ -25,9 +28,11 @@ def main() -> None:
         workers=settings.api_processes,
         loop="uvloop",
         http="api.http.protocol:TimeLimitedProtocol",
+        limit_concurrency=make_room(settings.max_connections),
         timeout_graceful_shutdown=GRACEFUL_SECONDS,
         access_log=False,
         proxy_headers=False,  # uvicorn would believe them from 127.0.0.1; `find_address` asks FORWARDED_ALLOW_IPS
+        log_config=None,  # its records go to our handler
         log_level="warning",
     )
 

@@ -8,6 +8,8 @@ import structlog
 
 CHATTY_LIBRARIES = ("arq", "httpx2", "openai", "sentence_transformers", "pypdf", "uvicorn.access")
 """Loggers that log only warnings and errors."""
+LIBRARIES_WITH_HANDLERS = ("arq", "uvicorn")
+"""Loggers to which the commands of these libraries add handlers of their own, which write plain text."""
 
 
 def configure_logging(level: str) -> None:
@@ -36,6 +38,9 @@ def configure_logging(level: str) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
+    for name in LIBRARIES_WITH_HANDLERS:
+        logging.getLogger(name).handlers.clear()
+        logging.getLogger(name).propagate = True
     for name in CHATTY_LIBRARIES:
         logging.getLogger(name).setLevel(logging.WARNING)
 

@@ -38,6 +38,9 @@ SWEPT_JOBS = Counter("sluice_swept_jobs_total", "Jobs taken from workers whose l
 RATE_LIMIT_FAIL_OPENS = Counter(
     "sluice_rate_limit_fail_opens_total", "Requests let through because Redis was unavailable."
 )
+REFUSED_REQUESTS = Counter(
+    "sluice_refused_requests_total", "Requests refused before their body was read, by error code.", ["code"]
+)
 REFUSED_LOGINS = Counter("sluice_refused_logins_total", "Refused logins, by error code.", ["code"])
 REDIS_FAILURES = Counter("sluice_redis_failures_total", "Times that the circuit breaker for Redis opened.")
 ANSWERS = Counter("sluice_answers_total", "Answers to questions, by outcome.", ["outcome"])

@@ -149,6 +149,10 @@ class Settings(BaseSettings):
     database_timeout_seconds: Annotated[float, Field(gt=0, le=60)] = 2.0
     """Time the API waits for a PostgreSQL connection or response before it answers 503, in seconds."""
 
+    max_connections: Annotated[int, Field(ge=1, le=100_000)] = 800
+    """Maximum number of open connections of an API process. Above it, connections that wait for their next request are
+    closed, and new ones get 503. It needs two open files for each, and lowers itself if `ulimit -Hn` allows fewer."""
+
     host: str = "127.0.0.1"
     """Address on which the API listens."""
     port: Annotated[int, Field(ge=0, le=65535)] = 8000

@@ -1,16 +1,20 @@
-"""uvicorn's HTTP/1.1 protocol with a time limit on every wait for a client.
+"""uvicorn's HTTP/1.1 protocol with a time limit on every wait for a client, and a limit on open connections.
 
-uvicorn itself waits without limit for request headers, and for clients that do not read their response.
+uvicorn itself waits without limit for request headers, and for clients that do not read their response. Its limit on
+connections also refuses health checks.
 """
 
 import asyncio
 from http import HTTPStatus
 from typing import NoReturn
 
+import httptools
 import msgspec
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from api.errors import Problem
+from pipeline import metrics
+from pipeline.logs import get_logger
 from pipeline.types import new_id
 
 HEADER_SECONDS = 10.0
@@ -27,12 +31,44 @@ HEADERS_TOO_LARGE: Refusal = (
     f"The request headers exceed {MAX_HEADER_BYTES // 1024} KiB. Send fewer or shorter headers.",
     "header_too_large",
 )
+TOO_MANY: Refusal = (
+    HTTPStatus.SERVICE_UNAVAILABLE,
+    "Too many connections are open. Try again in a few seconds.",
+    "too_many_connections",
+)
+WRONG_VERSION: Refusal = (
+    HTTPStatus.HTTP_VERSION_NOT_SUPPORTED,
+    "The API speaks HTTP/1.1 and HTTP/1.0. End the request line with one of them.",
+    "http_version_not_supported",
+)
+NOT_HTTP: Refusal = (
+    HTTPStatus.BAD_REQUEST,
+    "The request is not valid HTTP/1.1. Correct its request line, headers or chunks.",
+    "bad_request",
+)
+WRONG_HOST: Refusal = (HTTPStatus.BAD_REQUEST, "Send exactly one Host header.", "bad_request")
+WRONG_ENCODING: Refusal = (
+    HTTPStatus.BAD_REQUEST,
+    "The only Transfer-Encoding is `chunked`, and only HTTP/1.1 has it. Send the body that way, or with its length.",
+    "bad_request",
+)
+RETRY_SECONDS = 2
+EXTRA_CONNECTIONS = 64
+"""Connections beyond the limit that stay open until their first request is known, in case it is a health check."""
+HEALTH_PATHS = (b"/health/live", b"/health/ready")
+"""Answered on connections beyond the limit."""
 ENDLESS = "endless"
 """Key in the state of a request. It marks an event stream, which the API closes when it stops."""
 
+log = get_logger()
+
 
 class TimeLimitedProtocol(HttpToolsProtocol):
-    """uvicorn's protocol with time limits on clients."""
+    """uvicorn's protocol with time limits on clients. `limit_concurrency` limits the open connections of a process.
+
+    A connection beyond the limit takes the place of the one that has waited longest for its next request. If none
+    waits, the connection is extra: it gets an answer to one request, which is 503 unless that is a health check.
+    """
 
     _header_timer: asyncio.TimerHandle | None = None
     _reader_timer: asyncio.TimerHandle | None = None
@@ -43,11 +79,31 @@ class TimeLimitedProtocol(HttpToolsProtocol):
     _refusal: Refusal | None = None
     _was_dispatched = False
     _is_complete = False
+    is_extra = False
+    """Whether this connection is beyond the limit."""
+    quiet_since = 0.0
+    """When it was opened or its last response ended, in seconds of the event loop."""
+
+    @property
+    def is_idle(self) -> bool:
+        """True between two requests, and before the first one. An extra connection is never idle."""
+        is_answered = self.cycle is None or self.cycle.response_complete
+        return is_answered and not (self.is_extra or self._has_begun or self.transport.is_closing())
+
+    @property
+    def is_unknown(self) -> bool:
+        """True for an extra connection whose request has not arrived."""
+        return self.is_extra and self.cycle is None and not self.transport.is_closing()
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # asyncio declares BaseTransport, uvicorn Transport
-        """Start the time limit for the first request."""
+        """Start the time limit for the first request, and limit the number of connections."""
         super().connection_made(transport)
+        self.quiet_since = self.loop.time()
         self._start_header_timer()
+        limit = self.config.limit_concurrency
+        if limit is not None:
+            self.limit_concurrency = None  # uvicorn's own limit
+            self._keep_within(limit)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Cancel all time limits."""
@@ -58,11 +114,17 @@ class TimeLimitedProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """Parse the data, and limit the total size of the headers."""
         was_waiting = self._header_timer is not None
-        super().data_received(data)
+        self._unset_keepalive_if_required()
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserError:
+            self._answer_unparsed()
+        except httptools.HttpParserUpgrade:
+            pass  # the API has no other protocol, so the request is answered as usual
         if was_waiting and self._header_timer is not None:
             self._header_bytes += len(data)
             if self._header_bytes > MAX_HEADER_BYTES:
-                self._refuse(*HEADERS_TOO_LARGE)
+                self.refuse(*HEADERS_TOO_LARGE)
 
     def on_message_begin(self) -> None:
         """Start the time limit for the headers."""
@@ -83,11 +145,13 @@ class TimeLimitedProtocol(HttpToolsProtocol):
         """Cancel the time limit for the headers. The application limits the body."""
         self._cancel_header_timer()
         self._has_headers = True
-        hosts = [value for name, value in self.headers if name == b"host"]
-        if len(hosts) > 1 or (not hosts and self.parser.get_http_version() == "1.1"):
-            self._stop_parsing(HTTPStatus.BAD_REQUEST, "Send exactly one Host header.", "bad_request")
+        self._check_framing()
+        if self.is_extra and httptools.parse_url(self.url).path not in HEALTH_PATHS:
+            self._stop_parsing(*TOO_MANY)
         self._was_dispatched = True
         super().on_headers_complete()
+        if self.is_extra:
+            self.cycle.keep_alive = False
 
     def on_message_complete(self) -> None:
         """Record that the request is complete."""
@@ -98,6 +162,7 @@ class TimeLimitedProtocol(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         """Close the connection after a grace period if the client is still sending its body."""
         super().on_response_complete()
+        self.quiet_since = self.loop.time()
         if not self._is_complete:
             self.loop.call_later(LINGER_SECONDS, self._close_unread, self.cycle)
 
@@ -119,7 +184,7 @@ class TimeLimitedProtocol(HttpToolsProtocol):
         if self.cycle and self.cycle.scope["state"].get(ENDLESS):
             self.transport.close()
 
-    def send_400_response(self, msg: str) -> None:
+    def _answer_unparsed(self) -> None:
         """Answer a request that is not valid HTTP or was refused while it was parsed.
 
         If the application has the request already, only close the connection: its response may have begun.
@@ -127,12 +192,36 @@ class TimeLimitedProtocol(HttpToolsProtocol):
         if self._was_dispatched:
             self.transport.close()
         else:
-            self._refuse(*(self._refusal or (HTTPStatus.BAD_REQUEST, msg, "bad_request")))
+            self.refuse(*(self._refusal or NOT_HTTP))
 
     def _stop_parsing(self, status: HTTPStatus, detail: str, code: str) -> NoReturn:
-        """Refuse the request from a callback of the parser. `send_400_response` is called next."""
+        """Refuse the request from a callback of the parser. `_answer_unparsed` is called next."""
         self._refusal = (status, detail, code)
         raise ValueError(code)
+
+    def _check_framing(self) -> None:
+        """Refuse a request whose version, host or body two servers could understand differently."""
+        version = self.parser.get_http_version()
+        if version not in ("1.0", "1.1"):
+            self._stop_parsing(*WRONG_VERSION)
+        hosts = [value for name, value in self.headers if name == b"host"]
+        if len(hosts) > 1 or (not hosts and version == "1.1"):
+            self._stop_parsing(*WRONG_HOST)
+        encodings = [value.lower() for name, value in self.headers if name == b"transfer-encoding"]
+        if encodings and (encodings != [b"chunked"] or version == "1.0"):
+            self._stop_parsing(*WRONG_ENCODING)
+
+    def _keep_within(self, limit: int) -> None:
+        """Make room for this new connection, or answer only its first request."""
+        if len(self.connections) <= limit:
+            return
+        others = [other for other in self.connections if isinstance(other, TimeLimitedProtocol) and other is not self]
+        if idle := [other for other in others if other.is_idle]:
+            _find_oldest(idle).transport.close()
+            return
+        self.is_extra = True
+        if len(self.connections) > limit + EXTRA_CONNECTIONS:
+            _find_oldest([other for other in others if other.is_unknown] or [self]).refuse(*TOO_MANY)
 
     def _start_header_timer(self) -> None:
         if self._header_timer is None:
@@ -146,7 +235,7 @@ class TimeLimitedProtocol(HttpToolsProtocol):
     def _on_header_timeout(self) -> None:
         if self._has_begun:
             detail = f"The request headers did not arrive within {HEADER_SECONDS:g} seconds. Try again."
-            self._refuse(HTTPStatus.REQUEST_TIMEOUT, detail, "too_slow")
+            self.refuse(HTTPStatus.REQUEST_TIMEOUT, detail, "too_slow")
         else:
             self.transport.close()
 
@@ -154,15 +243,22 @@ class TimeLimitedProtocol(HttpToolsProtocol):
         if self.cycle is answered and not self._is_complete:
             self.transport.close()
 
-    def _refuse(self, status: HTTPStatus, detail: str, code: str) -> None:
+    def refuse(self, status: HTTPStatus, detail: str, code: str) -> None:
         """Send an error without calling the application, and close the connection."""
         if self.transport.is_closing():
             return
         request_id = str(new_id())
         body = msgspec.json.encode(Problem("about:blank", status.phrase, status, detail, code, request_id))
+        retry = f"retry-after: {RETRY_SECONDS}\r\n" if status == HTTPStatus.SERVICE_UNAVAILABLE else ""
         head = (
-            f"HTTP/1.1 {status.value} {status.phrase}\r\ncontent-type: application/problem+json\r\n"
+            f"HTTP/1.1 {status.value} {status.phrase}\r\ncontent-type: application/problem+json\r\n{retry}"
             f"content-length: {len(body)}\r\nx-request-id: {request_id}\r\nconnection: close\r\n\r\n"
         )
         self.transport.write(head.encode() + body)
         self.transport.close()
+        metrics.REFUSED_REQUESTS.labels(code).inc()
+        log.info("request.refused", status=status.value, code=code, request_id=request_id)
+
+
+def _find_oldest(connections: list[TimeLimitedProtocol]) -> TimeLimitedProtocol:
+    return min(connections, key=lambda connection: connection.quiet_since)

@@ -94,11 +94,15 @@ class Api:
 
 
 @asynccontextmanager
-async def serve(api: Api) -> AsyncIterator[httpx2.AsyncClient]:
+async def serve(api: Api, max_connections: int = 800) -> AsyncIterator[httpx2.AsyncClient]:
     """Serve the application on a socket, with the protocol of `python -m api`."""
-    app = api.app
     config = uvicorn.Config(
-        app, port=0, http="api.http.protocol:TimeLimitedProtocol", lifespan="off", log_level="error"
+        api.app,
+        port=0,
+        http="api.http.protocol:TimeLimitedProtocol",
+        lifespan="off",
+        log_level="error",
+        limit_concurrency=max_connections,
     )
     config.load()
     server = uvicorn.Server(config)

@@ -9,6 +9,12 @@ from tests.integration.conftest import Api, serve
 
 pytestmark = pytest.mark.anyio
 
+
+def encode(headers: bytes, version: bytes = b"1.1") -> bytes:
+    """Return a request with an empty chunked body."""
+    return b"GET /health/live HTTP/" + version + b"\r\nHost: a\r\n" + headers + b"\r\n0\r\n\r\n"
+
+
 LONG = b"X-Long: " + b"a" * 70_000 + b"\r\n"
 MANY = b"X-One: 1\r\n" * 12_000
 CHUNKED = (
@@ -21,6 +27,16 @@ REQUESTS = {
     "two hosts": (b"GET /health/live HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", b"400"),
     "one host": (b"GET /health/live HTTP/1.1\r\nHost: a\r\n\r\n", b"200"),
     "HTTP/1.0 without a host": (b"GET /health/live HTTP/1.0\r\n\r\n", b"200"),
+    "no version": (b"GET /health/live\r\nHost: a\r\n\r\n", b"505"),
+    "HTTP/0.9": (b"GET /health/live HTTP/0.9\r\nHost: a\r\n\r\n", b"505"),
+    "HTTP/2.0": (b"GET /health/live HTTP/2.0\r\nHost: a\r\n\r\n", b"505"),
+    "HTTP/3.1": (b"GET /health/live HTTP/3.1\r\nHost: a\r\n\r\n", b"400"),
+    "chunked": (encode(b"Transfer-Encoding: Chunked\r\n"), b"200"),
+    "identity, chunked": (encode(b"Transfer-Encoding: identity, chunked\r\n"), b"400"),
+    "chunked twice": (encode(b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n"), b"400"),
+    "identity": (encode(b"Transfer-Encoding: identity\r\n"), b"400"),
+    "chunked with a length": (encode(b"Transfer-Encoding: chunked\r\nContent-Length: 3\r\n"), b"400"),
+    "chunked in HTTP/1.0": (encode(b"Transfer-Encoding: chunked\r\n", b"1.0"), b"400"),
 }
 
 
@@ -42,6 +58,7 @@ async def test_headers(api: Api, name: str) -> None:
     async with serve(api) as client:
         answer = await send(str(client.base_url), data)
     assert answer.startswith(b"HTTP/1.1 " + status), answer
+    assert (b"application/problem+json" in answer) == (status != b"200")
 
 
 async def test_trailers_are_no_headers(api: Api) -> None:
