@@ -1,5 +1,6 @@
 """`make up` from the outside: it serves, survives the death of its workers and stops cleanly."""
 
+import json
 import os
 import signal
 import socket
@@ -182,6 +183,16 @@ def test_unfit_settings_are_refused_with_a_clear_message(
     assert done.returncode != 0
     assert message in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_taken_port_is_reported_by_the_api_as_json() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        settings = {"JWT_SECRET": SECRET, "PORT": port, "API_PROCESSES": "2"}
+        done = run_module("api", environment={**os.environ, **settings})
+    assert done.returncode != 0
+    [line] = done.stderr.splitlines()
+    assert "in use" in json.loads(line)["event"]
 
 
 def test_taken_port_is_reported(tmp_path: Path, database_url: str, redis_url: str) -> None:

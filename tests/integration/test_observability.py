@@ -4,13 +4,16 @@ import asyncio
 import io
 import json
 import logging
+import logging.config
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
 import pytest
 import structlog
+from prometheus_client import REGISTRY
 from pydantic import SecretStr
+from uvicorn.config import LOGGING_CONFIG
 
 from pipeline.ingest.heartbeat import Heartbeat, HeldLease
 from pipeline.ingest.progress import StageReporter
@@ -18,7 +21,8 @@ from pipeline.logs import configure_logging
 from pipeline.types import Stage
 from tests.conftest import log_errors_only
 from tests.databases import fetch_value, rewrite_statements
-from tests.integration.conftest import Api, claim, wait_for
+from tests.integration.conftest import Api, claim, serve, wait_for
+from tests.integration.test_raw_http import send
 from workers.consumer import Consumer
 
 pytestmark = pytest.mark.anyio
@@ -59,6 +63,33 @@ async def test_request_id_follows_the_job_into_the_worker(api: Api, log_stream: 
     events = {line["event"]: line.get("request_id") for line in read(log_stream)}
     assert events["request"] is not None
     assert events["ingestion.ready"] == "follow-me"
+
+
+def test_lines_of_the_web_server_are_json_without_values_of_requests(capsys: pytest.CaptureFixture[str]) -> None:
+    logging.config.dictConfig(LOGGING_CONFIG)
+    configure_logging("INFO")
+    logger = logging.getLogger("uvicorn.error")
+    logger.info("Started server process [%d]", 7)
+    logger.error("Exception in ASGI application\n", exc_info=ValueError("a secret value"))
+    log_errors_only()
+    output = capsys.readouterr().err
+    started, crashed = (json.loads(line) for line in output.splitlines())
+    assert (started["event"], started["level"]) == ("Started server process [7]", "info")
+    assert crashed["exception"] == ["builtins.ValueError"]
+    assert "secret" not in output
+
+
+async def test_refused_request_is_logged_and_counted_without_its_values(api: Api, log_stream: io.StringIO) -> None:
+    refused, labels = "sluice_refused_requests_total", {"code": "bad_request"}
+    before = REGISTRY.get_sample_value(refused, labels) or 0
+    async with serve(api) as client:
+        answer = await send(str(client.base_url), b"GET /secret-path HTTP/1.1\r\nSecret-Header\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 400")
+    [line] = read(log_stream)
+    assert (line["event"], line["status"], line["code"]) == ("request.refused", 400, "bad_request")
+    assert line["request_id"].encode() in answer
+    assert "ecret" not in str(line)
+    assert REGISTRY.get_sample_value(refused, labels) == before + 1
 
 
 async def test_no_secret_is_logged(api: Api, log_stream: io.StringIO) -> None:
