@@ -451,9 +451,9 @@ async def find_positions(session: AsyncSession, owner_id: UUID, document_ids: Co
     return {row.subject_id: int(row.position) for row in rows}
 
 
-async def list_front(session: AsyncSession) -> list[UUID]:
-    """Return the first FRONT_JOBS waiting documents and notes, in the order of the queue."""
-    front = select(Job.subject_id).where(_IS_WAITING).order_by(Job.virtual_start, Job.queued_at).limit(FRONT_JOBS)
+async def list_front(session: AsyncSession, limit: int = FRONT_JOBS) -> list[UUID]:
+    """Return the first `limit` waiting documents and notes, in the order of the queue."""
+    front = select(Job.subject_id).where(_IS_WAITING).order_by(Job.virtual_start, Job.queued_at).limit(limit)
     return list(await session.scalars(front))
 
 

@@ -158,15 +158,20 @@ async def _check_database(settings: Settings) -> AsyncIterator[Finding]:
         yield await _check_owner(settings)
 
 
+def explain_failed_login(sqlstate: str) -> tuple[str, str] | None:
+    """Return what the server did and what to do about it, or None for another kind of error."""
+    return next((texts for prefix, texts in FAILED_LOGINS.items() if sqlstate.startswith(prefix)), None)
+
+
 def _explain_failure(error: Exception, location: str, settings: Settings) -> Finding:
     if isinstance(error, UnsafeDatabase):
         found, _, advice = error.reason.partition(": ")
         return _fail("database", f"{location}: {found}", advice)
     cause = error.__cause__ or error
     state = get_state(cause) if isinstance(cause, DBAPIError | asyncpg.PostgresError) else ""
-    for prefix, (found, advice) in FAILED_LOGINS.items():
-        if state.startswith(prefix):
-            return _fail("database", f"{location} {found}", advice)
+    if explained := explain_failed_login(state):
+        found, advice = explained
+        return _fail("database", f"{location} {found}", advice)
     limit = f"within {settings.database_timeout_seconds:g} s"
     found = f"{location} could not be used {limit} ({type(cause).__name__})"
     return _fail("database", found, "check that it is running, and that the host and port in DATABASE_URL are right")

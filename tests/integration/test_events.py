@@ -1,6 +1,7 @@
 """Changes that event streams report, and the streams over HTTP."""
 
 import asyncio
+import itertools
 import json
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
@@ -14,10 +15,11 @@ from api.controllers.events import OpenStreams
 from api.tokens import LEEWAY
 from pipeline.db import notifications, queue
 from pipeline.errors import NotFound, TooManyRequests
+from pipeline.queue_positions import share_positions
 from pipeline.reading_turns import ReadingTurns
 from pipeline.types import Change, Deleted, Document, Identity, Lease, NoteState, Stage, Subject, SubjectKind
 from pipeline.use_cases import events
-from pipeline.use_cases.events import READ_AT_ONCE
+from pipeline.use_cases.events import MAX_MOVED, READ_AT_ONCE
 from tests.databases import fetch, rewrite_statements
 from tests.integration.conftest import Api, Person, claim
 
@@ -217,6 +219,24 @@ async def test_queue_positions_are_reported(api: Api) -> None:
         state = await listener.next_state()
         assert isinstance(state, Document)
         assert (state.id, state.queue_position) == (document_id, 1)
+
+
+@pytest.mark.waits(queue_position=0.05)
+async def test_only_the_next_documents_of_an_owner_are_reported_as_moved(api: Api, database_url: str) -> None:
+    first, second = await api.register(), await api.register("bert")
+    await api.upload(first, b"goes first")
+    owner_id = await find_id(api, second)
+    await fetch(database_url, ADD_WAITING, owner_id, MAX_MOVED + 1)
+    runtime = replace(
+        api.runtime, queue_positions=share_positions(api.runtime.database, clock=itertools.count().__next__)
+    )
+    async with aclosing(events.follow(runtime, owner_id, None)) as changes:
+        listener = Listener(changes)
+        await listener.settle()
+        await claim(runtime)
+        while not (moved := await listener.settle()):
+            pass
+    assert [state.queue_position for state in moved if isinstance(state, Document)] == list(range(1, MAX_MOVED + 1))
 
 
 class CountedTurns(ReadingTurns):

@@ -89,6 +89,7 @@ async def test_positions_are_the_order_of_claims(runtime: Runtime, database_url:
         positions |= {document.id: document.queue_position for document in listed.items}
     async with runtime.database.transaction() as session:
         front = await queue.list_front(session)
+        assert await queue.list_front(session, limit=2) == front[:2]
     claimed = [lease.subject.id for _ in documents if (lease := await claim(runtime))]
     assert claimed == front == sorted(positions, key=lambda document: positions[document] or 0)
     assert sorted(positions.values(), key=lambda position: position or 0) == [1, 2, 3, 4, 5]
