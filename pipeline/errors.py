@@ -9,6 +9,7 @@
     ├── NotAuthenticated          no valid token, or wrong credentials
     │   └── AccountGone           the account of a valid token does not exist
     ├── Forbidden                 the caller may not do this
+    │   └── QuotaExceeded         the account stores too much; only deleting helps
     ├── NotFound                  it does not exist, or belongs to another user
     ├── Conflict                  the current state does not allow it
     ├── Unavailable               a required part is unavailable; try again later
@@ -119,6 +120,14 @@ class Forbidden(SluiceError):
 
     def __init__(self, message: str, *, code: str) -> None:
         super().__init__(message, code=code)
+
+
+class QuotaExceeded(Forbidden):
+    """The account would store more than its quota. Waiting does not help, but deleting does."""
+
+    def __init__(self, what_happened: str) -> None:
+        message = f"{what_happened} Nothing was stored. Delete documents or notes that you no longer need."
+        super().__init__(message, code="quota_exceeded")
 
 
 class NotFound(SluiceError):

@@ -101,6 +101,13 @@ class Settings(BaseSettings):
     """Maximum total size of a user's documents that are pending or processing, in bytes. It must be at least
     MAX_UPLOAD_BYTES."""
 
+    max_stored_bytes_per_user: Annotated[int, Field(ge=0)] = 0
+    """Quota of stored bytes per user: original files, and the bodies of notes. Above it, new ones are refused with 403.
+    0 for none."""
+    max_documents_per_user: Annotated[int, Field(ge=0)] = 0
+    """Quota of documents and notes per user, whatever their status. Above it, new ones are refused with 403. 0 for
+    none."""
+
     rate_limit_login: str = "10/minute"
     """Rate limit for logins per account and client address. Registrations are counted separately, with the same limit.
     An empty value turns the limit off."""

@@ -82,6 +82,32 @@ class Account:
 
 
 @dataclass(frozen=True, slots=True)
+class Quota:
+    """How much an account uses of something, and its limit. Without a limit, it is null."""
+
+    used: int
+    limit: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What an account stores. A note counts as a document, and the bytes of its body count."""
+
+    stored_bytes: Quota
+    documents: Quota
+
+
+@dataclass(frozen=True, slots=True)
+class AccountDetails:
+    """An account and what it stores, as returned to its user."""
+
+    id: UUID
+    email: str
+    created_at: datetime
+    usage: Usage
+
+
+@dataclass(frozen=True, slots=True)
 class Identity:
     """Whom an access token is for."""
 

@@ -100,6 +100,7 @@ def make_parser() -> ArgumentParser:
     delete = add("delete", commands.delete, "delete documents and everything derived from them", "delete 01999d1c-…")
     for command in (retry, delete):
         command.add_argument("ids", nargs="+", type=_parse_id, metavar="ID")
+    add("account", commands.show_account, "show the account, what it stores and its quotas", "account")
     add("password", commands.change_password, "change the password; other devices must sign in again", "password")
     add("delete-account", commands.delete_account, "delete the account and everything in it", "delete-account")
     return parser

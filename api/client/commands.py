@@ -10,7 +10,7 @@ import msgspec
 from api.client import display
 from api.client.connection import Connection, decode, make_unexpected_answer
 from api.client.errors import DONE, FAILED, ClientError, Refused, UnusableInput
-from api.client.messages import AccessToken, Answer, Document, DocumentPage, Passages, Problem, Token
+from api.client.messages import AccessToken, Account, Answer, Document, DocumentPage, Passages, Problem, Token
 from api.client.session import Session, delete_session, save_session
 from api.client.upload import PAGE_LIMIT, Run, Upload, find_files
 
@@ -196,6 +196,16 @@ async def log_in(connection: Connection, options: Namespace) -> int:
         print_json(msgspec.json.encode({"url": identity.url, "email": identity.email}))
     else:
         print(f"signed in to {identity.url} as {identity.email}")
+    return DONE
+
+
+async def show_account(connection: Connection, options: Namespace) -> int:
+    """Show the account, what it stores and its quotas."""
+    response = await connection.send("GET", "/v1/users/me")
+    if options.json:
+        print_json(response.content)
+    else:
+        print(display.describe_account(decode(response, Account)))
     return DONE
 
 

@@ -14,7 +14,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from api.client.identity import AskPassword
-from api.client.messages import Document, Failure, Passage
+from api.client.messages import Account, Document, Failure, Passage
 from api.client.upload import Phase, Upload
 
 MAX_BARS = 8
@@ -173,3 +173,15 @@ def show_passages(console: Console, passages: Iterable[Passage]) -> None:
         console.print(Text.assemble((describe_place(passage), "green"), (f"  score {passage.score:.2f}", "dim")))
         console.print(Text("\n".join(f"  {line}" for line in clean(passage.text).splitlines())))
         console.print()
+
+
+def describe_account(account: Account) -> str:
+    """Return three lines: the address, the stored bytes and the number of documents and notes."""
+    stored, documents = account.usage.stored_bytes, account.usage.documents
+    stored_limit = "no limit" if stored.limit is None else f"limit {decimal(stored.limit)}"
+    documents_limit = "no limit" if documents.limit is None else f"limit {documents.limit}"
+    return (
+        f"{clean(account.email)}\n"
+        f"stored: {decimal(stored.used)} ({stored_limit})\n"
+        f"documents and notes: {documents.used} ({documents_limit})"
+    )

@@ -86,3 +86,24 @@ class AccessToken(msgspec.Struct):
     """A token for the `Authorization` header."""
 
     access_token: str
+
+
+class Quota(msgspec.Struct):
+    """How much the account uses of something, and its limit. None means that there is none."""
+
+    used: int
+    limit: int | None
+
+
+class Usage(msgspec.Struct):
+    """What the account stores. Notes count as documents."""
+
+    stored_bytes: Quota
+    documents: Quota
+
+
+class Account(msgspec.Struct):
+    """The account of the caller."""
+
+    email: str
+    usage: Usage

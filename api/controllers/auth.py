@@ -14,7 +14,7 @@ from api.tokens import Tokens
 from pipeline import metrics
 from pipeline.errors import NotAuthenticated, SluiceError, TooManyRequests
 from pipeline.runtime import Runtime
-from pipeline.types import Account, Identity
+from pipeline.types import Account, AccountDetails, Identity
 from pipeline.use_cases import accounts
 from pipeline.use_cases.sessions import Sessions
 
@@ -72,9 +72,12 @@ class AuthController(Controller):
             raise
 
     @get("/users/me", summary="Get your account", responses=problems(401))
-    async def me(self, request: UserRequest, runtime: RuntimeDependency) -> Account:
-        """Return the account that the token belongs to."""
-        return await accounts.get_account(runtime, request.user)
+    async def me(self, request: UserRequest, runtime: RuntimeDependency) -> AccountDetails:
+        """Return the account that the token belongs to, what it stores and its quotas.
+
+        `limit` is null if there is no quota. A note counts as a document, and the bytes of its body count.
+        """
+        return await accounts.get_details(runtime, request.user)
 
     @put(
         "/users/me/password",

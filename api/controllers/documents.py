@@ -21,7 +21,7 @@ from api.http.operations import NOT_MODIFIED, PageImageOperation, UploadOperatio
 from api.http.pagination import DEFAULT_LIMIT, PageCursor, PageLimit
 from api.http.prefer import parse_wait
 from api.ratelimit import limit_page_images, limit_uploads
-from pipeline.errors import NotFound, TooManyRequests
+from pipeline.errors import NotFound, QuotaExceeded, TooManyRequests
 from pipeline.runtime import Runtime
 from pipeline.types import Document, DocumentList, DocumentText, PageView, ReceivedFile, Status
 from pipeline.use_cases import documents, page_images
@@ -43,7 +43,7 @@ class DocumentController(Controller):
         "/",
         status_code=202,
         summary="Upload a file",
-        responses=problems(401, 408, 413, 415, 422, 429, 507),
+        responses=problems(401, 403, 408, 413, 415, 422, 429, 507),
         request_max_body_size=None,
         operation_class=UploadOperation,
         opt={body_deadlines.OPTION: body_deadlines.UPLOAD},
@@ -51,7 +51,7 @@ class DocumentController(Controller):
     )
     async def upload(self, request: UserRequest, runtime: RuntimeDependency, state: State) -> Response[Document]:
         """Accept a file for ingestion. If a document already has the same bytes, return that document."""
-        check = documents.require_room(runtime, request.user)
+        check = documents.require_room(runtime, request.user, request.content_length or 0)
         async with _receive(request, runtime, state, check) as received:
             document, is_duplicate = await documents.upload(runtime, request.user, received)
         return _answer_upload(document, is_duplicate=is_duplicate)
@@ -128,7 +128,7 @@ class DocumentController(Controller):
         "/{document_id:uuid}/content",
         status_code=202,
         summary="Upload a new version",
-        responses=problems(401, 404, 408, 409, 413, 415, 422, 429, 507),
+        responses=problems(401, 403, 404, 408, 409, 413, 415, 422, 429, 507),
         request_max_body_size=None,
         operation_class=UploadOperation,
         opt={body_deadlines.OPTION: body_deadlines.UPLOAD},
@@ -141,7 +141,7 @@ class DocumentController(Controller):
 
         If the document already has these bytes, nothing changes, except that a failed document is retried.
         """
-        check = documents.require_replaceable(runtime, request.user, document_id)
+        check = documents.require_replaceable(runtime, request.user, document_id, request.content_length or 0)
         async with _receive(request, runtime, state, check) as received:
             document, is_duplicate = await documents.replace(runtime, request.user, document_id, received)
         return _answer_upload(document, is_duplicate=is_duplicate)
@@ -226,7 +226,7 @@ async def _receive(
         try:
             await check
             upload = stack.enter_context(room.begin(request.user))
-        except (NotFound, TooManyRequests):
+        except (NotFound, QuotaExceeded, TooManyRequests):
             await discard_body(request, max_bytes)
             raise
         received = await receive_file(request, upload, max_bytes)

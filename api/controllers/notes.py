@@ -20,7 +20,7 @@ class NoteController(Controller):
     path = "/v1/notes"
     tags = ("Notes",)
 
-    @post("/", summary="Create a note", responses=problems(401, 422, 429, 507))
+    @post("/", summary="Create a note", responses=problems(401, 403, 422, 429, 507))
     async def create(self, request: UserRequest, data: JSONBody[NoteDraft], runtime: RuntimeDependency) -> Note:
         """Store a note. It becomes searchable like a document."""
         return await notes.create(runtime, request.user, data.title, data.body)
@@ -41,7 +41,7 @@ class NoteController(Controller):
         """Return a note."""
         return await notes.get(runtime, request.user, note_id)
 
-    @patch("/{note_id:uuid}", summary="Change a note", responses=problems(401, 404, 422, 507))
+    @patch("/{note_id:uuid}", summary="Change a note", responses=problems(401, 403, 404, 422, 507))
     async def change(
         self,
         request: UserRequest,

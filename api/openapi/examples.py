@@ -30,6 +30,7 @@ from pipeline.errors import FieldError
 from pipeline.operations.health import Checks
 from pipeline.types import (
     Account,
+    AccountDetails,
     Answer,
     AuditEntry,
     AuditList,
@@ -40,8 +41,10 @@ from pipeline.types import (
     Note,
     NoteList,
     Passage,
+    Quota,
     Status,
     SubjectKind,
+    Usage,
 )
 
 USER_ID = UUID("019a1b2c-0000-7000-8000-000000000001")
@@ -53,6 +56,12 @@ MORNING = datetime(2026, 11, 27, 8, 30, tzinfo=UTC)
 SENTENCE = "When the gauge at the footbridge reads more than 3.2 metres, the lock is closed to all boats."
 
 ACCOUNT = Account(id=USER_ID, email="anna@example.org", created_at=MORNING)
+ACCOUNT_DETAILS = AccountDetails(
+    id=USER_ID,
+    email=ACCOUNT.email,
+    created_at=MORNING,
+    usage=Usage(stored_bytes=Quota(used=48_210_377, limit=10 * 1024**3), documents=Quota(used=212, limit=None)),
+)
 DOCUMENT = Document(
     id=DOCUMENT_ID,
     filename="alder-lock-handbook.pdf",
@@ -112,6 +121,7 @@ EXAMPLES: tuple[Any, ...] = (
     PasswordChange(current_password="correct horse", new_password="battery staple"),  # noqa: S106 - an example
     Confirmation(password="correct horse"),  # noqa: S106 - an example
     ACCOUNT,
+    ACCOUNT_DETAILS,
     AccessToken(access_token=TOKEN, token_type="bearer", expires_in=900),  # noqa: S106 - "bearer" is no secret
     DOCUMENT,
     DocumentList(items=[DOCUMENT], next_cursor=None),
@@ -210,6 +220,12 @@ PROBLEMS = (
         "invitation_invalid",
         "This invitation was used before or has expired. Ask the operator of this service for another one.",
     ),
+    _problem(
+        403,
+        "quota_exceeded",
+        "You have 1000 documents and notes. Your quota is 1000. Nothing was stored. "
+        "Delete documents or notes that you no longer need.",
+    ),
     _problem(404, "not_found", "This document does not exist. Check its id."),
     _problem(404, "no_picture", "Files of this format have no page images. Read the text instead."),
     _problem(408, "too_slow", "No data arrived for 10 seconds. Try again."),
@@ -294,7 +310,9 @@ OWN_CODES = {
     ("PUT /v1/users/me/password", 429): ("rate_limited", "login_paused"),
     ("DELETE /v1/users/me", 403): ("wrong_password",),
     ("DELETE /v1/users/me", 429): ("rate_limited", "login_paused"),
+    ("POST /v1/documents", 403): ("quota_exceeded",),
     ("POST /v1/documents", 429): ("rate_limited", "queue_full", "too_many_uploads"),
+    ("PUT /v1/documents/{document_id}/content", 403): ("quota_exceeded",),
     ("PUT /v1/documents/{document_id}/content", 409): ("duplicate_content",),
     ("PUT /v1/documents/{document_id}/content", 429): ("rate_limited", "queue_full", "too_many_uploads"),
     ("POST /v1/documents/{document_id}/retry", 409): ("not_failed",),
@@ -303,6 +321,8 @@ OWN_CODES = {
     ("GET /v1/documents/{document_id}/pages/{page}/image", 409): ("no_picture",),
     ("GET /v1/documents/{document_id}/pages/{page}/image", 422): ("invalid_input", "picture_failed"),
     ("GET /v1/documents/{document_id}/pages/{page}/image", 503): ("database_unavailable", "picture_unavailable"),
+    ("POST /v1/notes", 403): ("quota_exceeded",),
+    ("PATCH /v1/notes/{note_id}", 403): ("quota_exceeded",),
     ("POST /v1/notes", 429): ("queue_full",),
     ("GET /v1/events", 429): ("too_many_streams",),
     ("GET /v1/documents/{document_id}/events", 429): ("too_many_streams",),

@@ -115,7 +115,11 @@ class Document(Ingested, Base):
     """An uploaded file and its status."""
 
     __tablename__ = "documents"
-    __table_args__ = (Index(None, "owner_id", "sha256", unique=True), *_status_rules())
+    __table_args__ = (
+        Index(None, "owner_id", "sha256", unique=True),
+        Index(None, "owner_id", "size_bytes"),
+        *_status_rules(),
+    )
 
     owner_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), primary_key=True)
     id: Mapped[UUID] = mapped_column(primary_key=True)
@@ -139,13 +143,15 @@ class Note(Ingested, Base):
     """A short text that its owner typed, and its status."""
 
     __tablename__ = "notes"
-    __table_args__ = _status_rules()
+    __table_args__ = (Index(None, "owner_id", "size_bytes"), *_status_rules())
 
     owner_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), primary_key=True)
     id: Mapped[UUID] = mapped_column(primary_key=True)
     """UUIDv7, so that the newest note is last in key order."""
     title: Mapped[str]
     body: Mapped[str]
+    size_bytes: Mapped[int] = mapped_column(Computed("octet_length(body)", persisted=True), deferred=True)
+    """Size of the body in UTF-8."""
     title_words: Mapped[list[str]] = mapped_column(
         ARRAY(Text), Computed("sluice_split_title(title)", persisted=True), deferred=True
     )

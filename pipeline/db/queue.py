@@ -27,7 +27,8 @@ Transactions take their locks in this order, which prevents deadlocks:
 1. the advisory locks on the embedding models (see `embedding_models`),
 2. the advisory lock on a document or note (`lock_subject`), in transactions of users,
 3. the row of the job,
-4. the row of the document or note.
+4. the row of the document or note,
+5. the advisory lock on what an account stores (see `storage`).
 """
 
 from collections.abc import Collection, Mapping

@@ -4,10 +4,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import BigInteger, ColumnElement, cast, func, insert, select, true, update
+from sqlalchemy import BigInteger, cast, func, insert, select, true, update
 from sqlalchemy import delete as delete_rows
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm import InstrumentedAttribute
 from sqlalchemy.sql.selectable import LateralFromClause
 
 from pipeline.db.audit import Event
@@ -54,8 +53,7 @@ async def find(session: AsyncSession, user_id: UUID) -> Account | None:
 
 async def list_all(session: AsyncSession) -> list[UserSummary]:
     """Return all accounts, oldest first. Row-level security must not apply to the session."""
-    documents = _measure(Document, Document.size_bytes)
-    notes = _measure(Note, func.octet_length(Note.body))
+    documents, notes = _measure(Document), _measure(Note)
     last_login = (
         select(AuditLog.created_at)
         .where(AuditLog.actor_user_id == User.id, AuditLog.event_type == Event.LOGIN)
@@ -82,15 +80,13 @@ async def list_all(session: AsyncSession) -> list[UserSummary]:
     return [UserSummary(*row) for row in rows]
 
 
-def _measure(
-    model: type[Document] | type[Note], size: ColumnElement[int] | InstrumentedAttribute[int]
-) -> LateralFromClause:
+def _measure(model: type[Document] | type[Note]) -> LateralFromClause:
     """Return the number, passages and bytes of an account's documents or notes."""
     return (
         select(
             func.count().label("number"),
             func.coalesce(func.sum(model.chunks), 0).label("passages"),
-            cast(func.coalesce(func.sum(size), 0), BigInteger).label("bytes"),
+            cast(func.coalesce(func.sum(model.size_bytes), 0), BigInteger).label("bytes"),
         )
         .where(model.owner_id == User.id)
         .lateral()

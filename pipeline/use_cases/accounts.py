@@ -11,7 +11,7 @@ from pwdlib.hashers.argon2 import Argon2Hasher
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from pipeline.db import audit, invitations, logins, queue, users
+from pipeline.db import audit, invitations, logins, queue, storage, users
 from pipeline.db.models import User
 from pipeline.db.session import Database, act_for_email, open_database
 from pipeline.db.users import UserSummary
@@ -30,7 +30,8 @@ from pipeline.logs import get_logger
 from pipeline.networks import find_network
 from pipeline.passwords import is_common, normalize
 from pipeline.runtime import Runtime
-from pipeline.types import Account, Identity, new_id
+from pipeline.types import Account, AccountDetails, Identity, new_id
+from pipeline.use_cases import quotas
 
 # The OWASP minimum for argon2id: 19 MiB, two passes, one lane.
 _passwords = PasswordHash((Argon2Hasher(memory_cost=19 * 1024, time_cost=2, parallelism=1),))
@@ -281,6 +282,20 @@ async def get_account(runtime: Runtime, user_id: UUID) -> Account:
     if account is None:
         raise AccountGone
     return account
+
+
+async def get_details(runtime: Runtime, user_id: UUID) -> AccountDetails:
+    """Return the account of a valid token, with what it stores and its quotas.
+
+    Raises AccountGone if the account was deleted.
+    """
+    async with runtime.database.transaction(user_id) as session:
+        account = await users.find(session, user_id)
+        stored = await storage.measure(session, user_id)
+    if account is None:
+        raise AccountGone
+    usage = quotas.describe(runtime.settings, stored)
+    return AccountDetails(account.id, account.email, account.created_at, usage)
 
 
 async def _hash(password: str) -> str:

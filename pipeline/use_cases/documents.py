@@ -8,6 +8,7 @@ from uuid import UUID
 from sqlalchemy.exc import IntegrityError
 
 from pipeline.db import access, audit, contents, queue
+from pipeline.db.storage import Stored
 from pipeline.errors import AccountGone, Conflict
 from pipeline.runtime import Runtime
 from pipeline.types import (
@@ -23,30 +24,35 @@ from pipeline.types import (
 from pipeline.use_cases import quotas
 
 
-async def require_room(runtime: Runtime, owner_id: UUID) -> None:
-    """Check that a new document could be accepted, before its body is received.
+async def require_room(runtime: Runtime, owner_id: UUID, body_bytes: int) -> None:
+    """Check that a new document could be accepted, before its body of `body_bytes` (0 if unknown) is received.
 
-    Raises TooManyRequests if too much of the owner's work is unfinished.
+    Raises TooManyRequests if too much of the owner's work is unfinished, QuotaExceeded if the owner stores too much.
     """
     async with runtime.database.transaction(owner_id) as session:
         await quotas.require_room(session, runtime.settings, owner_id, size_bytes=1)
+        await quotas.require_storage_for_body(session, runtime.settings, owner_id, body_bytes, Stored(1, 0))
 
 
-async def require_replaceable(runtime: Runtime, owner_id: UUID, document_id: UUID) -> None:
-    """Check that a new version could be accepted, before its body is received.
+async def require_replaceable(runtime: Runtime, owner_id: UUID, document_id: UUID, body_bytes: int) -> None:
+    """Check that a new version could be accepted, before its body of `body_bytes` (0 if unknown) is received.
 
-    Raises NotFound, or TooManyRequests if too much of the owner's work is unfinished.
+    Raises NotFound, TooManyRequests if too much of the owner's work is unfinished, or QuotaExceeded if the owner stores
+    too much.
     """
     async with runtime.database.transaction(owner_id) as session:
-        await access.get_document(session, owner_id, document_id)
+        old = await access.get_document(session, owner_id, document_id)
         await quotas.require_room(session, runtime.settings, owner_id, size_bytes=1, replaced=document_id)
+        freed = Stored(0, -old.size_bytes)
+        await quotas.require_storage_for_body(session, runtime.settings, owner_id, body_bytes, freed)
 
 
 async def upload(runtime: Runtime, owner_id: UUID, received: ReceivedFile) -> tuple[Document, bool]:
     """Accept a file for ingestion: store document, bytes, job and audit row in one transaction, then ring.
 
     Return the document, and whether it existed before: an owner has only one document with the same bytes.
-    Raises AccountGone if the account does not exist, TooManyRequests if too much of the owner's work is unfinished.
+    Raises AccountGone if the account does not exist, TooManyRequests if too much of the owner's work is unfinished,
+    QuotaExceeded if the owner would store too much.
     """
     try:
         async with runtime.database.transaction(owner_id) as session:
@@ -60,6 +66,7 @@ async def upload(runtime: Runtime, owner_id: UUID, received: ReceivedFile) -> tu
             await queue.enqueue(session, subject, received.size_bytes)
             await audit.record(session, audit.Event.UPLOAD, owner_id, _describe(document_id, received))
             document = await access.get_document(session, owner_id, document_id)
+            await quotas.require_storage(session, runtime.settings, owner_id, Stored(1, received.size_bytes))
     except IntegrityError:
         raise AccountGone from None
     await runtime.doorbell.ring(document_id)
@@ -72,7 +79,7 @@ async def replace(runtime: Runtime, owner_id: UUID, document_id: UUID, received:
     The old version's passages and text stay searchable until the new version is `ready`. Return the document, and
     whether it already had these bytes and did not change. A failed document is retried even with the same bytes.
     Raises NotFound, Conflict if another document of the owner has these bytes, TooManyRequests if too much of the
-    owner's work is unfinished.
+    owner's work is unfinished, QuotaExceeded if the owner would store too much.
     """
     subject = Subject(owner_id, SubjectKind.DOCUMENT, document_id)
     async with runtime.database.transaction(owner_id) as session:
@@ -88,6 +95,8 @@ async def replace(runtime: Runtime, owner_id: UUID, document_id: UUID, received:
         details = _describe(document_id, received) | {"replaced_sha256": old.sha256}
         await audit.record(session, audit.Event.UPLOAD, owner_id, details)
         document = await access.get_document(session, owner_id, document_id)
+        growth = Stored(0, received.size_bytes - old.size_bytes)
+        await quotas.require_storage(session, runtime.settings, owner_id, growth)
     await runtime.doorbell.ring(document_id)
     return document, False
 

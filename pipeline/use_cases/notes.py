@@ -5,6 +5,7 @@ from uuid import UUID
 from sqlalchemy.exc import IntegrityError
 
 from pipeline.db import access, queue
+from pipeline.db.storage import Stored
 from pipeline.errors import AccountGone
 from pipeline.runtime import Runtime
 from pipeline.types import Note, NoteList, Subject, SubjectKind, new_id
@@ -14,7 +15,8 @@ from pipeline.use_cases import quotas
 async def create(runtime: Runtime, owner_id: UUID, title: str, body: str) -> Note:
     """Store a note, and queue it for indexing.
 
-    Raises AccountGone if the owner's account was deleted, TooManyRequests if the owner has too much unfinished work.
+    Raises AccountGone if the owner's account was deleted, TooManyRequests if the owner has too much unfinished work,
+    QuotaExceeded if the owner would store too much.
     """
     note_id = new_id()
     try:
@@ -23,6 +25,7 @@ async def create(runtime: Runtime, owner_id: UUID, title: str, body: str) -> Not
             await access.add_note(session, owner_id, note_id, title, body)
             await queue.enqueue(session, Subject(owner_id, SubjectKind.NOTE, note_id), size_bytes=0)
             note = await access.get_note(session, owner_id, note_id)
+            await quotas.require_storage(session, runtime.settings, owner_id, Stored(1, _measure(body)))
     except IntegrityError:
         raise AccountGone from None
     await runtime.doorbell.ring(note_id)
@@ -50,16 +53,20 @@ async def list_page(runtime: Runtime, owner_id: UUID, *, limit: int, cursor: str
 async def change(runtime: Runtime, owner_id: UUID, note_id: UUID, *, title: str | None, body: str | None) -> Note:
     """Replace the title, the body or both. Searches find the old passages until the new ones are ready.
 
-    Raises NotFound if the owner has no such note.
+    Raises NotFound if the owner has no such note, QuotaExceeded if the owner would store too much.
     """
     texts = {name: text for name, text in (("title", title), ("body", body)) if text is not None}
     async with runtime.database.transaction(owner_id) as session:
+        subject = Subject(owner_id, SubjectKind.NOTE, note_id)
+        await queue.lock_subject(session, subject)
+        note = old = await access.get_note(session, owner_id, note_id)
         if texts:
-            subject = Subject(owner_id, SubjectKind.NOTE, note_id)
             await queue.discard(session, subject)
             await access.change_note(session, owner_id, note_id, **texts)
             await queue.renew(session, subject, size_bytes=0)
-        note = await access.get_note(session, owner_id, note_id)
+            note = await access.get_note(session, owner_id, note_id)
+            growth = Stored(0, _measure(note.body) - _measure(old.body))
+            await quotas.require_storage(session, runtime.settings, owner_id, growth)
     if texts:
         await runtime.doorbell.ring(note_id)
     return note
@@ -72,3 +79,8 @@ async def delete(runtime: Runtime, owner_id: UUID, note_id: UUID) -> None:
     """
     async with runtime.database.transaction(owner_id) as session:
         await access.delete_note(session, owner_id, note_id)
+
+
+def _measure(body: str) -> int:
+    """Return the size of a note's body, as `Note.size_bytes` in the database."""
+    return len(body.encode())

@@ -1,14 +1,18 @@
-"""Back-pressure: limits on the unfinished documents and notes of one user."""
+"""Limits on what one user stores, and on what is unfinished (back-pressure)."""
 
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from pipeline.db import queue
-from pipeline.errors import TooManyRequests
+from pipeline.db import queue, storage
+from pipeline.db.storage import Stored
+from pipeline.errors import QuotaExceeded, TooManyRequests
 from pipeline.settings import Settings
+from pipeline.types import Quota, Usage
 
 RETRY_AFTER_SECONDS = 30
+MAX_ENVELOPE_BYTES = 16 * 1024
+"""Bytes of a multipart body around its file, at most. The part's name and headers have a few hundred."""
 
 
 async def require_room(
@@ -38,3 +42,64 @@ def _full(what_happened: str) -> TooManyRequests:
         code="queue_full",
         retry_after_seconds=RETRY_AFTER_SECONDS,
     )
+
+
+async def require_storage(session: AsyncSession, settings: Settings, owner_id: UUID, growth: Stored) -> None:
+    """Check the quotas after `growth` has been stored. Concurrent requests never exceed a quota together.
+
+    Call it last in a transaction, because it locks what the owner stores until the end.
+    Raises QuotaExceeded if the owner stores more than a quota, and `growth` is part of the reason.
+    """
+    if not _is_limited(settings, growth):
+        return
+    await storage.lock(session, owner_id)
+    refusal = _find_refusal(settings, await storage.measure(session, owner_id), growth)
+    if refusal:
+        raise refusal
+
+
+async def require_storage_for_body(
+    session: AsyncSession, settings: Settings, owner_id: UUID, body_bytes: int, change: Stored
+) -> None:
+    """Check the quotas before a multipart body of this size is received. `change` is the change without the file.
+
+    A file that the owner may have already is not refused yet, because it may cost nothing.
+    Raises QuotaExceeded if the file cannot be accepted.
+    """
+    smallest = body_bytes - MAX_ENVELOPE_BYTES
+    growth = change + Stored(0, smallest)
+    if smallest <= 0 or not _is_limited(settings, growth):
+        return
+    stored = await storage.measure(session, owner_id)
+    refusal = _find_refusal(settings, stored + growth, growth)
+    if refusal and not await storage.has_document_sized(session, owner_id, smallest, body_bytes):
+        raise refusal
+
+
+def describe(settings: Settings, stored: Stored) -> Usage:
+    """Return what an account stores, with its quotas."""
+    return Usage(
+        stored_bytes=Quota(stored.bytes, settings.max_stored_bytes_per_user or None),
+        documents=Quota(stored.count, settings.max_documents_per_user or None),
+    )
+
+
+def _is_limited(settings: Settings, growth: Stored) -> bool:
+    """Return whether there is a quota of something that grows."""
+    counts = growth.count > 0 and settings.max_documents_per_user > 0
+    return counts or (growth.bytes > 0 and settings.max_stored_bytes_per_user > 0)
+
+
+def _find_refusal(settings: Settings, stored: Stored, growth: Stored) -> QuotaExceeded | None:
+    """Return the refusal of `growth`, which `stored` includes, or None if it is within the quotas."""
+    if growth.count > 0 and 0 < settings.max_documents_per_user < stored.count:
+        return QuotaExceeded(
+            f"You have {stored.count - growth.count} documents and notes. Your quota is "
+            f"{settings.max_documents_per_user}."
+        )
+    if growth.bytes > 0 and 0 < settings.max_stored_bytes_per_user < stored.bytes:
+        return QuotaExceeded(
+            f"You store {stored.bytes - growth.bytes} bytes. With this, your quota of "
+            f"{settings.max_stored_bytes_per_user} bytes would be exceeded."
+        )
+    return None

@@ -12,7 +12,7 @@ async def test_register_login_me(api: Api) -> None:
     person = await api.register_over_http("Anna")
     me = (await api.get(person, "/v1/users/me")).json()
     assert me["email"] == "anna@example.org"
-    assert set(me) == {"id", "email", "created_at"}
+    assert set(me) == {"id", "email", "created_at", "usage"}
 
 
 async def test_email_is_unique_regardless_of_case(api: Api) -> None:

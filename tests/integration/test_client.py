@@ -242,3 +242,35 @@ def test_closed_registration_is_explained(environment: dict[str, str], capsys: p
     with serve(refuse(403, "registration_closed")) as script:
         assert run(["login", "--register", "--url", script.url], {**environment, **credentials}) == 1
     assert "set SLUICE_INVITATION to the link" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("limits", "lines"),
+    [
+        ((None, None), "stored: 1.5 kB (no limit)\ndocuments and notes: 3 (no limit)\n"),
+        ((2_000_000, 10), "stored: 1.5 kB (limit 2.0 MB)\ndocuments and notes: 3 (limit 10)\n"),
+    ],
+)
+def test_account_shows_usage_and_quotas(
+    environment: dict[str, str],
+    capsys: pytest.CaptureFixture[str],
+    limits: tuple[int | None, int | None],
+    lines: str,
+) -> None:
+    usage = {"stored_bytes": {"used": 1500, "limit": limits[0]}, "documents": {"used": 3, "limit": limits[1]}}
+    account = {"id": "1", "email": "anna@example.org", "created_at": "2026-11-27T08:30:00Z", "usage": usage}
+    with serve((200, {}, json.dumps(account).encode())) as script:
+        assert run(["account", "--url", script.url], environment) == 0
+    assert capsys.readouterr().out == f"anna@example.org\n{lines}"
+
+
+def test_refusal_at_the_quota_is_not_repeated(
+    environment: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "a.txt"
+    file.write_text("some text")
+    with serve(refuse(403, "quota_exceeded")) as script:
+        assert run(["upload", str(file), "--json", "--url", script.url], environment) == 1
+        assert len(script.asked) == 1
+    answer = json.loads(capsys.readouterr().out)
+    assert (answer["status"], answer["error"]["code"]) == ("refused", "quota_exceeded")
