@@ -20,6 +20,7 @@
     │   │   └── UnsafeDatabase    the connection does not act as the service role
     │   ├── ModelUnavailable
     │   ├── Overloaded            too many requests of this kind are waiting
+    │   │   └── TooManyFiles      no more files can be opened
     │   ├── SandboxUnavailable    no process can be started to read a file
     │   ├── AnswerUnavailable     the language model failed; the passages were found
     │   └── PageImageUnavailable  pages cannot be drawn at the moment
@@ -186,17 +187,6 @@ class UnsafeDatabase(DatabaseUnavailable):
         self.reason = reason
 
 
-@contextmanager
-def translate_full_disk() -> Iterator[None]:
-    """Raise StorageFull if this process's own disk is full, for example while it writes temporary files."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
-            raise
-        raise StorageFull from error
-
-
 class ModelUnavailable(Unavailable):
     """The embedding model is still loading, or it cannot be loaded."""
 
@@ -208,6 +198,26 @@ class Overloaded(Unavailable):
 
     code = "overloaded"
     retry_after_seconds = 2
+
+
+class TooManyFiles(Overloaded):
+    """This process, or the machine, may open no more files."""
+
+    def __init__(self) -> None:
+        super().__init__("Too many files and connections are open. Try again in a few seconds.")
+
+
+@contextmanager
+def translate_file_errors() -> Iterator[None]:
+    """Raise StorageFull if this process's own disk is full, and TooManyFiles if no more files can be opened."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+            raise StorageFull from error
+        if error.errno in {errno.EMFILE, errno.ENFILE}:
+            raise TooManyFiles from error
+        raise
 
 
 class SandboxUnavailable(Unavailable):

@@ -1,8 +1,9 @@
 """The composition root: builds the parts of an API or worker process and passes them to each other."""
 
 import asyncio
+import tempfile
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
 from pipeline import metrics
@@ -111,6 +112,8 @@ async def open_runtime(
     Raises SettingsError if DATABASE_URL is missing, or a layer of the sandbox that is required.
     """
     require_layers(settings)
+    with suppress(FileNotFoundError):
+        tempfile.gettempdir()  # finds the folder once; later, an error of the search would hide its reason
     log.info("sandbox.layers", active=sorted(find_layers()), missing=find_problems())
     url = settings.sqlalchemy_url
     waits = waits or Waits()

@@ -13,6 +13,7 @@ from pipeline.errors import (
     ModelUnavailable,
     NotFound,
     SandboxUnavailable,
+    TooManyFiles,
 )
 from pipeline.ingest import release
 from pipeline.ingest.attempt import Attempt
@@ -43,8 +44,8 @@ async def ingest(runtime: Runtime, lease: Lease, on_stage: OnStage) -> None:
         await release.give_back_after_outage(attempt, error)
     except ModelUnavailable:
         await release.give_back_after_model_change(attempt)
-    except SandboxUnavailable:
-        await release.give_back_without_sandbox(attempt)
+    except (SandboxUnavailable, TooManyFiles) as error:
+        await release.give_back_exhausted(attempt, error)
     except asyncio.CancelledError:
         await asyncio.shield(release.give_back_on_stop(attempt))
         raise

@@ -11,7 +11,7 @@ import numpy as np
 
 from pipeline.db import access, chunks, contents
 from pipeline.embedding.encoder import Encoder
-from pipeline.errors import LeaseLost, translate_full_disk
+from pipeline.errors import LeaseLost, translate_file_errors
 from pipeline.ingest.attempt import Attempt
 from pipeline.ingest.progress import measure_extraction
 from pipeline.sandbox.pool import make_limits
@@ -116,7 +116,7 @@ async def _read_note(note: Note) -> AsyncGenerator[ReadPage]:
 async def _read_document(attempt: Attempt, document: Document) -> AsyncGenerator[ReadPage]:
     limits = make_limits(attempt.runtime.settings)
     number = start = 0
-    with translate_full_disk(), tempfile.TemporaryFile() as file:
+    with translate_file_errors(), tempfile.TemporaryFile() as file:
         await _fetch_original(attempt, document, file)
         await attempt.reach(Stage.EXTRACTING, 0.0)
         async with aclosing(attempt.runtime.sandbox.extract(file, document.media_type, limits)) as extracted:

@@ -7,7 +7,16 @@ from time import monotonic
 
 from pipeline import metrics
 from pipeline.db import queue
-from pipeline.errors import DatabaseUnavailable, FailureCode, IngestionError, LeaseLost, SluiceError, StorageFull
+from pipeline.errors import (
+    DatabaseUnavailable,
+    FailureCode,
+    IngestionError,
+    LeaseLost,
+    SandboxUnavailable,
+    SluiceError,
+    StorageFull,
+    TooManyFiles,
+)
 from pipeline.ingest.attempt import Attempt
 from pipeline.logs import get_logger
 
@@ -62,8 +71,9 @@ async def give_back_after_model_change(attempt: Attempt) -> None:
     await _give_back(attempt, OUTAGE_SECONDS, MODEL_PAUSE)
 
 
-async def give_back_without_sandbox(attempt: Attempt) -> None:
-    """Return the job to the queue, because no process could be started to read its file."""
+async def give_back_exhausted(attempt: Attempt, error: SandboxUnavailable | TooManyFiles) -> None:
+    """Return the job to the queue, because no process could be started to read its file, or no file be opened."""
+    log.warning("ingestion.interrupted", **attempt.log_fields, code=error.code, cause=repr(error.__cause__))
     await _give_back(attempt, OUTAGE_SECONDS, SANDBOX_PAUSE)
 
 

@@ -14,7 +14,7 @@ from pipeline.errors import (
     PageImageFailed,
     PageImageUnavailable,
     SandboxUnavailable,
-    translate_full_disk,
+    translate_file_errors,
 )
 from pipeline.runtime import Runtime
 from pipeline.sandbox.protocol import ProcessLimits
@@ -55,12 +55,13 @@ async def draw(runtime: Runtime, owner_id: UUID, document: Document, view: PageV
     """Return a PNG of the page, drawn from the original bytes.
 
     Raises NotFound if the page does not exist, Conflict if the document was replaced or deleted, PageImageFailed if the
-    page cannot be drawn, PageImageUnavailable if too many page images are requested.
+    page cannot be drawn, PageImageUnavailable if too many page images are requested, TooManyFiles if no more files can
+    be opened.
     """
     limits = ProcessLimits(DRAW_SECONDS, runtime.settings.extract_memory_bytes)
     async with runtime.drawing_limiter.slot():
         mark = await _find_mark(runtime, owner_id, document.id, view)
-        with translate_full_disk(), tempfile.TemporaryFile() as file:
+        with translate_file_errors(), tempfile.TemporaryFile() as file:
             await _fetch_original(runtime, owner_id, document, file)
             try:
                 return await runtime.sandbox.draw(file, document.media_type, limits, view.page, mark)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import PurePosixPath
 
-from pipeline.errors import FieldError, InvalidInput, TooLarge, UnsupportedMedia, translate_full_disk
+from pipeline.errors import FieldError, InvalidInput, TooLarge, UnsupportedMedia, translate_file_errors
 from pipeline.stages.extract import find_formats
 from pipeline.stages.extract.format import Format
 from pipeline.types import ReceivedFile
@@ -93,7 +93,8 @@ class Receiver:
     def __init__(self, raw_filename: str, declared_type: str, upload: UploadUnderWay, *, max_bytes: int) -> None:
         """Prepare to receive a file of at most `max_bytes`.
 
-        Raises InvalidInput if the name is not usable, StorageFull if the disk is full.
+        Raises InvalidInput if the name is not usable, StorageFull if the disk is full, and TooManyFiles if no more
+        files can be opened.
         """
         self._filename = clean_filename(raw_filename)
         self._declared_type = declared_type
@@ -104,7 +105,7 @@ class Receiver:
         self._head = b""
         self._buffer = bytearray()
         # The file has no name, so the kernel frees it even if this process crashes.
-        with translate_full_disk():
+        with translate_file_errors():
             self._file = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the request
 
     async def write(self, data: bytes) -> None:
@@ -147,6 +148,6 @@ class Receiver:
 
     def _store(self, data: bytes) -> None:
         self._hash.update(data)
-        with translate_full_disk():
+        with translate_file_errors():
             self._file.write(data)
             self._file.flush()
