@@ -1,7 +1,8 @@
-/** The account panel: changing the password and deleting the account. */
+/** The account panel: what the account stores, changing the password and deleting the account. */
 
 import { authorization, request, requestJson } from "./api.js";
 import { announce, byId } from "./dom.js";
+import { formatBytes } from "./format.js";
 import { signOut, submit } from "./session.js";
 
 /**
@@ -14,7 +15,10 @@ export function connectAccount(email) {
   const deleting = byId("delete-account-form");
   byId("who").textContent = email;
   changing.email.value = email;
-  byId("who").addEventListener("click", () => dialog.showModal());
+  byId("who").addEventListener("click", () => {
+    dialog.showModal();
+    showUsage(byId("usage"));
+  });
   dialog.querySelector(".cancel").addEventListener("click", () => dialog.close());
   // Closing by Escape, too, leaves no password behind.
   dialog.addEventListener("close", () => [changing, deleting].forEach(forget));
@@ -33,6 +37,26 @@ export function connectAccount(email) {
       signOut();
     });
   });
+}
+
+/** @param {HTMLElement} line */
+async function showUsage(line) {
+  line.textContent = "";
+  try {
+    const { stored_bytes: bytes, documents } = (await requestJson("/v1/users/me")).usage;
+    const count = (number) => number.toLocaleString("en");
+    line.textContent = `Stored: ${describe(bytes, formatBytes)}. Documents and notes: ${describe(documents, count)}.`;
+  } catch (problem) {
+    line.textContent = problem.message;
+  }
+}
+
+/**
+ * @param {{used: number, limit: number | null}} quota
+ * @param {(number: number) => string} format
+ */
+function describe({ used, limit }, format) {
+  return limit === null ? format(used) : `${format(used)} of ${format(limit)}`;
 }
 
 async function changePassword(current, replacement) {

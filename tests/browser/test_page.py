@@ -256,6 +256,7 @@ def test_account_panel(open_page: OpenPage, service: Service, watch: Watch) -> N
     expect_status(page, "kept.txt", "ready")
     dialog = page.get_by_role("dialog", name="Your account")
     page.get_by_role("button", name=email).click()
+    expect(dialog.locator("#usage")).to_have_text("Stored: 26 bytes. Documents and notes: 1.")
     for current in ("not the right one", PASSWORD):
         dialog.get_by_label("Current password").fill(current)
         dialog.get_by_label("New password").fill("another password")
