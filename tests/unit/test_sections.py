@@ -7,6 +7,7 @@ from markdown_it import MarkdownIt
 
 from pipeline.stages.extract import get_format
 from pipeline.stages.extract.format import MAX_SECTIONS
+from pipeline.stages.extract.formats.html import expand_empty_elements
 
 LINES = [
     *(
@@ -103,3 +104,23 @@ def test_number_of_sections_is_limited(media_type: str, unit: str) -> None:
 def test_hostile_markdown_takes_linear_time(unit: str) -> None:
     text = unit * (1_000_000 // len(unit))
     assert "".join(divide("text/markdown", text)) == text
+
+
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize("unit", ["\u00a0", " ", "\n", "\u00a0\n", "<", "&", "<br>"])
+def test_hostile_html_takes_linear_time(unit: str) -> None:
+    text = "<p>a" + unit * (200_000 // len(unit)) + "b"
+    assert divide("text/html", text)
+
+
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize("unit", ["<", "a", "<a ", "/", "<a/", "<a:"])
+def test_hostile_xhtml_takes_linear_time(unit: str) -> None:
+    text = "<a" + unit * (200_000 // len(unit))
+    assert expand_empty_elements(text) == text
+
+
+def test_empty_elements_are_closed() -> None:
+    assert expand_empty_elements('<title/><a href="/b/c"/><br/><p>a/b</p>') == (
+        '<title></title><a href="/b/c"></a><br/><p>a/b</p>'
+    )

@@ -25,9 +25,8 @@ DECLARED_CHARSET = re.compile(rb"<(?:meta[^>]+charset|\?xml[^>]+encoding)=[\"']?
 CHARSET_WINDOW = 2048
 """Number of bytes that are searched for a declared encoding."""
 SPACES = re.compile(r"[ \t\r\f\v]+")
-BLANK_LINES = re.compile(r"\s*\n\s*\n\s*")
-EMPTY_ELEMENT = re.compile(r"<([a-zA-Z][\w:.-]*)([^<>]*)/>")
-LINE_EDGES = re.compile(r" *\n *")
+BLANK_LINES = re.compile(r"\n{2,}")
+EMPTY_ELEMENT = re.compile(r"<([a-zA-Z][\w:.-]*+)((?:[^<>/]|/(?!>))*+)/>")
 
 
 def looks_like_html(head: bytes) -> bool:
@@ -69,8 +68,8 @@ def _close(element: re.Match[str]) -> str:
 
 
 def _tidy(text: str) -> str:
-    text = LINE_EDGES.sub("\n", SPACES.sub(" ", text))
-    return BLANK_LINES.sub(PARAGRAPH, text).strip()
+    lines = (line.strip() for line in SPACES.sub(" ", text).split("\n"))
+    return BLANK_LINES.sub(PARAGRAPH, "\n".join(lines)).strip()
 
 
 def decode_html(data: bytes) -> str:
