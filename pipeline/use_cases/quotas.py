@@ -91,13 +91,16 @@ def _is_limited(settings: Settings, growth: Stored) -> bool:
 
 
 def _find_refusal(settings: Settings, stored: Stored, growth: Stored) -> QuotaExceeded | None:
-    """Return the refusal of `growth`, which `stored` includes, or None if it is within the quotas."""
+    """Return the refusal of `growth`, which `stored` includes, or None if it is within the quotas.
+
+    What adds a document or note also adds bytes.
+    """
     if growth.count > 0 and 0 < settings.max_documents_per_user < stored.count:
         return QuotaExceeded(
             f"You have {stored.count - growth.count} documents and notes. Your quota is "
             f"{settings.max_documents_per_user}."
         )
-    if growth.bytes > 0 and 0 < settings.max_stored_bytes_per_user < stored.bytes:
+    if 0 < settings.max_stored_bytes_per_user < stored.bytes:
         return QuotaExceeded(
             f"You store {stored.bytes - growth.bytes} bytes. With this, your quota of "
             f"{settings.max_stored_bytes_per_user} bytes would be exceeded."

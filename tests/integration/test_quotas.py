@@ -156,6 +156,29 @@ async def test_account_over_a_lowered_quota_may_only_shrink(api: Api) -> None:
     assert (await api.client.patch(path, headers=person.headers, json=shorter)).status_code == 200
 
 
+async def test_account_over_the_quota_of_documents_may_change_them(api: Api) -> None:
+    person = await api.register()
+    earlier, owner_id = lift_quotas(api.runtime), await find_owner(api, person)
+    for number in range(MAX_DOCUMENTS + 1):
+        note = await notes.create(earlier, owner_id, f"Title {number}", "x")
+    longer = await api.client.patch(f"/v1/notes/{note.id}", headers=person.headers, json={"body": "longer"})
+    assert longer.status_code == 200
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"max_stored_bytes_per_user": 0, "max_documents_per_user": 1},
+        {"max_stored_bytes_per_user": 100, "max_documents_per_user": 0},
+    ],
+    indirect=True,
+)
+async def test_each_quota_works_without_the_other(api: Api) -> None:
+    person = await api.register()
+    assert (await upload(api, person, 100)).status_code == 202
+    assert_refused(await upload(api, person, 100, "b"))
+
+
 async def send_chunked(
     api: Api, person: Person, method: str, path: str, headers: dict[str, str]
 ) -> tuple[httpx2.Response, int]:
