@@ -58,6 +58,16 @@ class BearerAuthentication(AbstractAuthenticationMiddleware):
         return AuthenticationResult(user=identity.user_id, auth=Credential(token, identity))
 
 
+async def require_valid(request: UserRequest) -> None:
+    """Check the token again after the body has arrived. The client decides how long that takes.
+
+    Raises NotAuthenticated, also if the token has expired, or DatabaseUnavailable if the token cannot be checked.
+    """
+    tokens: Tokens = request.app.state.tokens
+    tokens.verify(request.auth.token)
+    await require_current(request)
+
+
 async def require_current(request: UserRequest) -> None:
     """Check again, during a long request, that the token has not ended. It may have expired meanwhile.
 
@@ -68,7 +78,7 @@ async def require_current(request: UserRequest) -> None:
 
 
 async def work_while_current(request: UserRequest, work: Awaitable[Result]) -> Result:
-    """Return the result of `work`. If the token ends meanwhile, cancel it.
+    """Return the result of `work`, if the token has not ended then. If it ends earlier, cancel the work.
 
     Raises the errors of `require_current`.
     """
@@ -77,6 +87,7 @@ async def work_while_current(request: UserRequest, work: Awaitable[Result]) -> R
     try:
         while not (await asyncio.wait((working,), timeout=seconds))[0]:
             await require_current(request)
+        await require_current(request)
         return working.result()
     finally:
         working.cancel()

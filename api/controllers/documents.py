@@ -1,7 +1,7 @@
 """Documents: upload, list, read, replace, retry and delete."""
 
 from collections.abc import AsyncIterator, Awaitable
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager, suppress
 from typing import Annotated, cast
 from urllib.parse import quote
 from uuid import UUID
@@ -12,7 +12,7 @@ from litestar.datastructures import State
 from litestar.params import FromPath, HeaderParameter, PathParameter, QueryParameter
 from litestar.response import Stream
 
-from api.auth import UserRequest, require_current, work_while_current
+from api.auth import UserRequest, require_valid, work_while_current
 from api.deps import RuntimeDependency
 from api.http import body_deadlines
 from api.http.etags import IfNoneMatch, is_known, make_etag
@@ -21,7 +21,7 @@ from api.http.operations import NOT_MODIFIED, PageImageOperation, UploadOperatio
 from api.http.pagination import DEFAULT_LIMIT, PageCursor, PageLimit
 from api.http.prefer import parse_wait
 from api.ratelimit import limit_page_images, limit_uploads
-from pipeline.errors import NotFound, QuotaExceeded, TooManyRequests
+from pipeline.errors import NotAuthenticated, NotFound, QuotaExceeded, TooManyRequests
 from pipeline.runtime import Runtime
 from pipeline.types import Document, DocumentList, DocumentText, PageView, ReceivedFile, Status
 from pipeline.use_cases import documents, page_images
@@ -109,11 +109,12 @@ class DocumentController(Controller):
         """Return the original bytes, exactly as uploaded.
 
         409 `replaced` if a new version arrives at the same moment. If the document is replaced or deleted during the
-        download, the connection closes before all `Content-Length` bytes are sent.
+        download, the connection closes before all `Content-Length` bytes are sent. The same happens if the token ends
+        because of a new password or the deletion of the account. A token that only expires does not end a download.
         """
         document, original = await documents.open_content(runtime, request.user, document_id)
         return Stream(
-            original,
+            _send_while_current(request, original),
             media_type=document.media_type,
             headers={
                 "Content-Disposition": _attachment(document.filename),
@@ -193,7 +194,7 @@ class DocumentController(Controller):
         if is_known(etag, if_none_match):
             return Response(None, status_code=304, headers=headers)
         drawing = page_images.draw(runtime, request.user, document, view)
-        page_image = await body_deadlines.work_while_connected(request, drawing)
+        page_image = await body_deadlines.work_while_connected(request, work_while_current(request, drawing))
         return Response(page_image, headers=headers, media_type="image/png")
 
     @post(
@@ -231,8 +232,15 @@ async def _receive(
             raise
         received = await receive_file(request, upload, max_bytes)
         with received.file:
-            await require_current(request)
+            await require_valid(request)
             yield received
+
+
+async def _send_while_current(request: UserRequest, slices: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """Yield the slices, fewer of them if the token ends meanwhile. The client then misses bytes."""
+    with suppress(NotAuthenticated):
+        while data := await work_while_current(request, anext(slices, None)):
+            yield data
 
 
 def _answer_upload(document: Document, *, is_duplicate: bool) -> Response[Document]:

@@ -1,27 +1,32 @@
 """Strict type checks for JSON bodies. Litestar alone would accept "5" for an integer."""
 
 from typing import Any
-from uuid import UUID
 
 import msgspec
-from litestar import Request
-from litestar.datastructures import State
 
+from api.auth import PUBLIC, UserRequest, require_valid
 from pipeline.errors import FieldError, InvalidInput
 
 
-class StrictRequest(Request[UUID, str, State]):
-    """Checks a JSON body against the handler's type before Litestar converts it leniently."""
+class StrictRequest(UserRequest):
+    """Checks a JSON body against the handler's type before Litestar converts it leniently.
+
+    It also checks the token again, because it may have ended while the body arrived.
+    """
 
     async def json(self) -> Any:
         """Return the decoded body.
 
-        Raises InvalidInput if the body is not JSON or does not match the type that the handler declares.
+        Raises InvalidInput if the body is not JSON or does not match the type that the handler declares, and the
+        errors of `require_valid`.
         """
         expected = self.route_handler.parsed_data_field
         if expected is None:
             return await super().json()
-        body = _normalise(_decode(await self.body()))
+        data = await self.body()
+        if not PUBLIC.items() <= self.route_handler.opt.items():
+            await require_valid(self)
+        body = _normalise(_decode(data))
         try:
             msgspec.convert(body, type=expected.annotation)
         except msgspec.ValidationError as error:

@@ -15,7 +15,7 @@ from pipeline.settings import Settings
 from pipeline.use_cases.answer import NOTHING_FOUND
 from tests.databases import fetch
 from tests.integration.conftest import Api, Person, serve
-from tests.llm_server import Call, LlmServer, run_llm_server, wait_to_be_heard
+from tests.llm_server import Call, LlmServer, run_llm_server, talk_until_left, wait_to_be_heard
 
 pytestmark = pytest.mark.anyio
 
@@ -189,3 +189,25 @@ class TestWritten:
             async for text in response.aiter_text():
                 received.append(text)  # noqa: PERF401 - the server reads the list in the meantime
         assert read_events("".join(received))[-1][1]["answer"] == "one two three"
+
+    @pytest.mark.waits(token_check=0.1)
+    @pytest.mark.parametrize(
+        "end",
+        ["UPDATE users SET token_generation = token_generation + 1", "DELETE FROM users"],
+        ids=["password", "gone"],
+    )
+    async def test_stream_ends_with_the_token(
+        self, api: Api, database_url: str, person: Person, llm: LlmServer, end: str
+    ) -> None:
+        received = ""
+        llm.behave = talk_until_left
+        async with (
+            serve(api) as client,
+            client.stream("POST", "/v1/ask", headers={**person.headers, **EVENTS}, json=QUESTION) as response,
+        ):
+            async for text in response.aiter_text():
+                if "Half" in text:
+                    await fetch(database_url, end)
+                received += text
+        assert [name for name, _ in read_events(received)] == ["passages", "token", "error"]
+        assert read_events(received)[-1][1]["code"] == "invalid_token"

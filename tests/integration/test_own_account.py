@@ -1,19 +1,23 @@
 """Users change their password and delete their account; both end tokens, and nothing is left behind."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import replace
 from uuid import UUID
 
 import asyncpg
 import httpx2
 import pytest
 
+from pipeline import samples
 from pipeline.db import logins
+from pipeline.db.contents import SLICE_BYTES
 from pipeline.errors import AccountGone
 from pipeline.types import Identity, Lease, Stage
 from pipeline.use_cases import accounts
-from tests.databases import fetch, fetch_value, rewrite_statements
+from tests.databases import fetch, fetch_value, rewrite_statements, run_sql
 from tests.integration.conftest import Api, Person, wait_for
 
 pytestmark = pytest.mark.anyio
@@ -239,9 +243,13 @@ async def test_change_that_meets_a_deletion_is_refused(api: Api) -> None:
         await accounts.delete_own(api.runtime, user_id, person.password, ADDRESS)
 
 
+END_TOKENS = "UPDATE users SET token_generation = token_generation + 1 RETURNING id"
+"""What another process does when a password is changed."""
+DELETE_USERS = "DELETE FROM users"
+
+
 async def end_tokens(database_url: str) -> None:
-    """Do what another process does when a password is changed."""
-    await fetch(database_url, "UPDATE users SET token_generation = token_generation + 1")
+    await fetch(database_url, END_TOKENS)
 
 
 @pytest.mark.waits(token_check=60.0)
@@ -268,8 +276,16 @@ async def test_requests_read_the_generation_once(api: Api, database_url: str) ->
 
 
 @pytest.mark.waits(token_check=0.1, poll=60.0, keep_alive=60.0)
-@pytest.mark.parametrize("path", ["/v1/events", "{location}/events", "{location}"])
-async def test_long_requests_end_with_the_token(api: Api, database_url: str, path: str) -> None:
+@pytest.mark.parametrize(
+    ("path", "end"),
+    [
+        ("/v1/events", END_TOKENS),
+        ("/v1/events", DELETE_USERS),
+        ("{location}/events", END_TOKENS),
+        ("{location}", END_TOKENS),
+    ],
+)
+async def test_long_requests_end_with_the_token(api: Api, database_url: str, path: str, end: str) -> None:
     person = await api.register()
     location = (await api.upload(person, b"Waits for a worker.")).headers["location"]
     is_waiting = asyncio.Event()
@@ -284,33 +300,94 @@ async def test_long_requests_end_with_the_token(api: Api, database_url: str, pat
         await is_waiting.wait()
     await asyncio.sleep(0.2)
     assert not request.done()
-    await end_tokens(database_url)
+    await fetch(database_url, end)
     async with asyncio.timeout(10):
         response = await request
     assert response.status_code == (200 if path.endswith("events") else 401)
     assert await use_every_route(api, person) == {401}
 
 
-@pytest.mark.waits(token_check=0.1)
-async def test_upload_is_refused_if_the_token_ends_while_it_is_sent(api: Api, database_url: str) -> None:
+async def end_by_password(api: Api, database_url: str) -> None:
+    await end_tokens(database_url)
+    api.app.state.sessions.forget(await fetch_value(database_url, "SELECT id FROM users"))
+
+
+async def end_by_deletion(api: Api, database_url: str) -> None:
+    (user,) = await fetch(database_url, "DELETE FROM users RETURNING id")
+    api.app.state.sessions.forget(user["id"])
+
+
+async def end_by_expiry(api: Api, _database_url: str) -> None:
+    tokens = api.app.state.tokens
+    api.app.state.tokens = replace(tokens, leeway=-tokens.lifetime)
+
+
+MULTIPART = (b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.txt"\r\n\r\nSome text', b"\r\n--x--\r\n")
+
+
+@pytest.mark.parametrize(
+    ("path", "media_type", "pieces"),
+    [
+        ("/v1/notes", "application/json", (b'{"title": "Some ', b'title", "body": "Some text"}')),
+        ("/v1/documents", "multipart/form-data; boundary=x", MULTIPART),
+    ],
+    ids=["json", "upload"],
+)
+@pytest.mark.parametrize("end", [end_by_password, end_by_deletion, end_by_expiry])
+async def test_request_is_refused_if_the_token_ends_while_its_body_is_sent(
+    api: Api,
+    database_url: str,
+    path: str,
+    media_type: str,
+    pieces: tuple[bytes, bytes],
+    end: Callable[[Api, str], Awaitable[None]],
+) -> None:
     person = await api.register()
-    begun, ended = asyncio.Event(), asyncio.Event()
 
     async def send() -> AsyncIterator[bytes]:
-        yield b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.txt"\r\n\r\nSome text'
-        begun.set()
-        await ended.wait()
-        yield b"\r\n--x--\r\n"
+        yield pieces[0]
+        await end(api, database_url)
+        yield pieces[1]
 
-    headers = {**person.headers, "Content-Type": "multipart/form-data; boundary=x"}
-    upload = asyncio.create_task(api.client.post("/v1/documents", headers=headers, content=send()))
-    await begun.wait()
-    await end_tokens(database_url)
+    headers = {**person.headers, "Content-Type": media_type}
+    assert (await api.client.post(path, headers=headers, content=send())).status_code == 401
+    assert await fetch(database_url, "SELECT FROM documents UNION ALL SELECT FROM notes") == []
 
-    async def is_refused() -> bool:
-        return (await api.get(person, "/v1/users/me")).status_code == 401
 
-    await wait_for(is_refused)
-    ended.set()
-    assert (await upload).status_code == 401
-    assert await fetch(database_url, "SELECT FROM documents") == []
+@contextmanager
+def end_tokens_at(api: Api, database_url: str, read: int) -> Iterator[None]:
+    """End all tokens when a slice of a file is read for the given time."""
+    reads = 0
+
+    def notice(statement: str) -> str:
+        nonlocal reads
+        reads += "SELECT document_slices" in statement
+        if reads == read:
+            with ThreadPoolExecutor() as pool:
+                (user,) = pool.submit(run_sql, database_url, END_TOKENS).result()
+            api.app.state.sessions.forget(user["id"])
+        return statement
+
+    with rewrite_statements(notice):
+        yield
+
+
+@pytest.mark.waits(token_check=60.0)
+async def test_download_ends_early_with_the_token(api: Api, database_url: str) -> None:
+    person = await api.register()
+    content = b"x" * (2 * SLICE_BYTES)
+    location = (await api.upload(person, content)).headers["location"]
+    with end_tokens_at(api, database_url, read=2):
+        response = await api.get(person, f"{location}/content")
+    assert int(response.headers["content-length"]) == len(content)
+    assert response.content == content[:SLICE_BYTES]
+
+
+@pytest.mark.waits(token_check=60.0)
+async def test_page_image_is_refused_if_the_token_ends_while_it_is_drawn(api: Api, database_url: str) -> None:
+    person = await api.register()
+    report = (samples.FOLDER / "greenhouse-report.pdf").read_bytes()
+    location = (await api.upload(person, report, "report.pdf")).headers["location"]
+    await fetch(database_url, "UPDATE documents SET status = 'ready', pages = 1")
+    with end_tokens_at(api, database_url, read=1):
+        assert (await api.get(person, f"{location}/pages/1/image")).status_code == 401
