@@ -109,7 +109,7 @@ def test_row_24_client_vanishes(cluster: Cluster, client: Client, *, abruptly: b
     assert seconds < 2, "a request still waited for its client"
     log = api.log.read_text()
     assert [
-        line for line in log.splitlines() if "crashed" in line or "Traceback" in line or '"status":500' in line
+        line for line in log.splitlines() if "crashed" in line or "Traceback" in line or '"status": 500' in line
     ] == []
     assert count_rows(cluster, client)[0] == 1
     assert run_sql(cluster.database_url, "SELECT 1 FROM notes WHERE owner_id = $1", arguments=(client.id,)) == []
@@ -138,7 +138,7 @@ def test_row_24_client_leaves_its_answer(cluster: Cluster, client: Client) -> No
             assert call.left_at - left < 1
     seconds, _code = api.stop()
     assert seconds < 2, "a request still waited for its client"
-    assert not any(word in api.log.read_text() for word in ("crashed", "Traceback", '"status":500'))
+    assert not any(word in api.log.read_text() for word in ("crashed", "Traceback", '"status": 500'))
 
 
 def measure_searches(client: Client, seconds: float) -> list[float]:

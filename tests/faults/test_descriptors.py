@@ -21,17 +21,18 @@ SPARE = 10
 """Files that the API may still open."""
 CROWD = 50
 """Connections that want more."""
+STANDARD_STREAMS = 3
 WATCH_SECONDS = 0.5
 
 
 @contextmanager
-def limited_files(process: LoggedProcess, spare: int) -> Iterator[None]:
-    """Let the process open only so many more files."""
-    family = psutil.Process(process.pid)
-    before = family.rlimit(resource.RLIMIT_NOFILE)
-    family.rlimit(resource.RLIMIT_NOFILE, (family.num_fds() + spare, before[1]))
+def limited_files(process: LoggedProcess, limit: int) -> Iterator[None]:
+    """Let the process open no file whose number is `limit` or higher. Open ones stay open."""
+    limited = psutil.Process(process.pid)
+    before = limited.rlimit(resource.RLIMIT_NOFILE)
+    limited.rlimit(resource.RLIMIT_NOFILE, (limit, before[1]))
     yield
-    family.rlimit(resource.RLIMIT_NOFILE, before)
+    limited.rlimit(resource.RLIMIT_NOFILE, before)
 
 
 def ask(connection: HTTPConnection, client: Client, method: str, path: str, body: bytes = b"", kind: str = "") -> int:
@@ -57,7 +58,7 @@ def test_row_45_api_without_descriptors(cluster: Cluster, client: Client) -> Non
     with closing(HTTPConnection(address.hostname or "", address.port, timeout=20)) as connection:
         assert ask(connection, client, "GET", "/health/live") == 200
         upload = multipart(unique("refused"))
-        with limited_files(api, SPARE):
+        with limited_files(api, psutil.Process(api.pid).num_fds() + SPARE):
             with ExitStack() as stack:
                 for _ in range(CROWD):
                     stack.enter_context(open_socket(api.url))
@@ -94,9 +95,9 @@ def test_row_45_more_connections_than_the_setting_allows(cluster: Cluster, clien
 def test_row_45_worker_without_descriptors(cluster: Cluster, client: Client) -> None:
     worker = cluster.start_worker()
     client.wait(client.accept(unique("first")))
-    with limited_files(worker, 0):
+    with limited_files(worker, STANDARD_STREAMS):
         documents = [client.accept(unique(f"waits {number}")) for number in range(3)]
-        wait_until(lambda: worker.has_logged("ingestion.given_back"), 20, "a document that waits")
+        wait_until(lambda: worker.has_logged('"code": "overloaded"'), 20, "a document that waits")
         assert {client.show(document)["status"] for document in documents} <= {"pending", "processing"}
     run_sql(cluster.database_url, "UPDATE jobs SET available_at = now()")
     finished = [client.wait(document) for document in documents]
