@@ -5,6 +5,8 @@ Litestar's own middleware reads and writes its counter in two steps, so concurre
 
 import hashlib
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from math import ceil
@@ -22,7 +24,7 @@ from redis.exceptions import RedisError
 
 from pipeline import metrics
 from pipeline.circuit_breaker import CircuitBreaker, wait_within
-from pipeline.errors import TooManyRequests
+from pipeline.errors import SluiceError, TooManyRequests
 from pipeline.fair_queue import FairQueue
 from pipeline.networks import find_client, find_network, parse_networks
 from pipeline.settings import Settings
@@ -163,6 +165,17 @@ async def limit_login(connection: Connection, email: str) -> None:
     Raises TooManyRequests if the limit is exceeded.
     """
     await _enforce(connection, Policy.LOGIN, _find_network(connection), email.strip().lower())
+
+
+@contextmanager
+def keeping_standing(connection: Connection) -> Iterator[None]:
+    """Report the caller's standing from before the block, if the block raises an error."""
+    before = connection.scope["state"].get(STANDING)
+    try:
+        yield
+    except SluiceError:
+        connection.scope["state"][STANDING] = before
+        raise
 
 
 async def limit_registration(connection: Connection, email: str) -> None:

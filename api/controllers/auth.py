@@ -8,11 +8,11 @@ from litestar.params import JSONBody
 from api.auth import PUBLIC, UserRequest
 from api.deps import RuntimeDependency
 from api.http.operations import PublicOperation, problems
-from api.ratelimit import find_address, limit_login, limit_network, limit_registration
+from api.ratelimit import find_address, keeping_standing, limit_login, limit_network, limit_registration
 from api.schemas import Confirmation, Credentials, PasswordChange, Registration
 from api.tokens import Tokens
 from pipeline import metrics
-from pipeline.errors import NotAuthenticated, SluiceError, TooManyRequests
+from pipeline.errors import NotAuthenticated, Overloaded, SluiceError, TooManyRequests
 from pipeline.runtime import Runtime
 from pipeline.types import Account, AccountDetails, Identity
 from pipeline.use_cases import accounts
@@ -120,27 +120,34 @@ class AuthController(Controller):
 
 
 async def _authenticate(request: PublicRequest, data: Credentials, runtime: Runtime) -> Identity:
-    """Check the limits and the password. Who logged in from this network before is free of the network's limit.
-
-    Over that limit, a wrong password gets the same answer as an account that has never logged in from there.
-    """
-    address = find_address(request)
-    refusal = await _check_network(request)
-    if refusal and not accounts.is_recent(runtime, data.email, address):
-        raise refusal
-    await limit_login(request, data.email)
-    try:
-        return await accounts.authenticate(runtime, data.email, data.password, address)
-    except NotAuthenticated as error:
-        raise refusal or error from None
-
-
-async def _check_network(request: PublicRequest) -> TooManyRequests | None:
+    """Check the limits and the password. Who logged in from this network before is free of the network's limit."""
     try:
         await limit_network(request)
     except TooManyRequests as refusal:
-        return refusal
-    return None
+        with keeping_standing(request):
+            return await _authenticate_known(request, data, runtime, refusal)
+    await limit_login(request, data.email)
+    return await accounts.authenticate(runtime, data.email, data.password, find_address(request))
+
+
+async def _authenticate_known(
+    request: PublicRequest, data: Credentials, runtime: Runtime, refusal: TooManyRequests
+) -> Identity:
+    """Check the password of an account that logged in from this network before.
+
+    A wrong password and an account that never did get the same answer after the same work: both raise `refusal`.
+    """
+    address = find_address(request)
+    try:
+        await limit_login(request, data.email)
+        if accounts.is_recent(runtime, data.email, address):
+            return await accounts.authenticate(runtime, data.email, data.password, address)
+    except NotAuthenticated:
+        raise refusal from None
+    except (TooManyRequests, Overloaded):
+        pass  # a pause or a limit of this account alone
+    await accounts.imitate_check(runtime, data.password, address)
+    raise refusal
 
 
 def _issue(state: State, identity: Identity) -> AccessToken:

@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from contextlib import suppress
 from math import ceil
 from uuid import UUID
 
@@ -24,6 +25,7 @@ from pipeline.errors import (
     InvalidInput,
     NotAuthenticated,
     NotFound,
+    Overloaded,
     TooManyRequests,
 )
 from pipeline.logs import get_logger
@@ -58,6 +60,7 @@ async def register(runtime: Runtime, email: str, password: str, address: str, in
         message = "Registration is closed. Ask the operator of this service for an invitation link."
         raise Forbidden(message, code="registration_closed")
     email = _clean_email(email)
+    await _require_invitation(runtime.database, invitation)
     async with runtime.hashing_queue.turn(find_network(address)):
         password_hash = await _hash(password)
     return await _add(runtime.database, email, password_hash, invitation)
@@ -96,6 +99,17 @@ async def _add(database: Database, email: str, password_hash: str, invitation: s
         message = "An account with this e-mail address already exists. Log in instead."
         raise Conflict(message, code="email_taken") from None
     return account
+
+
+async def _require_invitation(database: Database, invitation: str | None) -> None:
+    """Check the invitation, if there is one, before the costly hash of a password. It is not used up.
+
+    Raises Forbidden if it cannot be used.
+    """
+    async with database.transaction() as session:
+        attempt = await session.begin_nested()
+        await _redeem(session, invitation)
+        await attempt.rollback()
 
 
 async def _redeem(session: AsyncSession, invitation: str | None) -> dict[str, str]:
@@ -163,6 +177,13 @@ def is_recent(runtime: Runtime, email: str, address: str) -> bool:
     return runtime.recent_logins.includes(email.strip().lower(), find_network(address))
 
 
+async def imitate_check(runtime: Runtime, password: str, address: str) -> None:
+    """Take as long as the check of a wrong password. Return at once if too many of this network are waiting."""
+    with suppress(Overloaded):
+        async with runtime.hashing_queue.turn(find_network(address)):
+            await asyncio.to_thread(_verify, password, UNKNOWN_HASH)
+
+
 async def authenticate(runtime: Runtime, email: str, password: str, address: str) -> Identity:
     """Return the account with this e-mail address and password. `address` is the client's network address.
 
@@ -201,7 +222,7 @@ async def change_password(
     """
     user = await _confirm(runtime, user_id, current_password, address)
     async with runtime.hashing_queue.turn(str(user_id)):
-        password_hash = await _hash(new_password)
+        password_hash = await _hash(new_password, field="new_password")
     async with runtime.database.transaction(user_id) as session:
         generation = await users.set_password(session, user_id, password_hash, user.password_hash)
         if generation is None:
@@ -298,17 +319,16 @@ async def get_details(runtime: Runtime, user_id: UUID) -> AccountDetails:
     return AccountDetails(account.id, account.email, account.created_at, usage)
 
 
-async def _hash(password: str) -> str:
+async def _hash(password: str, *, field: str = "password") -> str:
+    """Return the hash of a new password. Raises InvalidInput, which names `field`, if it is not allowed."""
     normalized = normalize(password)
     if is_common(normalized):
         reason = "is one of the most common passwords; choose one that is harder to guess"
-        raise InvalidInput("The password cannot be used.", errors=(FieldError("password", reason),))
+        raise InvalidInput("The password cannot be used.", errors=(FieldError(field, reason),))
     if len(normalized) < MIN_PASSWORD_CHARACTERS or len(password) > MAX_PASSWORD_CHARACTERS or "\0" in password:
         raise InvalidInput(
             "The password cannot be used.",
-            errors=(
-                FieldError("password", f"must have {MIN_PASSWORD_CHARACTERS} to {MAX_PASSWORD_CHARACTERS} characters"),
-            ),
+            errors=(FieldError(field, f"must have {MIN_PASSWORD_CHARACTERS} to {MAX_PASSWORD_CHARACTERS} characters"),),
         )
     return await asyncio.to_thread(_passwords.hash, normalized)
 

@@ -34,8 +34,10 @@ async def make_invitation(database_url: str, lifetime: timedelta = timedelta(day
     return secret
 
 
-async def register(api: Api, invitation: str | None, name: str = "anna") -> httpx2.Response:
-    body = {"email": f"{name}@example.org", "password": f"password of {name}"}
+async def register(
+    api: Api, invitation: str | None, name: str = "anna", password: str | None = None
+) -> httpx2.Response:
+    body = {"email": f"{name}@example.org", "password": password or f"password of {name}"}
     return await api.client.post(
         "/v1/auth/register", json=body if invitation is None else {**body, "invitation": invitation}
     )
@@ -50,6 +52,14 @@ async def test_closed_registration_needs_an_invitation(closed: Api, database_url
     assert tell(await register(closed, "made-up")) == (403, "invitation_invalid")
     assert await fetch(database_url, "SELECT FROM users") == []
     assert tell(await register(closed, await make_invitation(database_url))) == (201, None)
+
+
+async def test_password_of_a_wrong_invitation_is_not_hashed(closed: Api, database_url: str) -> None:
+    # Common passwords are refused just before the hash.
+    assert tell(await register(closed, "made-up", password="password1")) == (403, "invitation_invalid")
+    invitation = await make_invitation(database_url)
+    assert tell(await register(closed, invitation, password="password1")) == (422, "invalid_input")
+    assert tell(await register(closed, invitation)) == (201, None)
 
 
 async def test_invitation_is_used_once(closed: Api, database_url: str) -> None:
