@@ -166,12 +166,27 @@ async def test_connection_forgets_the_acting_user_after_a_search(api: Api) -> No
         "DELETE FROM invitations",
         "INSERT INTO invitations VALUES (gen_random_uuid(), 'x', now(), now())",
         "INSERT INTO audit_logs VALUES (gen_random_uuid(), gen_random_uuid(), 'user.login', '{}')",
+        "INSERT INTO audit_logs VALUES (gen_random_uuid(), NULL, 'user.delete', '{}')",
     ],
 )
 async def test_service_role_may_not(database_url: str, statement: str) -> None:
     service_url = database_url.replace("//postgres:", f"//{SERVICE_ROLE}:")
     with pytest.raises(asyncpg.InsufficientPrivilegeError):
         await fetch(service_url, statement)
+
+
+SEES_ALL = {"alembic_version", "embedding_models", "jobs", "known_networks", "login_failures", "login_slowdowns"}
+"""Tables whose rows of all users the service sees. They hold no content of users."""
+
+
+async def test_row_level_security_hides_all_other_tables(database_url: str) -> None:
+    visible = await fetch(
+        database_url,
+        """SELECT relname FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace
+           AND NOT relrowsecurity AND has_any_column_privilege($1, oid, 'SELECT, INSERT, UPDATE')""",
+        SERVICE_ROLE,
+    )
+    assert {row["relname"] for row in visible} == SEES_ALL
 
 
 async def test_accounts_of_others_can_neither_be_changed_nor_deleted(api: Api, database_url: str) -> None:
