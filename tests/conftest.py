@@ -129,6 +129,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.is_relative_to(PROJECT / "tests" / "faults"):
             item.add_marker("faults")
+    # The longest first: then both processes are busy until the end.
+    items.sort(key=lambda item: item.get_closest_marker("fuzz") is None)
 
 
 def pytest_report_header() -> str:

@@ -279,9 +279,13 @@ def start_module(
     stdin: Stream = None,
     stdout: Stream = None,
     stderr: Stream = None,
+    death_signal: int = signal.SIGKILL,
 ) -> Process:
-    """Run `python -m NAME ARGUMENTS`, without the time that its imports take."""
-    order = Order([name, *arguments], True, dict(environment), str(folder), signal.SIGKILL)
+    """Run `python -m NAME ARGUMENTS`, without the time that its imports take.
+
+    It gets `death_signal` when the test process ends.
+    """
+    order = Order([name, *arguments], True, dict(environment), str(folder), death_signal)
     return Process(get_launcher().start(order, (stdin, stdout, stderr)))
 
 

@@ -3,7 +3,7 @@
 import asyncio
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -97,7 +97,7 @@ def _fail(part: str, found: str, advice: str) -> Finding:
     return Finding(part, Verdict.FAILED, found, advice)
 
 
-async def examine(settings: Settings) -> AsyncIterator[Finding]:
+async def examine(settings: Settings) -> AsyncGenerator[Finding]:
     """Check part by part, and yield the findings. The checks change nothing."""
     for finding in _check_settings(settings):
         yield finding

@@ -4,8 +4,6 @@ import json
 import os
 import re
 import secrets
-import subprocess
-import sys
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -19,6 +17,7 @@ from pipeline import samples
 from pipeline.types import Identity
 from tests.browser.chromium import PASSWORD, ask, fill_in, register, run_chromium, sign_in
 from tests.browser.conftest import PATIENCE_MILLISECONDS, UPLOADS_AT_ONCE, Watch
+from tests.processes import run_module
 from tests.service import SECRET, Service
 
 HANDBOOK = samples.FOLDER / "alder-lock-handbook.pdf"
@@ -298,8 +297,9 @@ def test_invitation_link(open_page: OpenPage, service: Service, watch: Watch) ->
 def make_invitation(service: Service) -> str:
     """Return a link, made by the operator's command."""
     environment = {**os.environ, "DATABASE_URL": service.database_url}
-    command = [sys.executable, "-m", "pipeline", "users", "invite", "--url", service.url]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout.strip()
+    done = run_module("pipeline", "users", "invite", "--url", service.url, environment=environment)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
 
 
 def test_expired_token_asks_for_the_password_in_place(open_page: OpenPage, service: Service, watch: Watch) -> None:

@@ -4,7 +4,6 @@ import contextlib
 import json
 import os
 import signal
-import sys
 import tempfile
 import threading
 import time
@@ -16,7 +15,7 @@ import psutil
 import pytest
 
 from pipeline.operations.local.stack import SERVERS_FILE
-from tests.processes import start_program
+from tests.processes import start_module
 from tests.service import SECRET, Client, Service
 
 START_SECONDS = 120
@@ -39,8 +38,8 @@ class Up(Client):
         }
         with (data_dir / "log.jsonl").open("ab") as log:
             # SIGTERM, so that it can still stop PostgreSQL when the test process is killed.
-            self.process = start_program(
-                *(sys.executable, "-m", "pipeline", "up"),
+            self.process = start_module(
+                *("pipeline", "up"),
                 environment=environment,
                 stdout=PIPE,
                 stderr=log,

@@ -162,7 +162,7 @@ def test_row_19_document_that_kills_its_worker_every_time(cluster: Cluster, clie
 def test_row_20_document_longer_than_its_lease(cluster: Cluster, client: Client) -> None:
     cluster.start_worker(LEASE_SECONDS="1")
     cluster.start_worker(LEASE_SECONDS="1")
-    document_id = client.accept(unique("long", 2_500))
+    document_id = client.accept(unique("long", 1_000))
     started = time.monotonic()
     document = client.wait(document_id, 60)
     print(f"took {time.monotonic() - started:.1f} s")

@@ -47,8 +47,11 @@ def refuse_landlock(error: int) -> None:
 
 
 async def diagnose(settings: Settings) -> tuple[str, str]:
-    [finding] = [finding async for finding in examine(settings) if finding.part == "sandbox"]
-    return finding.verdict, finding.advice
+    async with aclosing(examine(settings)) as findings:
+        async for finding in findings:
+            if finding.part == "sandbox":
+                return finding.verdict, finding.advice
+    raise AssertionError("the doctor did not examine the sandbox")
 
 
 async def read() -> str:

@@ -80,16 +80,13 @@ def test_commands_of_the_runbook(postgres_url: str) -> None:
         with patch.dict(os.environ, DATABASE_URL=url), contextlib.chdir(PROJECT):
             alembic.config.main(arguments.split(), prog="alembic")
     # It runs `python -m alembic upgrade head` in a child process.
-    subprocess.run(
-        [sys.executable, "-m", "pipeline", "migrate"],
-        cwd=PROJECT,
-        env={
-            **os.environ,
-            "DATABASE_OWNER_URL": url,
-            "DATABASE_URL": url.replace("//postgres:@", "//sluice_service:pass%27word@"),
-        },
-        check=True,
-    )
+    environment = {
+        **os.environ,
+        "DATABASE_OWNER_URL": url,
+        "DATABASE_URL": url.replace("//postgres:@", "//sluice_service:pass%27word@"),
+    }
+    done = run_module("pipeline", "migrate", environment=environment)
+    assert done.returncode == 0, done.stderr
     assert run_sql(url, "SELECT version_num FROM alembic_version")[0][0] == find_newest_revision()
     hashed = run_sql(url, "SELECT rolpassword FROM pg_authid WHERE rolname = 'sluice_service'")
     assert hashed[0]["rolpassword"].startswith("SCRAM-SHA-256")
