@@ -266,6 +266,10 @@ class FailureCode(StrEnum):
     WORKER_LOST = "worker_lost"
 
 
+RETRYABLE = frozenset({FailureCode.EMBEDDING_FAILED, FailureCode.WORKER_LOST})
+"""Failures that may be temporary."""
+
+
 class IngestionError(SluiceError):
     """A document or note cannot be ingested. `pipeline.ingest.release` retries it if the failure may be temporary."""
 

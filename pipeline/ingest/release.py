@@ -8,8 +8,8 @@ from time import monotonic
 from pipeline import metrics
 from pipeline.db import queue
 from pipeline.errors import (
+    RETRYABLE,
     DatabaseUnavailable,
-    FailureCode,
     IngestionError,
     LeaseLost,
     SandboxUnavailable,
@@ -30,8 +30,6 @@ SANDBOX_PAUSE = timedelta(seconds=5)
 """Pause before a job is retried after no process could be started."""
 STOP_SECONDS = 2.0
 """Time for which a stopping worker retries giving a job back."""
-
-RETRYABLE = frozenset({FailureCode.EMBEDDING_FAILED, FailureCode.WORKER_LOST})
 
 log = get_logger()
 

@@ -111,10 +111,11 @@ class Sandbox:
             try:
                 async with contextlib.aclosing(self._run(file, order, deadline, Page)) as extracted:
                     async for page in extracted:
+                        if not pages < page.pages <= limits.pages:
+                            raise _explain_invalid_frame()
                         pages, characters = pages + 1, characters + len(page.text)
                         sections += len(page.sections)
-                        is_too_many = pages > limits.pages or sections > limits.pages + MAX_SECTIONS
-                        if is_too_many or characters > limits.characters:
+                        if sections > limits.pages + MAX_SECTIONS or characters > limits.characters:
                             message = "The file has more text than the limit allows. Split the file."
                             raise IngestionError(FailureCode.TOO_LARGE, message)
                         yield page
@@ -156,8 +157,10 @@ class Sandbox:
         if isinstance(frame, Failed):
             log.info("extraction.failed", code=frame.code, cause=frame.cause)
             raise IngestionError(frame.code, frame.message)
-        if not isinstance(frame, Done):
+        if frame is None:
             raise _explain_end(exit_code, order.limits)
+        if not isinstance(frame, Done):
+            raise _explain_invalid_frame()
 
     async def _get_server(self) -> "ServerConnection":
         async with self._starting:
@@ -312,9 +315,10 @@ class Child:
         self.ended.exception()  # retrieved here, because asyncio logs exceptions that are never retrieved
 
     async def receive(self, deadline: float) -> Frame | None:
-        """Return the next frame, or None if the child ended without one or sent invalid bytes.
+        """Return the next frame, or None if the child ended without one.
 
-        `deadline` is a time of the event loop. Raises IngestionError (`timeout`) after it.
+        `deadline` is a time of the event loop. Raises IngestionError (`timeout`) after it, and (`malformed`) if the
+        child sent anything but a valid frame.
         """
         try:
             async with asyncio.timeout_at(deadline):
@@ -329,10 +333,12 @@ class Child:
         try:
             length = int.from_bytes(await self._output.readexactly(LENGTH_BYTES))
             if length > self._order.max_frame_bytes:
-                return None
+                raise _explain_invalid_frame()
             return decode_frame(await self._output.readexactly(length))
-        except (asyncio.IncompleteReadError, msgspec.MsgspecError):
+        except asyncio.IncompleteReadError:
             return None
+        except ValueError:
+            raise _explain_invalid_frame() from None
 
     async def kill(self) -> None:
         """Kill the child and all processes that it started, and wait until it has ended."""
@@ -364,6 +370,16 @@ def _explain_end(exit_code: int, limits: ProcessLimits) -> IngestionError:
     if exit_code == -signal.SIGKILL:
         message = "Reading the file was stopped, probably for lack of memory. Split the file, or save it again."
         return IngestionError(FailureCode.OUT_OF_MEMORY, message)
+    return _crash()
+
+
+def _explain_invalid_frame() -> IngestionError:
+    """Return the error of a child that sent what no reader sends: the file has damaged or taken over its reader."""
+    log.warning("sandbox.invalid_frame")
+    return _crash()
+
+
+def _crash() -> IngestionError:
     message = "The file crashes its reader. Open it, save it again and upload the new copy."
     return IngestionError(FailureCode.MALFORMED, message)
 

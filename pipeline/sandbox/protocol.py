@@ -5,7 +5,7 @@ from typing import Annotated
 
 import msgspec
 
-from pipeline.errors import FailureCode
+from pipeline.errors import RETRYABLE, FailureCode
 from pipeline.stages.extract.format import MAX_SECTIONS, Mark
 
 LENGTH_BYTES = 4
@@ -15,6 +15,12 @@ BYTES_PER_CHARACTER = 4
 """Longest encoding of one character in UTF-8, in bytes."""
 MAX_PAGE_IMAGE_BYTES = 16 * 1024 * 1024
 """Largest page image, in bytes. A PNG of 4 million pixels is smaller."""
+MAX_PAGE_IMAGE_SIDE = 4096
+"""Greatest width and height of a page image, in pixels. Readers draw at most 1,001 by 4,001."""
+MAX_FAILURE_CHARACTERS = 1000
+"""Longest message and longest cause of a failure."""
+PNG_BEGINNING = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"
+PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
 
 
 class ProcessLimits(msgspec.Struct, frozen=True):
@@ -91,7 +97,12 @@ class Page(msgspec.Struct, tag=True):
     """The text of the next page, in sections, and the number of pages of the file."""
 
     sections: Annotated[list[str], msgspec.Meta(max_length=MAX_SECTIONS)]
-    pages: int
+    pages: Annotated[int, msgspec.Meta(ge=1)]
+
+    def __post_init__(self) -> None:
+        """Raise ValueError if PostgreSQL could not store the text."""
+        if any("\0" in section for section in self.sections):
+            raise ValueError("the text contains NUL")
 
     @property
     def text(self) -> str:
@@ -104,6 +115,13 @@ class PageImage(msgspec.Struct, tag=True):
 
     png: bytes
 
+    def __post_init__(self) -> None:
+        """Raise ValueError if it is not framed like a PNG, or too large. The pixels are not decoded."""
+        sides = int.from_bytes(self.png[16:20]), int.from_bytes(self.png[20:24])
+        is_png = self.png.startswith(PNG_BEGINNING) and self.png.endswith(PNG_END)
+        if not is_png or min(sides) < 1 or max(sides) > MAX_PAGE_IMAGE_SIDE:
+            raise ValueError("the image is no PNG, or too large")
+
 
 class Done(msgspec.Struct, tag=True):
     """The order is complete."""
@@ -113,8 +131,13 @@ class Failed(msgspec.Struct, tag=True):
     """The file cannot be read. Code and message are for the user, the cause is for the log."""
 
     code: FailureCode
-    message: str
-    cause: str
+    message: Annotated[str, msgspec.Meta(max_length=MAX_FAILURE_CHARACTERS)]
+    cause: Annotated[str, msgspec.Meta(max_length=MAX_FAILURE_CHARACTERS)]
+
+    def __post_init__(self) -> None:
+        """Raise ValueError if it would be tried again, or holds characters that are not for the user and the log."""
+        if self.code in RETRYABLE or not (self.message.isprintable() and self.cause.isprintable()):
+            raise ValueError("the failure cannot be shown")
 
 
 Report = Ended | NotForked
@@ -134,11 +157,14 @@ def encode(message: Order | Report | Frame) -> bytes:
 
 
 def decode_frame(body: bytes) -> Frame:
-    """Decode a frame without its length.
+    """Decode a frame without its length. The child that sent it is not trusted.
 
-    Raises msgspec.MsgspecError if the bytes are not a frame.
+    Raises ValueError if the bytes are not a valid frame.
     """
-    return _frames.decode(body)
+    try:
+        return _frames.decode(body)
+    except RecursionError as error:
+        raise ValueError("the frame is nested too deep") from error
 
 
 def decode_order(body: bytes) -> Order:

@@ -16,8 +16,8 @@ from pipeline.logs import configure_logging
 from pipeline.sandbox.confinement import Layer
 from pipeline.sandbox.kernel import hide_memory
 from pipeline.sandbox.pool import Sandbox
-from pipeline.sandbox.protocol import Limits
-from tests.faults.attacks import IS_X86, Outcome, Target, make_all_apart
+from pipeline.sandbox.protocol import PNG_END, Limits
+from tests.faults.attacks import BEFORE_OUTCOME, IS_X86, Outcome, Target, make_all_apart
 
 LIMITS = Limits(seconds=20, memory_bytes=1024**3, pages=10, characters=100_000)
 PROGRAM = """
@@ -60,9 +60,10 @@ async def extract(sandbox: Sandbox, file: BinaryIO) -> str:
 async def make_attacks(file: BinaryIO, target: Target) -> Outcomes:
     attacker = make_sandbox("attacks.attack", *Layer)
     image = await attacker.draw(file, "text/plain", LIMITS, 1, None)
+    outcome = image.removeprefix(BEFORE_OUTCOME).removesuffix(PNG_END)
     crossings = [f"lambda _: attacks.cross(attacks.{way})" for way in ("call_by_x32", "call_by_32_bits")]
     return Outcomes(
-        image=msgspec.json.decode(image, type=Outcome),
+        image=msgspec.json.decode(outcome, type=Outcome),
         text=msgspec.json.decode(await extract(attacker, file), type=Outcome),
         without_landlock=msgspec.json.decode(
             await extract(make_sandbox("attacks.attack", Layer.SECCOMP), file), type=Outcome

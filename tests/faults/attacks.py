@@ -21,7 +21,7 @@ from pathlib import Path
 
 import msgspec
 
-from pipeline.sandbox.protocol import Done, Draw, Page, PageImage, Task, encode
+from pipeline.sandbox.protocol import PNG_BEGINNING, PNG_END, Done, Draw, Page, PageImage, Task, encode
 
 library = ctypes.CDLL(None, use_errno=True)
 HERE = -100
@@ -381,11 +381,16 @@ def find_error(attack: Attack, target: Target) -> int:
     return 0
 
 
+BEFORE_OUTCOME = PNG_BEGINNING + (1).to_bytes(4) * 2
+"""Sent before an outcome, so that it passes as a page image. `PNG_END` is sent after it."""
+
+
 def attack(order: Task, names: Collection[str] = {**FILES, **ATTACKS}.keys()) -> None:
     """Make attacks on the target that the file describes, and send the outcome as text or as a page image."""
     target = msgspec.json.decode(os.read(0, 65536), type=Target)
     outcome = msgspec.json.encode(make_all(target, names))
-    answer = PageImage(outcome) if isinstance(order, Draw) else Page([outcome.decode()], 1)
+    image = BEFORE_OUTCOME + outcome + PNG_END
+    answer = PageImage(image) if isinstance(order, Draw) else Page([outcome.decode()], 1)
     os.write(1, encode(answer) + encode(Done()))
 
 

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from pathlib import Path
 
+import msgspec
 import psutil
 import pytest
 from msgspec.structs import replace
@@ -18,13 +19,14 @@ from msgspec.structs import replace
 from pipeline import samples
 from pipeline.errors import IngestionError
 from pipeline.sandbox.pool import Sandbox
-from pipeline.sandbox.protocol import Limits
+from pipeline.sandbox.protocol import PNG_BEGINNING, PNG_END, Limits
 from pipeline.stages.extract.format import MAX_SECTIONS
 from tests.integration.conftest import wait_for
 
 pytestmark = pytest.mark.anyio
 
 LIMITS = Limits(seconds=5, memory_bytes=512 * 1024 * 1024, pages=10, characters=10_000)
+CRASH = "The file crashes its reader. Open it, save it again and upload the new copy."
 PDF = (samples.FOLDER / "alder-lock-handbook.pdf").read_bytes()
 
 
@@ -91,11 +93,15 @@ def find_server() -> psutil.Process:
     return max(servers, key=psutil.Process.create_time)
 
 
-@pytest.mark.parametrize("text", ["", "x" * 500], ids=["endless pages", "endless text"])
-async def test_endless_child_is_cut(read_with: ReadWith, text: str) -> None:
+@pytest.mark.parametrize(
+    ("text", "limits", "code"),
+    [("", LIMITS, "malformed"), ("x" * 500, replace(LIMITS, pages=1000, characters=9000), "too_large")],
+    ids=["endless pages", "endless text"],
+)
+async def test_endless_child_is_cut(read_with: ReadWith, text: str, limits: Limits, code: str) -> None:
     with pytest.raises(IngestionError) as error:
-        await read_with(f"while True: say(Page(sections=[{text!r}], pages=1))")
-    assert error.value.code == "too_large"
+        await read_with(f"while True: say(Page(sections=[{text!r}], pages={limits.pages}))", limits=limits)
+    assert error.value.code == code
 
 
 @pytest.mark.parametrize(
@@ -112,6 +118,82 @@ async def test_invalid_output_of_a_child_is_a_malformed_file(read_with: ReadWith
     with pytest.raises(IngestionError) as error:
         await read_with(f"os.write(1, {said!r})")
     assert error.value.code == "malformed"
+
+
+def pack(kind: str, **fields: object) -> bytes:
+    return msgspec.msgpack.encode({"type": kind, **fields})
+
+
+def pack_failure(code: str = "encrypted", message: str = "It is encrypted.", cause: str = "") -> bytes:
+    return pack("Failed", code=code, message=message, cause=cause)
+
+
+PAGE = pack("Page", sections=["a"], pages=1)
+IMAGE = PNG_BEGINNING + (1).to_bytes(4) * 2 + PNG_END
+INVALID = {
+    "no pages": [pack("Page", sections=["a"], pages=0)],
+    "more pages than the limit": [pack("Page", sections=["a"], pages=11)],
+    "more pages than 64 bits": [pack("Page", sections=["a"], pages=2**64 - 1)],
+    "pages that are a text": [pack("Page", sections=["a"], pages="1")],
+    "more pages than declared": [PAGE, PAGE],
+    "NUL": [pack("Page", sections=["a", "b\0"], pages=1)],
+    "lone surrogate": [PAGE.replace(b"\xa1a", b"\xa3\xed\xa0\x80")],
+    "no UTF-8": [PAGE.replace(b"\xa1a", b"\xa1\xff")],
+    "nested text": [PAGE.replace(b"\xa1a", b"\x91" * 10_000)],
+    "nested unknown field": [b"\x82\xa4type\xa4Page\xa1x" + b"\x91" * 20_000 + b"\xc0"],
+    "array without end": [PAGE.replace(b"\x91\xa1a", b"\xdd\xff\xff\xff\xff")],
+    "two messages in a frame": [PAGE + PAGE],
+    "unknown type": [pack("Kill", number=1)],
+    "page image": [pack("PageImage", png=IMAGE)],
+    "unknown code": [pack_failure("ready")],
+    "code that is tried again": [pack_failure("worker_lost")],
+    "NUL in a message": [pack_failure(message="a\0")],
+    "escape sequence in a message": [pack_failure(message="a\x1b[2J")],
+    "long message": [pack_failure(message="a" * 1001)],
+    "line in a cause": [pack_failure(cause="a\nb")],
+    "long cause": [pack_failure(cause="a" * 1001)],
+}
+
+
+@pytest.mark.parametrize("bodies", INVALID.values(), ids=INVALID.keys())
+async def test_frame_that_no_reader_sends_is_a_malformed_file(read_with: ReadWith, bodies: list[bytes]) -> None:
+    said = b"".join(len(body).to_bytes(4) + body for body in bodies)
+    with pytest.raises(IngestionError) as error:
+        await read_with(f"os.write(1, {said!r}); signal.pause()")
+    assert (error.value.code, error.value.message) == ("malformed", CRASH)
+
+
+async def test_frames_after_the_end_are_ignored(read_with: ReadWith) -> None:
+    assert await read_with("say(Page(['a'], 1), Done(), Page(['b'], 1)); signal.pause()") == ["a"]
+
+
+async def test_valid_failure_is_passed_on(read_with: ReadWith) -> None:
+    body = pack_failure()
+    with pytest.raises(IngestionError) as error:
+        await read_with(f"os.write(1, {len(body).to_bytes(4) + body!r})")
+    assert (error.value.code, error.value.message) == ("encrypted", "It is encrypted.")
+
+
+@pytest.mark.parametrize(
+    "png",
+    [
+        b"",
+        b"<svg onload=alert(1)>",
+        b"\xff\xd8" + IMAGE,
+        IMAGE[:20],
+        IMAGE + b"<script>",
+        PNG_BEGINNING + bytes(8) + PNG_END,
+        PNG_BEGINNING + (1).to_bytes(4) + (4097).to_bytes(4) + PNG_END,
+    ],
+)
+async def test_image_that_no_reader_sends_is_a_malformed_file(hijacked: Sandbox, png: bytes) -> None:
+    body = pack("PageImage", png=png)
+    with tempfile.TemporaryFile() as file:
+        file.write(f"os.write(1, {len(body).to_bytes(4) + body!r}); signal.pause()".encode())
+        file.flush()
+        with pytest.raises(IngestionError) as error:
+            await hijacked.draw(file, "application/pdf", LIMITS, 1, None)
+    assert (error.value.code, error.value.message) == ("malformed", CRASH)
 
 
 @pytest.mark.parametrize(
@@ -170,7 +252,7 @@ def test_child_cannot_start_processes() -> None:
 import os, sys
 from pipeline.sandbox.child import limit_process
 from pipeline.stages.extract.format import MAX_SECTIONS
-from pipeline.sandbox.protocol import Limits
+from pipeline.sandbox.protocol import PNG_BEGINNING, PNG_END, Limits
 if os.geteuid() == 0:
     os.setgid(65534), os.setuid(65534)
 limit_process(Limits(seconds=5, memory_bytes=2**30, pages=1, characters=1))
