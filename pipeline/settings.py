@@ -147,7 +147,7 @@ class Settings(BaseSettings):
     """Interval at which an idle worker looks for jobs in PostgreSQL, in seconds. Redis usually wakes it earlier."""
     worker_concurrency: Annotated[int, Field(ge=1, le=64)] = 3
     """Number of worker slots: jobs that one worker process runs at the same time. If there are several, the last one
-    only takes notes and documents of up to 256 KiB."""
+    only takes notes and documents of up to 256 KiB. If all are taken, one more such job of another account may run."""
     worker_metrics_port: Annotated[int, Field(ge=0, le=65535)] = 0
     """Port on which a worker process serves its metrics and the probe `/health/live`; 0 for none."""
 

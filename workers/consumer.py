@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager, suppress
+from math import inf
 from time import monotonic
 
 import structlog
@@ -23,6 +24,8 @@ from pipeline.types import Lease
 
 FINISH_SECONDS = 6.0
 """Grace period for the running jobs of a stopping worker, before it gives them back."""
+GUEST_SECONDS = 1.0
+"""Minimum time between two looks for a guest: a job of an account that has none of the slots, if all are taken."""
 OUTAGE_SECONDS = 1.0
 """Pause before the next try to claim a job while the database is down."""
 STUCK_SECONDS = 180.0
@@ -49,6 +52,7 @@ class Consumer:
         self._changed = asyncio.Event()
         self._running: dict[asyncio.Task[None], Lease] = {}
         self._claim_starts = ClaimStarts()
+        self._sought_guest_at = -inf
         self._is_claiming = False
         self._is_stopping = False
         self._stuck_seconds = stuck_seconds
@@ -56,11 +60,24 @@ class Consumer:
 
     @property
     def has_free_slot(self) -> bool:
-        """True if it can claim another job now. A suspect runs alone."""
+        """True if it can claim another job now."""
+        return self._may_claim and len(self._running) < self._settings.worker_concurrency
+
+    @property
+    def _may_claim(self) -> bool:
+        """True if a job could run beside those that run now. A suspect runs alone."""
         runs_suspect = any(lease.is_suspect for lease in self._running.values())
-        is_full = len(self._running) >= self._settings.worker_concurrency
         can_embed = self._is_claiming and self._runtime.encoders.is_ready
-        return can_embed and not (self._is_stopping or runs_suspect or is_full)
+        return can_embed and not (self._is_stopping or runs_suspect)
+
+    def _seeks_guest(self) -> bool:
+        """Return True if all slots are taken, and it is time to look for an account that has none of them."""
+        is_full = len(self._running) == self._settings.worker_concurrency
+        is_time = monotonic() >= self._sought_guest_at + GUEST_SECONDS
+        if not (self._may_claim and is_full and is_time):
+            return False
+        self._sought_guest_at = monotonic()
+        return True
 
     def find_stuck(self) -> list[str]:
         """Return the names of the parts that have not turned for `stuck_seconds`. Safe to call from other threads."""
@@ -140,7 +157,7 @@ class Consumer:
 
     async def _claim_one(self) -> bool:
         if not self.has_free_slot:
-            return False
+            return self._seeks_guest() and await self._claim_guest()
         # The last free slot takes only short jobs, so that they do not wait for long ones.
         is_last = 0 < len(self._running) == self._settings.worker_concurrency - 1
         async with self._runtime.database.transaction() as session:
@@ -152,6 +169,18 @@ class Consumer:
                 background=self._runtime.encoders.is_next_ready and not is_last,
                 starts=self._claim_starts,
             )
+        return self._run_claimed(lease)
+
+    async def _claim_guest(self) -> bool:
+        """Claim a short job of an account that has no slot, so that it does not wait for long jobs of the others."""
+        hosts = {lease.subject.owner_id for lease in self._running.values()}
+        async with self._runtime.database.transaction() as session:
+            lease = await queue.claim(
+                session, self._settings.lease_seconds, alone=False, only_short=True, guest_of=hosts
+            )
+        return self._run_claimed(lease)
+
+    def _run_claimed(self, lease: Lease | None) -> bool:
         if lease is None:
             return False
         task = asyncio.create_task(self._work(lease))

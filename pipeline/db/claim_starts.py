@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from time import monotonic
+from uuid import UUID
 
 WHOLE_QUEUE_SECONDS = 5.0
 """Time after which a claim begins at the first entry again. A job that returned to a busy queue waits this much longer
@@ -23,6 +24,7 @@ class Wanted:
     alone: bool
     only_short: bool
     background: bool
+    guest_of: frozenset[UUID]
 
 
 @dataclass(frozen=True, slots=True)

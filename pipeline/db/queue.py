@@ -42,6 +42,7 @@ from sqlalchemy import (
     BigInteger,
     ColumnElement,
     Row,
+    ScalarSelect,
     String,
     and_,
     delete,
@@ -105,9 +106,7 @@ async def enqueue(session: AsyncSession, subject: Subject, size_bytes: int) -> N
         .where(Job.owner_id == subject.owner_id, _IS_FOREGROUND)
         .scalar_subquery()
     )
-    served_now = (
-        select(func.max(Job.virtual_start)).where(Job.lease_token.is_not(None), _IS_FOREGROUND).scalar_subquery()
-    )
+    served_now = _find_served_now()
     served_next = select(func.min(Job.virtual_start)).where(Job.lease_token.is_(None), _IS_FOREGROUND).scalar_subquery()
     virtual_start = func.greatest(after_own, func.coalesce(served_now, served_next, 0))
     request_id = structlog.contextvars.get_contextvars().get("request_id")
@@ -193,6 +192,7 @@ async def claim(
     alone: bool,
     only_short: bool = False,
     background: bool = False,
+    guest_of: Collection[UUID] = (),
     starts: ClaimStarts | None = None,
 ) -> Lease | None:
     """Lease the next job to a worker. Return None if there is none.
@@ -200,9 +200,10 @@ async def claim(
     `alone` means that the worker runs no other job. Suspects are claimed only then. If a suspect has waited for
     SUSPECT_PATIENCE, a worker that is not alone claims nothing.
     `only_short` skips long documents, which keep their queue position. `background` includes background jobs, which
-    come after all others. `starts` remembers where the next claim begins; without it, each begins at the first entry.
+    come after all others. `guest_of` skips the jobs of these owners, and all that are not due before jobs which are
+    being served. `starts` remembers where the next claim begins; without it, each begins at the first entry.
     """
-    wanted = Wanted(alone, only_short, background)
+    wanted = Wanted(alone, only_short, background, frozenset(guest_of))
     start = starts.find(wanted) if starts else None
     claimed = await _lease_first(session, lease_seconds, wanted, start) if start else None
     if claimed is None:
@@ -241,6 +242,7 @@ async def _lease_first(
             literal(wanted.alone) | not_(_IS_SUSPECT | _find_impatient_suspect()),
             literal(not wanted.only_short) | (Job.size_bytes <= SHORT_BYTES),
             not_(_IS_STUCK) if wanted.background else _IS_FOREGROUND,
+            _is_guest(wanted.guest_of) if wanted.guest_of else true(),
             tuple_(*order) >= tuple_(start.virtual_start, start.queued_at) if start else true(),
         )
         .order_by(*order)
@@ -505,6 +507,18 @@ async def _find_size(session: AsyncSession, subject: Subject) -> int:
         return 0
     query = select(Document.size_bytes).where(Document.owner_id == subject.owner_id, Document.id == subject.id)
     return await session.scalar(query) or 0
+
+
+def _find_served_now() -> ScalarSelect[int | None]:
+    """Return the virtual time: the highest virtual start time of the jobs that are being served."""
+    leased = aliased(Job)
+    is_served = leased.lease_token.is_not(None) & (leased.virtual_start < BACKGROUND_START)
+    return select(func.max(leased.virtual_start)).where(is_served).scalar_subquery()
+
+
+def _is_guest(hosts: Collection[UUID]) -> ColumnElement[bool]:
+    """Exclude these owners. The first job of any other owner is not later than the virtual time, so look no further."""
+    return Job.owner_id.not_in(hosts) & (Job.virtual_start <= _find_served_now())
 
 
 def _find_impatient_suspect() -> ColumnElement[bool]:

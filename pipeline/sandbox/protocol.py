@@ -97,7 +97,7 @@ class Page(msgspec.Struct, tag=True):
     """The text of the next page, in sections, and the number of pages of the file."""
 
     sections: Annotated[list[str], msgspec.Meta(max_length=MAX_SECTIONS)]
-    pages: Annotated[int, msgspec.Meta(ge=1)]
+    pages: int
 
     def __post_init__(self) -> None:
         """Raise ValueError if PostgreSQL could not store the text."""

@@ -1,11 +1,12 @@
 """The API in the test process, and a worker that reports every step."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from inspect import isawaitable
+from uuid import UUID
 
 import httpx2
 import pytest
@@ -119,11 +120,18 @@ async def ignore_stage(_lease: Lease, _stage: Stage, _progress: float) -> None:
 
 
 async def claim(
-    runtime: Runtime, seconds: float = LEASE_SECONDS, *, alone: bool = True, only_short: bool = False
+    runtime: Runtime,
+    seconds: float = LEASE_SECONDS,
+    *,
+    alone: bool = True,
+    only_short: bool = False,
+    guest_of: Collection[UUID] = (),
 ) -> Lease | None:
     background = runtime.encoders.is_next_ready and not only_short
     async with runtime.database.transaction() as session:
-        return await queue.claim(session, seconds, alone=alone, only_short=only_short, background=background)
+        return await queue.claim(
+            session, seconds, alone=alone, only_short=only_short, background=background, guest_of=guest_of
+        )
 
 
 async def claim_next(runtime: Runtime) -> Lease:

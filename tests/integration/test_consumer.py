@@ -2,14 +2,17 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pytest
 
 from pipeline.ingest.heartbeat import Heartbeat
 from pipeline.notify.change_feed import ChangeFeed
 from pipeline.runtime import Runtime
+from pipeline.sandbox.pool import Sandbox
 from tests.integration.conftest import wait_for
 from tests.integration.test_queue import add_document, add_owner, show
+from tests.integration.test_sandbox import make_server
 from workers.consumer import Consumer, PartFailed
 
 pytestmark = pytest.mark.anyio
@@ -53,6 +56,40 @@ async def test_consumer_that_loses_a_part_gives_its_jobs_back(
         await running
     assert raised.group_contains(ZeroDivisionError)
     assert (await show(runtime, owner, document)).status in {"pending", "ready"}
+
+
+async def test_account_does_not_wait_for_files_of_another_that_fill_all_slots(
+    runtime: Runtime, heartbeat: Heartbeat, database_url: str
+) -> None:
+    child = """
+        text = os.read(0, 100).decode()
+        while text.startswith("hostile"): signal.pause()
+        say(Page([text], 1), Done())
+        """
+    slow = replace(runtime, sandbox=Sandbox(make_server(child)))
+    attacker, innocent = await add_owner(database_url), await add_owner(database_url)
+    slots = runtime.settings.worker_concurrency
+    hostile = [await add_document(runtime, attacker, "hostile" + " " * (93 + number)) for number in range(slots + 1)]
+    consumer = Consumer(slow, heartbeat)
+    running = asyncio.create_task(consumer.run())
+
+    async def count(status: str) -> int:
+        return sum([(await show(runtime, attacker, document)).status == status for document in hostile])
+
+    async def fills_all_slots() -> bool:
+        return await count("processing") == slots
+
+    await wait_for(fills_all_slots)
+    document = await add_document(runtime, innocent)
+
+    async def is_ready() -> bool:
+        return (await show(runtime, innocent, document)).status == "ready"
+
+    await wait_for(is_ready)
+    assert (await count("processing"), await count("pending")) == (slots, 1)
+    consumer.stop()
+    await slow.sandbox.close()
+    await running
 
 
 async def test_change_feed_goes_on_after_a_programming_error(caplog: pytest.LogCaptureFixture) -> None:

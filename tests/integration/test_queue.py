@@ -211,6 +211,19 @@ async def test_short_documents_overtake_long_ones_that_keep_their_place(runtime:
     assert [lease and lease.subject.id for lease in claimed] == [short, None, *long]
 
 
+async def test_guest_is_a_short_document_of_another_owner(runtime: Runtime, database_url: str) -> None:
+    host, other, guest = [await add_owner(database_url) for _ in range(3)]
+    for _ in range(3):
+        await add_document(runtime, host)
+    assert await claim(runtime)
+    await add_document(runtime, other, "long " * 60_000)
+    assert await claim(runtime, 60, only_short=True, guest_of={host}) is None
+    document = await add_document(runtime, guest)
+    lease = await claim(runtime, 60, only_short=True, guest_of={host})
+    assert lease
+    assert lease.subject.id == document
+
+
 async def crash(runtime: Runtime, step: int, *, alone: bool = True) -> Lease:
     """Claim the next job, take it to a step, and lose it as a killed worker does."""
     lease = await claim(runtime, alone=alone)

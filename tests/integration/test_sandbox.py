@@ -159,12 +159,12 @@ INVALID = {
 async def test_frame_that_no_reader_sends_is_a_malformed_file(read_with: ReadWith, bodies: list[bytes]) -> None:
     said = b"".join(len(body).to_bytes(4) + body for body in bodies)
     with pytest.raises(IngestionError) as error:
-        await read_with(f"os.write(1, {said!r}); signal.pause()")
+        await read_with(f"os.write(1, {said!r}); say(Done())")
     assert (error.value.code, error.value.message) == ("malformed", CRASH)
 
 
 async def test_frames_after_the_end_are_ignored(read_with: ReadWith) -> None:
-    assert await read_with("say(Page(['a'], 1), Done(), Page(['b'], 1)); signal.pause()") == ["a"]
+    assert await read_with("say(Page(['a'], 1), Done(), Page(['b'], 1))") == ["a"]
 
 
 async def test_valid_failure_is_passed_on(read_with: ReadWith) -> None:
@@ -179,7 +179,7 @@ async def test_valid_failure_is_passed_on(read_with: ReadWith) -> None:
     [
         b"",
         b"<svg onload=alert(1)>",
-        b"\xff\xd8" + IMAGE,
+        IMAGE.replace(b"PNG", b"GIF"),
         IMAGE[:20],
         IMAGE + b"<script>",
         PNG_BEGINNING + bytes(8) + PNG_END,
@@ -189,7 +189,7 @@ async def test_valid_failure_is_passed_on(read_with: ReadWith) -> None:
 async def test_image_that_no_reader_sends_is_a_malformed_file(hijacked: Sandbox, png: bytes) -> None:
     body = pack("PageImage", png=png)
     with tempfile.TemporaryFile() as file:
-        file.write(f"os.write(1, {len(body).to_bytes(4) + body!r}); signal.pause()".encode())
+        file.write(f"os.write(1, {len(body).to_bytes(4) + body!r})".encode())
         file.flush()
         with pytest.raises(IngestionError) as error:
             await hijacked.draw(file, "application/pdf", LIMITS, 1, None)
