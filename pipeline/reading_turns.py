@@ -1,4 +1,4 @@
-"""Turns of the event streams of an account: one reads at a time, so that many streams cost others little."""
+"""Turns of event streams: one of an account reads at a time, and all together read slowly."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -7,7 +7,7 @@ from uuid import UUID
 from weakref import WeakValueDictionary
 
 PAUSE_SECONDS = 0.1
-"""Pause of an account after a full batch, which takes about 20 ms to read and send."""
+"""Pause after a full batch, which takes about 20 ms to read and send."""
 
 
 class ReadingTurns:
@@ -16,6 +16,7 @@ class ReadingTurns:
     def __init__(self, pause_seconds: float = PAUSE_SECONDS) -> None:
         self._pause_seconds = pause_seconds
         self._locks: WeakValueDictionary[UUID, asyncio.Lock] = WeakValueDictionary()
+        self._pausing = asyncio.Lock()
 
     @asynccontextmanager
     async def take(self, owner_id: UUID) -> AsyncIterator[None]:
@@ -25,5 +26,6 @@ class ReadingTurns:
             yield
 
     async def pause(self) -> None:
-        """Wait before the turn ends, after much was read, so that others are served meanwhile."""
-        await asyncio.sleep(self._pause_seconds)
+        """Wait before the turn ends, after much was read. Pauses of different accounts follow each other."""
+        async with self._pausing:
+            await asyncio.sleep(self._pause_seconds)

@@ -17,7 +17,7 @@ from pipeline.llm.client import LanguageModel
 from pipeline.logs import get_logger
 from pipeline.notify.change_feed import ChangeFeed
 from pipeline.notify.doorbell import Doorbell
-from pipeline.queue_positions import QueuePositions, share_positions
+from pipeline.queue_front import SharedFront, share_front
 from pipeline.reading_turns import ReadingTurns
 from pipeline.recent_logins import RecentLogins
 from pipeline.sandbox.confinement import find_layers, find_problems
@@ -80,7 +80,7 @@ class Runtime:
     drawing_limiter: Limiter
     """Limits page images to one processor."""
     changes: ChangeFeed
-    queue_positions: QueuePositions
+    queue_front: SharedFront
     llm: LanguageModel | None
     """Writes answers. If None, answers are quotations."""
     search_bounds: SearchBounds = DEFAULT_BOUNDS
@@ -135,7 +135,7 @@ async def open_runtime(
         sandbox=sandbox or Sandbox(),
         drawing_limiter=Limiter(at_once=1, waiting=PAGE_IMAGES_WAITING),
         changes=ChangeFeed(url, timeout_seconds=database_timeout_seconds, is_pooled=is_pooled),
-        queue_positions=share_positions(database),
+        queue_front=share_front(database),
         llm=make_language_model(settings),
     )
     asyncio.get_running_loop().set_default_executor(make_executor())

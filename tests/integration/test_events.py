@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import json
+from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
@@ -15,11 +16,11 @@ from api.controllers.events import OpenStreams
 from api.tokens import LEEWAY
 from pipeline.db import notifications, queue
 from pipeline.errors import NotFound, TooManyRequests
-from pipeline.queue_positions import share_positions
+from pipeline.queue_front import MAX_NEXT, share_front
 from pipeline.reading_turns import ReadingTurns
 from pipeline.types import Change, Deleted, Document, Identity, Lease, NoteState, Stage, Subject, SubjectKind
 from pipeline.use_cases import events
-from pipeline.use_cases.events import MAX_MOVED, READ_AT_ONCE
+from pipeline.use_cases.events import MAX_SEEN, READ_AT_ONCE, Follower
 from tests.databases import fetch, rewrite_statements
 from tests.integration.conftest import Api, Person, claim
 
@@ -46,13 +47,16 @@ def get_id(location: str) -> UUID:
 class Listener:
     """Reads a stream, with a time limit for each change."""
 
-    def __init__(self, changes: AsyncGenerator[Change]) -> None:
+    def __init__(self, changes: AsyncGenerator[list[Change]]) -> None:
         self._changes = changes
+        self._received: deque[Change] = deque()
         self.last_id = 0
 
     async def next(self) -> Change:
-        async with asyncio.timeout(10):
-            change = await anext(self._changes)
+        while not self._received:
+            async with asyncio.timeout(10):
+                self._received += await anext(self._changes)
+        change = self._received.popleft()
         self.last_id = change.id
         return change
 
@@ -105,11 +109,15 @@ async def test_client_with_the_final_state_gets_no_event(api: Api) -> None:
     owner_id = await find_id(api, person)
     document_id = get_id((await api.upload(person, b"some text")).headers["location"])
     await api.work()
-    first = [change async for change in events.follow_document(api.runtime, owner_id, document_id, None)]
+
+    async def follow(last_id: int | None) -> list[Change]:
+        changes = events.follow_document(api.runtime, owner_id, document_id, last_id)
+        return [change async for batch in changes for change in batch]
+
+    first = await follow(None)
     assert [change.state.status for change in first if isinstance(change.state, Document)] == ["ready"]
-    assert [c async for c in events.follow_document(api.runtime, owner_id, document_id, first[-1].id)] == []
-    again = [change async for change in events.follow_document(api.runtime, owner_id, document_id, first[-1].id - 1)]
-    assert again == first
+    assert await follow(first[-1].id) == []
+    assert await follow(first[-1].id - 1) == first
 
 
 async def test_deletion_ends_the_stream_of_a_document(api: Api) -> None:
@@ -226,17 +234,15 @@ async def test_only_the_next_documents_of_an_owner_are_reported_as_moved(api: Ap
     first, second = await api.register(), await api.register("bert")
     await api.upload(first, b"goes first")
     owner_id = await find_id(api, second)
-    await fetch(database_url, ADD_WAITING, owner_id, MAX_MOVED + 1)
-    runtime = replace(
-        api.runtime, queue_positions=share_positions(api.runtime.database, clock=itertools.count().__next__)
-    )
+    await fetch(database_url, ADD_WAITING, owner_id, MAX_NEXT + 1)
+    runtime = replace(api.runtime, queue_front=share_front(api.runtime.database, clock=itertools.count().__next__))
     async with aclosing(events.follow(runtime, owner_id, None)) as changes:
         listener = Listener(changes)
         await listener.settle()
         await claim(runtime)
         while not (moved := await listener.settle()):
             pass
-    assert [state.queue_position for state in moved if isinstance(state, Document)] == list(range(1, MAX_MOVED + 1))
+    assert [state.queue_position for state in moved if isinstance(state, Document)] == list(range(1, MAX_NEXT + 1))
 
 
 class CountedTurns(ReadingTurns):
@@ -283,6 +289,30 @@ async def test_row_47_many_streams_of_an_owner_with_many_waiting_documents(api: 
     assert not [statement for statement in statements if "lag(jobs" in statement]
 
 
+@pytest.mark.waits(queue_position=0.05)
+async def test_follower_remembers_few_states_and_still_reports_the_next_documents(api: Api, database_url: str) -> None:
+    """All others of a long queue are forgotten, so that many streams of it take little memory."""
+    owner_id = await find_id(api, await api.register())
+    await fetch(database_url, ADD_WAITING, owner_id, MAX_SEEN + READ_AT_ONCE)
+    runtime = replace(
+        api.runtime,
+        queue_front=share_front(api.runtime.database, clock=itertools.count().__next__),
+        reading_turns=ReadingTurns(pause_seconds=0),
+    )
+    follower = Follower(runtime, owner_id, None)
+    begun = [change.state async for batch in follower.catch_up() for change in batch if change.state]
+    assert len(begun) == MAX_SEEN + READ_AT_ONCE
+    assert len(follower.seen) == MAX_SEEN
+    assert await follower.find_moved() == []
+    await claim(runtime)
+    await asyncio.sleep(0.05)
+    moved = await follower.find_moved()
+    assert [change.state.queue_position for change in moved if isinstance(change.state, Document)] == list(
+        range(1, MAX_NEXT + 1)
+    )
+    assert len(follower.seen) == MAX_SEEN
+
+
 async def test_stream_of_a_document_counts_no_positions_of_its_own(api: Api) -> None:
     person = await api.register()
     owner_id = await find_id(api, person)
@@ -294,10 +324,33 @@ async def test_stream_of_a_document_counts_no_positions_of_its_own(api: Api) -> 
         return statement
 
     with rewrite_statements(note):
-        first = await anext(events.follow_document(api.runtime, owner_id, document_id, None))
+        [first] = await anext(events.follow_document(api.runtime, owner_id, document_id, None))
     assert isinstance(first.state, Document)
     assert first.state.queue_position == 1
     assert not [statement for statement in statements if "lag(jobs" in statement]
+
+
+@pytest.mark.waits(poll=0.01, queue_position=60.0)
+async def test_stream_of_a_document_does_not_poll_while_notifications_arrive(api: Api) -> None:
+    person = await api.register()
+    owner_id = await find_id(api, person)
+    document_id = get_id((await api.upload(person, b"some text")).headers["location"])
+    reads = 0
+
+    def count(statement: str) -> str:
+        nonlocal reads
+        reads += "FROM documents" in statement
+        return statement
+
+    async with aclosing(events.follow_document(api.runtime, owner_id, document_id, None)) as changes:
+        listener = Listener(changes)
+        assert isinstance(await listener.next_state(), Document)
+        with rewrite_statements(count):
+            following = asyncio.create_task(listener.next())
+            await asyncio.sleep(0.2)
+            assert reads == 0
+            await api.client.delete(f"/v1/documents/{document_id}", headers=person.headers)
+            assert isinstance((await following).state, Deleted)
 
 
 async def test_payload_of_another_kind_wakes_all_watchers(api: Api, database_url: str) -> None:

@@ -18,7 +18,7 @@ from pipeline.ingest.executor import ingest
 from pipeline.ingest.heartbeat import Heartbeat, HeldLease
 from pipeline.ingest.progress import StageReporter
 from pipeline.ingest.sweeper import Sweeper
-from pipeline.queue_positions import MAX_AGE_SECONDS, share_positions
+from pipeline.queue_front import MAX_AGE_SECONDS, MAX_NEXT, share_front
 from pipeline.runtime import Runtime
 from pipeline.types import Document, Lease, ReceivedFile, Stage, new_id
 from tests.databases import fetch, fetch_value, find_violations, rewrite_statements
@@ -88,17 +88,29 @@ async def test_positions_are_the_order_of_claims(runtime: Runtime, database_url:
             listed = await access.list_documents(session, owner, status=None, limit=50, cursor=None)
         positions |= {document.id: document.queue_position for document in listed.items}
     async with runtime.database.transaction() as session:
-        front = await queue.list_front(session)
-        assert await queue.list_front(session, limit=2) == front[:2]
+        front, owners = await queue.list_front(session)
+        assert await queue.list_front(session, limit=2) == (front[:2], owners[:2])
     claimed = [lease.subject.id for _ in documents if (lease := await claim(runtime))]
     assert claimed == front == sorted(positions, key=lambda document: positions[document] or 0)
     assert sorted(positions.values(), key=lambda position: position or 0) == [1, 2, 3, 4, 5]
 
 
+async def test_front_names_the_next_documents_of_each_owner(runtime: Runtime, database_url: str) -> None:
+    anna, bert = await add_owner(database_url), await add_owner(database_url)
+    of_anna = [await add_document(runtime, anna) for _ in range(MAX_NEXT + 1)]
+    note = "INSERT INTO jobs (owner_id, kind, subject_id, turn) VALUES ($1, 'note', gen_random_uuid(), 100)"
+    await fetch(database_url, note, bert)
+    front = await share_front(runtime.database).read()
+    assert set(front.positions.values()) == set(range(1, MAX_NEXT + 3))
+    assert list(front.list_next(anna)) == of_anna[:MAX_NEXT]
+    assert all(front.positions[each] == position for each, position in front.list_next(anna).items())
+    assert not front.list_next(bert), "a note has no position that its owner sees"
+
+
 async def test_many_readers_of_positions_share_one_query(runtime: Runtime, database_url: str) -> None:
     owner, clock = await add_owner(database_url), Clock()
     document = await add_document(runtime, owner)
-    positions = share_positions(runtime.database, clock)
+    shared = share_front(runtime.database, clock)
     statements: list[str] = []
 
     def note(statement: str) -> str:
@@ -106,11 +118,11 @@ async def test_many_readers_of_positions_share_one_query(runtime: Runtime, datab
         return statement
 
     with rewrite_statements(note):
-        read = await asyncio.gather(*(positions.read() for _ in range(100)))
-        assert read == [{document: 1}] * 100
+        read = await asyncio.gather(*(shared.read() for _ in range(100)))
+        assert [front.positions for front in read] == [{document: 1}] * 100
         assert len([statement for statement in statements if "jobs" in statement]) == 1
         clock.now += MAX_AGE_SECONDS
-        await positions.read()
+        await shared.read()
         assert len([statement for statement in statements if "jobs" in statement]) == 2
 
 

@@ -1,6 +1,7 @@
 """The streams of an account read one at a time. Those of other accounts do not wait for them."""
 
 import asyncio
+from time import monotonic
 from uuid import uuid4
 
 import pytest
@@ -28,3 +29,15 @@ async def test_other_accounts_do_not_wait() -> None:
     turns = ReadingTurns()
     async with turns.take(uuid4()), asyncio.timeout(5), turns.take(uuid4()):
         pass
+
+
+async def test_pauses_of_different_accounts_follow_each_other() -> None:
+    """Otherwise the streams of many accounts together would take the whole process."""
+    turns, started = ReadingTurns(pause_seconds=0.02), monotonic()
+
+    async def read() -> None:
+        async with turns.take(uuid4()):
+            await turns.pause()
+
+    await asyncio.gather(*(read() for _ in range(5)))
+    assert monotonic() - started >= 5 * 0.02
