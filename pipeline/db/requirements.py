@@ -89,7 +89,7 @@ def _find_extension_problems(facts: Facts) -> Iterator[str]:
     version = facts.vector_version or facts.vector_available
     if version is None:
         yield "the server has no pgvector: install it on the database server"
-    elif _parse(version) < MINIMUM_VECTOR:
+    elif is_vector_too_old(version):
         yield (
             f"pgvector {version} is too old: install 0.8 or newer on the database server; "
             "if the extension exists, a superuser then runs in this database: ALTER EXTENSION vector UPDATE"
@@ -108,5 +108,6 @@ def _find_missing_rights(facts: Facts) -> Iterator[str]:
         yield f"a superuser must run: GRANT {roles} TO {facts.owner} WITH ADMIN OPTION"
 
 
-def _parse(version: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in version.split(".")[:2])
+def is_vector_too_old(version: str) -> bool:
+    """Return True if this version of pgvector cannot be used."""
+    return tuple(int(part) for part in version.split(".")[:2]) < MINIMUM_VECTOR

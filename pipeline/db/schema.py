@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import asyncpg
-from sqlalchemy import column, func, literal_column, select, table
+from sqlalchemy import Integer, cast, column, func, literal_column, select, table
 from sqlalchemy.exc import ProgrammingError
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -43,6 +43,7 @@ class Server:
     """Facts about a session and its server."""
 
     version: str
+    major_version: int
     vector_version: str | None
     """Version of pgvector, or None if it is not installed."""
     login: str
@@ -61,6 +62,7 @@ async def describe_server(session: AsyncSession) -> Server:
     row = await session.execute(
         select(
             func.current_setting("server_version"),
+            cast(func.current_setting("server_version_num"), Integer) // 10_000,
             vector_version,
             literal_column("session_user"),
             func.row_security_active("chunks"),

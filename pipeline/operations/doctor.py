@@ -20,7 +20,7 @@ from pipeline import metrics, samples
 from pipeline.circuit_breaker import CircuitBreaker
 from pipeline.db import embedding_models, queue, schema
 from pipeline.db.models import SERVICE_ROLE
-from pipeline.db.requirements import MINIMUM_POSTGRESQL
+from pipeline.db.requirements import MINIMUM_POSTGRESQL, UnpreparedDatabase, is_vector_too_old, require_prepared
 from pipeline.db.schema import Server
 from pipeline.db.session import Database, get_state
 from pipeline.embedding.reembed import ModelChangeError, require_usable
@@ -48,6 +48,10 @@ FAILED_LOGINS = {
     "08P01": (
         "refuses the start-up parameters, as PgBouncer does",
         "set DATABASE_TRANSACTION_POOLING=true, or read PgBouncer in RUNBOOK.md",
+    ),
+    "42501": (
+        f"does not let {SERVICE_ROLE} read its tables",
+        "run python -m pipeline migrate; if they come from a dump, restore it again, without --no-privileges",
     ),
     "53300": ("has no free connections", "lower DATABASE_POOL_SIZE, or raise max_connections"),
 }
@@ -144,11 +148,13 @@ async def _check_database(settings: Settings) -> AsyncIterator[Finding]:
             return
         if revision is None:
             yield _fail("migrations", f"{location} has no tables", "run python -m pipeline migrate")
+            if settings.database_owner_url:
+                yield await _check_preparation(settings)
             return
         async with database.transaction() as session:
             server = await schema.describe_server(session)
             clock_offset = abs((datetime.now(UTC) - server.now).total_seconds())
-        yield _judge_versions(location, server)
+        yield judge_versions(location, server)
         yield _judge_revision(revision)
         yield _judge_rights(server)
         yield _judge_clock(clock_offset)
@@ -167,7 +173,7 @@ def _explain_failure(error: Exception, location: str, settings: Settings) -> Fin
     if isinstance(error, UnsafeDatabase):
         found, _, advice = error.reason.partition(": ")
         return _fail("database", f"{location}: {found}", advice)
-    cause = error.__cause__ or error
+    cause = error if isinstance(error, DBAPIError | asyncpg.PostgresError) else error.__cause__ or error
     state = get_state(cause) if isinstance(cause, DBAPIError | asyncpg.PostgresError) else ""
     if explained := explain_failed_login(state):
         found, advice = explained
@@ -198,12 +204,16 @@ def _describe_location(url: str) -> str:
     return f"{parts.hostname or 'a local socket'}{parts.path}"
 
 
-def _judge_versions(location: str, server: Server) -> Finding:
+def judge_versions(location: str, server: Server) -> Finding:
+    """Judge the versions of PostgreSQL and pgvector."""
     found = f"{location}: PostgreSQL {server.version}, pgvector {server.vector_version or 'missing'}"
-    if int(server.version.split(".")[0].split(" ")[0]) < MINIMUM_POSTGRESQL:
+    if server.major_version < MINIMUM_POSTGRESQL:
         return _fail("database", found, f"install PostgreSQL {MINIMUM_POSTGRESQL} or newer")
     if server.vector_version is None:
         return _fail("database", found, "install pgvector, then run python -m pipeline migrate")
+    if is_vector_too_old(server.vector_version):
+        advice = "install pgvector 0.8 or newer, then run as a superuser: ALTER EXTENSION vector UPDATE"
+        return _fail("database", found, advice)
     return _ok("database", found)
 
 
@@ -271,14 +281,29 @@ async def _check_queue(database: Database) -> Finding:
     return _ok("queue", found)
 
 
+async def _check_preparation(settings: Settings) -> Finding:
+    """Check before the first migration whether the owner can run it."""
+    try:
+        await require_prepared(settings.owner_url)
+    except UnpreparedDatabase as error:
+        return _fail("owner", "the owner cannot migrate yet", str(error))
+    except DatabaseUnavailable:
+        return _cannot_log_in(settings)
+    return _ok("owner", "migrate can be run")
+
+
+def _cannot_log_in(settings: Settings) -> Finding:
+    found = f"the owner cannot log in to {_describe_location(settings.owner_url)}"
+    return _fail("owner", found, "correct DATABASE_OWNER_URL")
+
+
 async def _check_owner(settings: Settings) -> Finding:
-    location = _describe_location(settings.owner_url)
     async with _open_database(settings.owner_url, settings, None) as database:
         try:
             async with database.transaction() as session:
                 sees_everything = await embedding_models.sees_everything(session)
         except CONNECTION_ERRORS:
-            return _fail("owner", f"the owner cannot log in to {location}", "correct DATABASE_OWNER_URL")
+            return _cannot_log_in(settings)
     if not sees_everything:
         advice = "name the role that ran the migrations in DATABASE_OWNER_URL"
         return _fail("owner", "DATABASE_OWNER_URL does not name the owner of the tables", advice)

@@ -22,7 +22,7 @@ from pipeline.settings import Settings
 from pipeline.types import Identity
 from pipeline.use_cases import accounts
 from tests.conftest import log_errors_only
-from tests.databases import run_sql
+from tests.databases import clone_database, run_sql
 from tests.llm_server import run_llm_server
 
 SECRET = "a secret of the tests, over 32 bytes long"
@@ -116,6 +116,29 @@ def test_doctor_without_access_to_the_database(settings: Settings, database_url:
     assert "migrations" not in found
     assert found["extraction"].verdict == Verdict.OK
     assert "a-secret-word" not in repr(found)
+
+
+def test_doctor_before_the_first_migration(settings: Settings, postgres_url: str) -> None:
+    """It says what an administrator must do, and who: an owner that is no superuser may lack rights."""
+    url = clone_database(postgres_url, "not_migrated", template="template1")
+    run_sql(url, "DROP EXTENSION IF EXISTS vector", "DROP ROLE IF EXISTS poor_owner", "CREATE ROLE poor_owner LOGIN")
+    poor = SecretStr(url.replace("//postgres:", "//poor_owner:"))
+    found = find(settings.model_copy(update={"database_url": SecretStr(url), "database_owner_url": poor}))
+    assert found["migrations"].advice == "run python -m pipeline migrate"
+    assert found["owner"].verdict == Verdict.FAILED
+    assert "ALTER DATABASE not_migrated OWNER TO poor_owner" in found["owner"].advice
+    assert "ALTER ROLE poor_owner CREATEROLE" in found["owner"].advice
+    run_sql(url, "DROP ROLE poor_owner")
+    found = find(settings.model_copy(update={"database_url": SecretStr(url), "database_owner_url": SecretStr(url)}))
+    assert found["owner"].verdict == Verdict.OK
+
+
+@pytest.mark.own_database
+def test_doctor_names_missing_rights(settings: Settings, database_url: str) -> None:
+    run_sql(database_url, "REVOKE ALL ON alembic_version FROM sluice_service")
+    found = find(settings.model_copy(update={"database_url": as_service(database_url)}))
+    assert "does not let sluice_service read its tables" in found["database"].found
+    assert "--no-privileges" in found["database"].advice
 
 
 def test_doctor_refuses_a_redis_that_evicts(settings: Settings, redis_url: str) -> None:
