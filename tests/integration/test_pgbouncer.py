@@ -1,25 +1,30 @@
 """Row 39 of the fault matrix. Behind PgBouncer in transaction mode the service works, or refuses to work. It never acts as the role that logs in."""
 
 import asyncio
-from collections.abc import Iterator
+import os
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from pydantic import SecretStr
+from sqlalchemy import func, select
 
 from pipeline.db import embedding_models
-from pipeline.db.models import SERVICE_ROLE
+from pipeline.db.models import SERVICE_ROLE, USER_SETTING
 from pipeline.db.schema import prepare_service
 from pipeline.db.session import Database
 from pipeline.errors import UnsafeDatabase
 from pipeline.notify.change_feed import ChangeFeed
 from pipeline.operations.doctor import Verdict, examine
 from pipeline.settings import Settings
-from tests.conftest import Logged
+from tests.conftest import SECRET, Logged
 from tests.databases import fetch
-from tests.integration.conftest import Api, Application, Opening, open_api
+from tests.integration.conftest import Api, Application, Opening, Person, open_api, wait_for
 from tests.pgbouncer import run_pgbouncer
+from tests.processes import LoggedProcess, start_logged
 
 pytestmark = [pytest.mark.anyio, pytest.mark.own_database]
 
@@ -56,17 +61,33 @@ def settings(settings: Settings, pooled_url: str, *, is_declared: bool) -> Setti
     return settings.model_copy(update=update)
 
 
-async def test_everything_works_and_waiters_poll(api: Api) -> None:
+@pytest.fixture
+def worker(pooled_url: str, redis_url: str, tmp_path: Path) -> Iterator[LoggedProcess]:
+    """`python -m workers`, behind PgBouncer."""
+    environment = {
+        **os.environ,
+        "DATABASE_URL": pooled_url,
+        "DATABASE_TRANSACTION_POOLING": "true",
+        "REDIS_URL": redis_url,
+        "JWT_SECRET": SECRET,
+    }
+    with start_logged("workers", environment=environment, log=tmp_path / "log.jsonl") as process:
+        yield process
+
+
+@pytest.mark.waits(poll=0.1)
+async def test_everything_works_and_waiters_poll(worker: LoggedProcess, api: Api) -> None:
     assert not api.runtime.changes.is_listening
     people = [await api.register(f"user{number}") for number in range(4)]
+    locations = []
     for person in people:
         response = await api.upload(person, f"A secret of {person.email}.".encode())
         assert response.status_code == 202, response.text
+        locations.append(response.headers["location"])
+    for person, location in zip(people, locations, strict=True):
+        await wait_for(partial(is_ready, api, person, location))
+    assert worker.has_logged("ingestion.ready")
     # Sessions are swapped between statements, so prepared statements and settings of one request must not reach others.
-    location = response.headers["location"]
-    waiting = asyncio.create_task(api.get(people[-1], location, Prefer="wait=20"))
-    await api.work()
-    assert (await waiting).json()["status"] == "ready"
     asked = [
         api.client.post("/v1/search", headers=person.headers, json={"query": "secret"})
         for person in people
@@ -78,6 +99,11 @@ async def test_everything_works_and_waiters_poll(api: Api) -> None:
         [passage] = answer.json()["passages"]
         assert passage["text"] == f"A secret of {people[number // 4].email}."
     assert (await api.client.get("/health/ready")).json()["checks"]["database"] == "ok"
+
+
+async def is_ready(api: Api, person: Person, location: str) -> bool:
+    """Wait for a new status: for longer than `wait_for` does, if the API does not poll."""
+    return bool((await api.get(person, location, Prefer="wait=30")).json()["status"] == "ready")
 
 
 async def test_switch_of_models_waits_for_a_process_that_loads(api: Api) -> None:
@@ -112,38 +138,46 @@ async def test_never_acts_as_the_login(
     assert reason in finding.found
 
 
-async def test_lost_parameters_are_noticed_even_if_the_service_role_logs_in(settings: Settings) -> None:
+async def test_lost_parameters_are_noticed_even_if_the_service_role_logs_in(settings: Settings, logged: Logged) -> None:
     with pytest.raises(UnsafeDatabase) as refused:
         await read(settings, is_pooled=False)
     assert "start-up parameters are lost" in refused.value.reason
     feed = ChangeFeed(settings.sqlalchemy_url, timeout_seconds=5)
     feed.start()
-    await asyncio.sleep(0.3)
+    await wait_for(lambda: any(event["event"] == "change_feed.disconnected" for event in logged))
     assert not feed.is_listening
     await feed.close()
 
 
-@pytest.mark.parametrize(
-    "statement",
-    [
-        "ALTER ROLE sluice_service IN DATABASE {name} RESET ALL",
-        "ALTER ROLE sluice_service IN DATABASE {name} SET default_transaction_isolation = 'serializable'",
-    ],
-)
-async def test_settings_must_be_stored_on_the_role(settings: Settings, database_url: str, statement: str) -> None:
+async def test_settings_must_be_stored_on_the_role(settings: Settings, database_url: str) -> None:
     await read(settings, is_pooled=True)
-    name = urlsplit(database_url).path.strip("/")
-    await fetch(database_url, statement.format(name=f'"{name}"'))
-    await fetch(database_url, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'sluice_service'")
-    with pytest.raises(UnsafeDatabase) as refused:
-        await read(settings, is_pooled=True)
-    assert "python -m pipeline migrate" in refused.value.reason
+    alter = f'ALTER ROLE sluice_service IN DATABASE "{urlsplit(database_url).path.strip("/")}"'
+    for change in ("SET default_transaction_isolation = 'serializable'", "RESET ALL"):
+        await fetch(database_url, f"{alter} {change}")
+        await fetch(
+            database_url, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'sluice_service'"
+        )
+        with pytest.raises(UnsafeDatabase) as refused:
+            await read(settings, is_pooled=True)
+        assert "python -m pipeline migrate" in refused.value.reason
+
+
+async def test_search_runs_in_a_transaction(settings: Settings) -> None:
+    """Without one, PgBouncer could prepare its statement in one session and execute it in another."""
+    async with open_pool(settings, is_pooled=True) as database, database.statement() as connection:
+        await connection.execute(select(func.set_config(USER_SETTING, "someone", True)))
+        assert await connection.scalar(select(func.current_setting(USER_SETTING))) == "someone"
 
 
 async def read(settings: Settings, *, is_pooled: bool) -> None:
+    async with open_pool(settings, is_pooled=is_pooled) as database, database.transaction() as session:
+        await embedding_models.read(session)
+
+
+@asynccontextmanager
+async def open_pool(settings: Settings, *, is_pooled: bool) -> AsyncIterator[Database]:
     database = Database(settings.sqlalchemy_url, pool_size=1, timeout_seconds=5, is_pooled=is_pooled)
     try:
-        async with database.transaction() as session:
-            await embedding_models.read(session)
+        yield database
     finally:
         await database.close()
