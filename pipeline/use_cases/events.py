@@ -18,7 +18,7 @@ OVERLAP = timedelta(seconds=60)
 """Longest time between the timestamp of a change and the commit that makes the change visible."""
 READ_AT_ONCE = 100
 """Maximum number of states that one transaction reads."""
-MAX_SEEN = 1000
+MAX_SEEN = 200
 """Maximum number of states that a follower remembers: an account can have 100 streams, and 10,000 documents waiting."""
 
 _Current = Document | NoteState
