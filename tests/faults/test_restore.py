@@ -1,9 +1,11 @@
 """Row 50 of the fault matrix: a dump of a working service is restored on another server."""
 
+import asyncio
 import subprocess
 from pathlib import Path
 from uuid import uuid4
 
+from pipeline.db.schema import prepare_service
 from tests.databases import clone_database, find_violations, migrate, run_sql
 from tests.faults.cluster import Cluster
 from tests.faults.history import Client, unique
@@ -33,6 +35,8 @@ def test_row_50_dump_of_a_working_service_is_restored_elsewhere(
     found = client.http.post("/v1/search", json={"query": "held"}).raise_for_status().json()["passages"]
     assert {passage["document_id"] for passage in found} == {held, waiting}
     assert find_violations(restored) == {}
+    may_create = "SELECT has_database_privilege('sluice_service', current_database(), 'TEMPORARY') AS may"
+    assert not run_sql(restored, may_create)[0]["may"], "no dump contains that this was forbidden"
     client.http.base_url = client.url
     assert client.show(held)["status"] == "processing", "the old service does not notice"
     worker.kill()
@@ -41,7 +45,10 @@ def test_row_50_dump_of_a_working_service_is_restored_elsewhere(
 
 
 def restore(source_url: str, target_url: str, dump: Path) -> str:
-    """Dump a database and restore it on another server, as the runbook says. Return the new URL."""
+    """Dump a database and restore it on another server, as the runbook says. Return the new URL.
+
+    Migrating and preparing is what `python -m pipeline migrate` does.
+    """
     tool = find_postgres_program("pg_dump")
     subprocess.run([tool, "--format=custom", f"--file={dump}", source_url], check=True)
     existing = {row["rolname"] for row in run_sql(target_url, "SELECT rolname FROM pg_roles")}
@@ -51,4 +58,5 @@ def restore(source_url: str, target_url: str, dump: Path) -> str:
     restored = clone_database(target_url, f"restored_{uuid4().hex}", template="template0")
     subprocess.run([tool.with_name("pg_restore"), "--exit-on-error", f"--dbname={restored}", dump], check=True)
     migrate(restored, "head")
+    asyncio.run(prepare_service(restored, None))
     return restored

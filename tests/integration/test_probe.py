@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from pipeline.db.session import Database
 from pipeline.embedding.active_model import Encoders
+from pipeline.embedding.encoder import Encoder
 from pipeline.embedding.model import PACKAGED_MODEL
 from pipeline.errors import DatabaseUnavailable
 from pipeline.ingest.heartbeat import Heartbeat
@@ -75,16 +76,20 @@ async def test_probe_sees_a_stuck_loop_but_no_outage(runtime: Runtime, heartbeat
     await asyncio.gather(running, return_exceptions=True)
 
 
-async def test_worker_waits_for_the_migration(runtime: Runtime, heartbeat: Heartbeat, postgres_url: str) -> None:
+async def test_worker_waits_for_the_migration(
+    runtime: Runtime, heartbeat: Heartbeat, encoder: Encoder, postgres_url: str
+) -> None:
     url = await asyncio.to_thread(clone_database, postgres_url, f"empty_{uuid4().hex}", template="template1")
     database = Database(url.replace("postgresql", "postgresql+asyncpg", 1), pool_size=1, timeout_seconds=5)
-    encoders = Encoders(database, PACKAGED_MODEL, check_seconds=0.1)
+    encoders = Encoders(database, PACKAGED_MODEL, shared=encoder, check_seconds=0.1)
+    encoders.start()
     consumer = Consumer(replace(runtime, database=database, encoders=encoders), heartbeat)
     running = asyncio.create_task(consumer.run())
     await asyncio.wait({running}, timeout=1.5)
     assert not running.done()
     consumer.stop()
     await running
+    await encoders.close()
     await database.close()
 
 

@@ -236,6 +236,20 @@ async def test_guest_is_a_short_document_of_another_owner(runtime: Runtime, data
     assert lease.subject.id == document
 
 
+async def test_returned_job_of_a_host_is_no_guest(runtime: Runtime, database_url: str) -> None:
+    """It has its old place before jobs that are being served, like a guest."""
+    host = await add_owner(database_url)
+    for _ in range(2):
+        await add_document(runtime, host)
+    first, second = await claim(runtime), await claim(runtime)
+    assert first
+    assert second
+    async with runtime.database.transaction() as session:
+        await queue.give_back(session, first)
+    assert await claim(runtime, 60, only_short=True, guest_of={host}) is None
+    assert await claim(runtime, 60, only_short=True, guest_of={uuid4()})
+
+
 async def crash(runtime: Runtime, step: int, *, alone: bool = True) -> Lease:
     """Claim the next job, take it to a step, and lose it as a killed worker does."""
     lease = await claim(runtime, alone=alone)
