@@ -5,6 +5,7 @@ connections also refuses health checks.
 """
 
 import asyncio
+import re
 from http import HTTPStatus
 from typing import NoReturn
 
@@ -46,7 +47,13 @@ NOT_HTTP: Refusal = (
     "The request is not valid HTTP/1.1. Correct its request line, headers or chunks.",
     "bad_request",
 )
-WRONG_HOST: Refusal = (HTTPStatus.BAD_REQUEST, "Send exactly one Host header.", "bad_request")
+WRONG_HOST: Refusal = (
+    HTTPStatus.BAD_REQUEST,
+    "Send exactly one Host header, with a host name or an address, and a port if there is one.",
+    "bad_request",
+)
+HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[\w.~!$&'()*+,;=%-]*)(?::\d{0,5})?", re.ASCII)
+"""A valid Host header (RFC 3986, section 3.2). Litestar cannot build the URL of a request with another one."""
 WRONG_ENCODING: Refusal = (
     HTTPStatus.BAD_REQUEST,
     "The only Transfer-Encoding is `chunked`, and only HTTP/1.1 has it. Send the body that way, or with its length.",
@@ -205,7 +212,7 @@ class TimeLimitedProtocol(HttpToolsProtocol):
         if version not in ("1.0", "1.1"):
             self._stop_parsing(*WRONG_VERSION)
         hosts = [value for name, value in self.headers if name == b"host"]
-        if len(hosts) > 1 or (not hosts and version == "1.1"):
+        if len(hosts) > 1 or (not hosts and version == "1.1") or not all(map(HOST.fullmatch, hosts)):
             self._stop_parsing(*WRONG_HOST)
         encodings = [value.lower() for name, value in self.headers if name == b"transfer-encoding"]
         if encodings and (encodings != [b"chunked"] or version == "1.0"):

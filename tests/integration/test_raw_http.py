@@ -25,6 +25,8 @@ REQUESTS = {
     "many headers": (b"GET /health/live HTTP/1.1\r\nHost: a\r\n" + MANY + b"\r\n", b"431"),
     "no host": (b"GET /health/live HTTP/1.1\r\n\r\n", b"400"),
     "two hosts": (b"GET /health/live HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", b"400"),
+    "a host with a wrong port": (b"GET /health/live HTTP/1.1\r\nHost: 2026-11-27T00:00Z\r\n\r\n", b"400"),
+    "an address as host": (b"GET /health/live HTTP/1.1\r\nHost: [::1]:8000\r\n\r\n", b"200"),
     "one host": (b"GET /health/live HTTP/1.1\r\nHost: a\r\n\r\n", b"200"),
     "HTTP/1.0 without a host": (b"GET /health/live HTTP/1.0\r\n\r\n", b"200"),
     "no version": (b"GET /health/live\r\nHost: a\r\n\r\n", b"505"),
