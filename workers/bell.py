@@ -4,6 +4,7 @@ arq's worker ends when Redis goes down. The claim loop must not.
 """
 
 import asyncio
+from contextlib import suppress
 from typing import Any
 
 from arq.worker import Worker
@@ -69,7 +70,8 @@ async def listen(dsn: str, consumer: Consumer) -> None:
             log.warning("doorbell.unreachable", cause=repr(error), pause_seconds=pause)
         finally:
             await _cancel(running)
-            await redis.aclose(close_connection_pool=True)
+            with suppress(RedisError, OSError):  # closing can take too long, too
+                await redis.aclose(close_connection_pool=True)
         pause = FIRST_PAUSE_SECONDS if loop.time() - started > STEADY_SECONDS else pause
         await asyncio.sleep(pause)
         pause = min(2 * pause, LONGEST_PAUSE_SECONDS)

@@ -35,7 +35,9 @@ from pipeline.types import (
     SubjectKind,
 )
 
-NO_POSITIONS: Mapping[UUID, int] = {}
+Positions = Mapping[bytes, int]
+"""Queue positions by the 16 bytes of the documents' ids."""
+NO_POSITIONS: Positions = {}
 
 Row = TypeVar("Row", models.Document, models.Note, models.AuditLog)
 
@@ -51,7 +53,7 @@ def no_such_note() -> NotFound:
 
 
 async def get_document(
-    session: AsyncSession, owner_id: UUID, document_id: UUID, positions: Mapping[UUID, int] = NO_POSITIONS
+    session: AsyncSession, owner_id: UUID, document_id: UUID, positions: Positions = NO_POSITIONS
 ) -> Document:
     """Return the owner's document. Its queue position is counted, unless it is among `positions`.
 
@@ -204,7 +206,7 @@ async def read_clock(session: AsyncSession) -> datetime:
 
 
 async def list_states(
-    session: AsyncSession, owner_id: UUID, subjects: Collection[Subject], positions: Mapping[UUID, int]
+    session: AsyncSession, owner_id: UUID, subjects: Collection[Subject], positions: Positions
 ) -> dict[Subject, Document | NoteState]:
     """Return the states of these documents and notes. Those that do not exist or are not the owner's are left out.
 
@@ -293,12 +295,12 @@ async def _read_page(
 
 
 async def _to_documents(
-    session: AsyncSession, rows: Sequence[models.Document], positions: Mapping[UUID, int] = NO_POSITIONS
+    session: AsyncSession, rows: Sequence[models.Document], positions: Positions = NO_POSITIONS
 ) -> list[Document]:
     waiting = {row.id for row in rows if row.status == Status.PENDING}
-    uncounted = waiting - positions.keys()
-    counted = await queue.find_positions(session, rows[0].owner_id, uncounted) if uncounted else {}
-    known = {row_id: positions[row_id] for row_id in waiting - uncounted} | counted
+    known = {row_id: positions[row_id.bytes] for row_id in waiting if row_id.bytes in positions}
+    if uncounted := waiting - known.keys():
+        known |= await queue.find_positions(session, rows[0].owner_id, uncounted)
     return [_to_document(row, known.get(row.id)) for row in rows]
 
 

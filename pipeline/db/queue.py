@@ -31,7 +31,7 @@ Transactions take their locks in this order, which prevents deadlocks:
 5. the advisory lock on what an account stores (see `storage`).
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -455,12 +455,13 @@ async def find_positions(session: AsyncSession, owner_id: UUID, document_ids: Co
     return {row.subject_id: int(row.position) for row in rows}
 
 
-async def list_front(session: AsyncSession, limit: int = FRONT_JOBS) -> tuple[Sequence[UUID], Sequence[UUID | None]]:
+async def list_front(session: AsyncSession, limit: int = FRONT_JOBS) -> tuple[bytes, bytes]:
     """Return the ids of the first `limit` waiting documents and notes, in the order of the queue, and their owners.
 
-    A note has None in place of its owner. Two arrays, because 10,000 rows would hold up the event loop for longer.
+    Each has 16 bytes. A note has zeros in place of its owner. 20,000 UUID objects would hold up the event loop, and
+    each garbage collection after it.
     """
-    document_owner = case((Job.kind == JobKind.DOCUMENT, Job.owner_id))
+    document_owner = case((Job.kind == JobKind.DOCUMENT, Job.owner_id), else_=UUID(int=0))
     order = (Job.virtual_start, Job.queued_at)
     front = (
         select(Job.subject_id, document_owner.label("owner_id"), *order)
@@ -471,10 +472,11 @@ async def list_front(session: AsyncSession, limit: int = FRONT_JOBS) -> tuple[Se
     )
     in_order = (front.c.virtual_start, front.c.queued_at)
     columns = (
-        func.array_agg(aggregate_order_by(column, *in_order)) for column in (front.c.subject_id, front.c.owner_id)
+        func.string_agg(func.uuid_send(column), aggregate_order_by(literal(b""), *in_order))
+        for column in (front.c.subject_id, front.c.owner_id)
     )
-    found = (await session.execute(select(*columns))).one()
-    return found[0] or [], found[1] or []
+    ids, owners = (await session.execute(select(*columns))).one()
+    return ids or b"", owners or b""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
+from pathlib import Path
 
 import asyncpg
 from sqlalchemy import Integer, cast, column, func, literal_column, select, table
@@ -12,6 +14,7 @@ from pipeline.db.connection import ROLE_SETTINGS
 from pipeline.db.models import SERVICE_ROLE
 from pipeline.db.session import get_state, translate_database_errors
 
+MIGRATIONS = Path(__file__).resolve().parents[2] / "migrations" / "versions"
 UNDEFINED_TABLE = "42P01"
 """SQLSTATE of a table that does not exist."""
 
@@ -20,6 +23,20 @@ WAL_SEGMENTS = 5
 
 _extension = table("pg_extension", column("extname"), column("extversion"))
 _alembic_version = table("alembic_version", column("version_num"))
+
+
+@cache
+def find_newest_revision() -> str:
+    """Return the newest migration, which this code requires. The files of migrations begin with their numbers."""
+    return max(path.name.split("_")[0] for path in MIGRATIONS.glob("[0-9]*_*.py"))
+
+
+def compare_revision(revision: str | None) -> str:
+    """Return `ok`, `behind`, or `ahead` if a newer release has migrated the database already."""
+    newest = find_newest_revision()
+    if revision == newest:
+        return "ok"
+    return "ahead" if revision and revision > newest else "behind"
 
 
 async def read_revision(session: AsyncSession) -> str | None:

@@ -6,7 +6,7 @@ from contextlib import suppress
 
 from sqlalchemy.exc import ProgrammingError
 
-from pipeline.db import embedding_models
+from pipeline.db import embedding_models, schema
 from pipeline.db.embedding_models import Models
 from pipeline.db.session import Database
 from pipeline.embedding.encoder import Encoder
@@ -56,7 +56,7 @@ class Encoders:
 
     @property
     def is_known(self) -> bool:
-        """True if the database has named the active model, so it is there and migrated."""
+        """True if the database has been migrated and has named the active model."""
         return self._known.is_set()
 
     @property
@@ -103,6 +103,8 @@ class Encoders:
                 return  # another call has already noticed the switch
             async with self._database.transaction() as session:
                 if not self._known.is_set():
+                    if schema.compare_revision(await schema.read_revision(session)) == "behind":
+                        return  # the migrations are not finished
                     await embedding_models.adopt(session, self._configured)
                 self._switch_to(await embedding_models.read(session))
 
@@ -145,5 +147,10 @@ class Encoders:
     def _spawn(self, coroutine: Coroutine[None, None, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(coroutine)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._forget)
         return task
+
+    def _forget(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()):
+            log.error("model.following_failed", exc_info=error)

@@ -26,7 +26,6 @@ from pipeline.db.session import Database, get_state
 from pipeline.embedding.reembed import ModelChangeError, require_usable
 from pipeline.errors import AnswerUnavailable, DatabaseUnavailable, IngestionError, UnsafeDatabase
 from pipeline.notify.doorbell import Doorbell
-from pipeline.operations.health import compare_revision, find_newest_revision
 from pipeline.runtime import make_language_model
 from pipeline.sandbox import landlock
 from pipeline.sandbox.confinement import find_problems
@@ -218,8 +217,8 @@ def judge_versions(location: str, server: Server) -> Finding:
 
 
 def _judge_revision(revision: str) -> Finding:
-    found = f"the database is at {revision}, this code needs {find_newest_revision()}"
-    match compare_revision(revision):
+    found = f"the database is at {revision}, this code needs {schema.find_newest_revision()}"
+    match schema.compare_revision(revision):
         case "behind":
             return _fail("migrations", found, "run python -m pipeline migrate")
         case "ahead":

@@ -2,13 +2,9 @@
 
 import asyncio
 from dataclasses import dataclass
-from functools import cache
 from itertools import product
 from math import nan
-from pathlib import Path
 
-from alembic.config import Config
-from alembic.script import ScriptDirectory
 from sqlalchemy.exc import ProgrammingError
 
 from pipeline import metrics
@@ -19,7 +15,6 @@ from pipeline.sandbox.confinement import summarize_layers
 from pipeline.shared_reading import SharedReading
 from pipeline.types import Status, SubjectKind
 
-PROJECT_FOLDER = Path(__file__).resolve().parents[2]
 BUDGET_SECONDS = 0.8
 """Time limit for PostgreSQL, so that readiness responds within a second even if a part hangs."""
 
@@ -42,26 +37,6 @@ class Checks:
         """
         is_readable = self.database in ("ok", "read_only")
         return is_readable and self.migrations in ("ok", "ahead") and self.embedding_model == "ok"
-
-
-def find_newest_revision() -> str:
-    """Return the newest migration, which this code requires."""
-    return _list_revisions()[-1]
-
-
-def compare_revision(revision: str | None) -> str:
-    """Return `ok`, `behind`, or `ahead` if a newer release has migrated the database already."""
-    known = _list_revisions()
-    if revision == known[-1]:
-        return "ok"
-    return "ahead" if revision and revision > known[-1] else "behind"
-
-
-@cache
-def _list_revisions() -> list[str]:
-    """Return all migrations of this code, oldest first. They are numbered, so later ones compare as greater."""
-    scripts = ScriptDirectory.from_config(Config(PROJECT_FOLDER / "alembic.ini"))
-    return [script.revision for script in scripts.walk_revisions()][::-1]
 
 
 async def check(runtime: Runtime) -> Checks:
@@ -93,7 +68,7 @@ async def _check_database(runtime: Runtime) -> tuple[str, str]:
         return "unavailable", "unknown"
     except ProgrammingError:  # the migrations stopped before the one that gives the service its rights
         return "ok", "behind"
-    return "read_only" if is_read_only else "ok", compare_revision(revision)
+    return "read_only" if is_read_only else "ok", schema.compare_revision(revision)
 
 
 async def _check_redis(runtime: Runtime) -> str:

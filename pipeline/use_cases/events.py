@@ -117,7 +117,7 @@ class Follower:
         moved = [document_id for document_id in following if self._positions.get(document_id) != following[document_id]]
         if not moved:
             return []
-        _, states = await self._read_batch([Subject(self._owner_id, SubjectKind.DOCUMENT, each) for each in moved])
+        _, states, _ = await self._read_batch([Subject(self._owner_id, SubjectKind.DOCUMENT, each) for each in moved])
         self._remember(states, front)
         return [Change(self.id, state) for state in states.values()]
 
@@ -161,7 +161,7 @@ class Follower:
         """Read these documents and notes, oldest first. Yield the new states and the deletions of each batch."""
         rest = iter(sorted(subjects, key=lambda subject: subject.id.int))  # comparing UUIDs takes ten times as long
         while batch := list(islice(rest, READ_AT_ONCE)):
-            now, states = await self._read_batch(batch)
+            now, states, front = await self._read_batch(batch)
             changes: list[Change] = []
             for subject in batch:
                 state = states.get(subject)
@@ -171,11 +171,11 @@ class Follower:
                 elif state != self.seen.get(subject):
                     changes.append(Change(now, state))
             self.id = now
-            self._remember(states, await self._runtime.queue_front.read())
+            self._remember(states, front)
             yield changes
 
-    async def _read_batch(self, batch: Collection[Subject]) -> tuple[int, dict[Subject, _Current]]:
-        """Return the states of a batch, and when they were read."""
+    async def _read_batch(self, batch: Collection[Subject]) -> tuple[int, dict[Subject, _Current], QueueFront]:
+        """Return when a batch was read, its states, and the front of the queue then."""
         async with self._take_turn():
             front = await self._runtime.queue_front.read()
             async with self._runtime.database.transaction(self._owner_id) as session:
@@ -183,7 +183,7 @@ class Follower:
                 states = await access.list_states(session, self._owner_id, batch, front.positions)
             if len(batch) == READ_AT_ONCE:
                 await self._runtime.reading_turns.pause()
-        return now, states
+        return now, states, front
 
     def _take_turn(self) -> AbstractAsyncContextManager[None]:
         return self._runtime.reading_turns.take(self._owner_id)

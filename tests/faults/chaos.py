@@ -1,10 +1,11 @@
-"""Row 32: all faults, in a random order from a seed. Prints a report and exits with 1 if anything was lost.
+"""Row 32: all faults, in a random order from a seed. Prints a report. If anything was lost, it exits with 1 and keeps the logs.
 
 python -m tests.faults.chaos [--seconds N] [--seed N]
 """
 
 import argparse
 import random
+import shutil
 import signal
 import sys
 import tempfile
@@ -306,14 +307,16 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
     configure_logging("ERROR")
-    with tempfile.TemporaryDirectory(prefix="sluice-chaos-") as folder:
-        cluster = Cluster(Path(folder))
-        try:
-            report = run(cluster, seconds=arguments.seconds, seed=arguments.seed)
-        finally:
-            cluster.close()
+    folder = Path(tempfile.mkdtemp(prefix="sluice-chaos-"))
+    cluster = Cluster(folder)
+    try:
+        report = run(cluster, seconds=arguments.seconds, seed=arguments.seed)
+    finally:
+        cluster.close()
     print(report)
-    sys.exit(bool(report.losses))
+    if report.losses:
+        sys.exit(f"the logs are in {folder}")
+    shutil.rmtree(folder)
 
 
 if __name__ == "__main__":

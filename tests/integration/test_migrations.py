@@ -16,7 +16,7 @@ from alembic import command
 from alembic.config import Config
 
 from pipeline.db.requirements import Facts, UnpreparedDatabase, find_problems, require_prepared
-from pipeline.operations.health import find_newest_revision
+from pipeline.db.schema import find_newest_revision
 from tests.databases import ALEMBIC, clone_database, downgrade, migrate, run_sql
 from tests.processes import run_module, start_module
 

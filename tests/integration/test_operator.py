@@ -13,9 +13,9 @@ import pytest
 from pydantic import SecretStr
 
 from pipeline.__main__ import main
+from pipeline.db.schema import find_newest_revision
 from pipeline.errors import NotAuthenticated, TooManyRequests
 from pipeline.operations.doctor import Finding, Verdict, examine
-from pipeline.operations.health import find_newest_revision
 from pipeline.operations.local.stack import SERVERS_FILE, load_operator_settings
 from pipeline.runtime import open_runtime
 from pipeline.settings import Settings

@@ -18,7 +18,7 @@ from pipeline.embedding.model import PACKAGED_MODEL
 from pipeline.errors import DatabaseUnavailable
 from pipeline.ingest.heartbeat import Heartbeat
 from pipeline.runtime import Runtime
-from tests.databases import clone_database
+from tests.databases import clone_database, fetch
 from tests.integration.conftest import wait_for
 from tests.processes import find_port
 from workers.consumer import Consumer
@@ -76,17 +76,21 @@ async def test_probe_sees_a_stuck_loop_but_no_outage(runtime: Runtime, heartbeat
     await asyncio.gather(running, return_exceptions=True)
 
 
-async def test_worker_waits_for_the_migration(
-    runtime: Runtime, heartbeat: Heartbeat, encoder: Encoder, postgres_url: str
+@pytest.mark.parametrize("template", ["template1", "sluice_template"], ids=["empty", "half"])
+async def test_worker_waits_for_the_migrations(
+    runtime: Runtime, heartbeat: Heartbeat, encoder: Encoder, postgres_url: str, template: str
 ) -> None:
-    url = await asyncio.to_thread(clone_database, postgres_url, f"empty_{uuid4().hex}", template="template1")
+    url = await asyncio.to_thread(clone_database, postgres_url, f"old_{uuid4().hex}", template=template)
+    if template != "template1":
+        await fetch(url, "UPDATE alembic_version SET version_num = '0011'")
     database = Database(url.replace("postgresql", "postgresql+asyncpg", 1), pool_size=1, timeout_seconds=5)
     encoders = Encoders(database, PACKAGED_MODEL, shared=encoder, check_seconds=0.1)
     encoders.start()
     consumer = Consumer(replace(runtime, database=database, encoders=encoders), heartbeat)
     running = asyncio.create_task(consumer.run())
-    await asyncio.wait({running}, timeout=1.5)
+    await asyncio.wait({running}, timeout=1.0)
     assert not running.done()
+    assert not encoders.is_known
     consumer.stop()
     await running
     await encoders.close()

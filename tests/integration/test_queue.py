@@ -18,7 +18,7 @@ from pipeline.ingest.executor import ingest
 from pipeline.ingest.heartbeat import Heartbeat, HeldLease
 from pipeline.ingest.progress import StageReporter
 from pipeline.ingest.sweeper import Sweeper
-from pipeline.queue_front import MAX_AGE_SECONDS, MAX_NEXT, share_front
+from pipeline.queue_front import MAX_AGE_SECONDS, MAX_NEXT, QueueFront, share_front
 from pipeline.runtime import Runtime
 from pipeline.types import Document, Lease, ReceivedFile, Stage, new_id
 from tests.databases import fetch, fetch_value, find_violations, rewrite_statements
@@ -89,9 +89,10 @@ async def test_positions_are_the_order_of_claims(runtime: Runtime, database_url:
         positions |= {document.id: document.queue_position for document in listed.items}
     async with runtime.database.transaction() as session:
         front, owners = await queue.list_front(session)
-        assert await queue.list_front(session, limit=2) == (front[:2], owners[:2])
+        assert await queue.list_front(session, limit=2) == (front[:32], owners[:32])
     claimed = [lease.subject.id for _ in documents if (lease := await claim(runtime))]
-    assert claimed == front == sorted(positions, key=lambda document: positions[document] or 0)
+    assert claimed == sorted(positions, key=lambda document: positions[document] or 0)
+    assert b"".join(document.bytes for document in claimed) == front
     assert sorted(positions.values(), key=lambda position: position or 0) == [1, 2, 3, 4, 5]
 
 
@@ -103,8 +104,10 @@ async def test_front_names_the_next_documents_of_each_owner(runtime: Runtime, da
     front = await share_front(runtime.database).read()
     assert set(front.positions.values()) == set(range(1, MAX_NEXT + 3))
     assert list(front.list_next(anna)) == of_anna[:MAX_NEXT]
-    assert all(front.positions[each] == position for each, position in front.list_next(anna).items())
+    assert all(front.positions[each.bytes] == position for each, position in front.list_next(anna).items())
     assert not front.list_next(bert), "a note has no position that its owner sees"
+    straddling = QueueFront(front.ids[:32], bytes(8) + anna.bytes + bytes(8), {})
+    assert not straddling.list_next(anna)
 
 
 async def test_many_readers_of_positions_share_one_query(runtime: Runtime, database_url: str) -> None:
@@ -119,7 +122,7 @@ async def test_many_readers_of_positions_share_one_query(runtime: Runtime, datab
 
     with rewrite_statements(note):
         read = await asyncio.gather(*(shared.read() for _ in range(100)))
-        assert [front.positions for front in read] == [{document: 1}] * 100
+        assert [front.positions for front in read] == [{document.bytes: 1}] * 100
         assert len([statement for statement in statements if "jobs" in statement]) == 1
         clock.now += MAX_AGE_SECONDS
         await shared.read()
