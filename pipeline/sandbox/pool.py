@@ -105,7 +105,7 @@ class Sandbox:
         """
         deadline = asyncio.get_running_loop().time() + limits.seconds
         readers = len(get_format(media_type).readers)
-        pages = sections = characters = 0
+        pages = declared = sections = characters = 0
         for reader in range(readers):
             order = Extract(0, media_type, limits, reader, pages)
             try:
@@ -113,6 +113,7 @@ class Sandbox:
                     async for page in extracted:
                         if not pages < page.pages <= limits.pages:
                             raise _explain_invalid_frame()
+                        declared = page.pages
                         pages, characters = pages + 1, characters + len(page.text)
                         sections += len(page.sections)
                         if sections > limits.pages + MAX_SECTIONS or characters > limits.characters:
@@ -123,6 +124,8 @@ class Sandbox:
                 if error.failure != FailureCode.MALFORMED or reader + 1 == readers:
                     raise
             else:
+                if pages < declared:
+                    raise _explain_invalid_frame()
                 return
 
     async def draw(self, file: BinaryIO, media_type: str, limits: ProcessLimits, page: int, mark: Mark | None) -> bytes:

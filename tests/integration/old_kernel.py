@@ -8,14 +8,18 @@ import errno
 import struct
 import sys
 import tempfile
+from collections.abc import Callable
 from contextlib import aclosing
+from functools import partial
 
 import msgspec
 
+from api.app import create_app
 from pipeline.operations.doctor import examine
+from pipeline.runtime import open_runtime
 from pipeline.sandbox import kernel, landlock, seccomp
 from pipeline.sandbox.confinement import summarize_layers
-from pipeline.sandbox.pool import Sandbox, require_layers
+from pipeline.sandbox.pool import Sandbox
 from pipeline.sandbox.protocol import Limits
 from pipeline.settings import Settings, SettingsError
 
@@ -27,7 +31,8 @@ class Found(msgspec.Struct):
     causes: dict[str, str | None]
     """What is said about Landlock, by the error of the kernel."""
     summary: str
-    refusal: str
+    refusals: list[str]
+    """Of an API and of a worker, with SANDBOX=require."""
     verdicts: list[str]
     """The doctor's, with SANDBOX=auto and with SANDBOX=require."""
     advice: str
@@ -64,12 +69,17 @@ async def read() -> str:
     return text
 
 
-def find_refusal() -> str:
+def find_refusal(start: Callable[[], object]) -> str:
     try:
-        require_layers(REQUIRE)
+        start()
     except SettingsError as error:
         return str(error)
     return ""
+
+
+async def open_and_close() -> None:
+    async with open_runtime(REQUIRE, database_timeout_seconds=1):
+        pass
 
 
 def main() -> None:
@@ -78,12 +88,13 @@ def main() -> None:
     for error in (errno.EOPNOTSUPP, errno.EPERM, errno.ENOSYS):
         refuse_landlock(error)
         causes[errno.errorcode[error]] = landlock.find_problem()
-    require_layers(AUTO)
     verdicts = [asyncio.run(diagnose(settings)) for settings in (AUTO, REQUIRE)]
     found = Found(
         causes=causes,
         summary=summarize_layers(),
-        refusal=find_refusal(),
+        refusals=[
+            find_refusal(start) for start in (partial(create_app, REQUIRE), lambda: asyncio.run(open_and_close()))
+        ],
         verdicts=[verdict for verdict, _ in verdicts],
         advice=verdicts[0][1],
         text=asyncio.run(read()),

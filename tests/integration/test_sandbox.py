@@ -136,6 +136,7 @@ INVALID = {
     "more pages than 64 bits": [pack("Page", sections=["a"], pages=2**64 - 1)],
     "pages that are a text": [pack("Page", sections=["a"], pages="1")],
     "more pages than declared": [PAGE, PAGE],
+    "fewer pages than declared": [pack("Page", sections=["a"], pages=2)],
     "NUL": [pack("Page", sections=["a", "b\0"], pages=1)],
     "lone surrogate": [PAGE.replace(b"\xa1a", b"\xa3\xed\xa0\x80")],
     "no UTF-8": [PAGE.replace(b"\xa1a", b"\xa1\xff")],
