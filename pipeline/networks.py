@@ -21,7 +21,7 @@ def parse_networks(text: str) -> Networks:
 
 
 def find_client(peer: str, forwarded: Sequence[str], trusted: Networks) -> str:
-    """Return the address that a request comes from: the last one in the chain that is no trusted proxy.
+    """Return the address that a request comes from: the last one in the chain that is not a trusted proxy.
 
     `peer` is the address of the connection, and `forwarded` the `X-Forwarded-For` headers. A proxy is believed only if
     it is trusted. If the address that it names is not valid, the proxy counts as the client.
@@ -40,7 +40,7 @@ def find_client(peer: str, forwarded: Sequence[str], trusted: Networks) -> str:
 def find_network(address: str) -> str:
     """Return an IPv4 address unchanged, and the /64 network of an IPv6 address.
 
-    A text that is no address, such as `unknown`, is returned unchanged.
+    A text that is not an address, such as `unknown`, is returned unchanged.
     """
     parsed = _parse(address)
     if isinstance(parsed, IPv6Address):

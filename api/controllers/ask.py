@@ -86,7 +86,7 @@ def _wants_events(request: UserRequest) -> bool:
     except OverflowError:  # for example `q=inf`
         message = "The `Accept` header is not valid. Use weights from 0 to 1."
         raise InvalidInput(
-            message, errors=(FieldError("Accept", "has a weight that is no number from 0 to 1"),)
+            message, errors=(FieldError("Accept", "has a weight that is not a number from 0 to 1"),)
         ) from None
 
 

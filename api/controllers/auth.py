@@ -120,7 +120,10 @@ class AuthController(Controller):
 
 
 async def _authenticate(request: PublicRequest, data: Credentials, runtime: Runtime) -> Identity:
-    """Check the limits and the password. Who logged in from this network before is free of the network's limit."""
+    """Check the limits and the password.
+
+    An account that has logged in from this network before is exempt from the network's limit.
+    """
     try:
         await limit_network(request)
     except TooManyRequests as refusal:

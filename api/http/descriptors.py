@@ -22,7 +22,7 @@ class Room:
 
 
 def find_room(connections: int, soft: int, hard: int) -> Room:
-    """Return the room for at most so many connections within the limits of `RLIMIT_NOFILE`."""
+    """Return how many connections fit within the limits of `RLIMIT_NOFILE`, at most `connections`."""
     needed = OWN_FILES + FILES_PER_CONNECTION * connections
     if soft == resource.RLIM_INFINITY or soft >= needed:
         return Room(soft, connections)
@@ -31,7 +31,7 @@ def find_room(connections: int, soft: int, hard: int) -> Room:
 
 
 def make_room(connections: int) -> int:
-    """Let this process open enough files for so many connections. Return how many it has room for."""
+    """Let this process open enough files for the connections. Return how many it has room for."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     room = find_room(connections, soft, hard)
     resource.setrlimit(resource.RLIMIT_NOFILE, (room.files, hard))

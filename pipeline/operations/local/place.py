@@ -51,7 +51,7 @@ def open_place(data_dir: Path, report: Callable[[str], None] = lambda _step: Non
 
 
 def _open_private(file: Path) -> IO[str]:
-    # Whoever may read a file may lock it.
+    # A user who may read a file may also lock it.
     file.touch(mode=0o600)
     return file.open("w")
 
