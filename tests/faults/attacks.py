@@ -197,6 +197,7 @@ FILES: dict[str, Attack] = {
     "read the memory map of the worker": lambda target: Path(f"/proc/{target.process}/maps").read_bytes(),
     "list the files of the worker": lambda target: list(Path(f"/proc/{target.process}/fd").iterdir()),
     "list all processes": lambda _: list(Path("/proc").iterdir()),
+    "use a capability of root": lambda _: os.setpriority(os.PRIO_PROCESS, 0, -1),
 }
 """Files that only Landlock protects from being read, because readers open files for reading, too."""
 
