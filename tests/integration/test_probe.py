@@ -5,6 +5,7 @@ import json
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from typing import cast
 from uuid import UUID, uuid4
 
 import httpx2
@@ -21,7 +22,7 @@ from pipeline.runtime import Runtime
 from tests.databases import clone_database, fetch
 from tests.integration.conftest import wait_for
 from tests.processes import find_port
-from workers.consumer import Consumer
+from workers.consumer import Consumer, PartFailed
 from workers.probe import PROBE_PATH, serve_probe
 
 pytestmark = pytest.mark.anyio
@@ -95,6 +96,19 @@ async def test_worker_waits_for_the_migrations(
     await running
     await encoders.close()
     await database.close()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+async def test_worker_ends_if_its_encoder_has_ended(runtime: Runtime, heartbeat: Heartbeat) -> None:
+    database = BrokenDatabase(runtime.settings.sqlalchemy_url, pool_size=1, timeout_seconds=1)
+    no_name = cast("str", None)  # nobody foresees it
+    encoders = Encoders(database, PACKAGED_MODEL, shared=Encoder(no_name), check_seconds=0.1)
+    encoders.start()
+    async with asyncio.timeout(20):
+        with pytest.raises(ExceptionGroup) as raised:
+            await Consumer(replace(runtime, database=database, encoders=encoders), heartbeat).run()
+    assert raised.group_contains(PartFailed, match="encoder")
+    await encoders.close()
 
 
 async def test_probe_sees_a_stuck_heartbeat(runtime: Runtime, heartbeat: Heartbeat) -> None:
