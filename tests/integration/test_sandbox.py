@@ -132,7 +132,7 @@ PAGE = pack("Page", sections=["a"], pages=1)
 IMAGE = PNG_BEGINNING + (1).to_bytes(4) * 2 + PNG_END
 INVALID = {
     "no pages": [pack("Page", sections=["a"], pages=0)],
-    "more pages than the limit": [pack("Page", sections=["a"], pages=11)],
+    "more pages than the limit": [pack("Page", sections=["a"], pages=11)] * 11,
     "more pages than 64 bits": [pack("Page", sections=["a"], pages=2**64 - 1)],
     "pages that are a text": [pack("Page", sections=["a"], pages="1")],
     "more pages than declared": [PAGE, PAGE],
