@@ -385,6 +385,19 @@ async def test_stalled_work_loses_its_lease(runtime: Runtime, database_url: str)
         heartbeat.stop()
 
 
+async def test_time_without_a_look_at_the_leases_hardly_counts(runtime: Runtime, database_url: str) -> None:
+    await add_document(runtime, await add_owner(database_url))
+    clock = Clock()
+    sweeper = Sweeper(runtime.database, LEASE_SECONDS, clock)
+    assert await claim(runtime, LEASE_SECONDS)
+    assert await sweeper.sweep() == 0
+    for _ in range(3):
+        clock.now += 10 * LEASE_SECONDS
+        assert await sweeper.sweep() == 0
+    clock.now += LEASE_SECONDS
+    assert await sweeper.sweep() == 1
+
+
 async def test_holder_notices_that_its_lease_is_lost(runtime: Runtime, database_url: str) -> None:
     await add_document(runtime, await add_owner(database_url))
     lease = await claim(runtime, 60)
