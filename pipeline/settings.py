@@ -4,10 +4,17 @@ import os
 import re
 from pathlib import Path
 from typing import Annotated, Literal
-from urllib.parse import quote, urlsplit
 
 from limits import parse_many
-from pydantic import Field, HttpUrl, SecretStr, ValidationError, ValidationInfo, field_validator
+from pydantic import (
+    Field,
+    HttpUrl,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    ValidatorFunctionWrapHandler,
+    field_validator,
+)
 from pydantic_settings import (
     BaseSettings,
     DotEnvSettingsSource,
@@ -17,6 +24,7 @@ from pydantic_settings import (
 )
 
 from pipeline.networks import parse_networks
+from pipeline.server_urls import quote_password, require_database_url, require_redis_url
 
 ENV_FILE = ".env"
 EXAMPLE_SECRET = "replace-me-with-openssl-rand-base64-48"  # noqa: S105 - a placeholder, refused as a secret
@@ -25,6 +33,7 @@ MINIMUM_SECRET_BYTES = 32
 SECRET_ADVICE = "create one with: openssl rand -base64 48"  # noqa: S105 - a command, not a secret
 MIB = 1024 * 1024
 GIB = 1024 * MIB
+WEB_FORMS = {"llm_base_url": "http://127.0.0.1:8080/v1", "public_url": "https://sluice.example.org"}
 RATE_LIMITS = (
     "rate_limit_login",
     "rate_limit_login_address",
@@ -198,8 +207,24 @@ class Settings(BaseSettings):
 
     @field_validator("database_url", "database_owner_url", "redis_url")
     @classmethod
-    def _quote_password(cls, url: SecretStr | None) -> SecretStr | None:
-        return None if url is None else SecretStr(quote_password(url.get_secret_value()))
+    def _require_server_url(cls, url: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        if url is None:
+            return None
+        quoted = quote_password(url.get_secret_value())
+        (require_redis_url if info.field_name == "redis_url" else require_database_url)(quoted)
+        return SecretStr(quoted)
+
+    @field_validator(*WEB_FORMS, mode="wrap")
+    @classmethod
+    def _require_web_url(cls, url: object, parse: ValidatorFunctionWrapHandler, info: ValidationInfo) -> HttpUrl | None:
+        refused = ValueError(f"is not of the form {WEB_FORMS[str(info.field_name)]}")
+        try:
+            parsed: HttpUrl | None = parse(url)
+        except ValidationError:
+            raise refused from None
+        if parsed and (parsed.query or parsed.fragment):
+            raise refused
+        return parsed
 
     @field_validator("security_contact")
     @classmethod
@@ -320,33 +345,10 @@ def _split(values: str) -> list[str]:
     return [value.strip() for value in values.split(",") if value.strip()]
 
 
-def quote_password(url: str) -> str:
-    """Percent-encode the password of a URL if it contains characters that would end it early, such as `/` and `@`.
-
-    Compose and `.env` insert passwords into URLs as they are. A URL that is already valid stays as it is.
-    """
-    scheme, separator, rest = url.partition("://")
-    if not separator or _find_authority(url).count("@") == 1:
-        return url
-    credentials, at, address = rest.rpartition("@")
-    user, colon, password = credentials.partition(":")
-    return f"{scheme}://{user}{colon}{quote(password, safe='%')}{at}{address}"
-
-
-def _find_authority(url: str) -> str:
-    try:
-        return urlsplit(url).netloc
-    except ValueError:  # for example, a `[` in the password
-        return ""
-
-
 def _name_driver(name: str, url: SecretStr | None) -> str:
     if url is None:
         raise SettingsError(f"{name} is not set")
-    scheme, separator, rest = url.get_secret_value().partition("://")
-    if not separator or scheme not in {"postgres", "postgresql", "postgresql+asyncpg"}:
-        raise SettingsError(f"{name} must begin with postgresql://")
-    return f"postgresql+asyncpg://{rest}"
+    return f"postgresql+asyncpg://{url.get_secret_value().partition('://')[2]}"
 
 
 def read_assignments() -> dict[str, str]:

@@ -170,7 +170,7 @@ def test_first_run_writes_a_secret_that_only_the_owner_reads(tmp_path: Path, mon
         (["api"], {"JWT_SECRET": SECRET, "PORT": "many"}, "PORT"),
         (["uvicorn", "api.main:app"], {"JWT_SECRET": SECRET}, "DATABASE_URL is not set"),
         (["workers"], {}, "DATABASE_URL is not set"),
-        (["workers"], {"DATABASE_URL": "mysql://h/d"}, "DATABASE_URL must begin with postgresql://"),
+        (["workers"], {"DATABASE_URL": "mysql://h/d"}, "DATABASE_URL is not of the form postgresql://"),
         (["workers"], {"LEASE_SECONDS": "0", "DATABASE_URL": "postgresql://h/d"}, "LEASE_SECONDS"),
         (["pipeline", "up"], {"JWT_SECRET": SECRET, "PORT": "many"}, "PORT"),
     ],

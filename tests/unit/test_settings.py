@@ -2,10 +2,12 @@ import re
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 from sqlalchemy import make_url
 
 from pipeline.operations import env_example
-from pipeline.settings import EXAMPLE_PASSWORD, EXAMPLE_SECRET, Settings, SettingsError, load_settings, quote_password
+from pipeline.server_urls import quote_password
+from pipeline.settings import EXAMPLE_PASSWORD, EXAMPLE_SECRET, Settings, SettingsError, load_settings
 
 PROJECT = Path(__file__).resolve().parents[2]
 PASSWORDS = ("POSTGRES_PASSWORD", "SERVICE_PASSWORD", "REDIS_PASSWORD")
@@ -66,6 +68,79 @@ def test_passwords_in_urls(url: str, password: str | None) -> None:
     parsed = make_url(quote_password(url))
     assert (parsed.password, parsed.host) == (password, None if "/run" in url else "db")
     assert quote_password(quote_password(url)) == quote_password(url)
+
+
+WRONG_DATABASE_URLS = [
+    "postgresql://u:s3cr3tpw/x",
+    "postgresql://u:s3cr3tpw@host:abc/x",
+    "postgresql://u:s3cr3tpw@host:99999/x",
+    "postgresql://[u:s3cr3tpw@[host/x",
+    "postgresql://u:s3cr3tpw@host/x?port=abc",
+    "postgresql://u:s3cr3tpw@host/x?sslmode=require",
+    "postgresql://u:s3cr3tpw@a:1,b:2/x",
+    "postgresql://u:s3cr3tpw@host/x#y",
+    "postgresql://u:s3cr3tpw@host/x\n",
+    "postgresql:u:s3cr3tpw@host/x",
+    "mysql://u:s3cr3tpw@host/x",
+    "u:s3cr3tpw@host/x",
+    "s3cr3tpw",
+]
+WRONG_REDIS_URLS = [
+    "redis://:s3cr3tpw",
+    "redis://:s3cr3tpw@host:abc/0",
+    "redis://:s3cr3tpw@host/abc",
+    "redis://:s3cr3tpw@host/0?socket_timeout=abc",
+    "redis://:s3cr3tpw@host/0?unknown=1",
+    "rediss://:s3cr3tpw@host/0?ssl_cert_reqs=perhaps",
+    "http://:s3cr3tpw@host/0",
+    "s3cr3tpw:6379",
+    "s3cr3tpw",
+]
+WRONG_WEB_URLS = [
+    "s3cr3tpw",
+    "http://",
+    "ftp://s3cr3tpw/",
+    "http://u:s3cr3tpw@h:abc/",
+    "http://h/?s3cr3tpw",
+    "http://h/#a",
+]
+WRONG_URLS = [
+    *(("DATABASE_URL", url) for url in WRONG_DATABASE_URLS),
+    *(("DATABASE_OWNER_URL", url) for url in WRONG_DATABASE_URLS),
+    *(("REDIS_URL", url) for url in WRONG_REDIS_URLS),
+    *(("LLM_BASE_URL", url) for url in WRONG_WEB_URLS),
+    *(("PUBLIC_URL", url) for url in WRONG_WEB_URLS),
+]
+
+
+@pytest.mark.parametrize(("name", "url"), WRONG_URLS)
+def test_wrong_url_is_refused_without_showing_it(name: str, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(name, url)
+    monkeypatch.setenv("LLM_MODEL", "any" if name == "LLM_BASE_URL" else "")
+    with pytest.raises(
+        SettingsError, match=rf"^{name} (is not of the form \S+://\S+|may have no parameters .*)$"
+    ) as caught:
+        load_settings()
+    assert "s3cr3tpw" not in str(caught.value)
+    assert caught.value.__suppress_context__
+
+
+@pytest.mark.parametrize(
+    ("name", "url"),
+    [
+        ("DATABASE_URL", "postgresql://me:a b@[::1]:5432/name"),
+        ("DATABASE_URL", "postgresql://me:@/name?host=/run/postgresql&port=5433"),
+        ("DATABASE_OWNER_URL", "postgres://host"),
+        ("REDIS_URL", "rediss://me:word@host?ssl_cert_reqs=none"),
+        ("REDIS_URL", "redis://host:6379/3"),
+        ("REDIS_URL", "unix://:word@/run/redis.sock?db=1"),
+        ("PUBLIC_URL", "https://example.org/sluice/"),
+    ],
+)
+def test_urls_of_other_forms(name: str, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(name, url)
+    value = getattr(load_settings(), name.lower())
+    assert (value.get_secret_value() if isinstance(value, SecretStr) else str(value)) == url
 
 
 def test_example_shows_the_defaults() -> None:
