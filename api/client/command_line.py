@@ -175,7 +175,7 @@ def run(arguments: Sequence[str], environment: Mapping[str, str], interrupts: In
     try:
         identity = identify(normalize_url(options.url or environment.get("SLUICE_URL") or DEFAULT_URL), environment)
         if options.command == "login":
-            _ask_for_credentials(identity, options, ask_password)
+            ask_for_credentials(identity, options, ask_password)
         if options.command in {"password", "delete-account"}:
             _confirm_password(identity, ask_password)
         if options.command == "password":
@@ -231,8 +231,8 @@ def _print_note(note: str) -> None:
         print(f"sluice: {clean(note)}", file=sys.stderr)
 
 
-def _ask_for_credentials(identity: Identity, options: Namespace, ask_password: AskPassword) -> None:
-    """Complete the identity for `login`, with prompts if stdin is a terminal.
+def ask_for_credentials(identity: Identity, options: Namespace, ask_password: AskPassword) -> None:
+    """Complete the identity for `login`, with prompts if stdin is a terminal. Otherwise, the saved account counts.
 
     Raises UnusableInput if something is missing and stdin is not a terminal.
     """
@@ -240,6 +240,8 @@ def _ask_for_credentials(identity: Identity, options: Namespace, ask_password: A
     given = options.email or (None if saved else identity.email)
     if options.password_stdin:
         identity.password = sys.stdin.readline().rstrip("\n")
+    if not sys.stdin.isatty():
+        given = given or saved
     if not sys.stdin.isatty() and not (given and identity.password):
         raise UnusableInput(
             "standard input is not a terminal, so `login` cannot ask for credentials; "

@@ -62,9 +62,17 @@ class Doorbell:
     async def is_answering(self) -> bool:
         """Return True if Redis answers a ping within 0.25 s."""
         try:
-            return bool(await wait_within(self._redis.ping(), BUDGET_SECONDS))
+            await self.ping()
         except (RedisError, OSError, TimeoutError):
             return False
+        return True
+
+    async def ping(self) -> None:
+        """Ask Redis for an answer.
+
+        Raises RedisError, OSError or TimeoutError if it does not give one within 0.25 s, or refuses the login.
+        """
+        await wait_within(self._redis.ping(), BUDGET_SECONDS)
 
     async def read_eviction_policy(self) -> str:
         """Return the policy of Redis for full memory. It must be `noeviction`.

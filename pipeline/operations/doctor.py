@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import asyncpg
 from pydantic import SecretStr
-from redis.exceptions import RedisError
+from redis.exceptions import AuthenticationError, RedisError, ResponseError
 from sqlalchemy.exc import DBAPIError
 
 from pipeline import metrics, samples
@@ -30,7 +30,7 @@ from pipeline.runtime import make_language_model
 from pipeline.sandbox import landlock
 from pipeline.sandbox.confinement import find_problems
 from pipeline.sandbox.pool import Sandbox, make_limits
-from pipeline.settings import EXAMPLE_PASSWORD, MIB, Settings, SettingsError
+from pipeline.settings import ENV_FILE, EXAMPLE_PASSWORD, MIB, Settings, SettingsError
 from pipeline.stages.prompt import Prompt
 
 CONNECTION_ERRORS = (DatabaseUnavailable, DBAPIError, asyncpg.PostgresError)
@@ -67,6 +67,10 @@ LOW_DISK_SHARE = 0.1
 """Share of free disk space below which a disk gets a warning."""
 MINIMUM_DISK_BYTES = 256 * MIB
 """Free disk space below which the check of a disk fails."""
+
+
+OTHERS = 0o077
+"""Rights of everybody but the owner of a file."""
 
 
 class Verdict(StrEnum):
@@ -124,6 +128,8 @@ def _check_settings(settings: Settings) -> Iterator[Finding]:
         yield _fail("settings", str(error), "set JWT_SECRET in the environment or .env of every API")
     else:
         yield _ok("settings", "JWT_SECRET is set and long enough")
+    if Path(ENV_FILE).exists() and Path(ENV_FILE).stat().st_mode & OTHERS:
+        yield _warn("settings", "other users of this machine may read .env", "run chmod 600 .env")
     for name in ("database_url", "database_owner_url", "redis_url"):
         url: SecretStr | None = getattr(settings, name)
         if url and EXAMPLE_PASSWORD in url.get_secret_value():
@@ -198,9 +204,10 @@ async def _open_database(url: str, settings: Settings, role: str | None) -> Asyn
 
 
 def _describe_location(url: str) -> str:
-    """Return the host and the database of a URL, without the parts that may be secret."""
+    """Return the host, the port if it is given, and the database of a URL, without the parts that may be secret."""
     parts = urlsplit(url)
-    return f"{parts.hostname or 'a local socket'}{parts.path}"
+    host = parts.hostname or "a local socket"
+    return f"{host}:{parts.port}{parts.path}" if parts.port else f"{host}{parts.path}"
 
 
 def judge_versions(location: str, server: Server) -> Finding:
@@ -310,10 +317,14 @@ async def _check_owner(settings: Settings) -> Finding:
 
 
 async def _check_redis(settings: Settings) -> Finding:
+    location = _describe_location(settings.redis_dsn)
     doorbell = Doorbell(settings.redis_dsn, CircuitBreaker("redis", metrics.REDIS_FAILURES))
     try:
-        if not await doorbell.is_answering():
-            return _warn("redis", "does not respond", "start it again; until then there are no rate limits")
+        await doorbell.ping()
+    except (RedisError, OSError, TimeoutError) as error:
+        await doorbell.close()
+        return explain_redis_failure(error, location)
+    try:
         policy = await doorbell.read_eviction_policy()
     except RedisError:
         return _warn("redis", "responds, but does not show maxmemory-policy", "make sure that it is noeviction")
@@ -322,6 +333,15 @@ async def _check_redis(settings: Settings) -> Finding:
     if policy != "noeviction":
         return _fail("redis", f"maxmemory-policy is {policy}", "set it to noeviction, so that Redis deletes no data")
     return _ok("redis", "responds, and maxmemory-policy is noeviction")
+
+
+def explain_redis_failure(error: Exception, location: str) -> Finding:
+    """Say why Redis is of no use. The service works without it, but without rate limits."""
+    if isinstance(error, AuthenticationError | ResponseError):
+        advice = "correct REDIS_URL, whose form is redis://:password@host:6379/0; until then there are no rate limits"
+        return _warn("redis", f"{location} answers: {error}", advice)
+    advice = "start it, or correct the host and port in REDIS_URL; until then there are no rate limits"
+    return _warn("redis", f"{location} does not respond", advice)
 
 
 async def _check_language_model(settings: Settings) -> Finding:

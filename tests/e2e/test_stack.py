@@ -17,6 +17,7 @@ import redis
 from pipeline import samples
 from pipeline.operations.local.stack import ensure_secret
 from pipeline.operations.local.system_user import NAME as SYSTEM_USER
+from pipeline.settings import Settings
 from tests.databases import find_violations
 from tests.e2e.conftest import Up
 from tests.processes import PROJECT, is_alive, run_module, run_program
@@ -157,9 +158,13 @@ def test_first_run_writes_a_secret_that_only_the_owner_reads(tmp_path: Path, mon
     assert stat.S_IMODE(env_file.stat().st_mode) == 0o600
     ensure_secret(env_file)
     assert env_file.read_text() == first
-    env_file.write_text("PORT=1")
-    ensure_secret(env_file)
-    assert env_file.read_text().startswith("PORT=1\nJWT_SECRET=")
+    for text in ("PORT=1", "PORT=1\nJWT_SECRET=", "JWT_SECRET=''\n", "export JWT_SECRET=\n"):
+        env_file.write_text(text)
+        env_file.chmod(0o644)
+        ensure_secret(env_file)
+        assert env_file.read_text().startswith(f"{text.rstrip()}\nJWT_SECRET=")
+        assert stat.S_IMODE(env_file.stat().st_mode) == 0o600
+        assert len(Settings(_env_file=env_file).signing_secret) >= 48
 
 
 @pytest.mark.parametrize(

@@ -148,6 +148,13 @@ def test_secrets_reach_only_the_services_that_need_them(services: dict[str, dict
     }
 
 
+def _run_and_read(commands: str, file: Path) -> dict[str, str]:
+    """Return what the commands have made of an `.env` file."""
+    subprocess.run(["sh", "-ec", commands], cwd=file.parent, check=True)
+    lines = [line for line in file.read_text().splitlines() if "=" in line and not line.startswith("#")]
+    return dict(line.split("=", 1) for line in lines)
+
+
 def list_set(service: dict[str, Any]) -> dict[str, str]:
     """Return the settings that the file itself sets. The others come from `.env`."""
     return {name: value for name, value in service["environment"].items() if value is not None and name not in HUB}
@@ -157,6 +164,27 @@ def test_every_tuning_setting_reaches_a_service(services: dict[str, dict[str, An
     passed = {name for service in APP_SERVICES for name in services[service]["environment"]}
     local = {"HOST", "PORT", "DATA_DIR", "WORKER_PROCESSES", "FAULT_HOOK"}
     assert {name.upper() for name in Settings.model_fields} - local == passed - HUB
+
+
+def test_limits_of_readers_reach_the_processes_that_read(services: dict[str, dict[str, Any]]) -> None:
+    # The API draws page images, and `doctor` is run in its container.
+    limits = {"MAX_PAGES", "MAX_TEXT_CHARACTERS", "EXTRACT_TIMEOUT_SECONDS", "EXTRACT_MEMORY_BYTES", "SANDBOX"}
+    assert [name for name in ("api", "worker") if not limits <= services[name]["environment"].keys()] == []
+
+
+@pytest.mark.parametrize("before", [None, "", "PORT=1\nREDIS_PASSWORD=mine\nJWT_SECRET=\n", ".env.example"])
+def test_documented_commands_write_the_secrets(before: str | None, tmp_path: Path) -> None:
+    if before is not None:
+        (tmp_path / ".env").write_text((PROJECT / before).read_text() if before == ".env.example" else before)
+        (tmp_path / ".env").chmod(0o644)
+    section = (PROJECT / "README.md").read_text().split("## Run it with Docker", 1)[1]
+    commands = section.split("```sh\n", 1)[1].split("docker compose", 1)[0]
+    first, second = (_run_and_read(commands, tmp_path / ".env") for _ in range(2))
+    assert first == second
+    assert all(re.fullmatch("[0-9a-f]{48}|mine", first[name]) for name in SECRETS)
+    assert len({first[name] for name in SECRETS}) == len(SECRETS)
+    assert (first["REDIS_PASSWORD"] == "mine") == ("mine" in (before or ""))
+    assert [(file.name, file.stat().st_mode & 0o777) for file in tmp_path.iterdir()] == [(".env", 0o600)]
 
 
 def test_environment(services: dict[str, dict[str, Any]]) -> None:

@@ -1,16 +1,20 @@
 """The client's saved session, its URLs, and the texts of others that it prints."""
 
+import io
 import json
 import os
+import sys
+from argparse import Namespace
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from api.client.command_line import ask_for_credentials
 from api.client.display import clean
 from api.client.errors import UnusableInput
-from api.client.identity import normalize_url
+from api.client.identity import identify, normalize_url
 from api.client.session import Session, find_session_file, load_session, save_session
 
 
@@ -59,3 +63,28 @@ def test_no_text_controls_the_terminal(text: str) -> None:
     cleaned = clean(f"{text}\x1b]0;title\x07\x9b31m\r")
     cleaned.encode()
     assert not any((char < " " and char not in "\n\t") or "\x7f" <= char < "\xa0" for char in cleaned)
+
+
+@pytest.mark.parametrize("saved", [None, "a@example.org", "b@example.org"])
+def test_login_without_a_terminal(saved: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    environment = {
+        "XDG_CONFIG_HOME": str(tmp_path),
+        "SLUICE_EMAIL": "a@example.org",
+        "SLUICE_PASSWORD": "the password",
+    }
+    if saved:
+        save_session(find_session_file(environment), Session("http://one", saved, "token"))
+    monkeypatch.setattr(sys, "stdin", io.StringIO())
+    identity = identify("http://one", environment)
+    options = Namespace(email=None, password_stdin=False, register=False)
+    ask_for_credentials(identity, options, lambda email: pytest.fail(f"asked for the password of {email}"))
+    assert (identity.email, identity.password) == ("a@example.org", "the password")
+
+
+def test_login_without_a_terminal_and_without_a_password(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    environment = {"XDG_CONFIG_HOME": str(tmp_path), "SLUICE_EMAIL": "a@example.org"}
+    save_session(find_session_file(environment), Session("http://one", "a@example.org", "token"))
+    monkeypatch.setattr(sys, "stdin", io.StringIO())
+    options = Namespace(email=None, password_stdin=False, register=False)
+    with pytest.raises(UnusableInput, match="set SLUICE_EMAIL and SLUICE_PASSWORD"):
+        ask_for_credentials(identify("http://one", environment), options, lambda email: email)

@@ -1,11 +1,16 @@
 """What the doctor says about errors at the login, and about versions."""
 
+import asyncio
+from contextlib import aclosing
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
+from redis import exceptions
 
 from pipeline.db.schema import Server
-from pipeline.operations.doctor import Verdict, explain_failed_login, judge_versions
+from pipeline.operations.doctor import Verdict, examine, explain_failed_login, explain_redis_failure, judge_versions
+from pipeline.settings import Settings
 
 
 @pytest.mark.parametrize(
@@ -49,3 +54,48 @@ def test_old_versions_are_named(version: str, vector_version: str | None, advice
     finding = judge_versions("host/sluice", server)
     assert (finding.verdict == Verdict.OK) == (not advice)
     assert advice in finding.advice
+
+
+@pytest.mark.parametrize(
+    ("error", "found", "advice"),
+    [
+        (exceptions.AuthenticationError("invalid username-password pair"), "answers: invalid", "correct REDIS_URL"),
+        (
+            exceptions.AuthenticationError("Authentication required."),
+            "answers: Authentication required",
+            "redis://:password@",
+        ),
+        (
+            exceptions.ResponseError("DB index is out of range"),
+            "answers: DB index is out of range",
+            "correct REDIS_URL",
+        ),
+        (
+            exceptions.ConnectionError("Error 111 connecting"),
+            "does not respond",
+            "start it, or correct the host and port",
+        ),
+        (exceptions.BusyLoadingError("loading"), "does not respond", "start it"),
+        (TimeoutError(), "does not respond", "start it"),
+    ],
+)
+def test_redis_failure_is_explained(error: exceptions.RedisError | TimeoutError, found: str, advice: str) -> None:
+    finding = explain_redis_failure(error, "host:6380/0")
+    assert finding.found.startswith(f"host:6380/0 {found}")
+    assert advice in finding.advice
+    assert "no rate limits" in finding.advice
+
+
+@pytest.mark.parametrize(("mode", "is_private"), [(0o600, True), (0o400, True), (0o644, False), (0o640, False)])
+def test_env_file_that_others_may_read(
+    mode: int, is_private: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".env").touch()
+    (tmp_path / ".env").chmod(mode)
+
+    async def read_advice() -> list[str]:
+        async with aclosing(examine(Settings(_env_file=None))) as findings:
+            return [(await anext(findings)).advice for _ in range(2)]
+
+    assert ("run chmod 600 .env" in asyncio.run(read_advice())) == (not is_private)

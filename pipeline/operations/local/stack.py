@@ -20,6 +20,7 @@ from typing import IO
 
 import httpx2
 from pydantic import SecretStr
+from pydantic_settings import DotEnvSettingsSource
 
 from pipeline.db.models import SERVICE_ROLE
 from pipeline.db.schema import reserve_wal
@@ -200,15 +201,14 @@ def load_operator_settings() -> Settings:
 
 
 def ensure_secret(env_file: Path) -> None:
-    """Write a fresh JWT_SECRET to `.env` if neither `.env` nor the environment has one."""
-    if os.environ.get("JWT_SECRET"):
+    """Write a fresh JWT_SECRET to `.env`, for its owner alone, if neither `.env` nor the environment has one."""
+    if os.environ.get("JWT_SECRET") or DotEnvSettingsSource(Settings, env_file).env_vars.get("jwt_secret"):
         return
     text = env_file.read_text() if env_file.exists() else ""
-    if any(line.strip().startswith("JWT_SECRET=") for line in text.splitlines()):
-        return
     if text and not text.endswith("\n"):
         text += "\n"
     env_file.touch(mode=0o600)
+    env_file.chmod(0o600)
     env_file.write_text(f"{text}JWT_SECRET={secrets.token_urlsafe(48)}\n")
 
 
