@@ -1,7 +1,7 @@
 """A short queue in which callers take turns, so that one caller's flood does not hold up the others."""
 
 import asyncio
-from collections import OrderedDict, deque
+from collections import Counter, OrderedDict, deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -11,17 +11,18 @@ Waiting = deque[asyncio.Future[None]]
 
 
 class FairQueue:
-    """Admit `at_once` callers at a time, each of them once. The others wait, and callers take turns.
+    """Admit `at_once` requests at a time, at most `at_once_per_caller` of one caller. The others wait in turn.
 
     At most `waiting` requests wait, and at most `waiting_per_caller` of one caller. If the queue is full, a caller with
     a shorter line takes the place of the last request in the longest one.
     """
 
-    def __init__(self, *, at_once: int, waiting: int, waiting_per_caller: int) -> None:
+    def __init__(self, *, at_once: int, at_once_per_caller: int = 1, waiting: int, waiting_per_caller: int) -> None:
         self._at_once = at_once
+        self._at_once_per_caller = at_once_per_caller
         self._capacity = waiting
         self._line_capacity = waiting_per_caller
-        self._running: set[str] = set()
+        self._running: Counter[str] = Counter()
         # The caller whose turn is next comes first.
         self._lines: OrderedDict[str, Waiting] = OrderedDict()
 
@@ -35,8 +36,7 @@ class FairQueue:
         try:
             yield
         finally:
-            self._running.discard(caller)
-            self._admit()
+            self._release(caller)
 
     async def _enter(self, caller: str) -> None:
         self._make_room(caller)
@@ -64,9 +64,9 @@ class FairQueue:
             last.set_exception(_refuse())
 
     def _admit(self) -> None:
-        """Give free turns to the callers who come first and have none."""
-        while len(self._running) < self._at_once:
-            caller = next((caller for caller in self._lines if caller not in self._running), None)
+        """Give free turns to the callers who come first and may have one more."""
+        while self._running.total() < self._at_once:
+            caller = next((each for each in self._lines if self._running[each] < self._at_once_per_caller), None)
             if caller is None:
                 return
             line = self._lines.pop(caller)
@@ -74,8 +74,14 @@ class FairQueue:
             if line:
                 self._lines[caller] = line
             if not turn.done():  # it may have been cancelled at the same moment
-                self._running.add(caller)
+                self._running[caller] += 1
                 turn.set_result(None)
+
+    def _release(self, caller: str) -> None:
+        self._running[caller] -= 1
+        if not self._running[caller]:
+            del self._running[caller]
+        self._admit()
 
     def _withdraw(self, caller: str, turn: asyncio.Future[None]) -> None:
         """Leave the queue, or pass on the turn that was given at the same moment."""
@@ -85,8 +91,7 @@ class FairQueue:
             if not line:
                 del self._lines[caller]
         elif not turn.cancelled() and turn.exception() is None:
-            self._running.discard(caller)
-            self._admit()
+            self._release(caller)
 
 
 def _refuse() -> Overloaded:

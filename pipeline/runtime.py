@@ -1,9 +1,10 @@
 """The composition root: builds the parts of an API or worker process and passes them to each other."""
 
 import asyncio
+import os
 import tempfile
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from pipeline import metrics
@@ -21,7 +22,6 @@ from pipeline.queue_front import SharedFront, share_front
 from pipeline.reading_turns import ReadingTurns
 from pipeline.recent_logins import RecentLogins
 from pipeline.sandbox.confinement import find_layers, find_problems
-from pipeline.sandbox.limiter import Limiter
 from pipeline.sandbox.pool import Sandbox, require_layers
 from pipeline.settings import Settings
 from pipeline.threads import make_executor
@@ -30,8 +30,19 @@ log = get_logger()
 
 WORKER_DATABASE_TIMEOUT_SECONDS = 30.0
 """Longer than the API's, because waiting for PostgreSQL costs a worker less than repeating an attempt."""
-PAGE_IMAGES_WAITING = 16
-"""Maximum number of page images that wait to be drawn. One browser never requests that many at once."""
+PAGE_IMAGES_WAITING = 64
+"""Maximum number of page images that wait to be drawn, one at a time, so that they use one processor only."""
+PAGE_IMAGES_WAITING_PER_CALLER = 16
+"""Maximum number of those of one account. One browser never requests that many at once."""
+
+SEARCHES_AT_ONCE = 64
+"""Maximum number of searches that a process runs at the same time."""
+SEARCHES_AT_ONCE_PER_CALLER = 4
+"""Maximum number of those of one account. More would make the others wait for the encoder and for the database."""
+SEARCHES_WAITING = 2000
+"""Maximum number of searches that wait for their turn."""
+SEARCHES_WAITING_PER_CALLER = 400
+"""Maximum number of those of one account."""
 
 HASHES_AT_ONCE = 2
 """Maximum number of passwords that a process hashes at the same time. A hash takes 50 ms and 19 MiB."""
@@ -44,6 +55,21 @@ HASHES_WAITING_PER_CALLER = 16
 def make_hashing_queue() -> FairQueue:
     """Return the queue of a process for the hashing of passwords."""
     return FairQueue(at_once=HASHES_AT_ONCE, waiting=HASHES_WAITING, waiting_per_caller=HASHES_WAITING_PER_CALLER)
+
+
+def make_drawing_queue() -> FairQueue:
+    """Return the queue of a process for page images."""
+    return FairQueue(at_once=1, waiting=PAGE_IMAGES_WAITING, waiting_per_caller=PAGE_IMAGES_WAITING_PER_CALLER)
+
+
+def make_search_queue() -> FairQueue:
+    """Return the queue of a process for searches."""
+    return FairQueue(
+        at_once=SEARCHES_AT_ONCE,
+        at_once_per_caller=SEARCHES_AT_ONCE_PER_CALLER,
+        waiting=SEARCHES_WAITING,
+        waiting_per_caller=SEARCHES_WAITING_PER_CALLER,
+    )
 
 
 @dataclass(frozen=True)
@@ -77,8 +103,6 @@ class Runtime:
     doorbell: Doorbell
     encoders: Encoders
     sandbox: Sandbox
-    drawing_limiter: Limiter
-    """Limits page images to one processor."""
     changes: ChangeFeed
     queue_front: SharedFront
     llm: LanguageModel | None
@@ -86,6 +110,10 @@ class Runtime:
     search_bounds: SearchBounds = DEFAULT_BOUNDS
     hashing_queue: FairQueue = field(default_factory=make_hashing_queue)
     """Where logins and registrations wait for the hashing of their password."""
+    drawing_queue: FairQueue = field(default_factory=make_drawing_queue)
+    """Where page images wait to be drawn."""
+    search_queue: FairQueue = field(default_factory=make_search_queue)
+    """Where searches wait for the encoder and the database."""
     reading_turns: ReadingTurns = field(default_factory=ReadingTurns)
     """Where the event streams of an account wait to read."""
     recent_logins: RecentLogins = field(default_factory=RecentLogins)
@@ -112,8 +140,7 @@ async def open_runtime(
     Raises SettingsError if DATABASE_URL is missing, or a layer of the sandbox that is required.
     """
     require_layers(settings)
-    with suppress(FileNotFoundError):
-        tempfile.gettempdir()  # finds the folder once; later, an error of the search would hide its reason
+    choose_temporary_folder()
     log.info("sandbox.layers", active=sorted(find_layers()), missing=find_problems())
     url = settings.sqlalchemy_url
     waits = waits or Waits()
@@ -133,7 +160,6 @@ async def open_runtime(
         doorbell=Doorbell(settings.redis_dsn, redis_breaker),
         encoders=Encoders(database, settings.embedding_model, shared=encoder, check_seconds=waits.model_check),
         sandbox=sandbox or Sandbox(),
-        drawing_limiter=Limiter(at_once=1, waiting=PAGE_IMAGES_WAITING),
         changes=ChangeFeed(url, timeout_seconds=database_timeout_seconds, is_pooled=is_pooled),
         queue_front=share_front(database),
         llm=make_language_model(settings),
@@ -151,6 +177,17 @@ async def open_runtime(
             await runtime.sandbox.close()
         await runtime.doorbell.close()
         await runtime.database.close()
+
+
+def choose_temporary_folder() -> None:
+    """Find the folder for temporary files once: a search that fails later would hide why a file cannot be opened.
+
+    Python accepts no folder on a full disk. Then it is TMPDIR or /tmp, and errors say that the disk is full.
+    """
+    try:
+        tempfile.gettempdir()
+    except FileNotFoundError:
+        tempfile.tempdir = os.environ.get("TMPDIR", "/tmp")  # noqa: S108 - a folder, not the name of a file
 
 
 def make_language_model(settings: Settings) -> LanguageModel | None:

@@ -8,6 +8,7 @@ import base64
 import binascii
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
+from itertools import accumulate
 from typing import TypeVar
 from uuid import UUID
 
@@ -39,7 +40,9 @@ Positions = Mapping[bytes, int]
 """Queue positions by the 16 bytes of the documents' ids."""
 NO_POSITIONS: Positions = {}
 
-Row = TypeVar("Row", models.Document, models.Note, models.AuditLog)
+MAX_NOTES_PAGE_BYTES = 1024 * 1024
+"""Longest texts of a page of notes, in bytes of UTF-8. A page has one note at least."""
+Row = TypeVar("Row", models.Document, models.AuditLog)
 
 
 def no_such_document() -> NotFound:
@@ -171,13 +174,25 @@ async def get_note(session: AsyncSession, owner_id: UUID, note_id: UUID) -> Note
 
 
 async def list_notes(session: AsyncSession, owner_id: UUID, *, limit: int, cursor: str | None) -> NoteList:
-    """Return a page of the owner's notes, newest first.
+    """Return a page of the owner's notes, newest first, with at most 1 MiB of texts if there are several.
 
     Raises InvalidInput if the cursor is malformed.
     """
-    query = select(models.Note).where(models.Note.owner_id == owner_id)
-    rows, next_cursor = await _read_page(session, query, models.Note.id, limit, cursor)
+    query = select(models.Note.id, models.Note.size_bytes).where(models.Note.owner_id == owner_id)
+    if cursor is not None:
+        query = query.where(models.Note.id < _decode_cursor(cursor))
+    found = (await session.execute(query.order_by(models.Note.id.desc()).limit(limit + 1))).all()
+    shown = [row.id for row in found[: min(limit, _count_fitting([row.size_bytes for row in found]))]]
+    notes = select(models.Note).where(models.Note.owner_id == owner_id, models.Note.id.in_(shown))
+    rows = await session.scalars(notes.order_by(models.Note.id.desc()))
+    next_cursor = _encode_cursor(shown[-1]) if len(shown) < len(found) else None
     return NoteList([_to_note(row) for row in rows], next_cursor)
+
+
+def _count_fitting(sizes: Sequence[int]) -> int:
+    """Return how many of the notes fit on a page, at least one."""
+    fitting = sum(total <= MAX_NOTES_PAGE_BYTES for total in accumulate(sizes))
+    return max(fitting, min(1, len(sizes)))
 
 
 async def change_note(session: AsyncSession, owner_id: UUID, note_id: UUID, **texts: str) -> None:

@@ -62,7 +62,7 @@ def _find_end(text: str, start: int) -> tuple[int, int]:
         if ends:
             end, as_good = ends[-1], [pattern for _, pattern in BOUNDARIES[: rank + 1]]
             overlaps = (pattern.search(text, end - OVERLAP_CHARACTERS, end) for pattern in as_good)
-            return end, min(found.end() for found in overlaps if found)
+            return end, min((found.end() for found in overlaps if found), default=end)
     end = _keep_characters_whole(text, start, limit)
     return end, end
 

@@ -2,6 +2,8 @@
 
 import asyncio
 import tempfile
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import BinaryIO
 from uuid import UUID
 
@@ -11,6 +13,7 @@ from pipeline.errors import (
     FailureCode,
     IngestionError,
     NotFound,
+    Overloaded,
     PageImageFailed,
     PageImageUnavailable,
     SandboxUnavailable,
@@ -59,7 +62,7 @@ async def draw(runtime: Runtime, owner_id: UUID, document: Document, view: PageV
     be opened.
     """
     limits = ProcessLimits(DRAW_SECONDS, runtime.settings.extract_memory_bytes)
-    async with runtime.drawing_limiter.slot():
+    async with _take_turn(runtime, owner_id):
         mark = await _find_mark(runtime, owner_id, document.id, view)
         with translate_file_errors(), tempfile.TemporaryFile() as file:
             await _fetch_original(runtime, owner_id, document, file)
@@ -71,6 +74,17 @@ async def draw(runtime: Runtime, owner_id: UUID, document: Document, view: PageV
                 if error.failure == FailureCode.WORKER_LOST:
                     raise PageImageUnavailable("The process that draws pages was lost. Try again.") from error
                 raise PageImageFailed(f"This page cannot be drawn. {error.message}") from error
+
+
+@asynccontextmanager
+async def _take_turn(runtime: Runtime, owner_id: UUID) -> AsyncIterator[None]:
+    """Wait until a page of this account may be drawn. Accounts take turns, because a page can take 10 s."""
+    async with AsyncExitStack() as stack:
+        try:
+            await stack.enter_async_context(runtime.drawing_queue.turn(str(owner_id)))
+        except Overloaded:
+            raise PageImageUnavailable("Too many page images are being drawn. Try again in a moment.") from None
+        yield
 
 
 def _no_such_page(page: int) -> NotFound:

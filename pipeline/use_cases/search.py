@@ -27,13 +27,15 @@ async def search(
 ) -> list[Passage]:
     """Return the owner's `top_k` best passages, best first, from all documents and notes or from some documents.
 
-    Raises ModelUnavailable while the embedding model is not loaded. Keyword searches need no model.
+    Accounts take turns if one of them sends many searches at once. Raises Overloaded if too many wait, and
+    ModelUnavailable while the embedding model is not loaded. Keyword searches need no model.
     """
-    wanted = await _build_query(runtime, owner_id, query, mode, top_k, document_ids)
-    passages = await _find(runtime, wanted)
-    if not passages and await runtime.encoders.is_replaced(wanted.model):
-        passages = await _find(runtime, await _build_query(runtime, owner_id, query, mode, top_k, document_ids))
-    return passages
+    async with runtime.search_queue.turn(str(owner_id)):
+        wanted = await _build_query(runtime, owner_id, query, mode, top_k, document_ids)
+        passages = await _find(runtime, wanted)
+        if not passages and await runtime.encoders.is_replaced(wanted.model):
+            passages = await _find(runtime, await _build_query(runtime, owner_id, query, mode, top_k, document_ids))
+        return passages
 
 
 async def _build_query(

@@ -106,6 +106,22 @@ async def test_list_is_paged_newest_first(api: Api) -> None:
     assert second["next_cursor"] is None
 
 
+async def test_page_of_long_notes_is_short(api: Api) -> None:
+    person = await api.register()
+    body = "\u65e5" * 200_000
+    for title in "abcd":
+        response = await api.client.post("/v1/notes", headers=person.headers, json={"title": title, "body": body})
+        assert response.status_code == 201
+    pages: list[list[str]] = []
+    cursor: str | None = ""
+    while cursor is not None:
+        page = (await api.get(person, "/v1/notes?limit=100" + (cursor and f"&cursor={cursor}"))).json()
+        pages.append([note["title"] for note in page["items"]])
+        assert all(note["body"] == body for note in page["items"])
+        cursor = page["next_cursor"]
+    assert pages == [["d"], ["c"], ["b"], ["a"]]
+
+
 @pytest.mark.parametrize(
     "body",
     [

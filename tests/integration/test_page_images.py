@@ -14,7 +14,7 @@ from PIL import Image, ImageChops
 
 from pipeline import samples
 from pipeline.errors import IngestionError
-from pipeline.runtime import PAGE_IMAGES_WAITING
+from pipeline.runtime import PAGE_IMAGES_WAITING, PAGE_IMAGES_WAITING_PER_CALLER
 from pipeline.sandbox.pool import Sandbox
 from pipeline.sandbox.protocol import ProcessLimits
 from pipeline.stages.extract.format import Mark, keep_letters, make_mark
@@ -92,11 +92,12 @@ async def test_unchanged_page_image_is_not_drawn_again(api: Api) -> None:
     etag = (await api.get(person, f"{location}/pages/4/image?start=1")).headers["etag"]
     leave = asyncio.Event()
 
-    async def occupy() -> None:
-        async with api.runtime.drawing_limiter.slot():
+    async def occupy(caller: str) -> None:
+        async with api.runtime.drawing_queue.turn(caller):
             await leave.wait()
 
-    others = [asyncio.create_task(occupy()) for _ in range(1 + PAGE_IMAGES_WAITING)]
+    callers = [str(number) for number in range(1 + PAGE_IMAGES_WAITING)]
+    others = [asyncio.create_task(occupy(caller)) for caller in callers]
     await asyncio.sleep(0)
     again = await api.get(person, f"{location}/pages/4/image?start=1", **{"If-None-Match": f'"x", {etag}'})
     assert (again.status_code, again.content, again.headers["etag"]) == (304, b"", etag)
@@ -107,6 +108,23 @@ async def test_unchanged_page_image_is_not_drawn_again(api: Api) -> None:
     leave.set()
     await asyncio.gather(*others)
     assert (await api.get(person, f"{location}/pages/4/image")).status_code == 200
+
+
+async def test_page_of_one_account_does_not_wait_behind_many_of_another(api: Api) -> None:
+    person = await api.register()
+    location = await upload(api, person)
+    turns: list[int] = []
+
+    async def occupy() -> None:
+        async with api.runtime.drawing_queue.turn("another account"):
+            await asyncio.sleep(0.05)
+            turns.append(1)
+
+    others = [asyncio.create_task(occupy()) for _ in range(PAGE_IMAGES_WAITING_PER_CALLER)]
+    await asyncio.sleep(0)
+    assert (await api.get(person, f"{location}/pages/4/image")).status_code == 200
+    assert len(turns) < PAGE_IMAGES_WAITING_PER_CALLER
+    await asyncio.gather(*others)
 
 
 async def test_page_images_that_do_not_exist(api: Api) -> None:

@@ -1,11 +1,13 @@
 """Row 40 of the fault matrix: no process or thread can be started for a while. Documents wait, and none fails."""
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -94,3 +96,25 @@ def test_row_40_real_limit_on_processes() -> None:
         *("no process", "a thread answered", "it was read"),
         *("no process", "it was read"),
     ]
+
+
+FULL_DISK = """
+import resource, tempfile
+resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))  # no folder takes a byte
+from pipeline.runtime import choose_temporary_folder
+choose_temporary_folder()
+with tempfile.TemporaryFile() as file:
+    print(tempfile.gettempdir())
+"""
+
+
+def test_folder_for_temporary_files_is_chosen_on_a_full_disk(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", FULL_DISK],
+        cwd=PROJECT,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.stdout.strip(), done.returncode) == (str(tmp_path), 0), done.stderr

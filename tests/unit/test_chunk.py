@@ -29,6 +29,9 @@ texts = st.builds(mix, st.lists(st.sampled_from(PIECES), min_size=1, max_size=8)
 @given(st.lists(texts, max_size=3), st.integers(0, 10_000))
 @example(["x" * 1499 + "。y" * 20], 0)
 @example(["x" * 1490 + "\u0301" * 20], 0)
+@example(["x" * 800 + "\n" + " " * 110 + "y" * 900], 0)
+@example(["x" * 800 + "." + " " * 700 + "Y" * 900], 0)
+@example(["word " * 160 + "\n" + "\t" * 250 + "Next line. " + "word " * 200], 0)
 def test_chunks_are_slices_and_nothing_is_lost(sections: list[str], start: int) -> None:
     check(sections, start)
 

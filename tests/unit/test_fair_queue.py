@@ -55,8 +55,11 @@ async def settle() -> None:
         await asyncio.sleep(0)
 
 
-def make(*, at_once: int = 1, waiting: int = 6, waiting_per_caller: int = 4) -> Work:
-    return Work(FairQueue(at_once=at_once, waiting=waiting, waiting_per_caller=waiting_per_caller))
+def make(*, at_once: int = 1, per_caller: int = 1, waiting: int = 6, waiting_per_caller: int = 4) -> Work:
+    queue = FairQueue(
+        at_once=at_once, at_once_per_caller=per_caller, waiting=waiting, waiting_per_caller=waiting_per_caller
+    )
+    return Work(queue)
 
 
 async def test_newcomer_does_not_wait_behind_a_flood() -> None:
@@ -77,6 +80,17 @@ async def test_caller_has_one_turn_at_a_time() -> None:
     assert work.started == ["flood", "anna"]
     await work.finish_all()
     assert work.started == ["flood", "anna", "flood"]
+
+
+async def test_caller_has_as_many_turns_as_allowed() -> None:
+    work = make(at_once=3, per_caller=2)
+    await work.ask("a", "a", "a", "b")
+    assert work.started == ["a", "a", "b"]
+    await work.finish("b")
+    assert work.started == ["a", "a", "b"], "the third turn is free, and not for this caller"
+    await work.finish("a")
+    assert work.started == ["a", "a", "b", "a"]
+    await work.finish_all()
 
 
 async def test_line_of_a_caller_is_bounded() -> None:
