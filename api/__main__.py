@@ -6,6 +6,8 @@ import uvicorn
 
 from api.http.descriptors import make_room
 from pipeline.logs import configure_logging
+from pipeline.operations.local.address import find_port
+from pipeline.operations.local.errors import StackError
 from pipeline.sandbox.kernel import hide_memory
 from pipeline.settings import SettingsError, load_settings
 
@@ -21,6 +23,10 @@ def main() -> None:
     except SettingsError as error:
         sys.exit(f"sluice api: {error}")
     configure_logging(settings.log_level)
+    try:
+        find_port(settings.host, settings.port)
+    except StackError as error:
+        sys.exit(f"sluice api: {error}")
     uvicorn.run(
         "api.main:app",
         host=settings.host,

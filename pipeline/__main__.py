@@ -5,7 +5,7 @@ import getpass
 import json
 import os
 import sys
-from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
+from argparse import ArgumentParser, ArgumentTypeError, Namespace, RawDescriptionHelpFormatter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict
@@ -22,10 +22,11 @@ from pipeline.db.requirements import UnpreparedDatabase, require_prepared
 from pipeline.db.schema import prepare_service
 from pipeline.db.session import Database, open_database
 from pipeline.embedding.reembed import ModelChangeError, reembed
-from pipeline.errors import InvalidInput, SluiceError
+from pipeline.errors import Conflict, DatabaseUnavailable, InvalidInput, SluiceError
 from pipeline.logs import configure_logging
-from pipeline.operations.doctor import Finding, Verdict, examine
+from pipeline.operations.doctor import Finding, Verdict, examine, explain_owner_failure
 from pipeline.operations.local import demo, stack
+from pipeline.operations.local.address import find_public_url
 from pipeline.operations.local.errors import StackError
 from pipeline.operations.local.stack import (
     ensure_secret,
@@ -34,6 +35,7 @@ from pipeline.operations.local.stack import (
     stop_on_signals,
 )
 from pipeline.sandbox.kernel import hide_memory
+from pipeline.server_urls import require_web_url
 from pipeline.settings import SettingsError, load_settings
 from pipeline.use_cases import accounts, invitations
 
@@ -44,6 +46,9 @@ examples:
   python -m pipeline users add someone@example.org
   python -m pipeline reembed --model intfloat/multilingual-e5-small
 """
+
+
+LONGEST_INVITATION_DAYS = 90
 
 
 class Declined(Exception):
@@ -79,6 +84,7 @@ def migrate(_options: Namespace) -> None:
     stack.migrate(os.environ)
     password = service_url.password if service_url.username == SERVICE_ROLE else None
     asyncio.run(prepare_service(owner_url, unquote(password) if password else None))
+    print("The database has the newest schema.")
 
 
 def change_model(options: Namespace) -> None:
@@ -135,14 +141,17 @@ async def list_users(options: Namespace) -> None:
 async def add_user(options: Namespace) -> None:
     """Create an account."""
     async with _open_as_owner() as database:
-        account = await accounts.add(database, options.email, _ask_for_password(options))
+        try:
+            account = await accounts.add(database, options.email, _ask_for_password(options))
+        except Conflict:
+            raise Declined(f"{options.email} has an account already; users set-password changes its password") from None
     print(f"Created the account {account.email} with the id {account.id}.")
 
 
 async def invite(options: Namespace) -> None:
     """Create an invitation and print its link."""
     settings = load_operator_settings()
-    url = options.url or f"http://{settings.host}:{settings.port}"
+    url = options.url or find_public_url(settings)
     async with _open_as_owner() as database:
         print(await invitations.invite(database, url, timedelta(days=options.days)))
 
@@ -225,9 +234,11 @@ def _add_users(parser: ArgumentParser) -> None:
     list_parser.set_defaults(run_async=list_users)
     invite_parser = choices.add_parser("invite", help="print a link with which one person can create an account")
     invite_parser.add_argument(
-        "--days", type=int, choices=range(1, 91), default=7, metavar="N", help="valid for 1 to 90 days (default: 7)"
+        "--days", type=_parse_days, default=7, metavar="N", help="valid for 1 to 90 days (default: 7)"
     )
-    invite_parser.add_argument("--url", help="address of the page (default: http://HOST:PORT)")
+    invite_parser.add_argument(
+        "--url", type=_parse_url, help="address of the page (default: PUBLIC_URL or, if not set, http://HOST:PORT)"
+    )
     invite_parser.set_defaults(run_async=invite)
     for name, command, text in (
         ("add", add_user, "create an account; asks for the password, or reads it from standard input"),
@@ -242,6 +253,20 @@ def _add_users(parser: ArgumentParser) -> None:
     parser.set_defaults(run=lambda options: asyncio.run(options.run_async(options)))
 
 
+def _parse_days(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= LONGEST_INVITATION_DAYS:
+        raise ArgumentTypeError(f"must be a number from 1 to {LONGEST_INVITATION_DAYS}")
+    return int(text)
+
+
+def _parse_url(text: str) -> str:
+    try:
+        require_web_url(text)
+    except ValueError as error:
+        raise ArgumentTypeError(str(error)) from None
+    return text
+
+
 def main(arguments: Sequence[str] | None = None, stdin: TextIO | None = None) -> None:
     """Run one command, given as `arguments` or on the command line. Passwords are read from `stdin`."""
     options = make_parser().parse_args(arguments)
@@ -250,10 +275,16 @@ def main(arguments: Sequence[str] | None = None, stdin: TextIO | None = None) ->
         options.run(options)
     except InvalidInput as error:
         sys.exit(f"sluice: {error} {'; '.join(f'{field.field} {field.message}' for field in error.errors)}")
+    except DatabaseUnavailable as error:
+        sys.exit(f"sluice: {explain_owner_failure(error, load_operator_settings())}")
     except (SettingsError, StackError, SluiceError, ModelChangeError, UnpreparedDatabase, Declined) as error:
         sys.exit(f"sluice: {error}")
     except KeyboardInterrupt:
         sys.exit(130)
+    except BrokenPipeError:
+        # The reader of the output has ended, as `head` does. Python would write the rest at its exit, and fail again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from redis.exceptions import RedisError
 
 DATABASE_FORM = "postgresql://user:password@host:5432/name"
 REDIS_FORM = "redis://:password@host:6379/0"
+PAGE_FORM = "https://sluice.example.org"
 DATABASE_SCHEMES = ("postgres", "postgresql", "postgresql+asyncpg")
 REDIS_SCHEMES = ("redis", "rediss", "unix")
 DATABASE_PARAMETERS = {"host", "port"}
@@ -61,6 +62,16 @@ def require_redis_url(url: str) -> None:
         ConnectionPool.from_url(url).make_connection()  # type: ignore[no-untyped-call]  # redis has no types here
     except (ValueError, TypeError, RedisError):
         raise _refuse(REDIS_FORM) from None
+
+
+def require_web_url(url: str) -> None:
+    """Check that a URL can be the address of a page, to which a path or a fragment is added.
+
+    Raises ValueError.
+    """
+    parts = _split(url, ("http", "https"), PAGE_FORM)
+    if not parts.hostname or parts.query or parts.fragment:
+        raise _refuse(PAGE_FORM)
 
 
 def _split(url: str, schemes: tuple[str, ...], form: str) -> SplitResult:

@@ -24,7 +24,7 @@ from pydantic_settings import (
 )
 
 from pipeline.networks import parse_networks
-from pipeline.server_urls import quote_password, require_database_url, require_redis_url
+from pipeline.server_urls import PAGE_FORM, quote_password, require_database_url, require_redis_url
 
 ENV_FILE = ".env"
 EXAMPLE_SECRET = "replace-me-with-openssl-rand-base64-48"  # noqa: S105 - a placeholder, refused as a secret
@@ -33,7 +33,7 @@ MINIMUM_SECRET_BYTES = 32
 SECRET_ADVICE = "create one with: openssl rand -base64 48"  # noqa: S105 - a command, not a secret
 MIB = 1024 * 1024
 GIB = 1024 * MIB
-WEB_FORMS = {"llm_base_url": "http://127.0.0.1:8080/v1", "public_url": "https://sluice.example.org"}
+WEB_FORMS = {"llm_base_url": "http://127.0.0.1:8080/v1", "public_url": PAGE_FORM}
 RATE_LIMITS = (
     "rate_limit_login",
     "rate_limit_login_address",
@@ -85,8 +85,8 @@ class Settings(BaseSettings):
     """Address for reports of vulnerabilities, as `mailto:security@example.org` or an https URL. If set,
     `/.well-known/security.txt` shows it."""
     metrics_token: Annotated[SecretStr | None, Field(min_length=16)] = None
-    """Token that `GET /metrics` of the API requires, as `Authorization: Bearer <token>`: at least 16 characters. If it
-    is not set, nobody needs a token for the metrics."""
+    """Token that `GET /metrics` of the API requires, as `Authorization: Bearer <token>`: at least 16 ASCII
+    characters without spaces. If it is not set, nobody needs a token for the metrics."""
 
     max_upload_bytes: Annotated[int, Field(ge=1)] = 64 * MIB
     """Maximum size of an uploaded file, in bytes."""
@@ -204,6 +204,14 @@ class Settings(BaseSettings):
         if len(secret.get_secret_value().encode()) < MINIMUM_SECRET_BYTES:
             raise ValueError(f"is shorter than {MINIMUM_SECRET_BYTES} bytes; {SECRET_ADVICE}")
         return secret
+
+    @field_validator("metrics_token", "llm_api_key")
+    @classmethod
+    def _require_header_value(cls, token: SecretStr | None) -> SecretStr | None:
+        # Clients and servers disagree about the bytes of other characters in a header.
+        if token and not re.fullmatch("[!-~]+", token.get_secret_value()):
+            raise ValueError("may consist only of ASCII letters, digits and signs, without spaces")
+        return token
 
     @field_validator("database_url", "database_owner_url", "redis_url")
     @classmethod

@@ -43,6 +43,11 @@ ROLE_SETTINGS = SESSION_SETTINGS | {
 MARK = "sluice.is_direct"
 """Start-up parameter that shows whether start-up parameters arrive."""
 
+REFUSED_ROLE = (
+    f"the role in DATABASE_URL may not act as {SERVICE_ROLE}: as the owner, run "
+    f"GRANT {SERVICE_ROLE} TO the_role WITH SET TRUE, or name {SERVICE_ROLE} in DATABASE_URL"
+)
+
 log = get_logger()
 
 
@@ -72,7 +77,7 @@ async def connect(*arguments: Any, is_pooled: bool, **options: Any) -> Any:
     try:
         connection = await asyncpg.connect(*arguments, **options)
     except asyncpg.InsufficientPrivilegeError as error:
-        raise _refuse(f"the role in DATABASE_URL may not act as {SERVICE_ROLE}") from error
+        raise _refuse(REFUSED_ROLE) from error
     try:
         # Through PgBouncer, preparing and executing reach the same session only within a transaction.
         async with connection.transaction():

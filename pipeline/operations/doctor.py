@@ -2,6 +2,7 @@
 
 import asyncio
 import shutil
+import socket
 import tempfile
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import aclosing, asynccontextmanager
@@ -20,11 +21,17 @@ from pipeline import metrics, samples
 from pipeline.circuit_breaker import CircuitBreaker
 from pipeline.db import embedding_models, queue, schema
 from pipeline.db.models import SERVICE_ROLE
-from pipeline.db.requirements import MINIMUM_POSTGRESQL, UnpreparedDatabase, is_vector_too_old, require_prepared
+from pipeline.db.requirements import (
+    MINIMUM_POSTGRESQL,
+    REFUSED_LOGIN,
+    UnpreparedDatabase,
+    is_vector_too_old,
+    require_prepared,
+)
 from pipeline.db.schema import Server
 from pipeline.db.session import Database, get_state
 from pipeline.embedding.reembed import ModelChangeError, require_usable
-from pipeline.errors import AnswerUnavailable, DatabaseUnavailable, IngestionError, UnsafeDatabase
+from pipeline.errors import AnswerUnavailable, CannotWrite, DatabaseUnavailable, IngestionError, UnsafeDatabase
 from pipeline.notify.doorbell import Doorbell
 from pipeline.runtime import make_language_model
 from pipeline.sandbox import landlock
@@ -55,6 +62,16 @@ FAILED_LOGINS = {
     "53300": ("has no free connections", "lower DATABASE_POOL_SIZE, or raise max_connections"),
 }
 """What the doctor says about an error at the login, by the beginning of its SQLSTATE. The first match counts."""
+
+WRONG_PASSWORD = "28P01"  # noqa: S105 - an SQLSTATE
+UNREACHABLE_ADVICE = "check that it is running, and that the host and port in DATABASE_URL are right"
+CAUSES: dict[type[BaseException], str] = {
+    socket.gaierror: "its host is unknown",
+    ConnectionRefusedError: "nothing listens there",
+    FileNotFoundError: "there is no such socket",
+    TimeoutError: "no answer",
+}
+"""Plain names of errors. Others are named by their class."""
 
 LONG_WAIT_SECONDS = 600.0
 """Age of the oldest waiting job above which the queue gets a warning."""
@@ -184,8 +201,27 @@ def _explain_failure(error: Exception, location: str, settings: Settings) -> Fin
         found, advice = explained
         return _fail("database", f"{location} {found}", advice)
     limit = f"within {settings.database_timeout_seconds:g} s"
-    found = f"{location} could not be used {limit} ({type(cause).__name__})"
-    return _fail("database", found, "check that it is running, and that the host and port in DATABASE_URL are right")
+    found = f"{location} could not be used {limit} ({_name_error(cause)})"
+    return _fail("database", found, UNREACHABLE_ADVICE)
+
+
+def explain_owner_failure(error: DatabaseUnavailable, settings: Settings) -> str:
+    """Return one line on why a command of the operator could not use the database, and what to do."""
+    if isinstance(error, CannotWrite):
+        return error.message
+    cause = error.__cause__ or error
+    state = get_state(cause) if isinstance(cause, DBAPIError | asyncpg.PostgresError) else ""
+    if state == WRONG_PASSWORD:
+        return REFUSED_LOGIN
+    found, advice = explain_failed_login(state) or (f"could not be used ({_name_error(cause)})", UNREACHABLE_ADVICE)
+    if settings.database_owner_url:
+        advice = advice.replace("DATABASE_URL", "DATABASE_OWNER_URL")
+    return f"{_describe_location(settings.owner_url)} {found}: {advice}"
+
+
+def _name_error(error: BaseException) -> str:
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    return next((name for kind, name in CAUSES.items() if isinstance(cause, kind)), type(cause).__name__)
 
 
 @asynccontextmanager

@@ -1,15 +1,27 @@
 """What the doctor says about errors at the login, and about versions."""
 
 import asyncio
+import socket
 from contextlib import aclosing
 from datetime import UTC, datetime
 from pathlib import Path
 
+import asyncpg
 import pytest
+from pydantic import SecretStr
 from redis import exceptions
 
+from pipeline.db import connection
 from pipeline.db.schema import Server
-from pipeline.operations.doctor import Verdict, examine, explain_failed_login, explain_redis_failure, judge_versions
+from pipeline.errors import DatabaseUnavailable, ReadOnlyDatabase, UnsafeDatabase
+from pipeline.operations.doctor import (
+    Verdict,
+    examine,
+    explain_failed_login,
+    explain_owner_failure,
+    explain_redis_failure,
+    judge_versions,
+)
 from pipeline.settings import Settings
 
 
@@ -99,3 +111,61 @@ def test_env_file_that_others_may_read(
             return [(await anext(findings)).advice for _ in range(2)]
 
     assert ("run chmod 600 .env" in asyncio.run(read_advice())) == (not is_private)
+
+
+async def _refuse_role(*_arguments: object, **_options: object) -> None:
+    raise asyncpg.InsufficientPrivilegeError("permission denied to set role")
+
+
+def test_role_without_rights_gets_advice(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(asyncpg, "connect", _refuse_role)
+    with pytest.raises(UnsafeDatabase) as caught:
+        asyncio.run(connection.connect(is_pooled=False))
+    found, _, advice = caught.value.reason.partition(": ")
+    assert found == "the role in DATABASE_URL may not act as sluice_service"
+    assert "GRANT sluice_service TO the_role WITH SET TRUE" in advice
+
+
+@pytest.mark.parametrize("is_pooled", [False, True])
+@pytest.mark.parametrize(
+    "row",
+    [
+        ("postgres", True, "on"),
+        ("postgres", True, None),
+        ("sluice_service", False, "on"),
+        ("sluice_service", True, "on"),
+    ],
+)
+def test_every_unsafe_connection_gets_advice(row: tuple[str, bool, str | None], is_pooled: bool) -> None:
+    reason = connection.find_danger(*row, *["wrong"] * len(connection.SESSION_SETTINGS), is_pooled=is_pooled)
+    assert reason
+    assert all(reason.partition(": ")), reason
+
+
+@pytest.mark.parametrize(
+    ("cause", "message"),
+    [
+        (socket.gaierror(-2, "?"), "could not be used (its host is unknown): check"),
+        (ConnectionRefusedError(), "could not be used (nothing listens there): check"),
+        (FileNotFoundError(), "could not be used (there is no such socket): check"),
+        (TimeoutError(), "could not be used (no answer): check"),
+        (asyncpg.InvalidCatalogNameError(), "does not exist: correct the name of the database in DATABASE_OWNER_URL"),
+        (asyncpg.TooManyConnectionsError(), "has no free connections: lower"),
+        (asyncpg.InvalidPasswordError(), "PostgreSQL refuses the password of the owner: correct DATABASE_OWNER_URL"),
+    ],
+)
+def test_owner_is_told_what_is_wrong(cause: Exception, message: str) -> None:
+    error = DatabaseUnavailable("The database does not respond. Try again in a moment.")
+    error.__cause__ = cause
+    url = SecretStr("postgresql://u:s3cr3tpw@host:5433/name")
+    explained = explain_owner_failure(error, Settings(_env_file=None, database_owner_url=url))
+    location = "" if "password" in message else "host:5433/name "
+    assert explained.startswith(f"{location}{message}")
+    assert "s3cr3tpw" not in explained
+    assert " DATABASE_URL" not in explained
+
+
+def test_owner_is_told_of_a_read_only_database() -> None:
+    error = ReadOnlyDatabase()
+    url = SecretStr("postgresql://host/name")
+    assert explain_owner_failure(error, Settings(_env_file=None, database_url=url)) == error.message

@@ -252,3 +252,16 @@ def test_addresses_of_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("FORWARDED_ALLOW_IPS", wrong)
         with pytest.raises(SettingsError, match=r"^FORWARDED_ALLOW_IPS is not a list of addresses"):
             load_settings()
+
+
+@pytest.mark.parametrize("name", ["METRICS_TOKEN", "LLM_API_KEY"])
+@pytest.mark.parametrize(
+    "token", ["töken-of-sixteen-x", "token of sixteen x", "token-of-sixteen\n", "токен-шестнадцать"]
+)
+def test_token_that_no_header_carries_is_refused(name: str, token: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(name, token)
+    with pytest.raises(SettingsError, match=f"^{name} may consist only of ASCII letters, digits and signs") as caught:
+        load_settings()
+    assert token not in str(caught.value)
+    monkeypatch.setenv(name, "sk-proj_123/+=.~!#abc")
+    assert load_settings()

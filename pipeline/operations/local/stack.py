@@ -6,7 +6,6 @@ import os
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -23,9 +22,11 @@ from pydantic import SecretStr
 from pydantic_settings import DotEnvSettingsSource
 
 from pipeline.db.models import SERVICE_ROLE
+from pipeline.db.requirements import require_prepared
 from pipeline.db.schema import reserve_wal
 from pipeline.errors import DatabaseUnavailable
 from pipeline.metrics import MULTIPROCESS_VARIABLE
+from pipeline.operations.local.address import find_port, make_local_url
 from pipeline.operations.local.children import Child, Program
 from pipeline.operations.local.errors import StackError
 from pipeline.operations.local.place import Place, open_place
@@ -93,7 +94,7 @@ def run_stack(
 
     If DATABASE_URL or REDIS_URL is set, that server is used. Otherwise one is started on `data_dir`. If root starts the
     stack, its processes run as another user. They write to `log`, or to this process's own output. `report` is called
-    with each step. Raises StackError.
+    with each step. Raises StackError, and what `require_prepared` raises if DATABASE_URL is set.
     """
     with ExitStack() as resources:
         try:
@@ -106,15 +107,18 @@ def run_stack(
 
 def _start(settings: Settings, resources: ExitStack, log: IO[bytes] | None, report: Callable[[str], None]) -> Stack:
     place = resources.enter_context(open_place(settings.data_dir, report))
+    is_child_unprivileged = place.system_user is not None
+    find_port(settings.host, settings.port, is_child_unprivileged=is_child_unprivileged)
     _require_readable_project(settings, place, report)
     report("starting PostgreSQL and Valkey")
     servers = _start_servers(settings, place, resources)
     resources.enter_context(_publish(place.data_dir, servers.urls))
+    if settings.database_url:
+        asyncio.run(require_prepared(settings.owner_url))
     report("migrating the database")
     migrate({**os.environ, **servers.environment}, log)
     _reserve_wal(servers)
-    port = settings.port or _find_free_port(settings.host)
-    _require_free_port(settings.host, port)
+    port = settings.port or find_port(settings.host, 0)
     report("starting the API and the workers")
     metrics = resources.enter_context(_open_metrics_folder(place))
     environment = {
@@ -125,8 +129,7 @@ def _start(settings: Settings, resources: ExitStack, log: IO[bytes] | None, repo
         MULTIPROCESS_VARIABLE: str(metrics),
     }
     children = resources.enter_context(_run_services(settings, place, environment, log))
-    host = "127.0.0.1" if settings.host == "0.0.0.0" else settings.host  # noqa: S104 - a comparison
-    url = f"http://{host}:{port}"
+    url = make_local_url(settings.host, port)
     _wait_until_ready(url, children)
     return Stack(url, [*servers.children, *children])
 
@@ -315,19 +318,3 @@ def _wait_until_ready(url: str, children: list[Child]) -> None:
             pass
         time.sleep(0.1)
     raise StackError(f"the API was not ready within {START_SECONDS:g} seconds; see the log above")
-
-
-def _find_free_port(host: str) -> int:
-    with socket.socket() as probe:
-        probe.bind((host, 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def _require_free_port(host: str, port: int) -> None:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            raise StackError(f"cannot listen on {host}:{port}: {error.strerror}; set PORT") from None
