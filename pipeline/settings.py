@@ -158,7 +158,8 @@ class Settings(BaseSettings):
     """Number of worker slots: jobs that one worker process runs at the same time. If there are several, the last one
     only takes notes and documents of up to 256 KiB. If all are taken, one more such job of another account may run."""
     worker_metrics_port: Annotated[int, Field(ge=0, le=65535)] = 0
-    """Port on which a worker process serves its metrics and the probe `/health/live`; 0 for none."""
+    """Port of HOST on which a worker process serves its metrics and the probe `/health/live`; 0 for none. With
+    `make up`, the second worker uses the next port, and so on."""
 
     database_pool_size: Annotated[int, Field(ge=2, le=200)] = 10
     """Maximum number of PostgreSQL connections per process."""
@@ -170,7 +171,7 @@ class Settings(BaseSettings):
     closed, and new ones get 503. It needs two open files for each, and lowers itself if `ulimit -Hn` allows fewer."""
 
     host: str = "127.0.0.1"
-    """Address on which the API listens."""
+    """Address on which the API listens, and a worker if WORKER_METRICS_PORT is set."""
     port: Annotated[int, Field(ge=0, le=65535)] = 8000
     """Port on which the API listens. With `make up`, 0 picks a free port."""
     forwarded_allow_ips: str = ""

@@ -1,6 +1,7 @@
 """The port on which a worker process serves its metrics, and a probe that sees whether its parts still turn."""
 
 import json
+import socket
 import threading
 from collections.abc import Callable, Iterable
 from http import HTTPStatus
@@ -9,6 +10,8 @@ from wsgiref.simple_server import WSGIRequestHandler, make_server
 
 from prometheus_client import make_wsgi_app
 from prometheus_client.exposition import ThreadingWSGIServer
+
+from pipeline.settings import SettingsError
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -36,7 +39,19 @@ def make_app(find_stuck: Callable[[], list[str]]) -> "WSGIApplication":
     return serve
 
 
-def serve_probe(port: int, find_stuck: Callable[[], list[str]]) -> None:
-    """Serve metrics and the probe from threads, so that a blocked event loop is seen."""
-    server = make_server("", port, make_app(find_stuck), ThreadingWSGIServer, _SilentHandler)
+class _IPv6Server(ThreadingWSGIServer):
+    address_family = socket.AF_INET6
+
+
+def serve_probe(host: str, port: int, find_stuck: Callable[[], list[str]]) -> None:
+    """Serve metrics and the probe from threads, so that a blocked event loop is seen.
+
+    Raises SettingsError if the worker cannot listen there.
+    """
+    kind = _IPv6Server if ":" in host else ThreadingWSGIServer
+    try:
+        server = make_server(host, port, make_app(find_stuck), kind, _SilentHandler)
+    except OSError as error:
+        reason = f"cannot listen on {host}:{port}: {error.strerror}"
+        raise SettingsError(f"{reason}; set WORKER_METRICS_PORT to another port, or correct HOST") from None
     threading.Thread(target=server.serve_forever, name="probe", daemon=True).start()

@@ -128,6 +128,8 @@ class Encoder:
             try:
                 model = EmbeddingModel(self.model_name)
             except (OSError, ValueError, RuntimeError, ImportError, KeyError) as error:
+                if self._closing.is_set():
+                    return  # at the end of the process, libraries fail because they can start no threads
                 log.error("model.unavailable", model=self.model_name, cause=repr(error))  # noqa: TRY400 - the cause suffices
                 self._closing.wait(RELOAD_SECONDS)
             else:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -19,6 +20,7 @@ from pipeline.embedding.model import PACKAGED_MODEL
 from pipeline.errors import DatabaseUnavailable
 from pipeline.ingest.heartbeat import Heartbeat
 from pipeline.runtime import Runtime
+from pipeline.settings import SettingsError
 from tests.databases import clone_database, fetch
 from tests.integration.conftest import wait_for
 from tests.processes import find_port
@@ -66,7 +68,7 @@ async def test_probe_sees_a_stuck_loop_but_no_outage(runtime: Runtime, heartbeat
     database = BrokenDatabase(runtime.settings.sqlalchemy_url, pool_size=1, timeout_seconds=1)
     consumer = Consumer(replace(runtime, database=database), heartbeat, stuck_seconds=STUCK_SECONDS)
     port = find_port()
-    serve_probe(port, consumer.find_stuck)
+    serve_probe("127.0.0.1", port, consumer.find_stuck)
     running = asyncio.create_task(consumer.run())
     await wait_for(lambda: database.refused > 0)
     assert await ask(port) == (200, [])
@@ -120,7 +122,28 @@ async def test_probe_sees_a_stuck_heartbeat(runtime: Runtime, heartbeat: Heartbe
 
 async def test_metrics_are_served_on_the_same_port(runtime: Runtime, heartbeat: Heartbeat) -> None:
     port = find_port()
-    serve_probe(port, Consumer(runtime, heartbeat).find_stuck)
+    serve_probe("127.0.0.1", port, Consumer(runtime, heartbeat).find_stuck)
     async with httpx2.AsyncClient() as client:
         response = await client.get(f"http://127.0.0.1:{port}/metrics")
     assert "sluice_swept_jobs_total" in response.text
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_probe_listens_on_its_host_alone(host: str) -> None:
+    if ":" in host and not socket.has_dualstack_ipv6():
+        pytest.skip("this machine has no IPv6")
+    port = find_port()
+    serve_probe(host, port, list)
+    socket.create_connection((host, port), timeout=5).close()
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("::1" if host == "127.0.0.1" else "127.0.0.1", port), timeout=5)
+    if host == "127.0.0.1":
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.2", port), timeout=5)
+
+
+def test_probe_whose_port_is_taken() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(SettingsError, match=f"^cannot listen on 127.0.0.1:{port}: .*set WORKER_METRICS_PORT"):
+            serve_probe("127.0.0.1", port, list)

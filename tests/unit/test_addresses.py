@@ -5,6 +5,7 @@ from pydantic import HttpUrl
 
 from pipeline.__main__ import make_parser
 from pipeline.operations.local.address import find_public_url, make_local_url
+from pipeline.operations.local.stack import make_worker_ports
 from pipeline.settings import Settings, SettingsError
 
 
@@ -58,3 +59,9 @@ def test_wrong_lifetime_of_an_invitation(days: str, capsys: pytest.CaptureFixtur
     with pytest.raises(SystemExit):
         make_parser().parse_args(["users", "invite", f"--days={days}"])
     assert capsys.readouterr().err.endswith("argument --days: must be a number from 1 to 90\n")
+
+
+def test_each_worker_has_a_metrics_port_of_its_own() -> None:
+    ports = [make_worker_ports(9000, number) for number in range(3)]
+    assert ports == [{"WORKER_METRICS_PORT": port} for port in ("9000", "9001", "9002")]
+    assert make_worker_ports(0, 1) == {}

@@ -277,19 +277,31 @@ def _make_environment(settings: Settings, place: Place) -> dict[str, str]:
     return environment
 
 
+def hide(environment: Mapping[str, str], names: tuple[str, ...]) -> dict[str, str]:
+    """Return the environment without some variables."""
+    return {name: value for name, value in environment.items() if name not in names}
+
+
+def make_worker_ports(first: int, number: int) -> dict[str, str]:
+    """Return the variable that gives a worker, counted from 0, a port of its own if the first one has a port."""
+    return {"WORKER_METRICS_PORT": str(first + number)} if first else {}
+
+
 @contextmanager
 def _run_services(
     settings: Settings, place: Place, environment: dict[str, str], log: IO[bytes] | None
 ) -> Iterator[list[Child]]:
-    names = ["api", *(f"worker {number + 1}" for number in range(settings.worker_processes))]
+    programs = [("api", "api", hide(environment, API_MAY_NOT_SEE))]
+    for number in range(settings.worker_processes):
+        own = environment | make_worker_ports(settings.worker_metrics_port, number)
+        programs.append((f"worker {number + 1}", "workers", hide(own, WORKERS_MAY_NOT_SEE)))
     children: list[Child] = []
     try:
-        for name in names:
-            module, hidden = ("api", API_MAY_NOT_SEE) if name == "api" else ("workers", WORKERS_MAY_NOT_SEE)
+        for name, module, visible in programs:
             program = Program(
                 name=name,
                 command=[sys.executable, "-m", module],
-                environment={variable: value for variable, value in environment.items() if variable not in hidden},
+                environment=visible,
                 folder=PROJECT_FOLDER,
                 system_user=place.system_user,
                 lock=place.children_lock,
