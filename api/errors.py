@@ -1,5 +1,6 @@
 """Turns every error into an `application/problem+json` response (RFC 9457); one table maps errors to statuses."""
 
+import re
 from http import HTTPStatus
 from typing import Any
 
@@ -120,11 +121,18 @@ def answer_unforeseen_error(request: Request[Any, Any, Any], error: Exception) -
 def _list_field_errors(error: HTTPException) -> tuple[FieldError, ...]:
     extra = error.extra if isinstance(error.extra, list) else []
     field_errors = tuple(
-        FieldError(str(item.get("key") or "body"), str(item.get("message") or "is invalid"))
+        FieldError(str(item.get("key") or "body"), say_plainly(str(item.get("message") or "is invalid")))
         for item in extra
         if isinstance(item, dict)
     )
     return field_errors or (FieldError("body", "is not valid for this path"),)
+
+
+def say_plainly(message: str) -> str:
+    """Return a message of msgspec about the length of a text without the name of Python's type. Others stay."""
+    if found := re.fullmatch(r"Expected `str` of length (<=|>=) (\d+)", message):
+        return f"must have at {'most' if found[1] == '<=' else 'least'} {found[2]} characters"
+    return message
 
 
 def _answer(

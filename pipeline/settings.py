@@ -31,6 +31,7 @@ EXAMPLE_SECRET = "replace-me-with-openssl-rand-base64-48"  # noqa: S105 - a plac
 EXAMPLE_PASSWORD = "replace-me-with-openssl-rand-hex-24"  # noqa: S105 - a placeholder, `doctor` warns about it
 MINIMUM_SECRET_BYTES = 32
 SECRET_ADVICE = "create one with: openssl rand -base64 48"  # noqa: S105 - a command, not a secret
+DATABASE_ADVICE = "set it in the environment or .env, or use the DATA_DIR of a running `make up`"
 MIB = 1024 * 1024
 GIB = 1024 * MIB
 WEB_FORMS = {"llm_base_url": "http://127.0.0.1:8080/v1", "public_url": PAGE_FORM}
@@ -156,7 +157,8 @@ class Settings(BaseSettings):
     """Interval at which an idle worker looks for jobs in PostgreSQL, in seconds. Redis usually wakes it earlier."""
     worker_concurrency: Annotated[int, Field(ge=1, le=64)] = 3
     """Number of worker slots: jobs that one worker process runs at the same time. If there are several, the last one
-    only takes notes and documents of up to 256 KiB. If all are taken, one more such job of another account may run."""
+    only takes notes and documents of up to 256 KiB. If all are taken, one more small job may run, if its
+    account has no job running."""
     worker_metrics_port: Annotated[int, Field(ge=0, le=65535)] = 0
     """Port of HOST on which a worker process serves its metrics and the probe `/health/live`; 0 for none. With
     `make up`, the second worker uses the next port, and so on."""
@@ -356,7 +358,7 @@ def _split(values: str) -> list[str]:
 
 def _name_driver(name: str, url: SecretStr | None) -> str:
     if url is None:
-        raise SettingsError(f"{name} is not set")
+        raise SettingsError(f"{name} is not set; {DATABASE_ADVICE}")
     return f"postgresql+asyncpg://{url.get_secret_value().partition('://')[2]}"
 
 

@@ -196,13 +196,13 @@ class Connection(AbstractAsyncContextManager["Connection"]):
             if self.identity.password:
                 self.identity.renew(await self.log_in(email, self.identity.password), self.identity.password)
                 return
-            await self._ask_and_renew(email)
+            await self._ask_and_renew(email, rejected=rejected is not None)
 
-    async def _ask_and_renew(self, email: str) -> None:
+    async def _ask_and_renew(self, email: str, *, rejected: bool) -> None:
         if self.ask_password is None:
+            reason = f"the token of {email} has expired" if rejected else f"not signed in as {email}"
             raise NotSignedIn(
-                f"the token of {email} has expired; run `python -m api.client login` and then the same command again, "
-                "or set SLUICE_PASSWORD"
+                f"{reason}; run `python -m api.client login` and then the same command again, or set SLUICE_PASSWORD"
             )
         attempts_left = MAX_PASSWORD_ATTEMPTS
         while True:

@@ -158,7 +158,8 @@ async def _check_database(settings: Settings) -> AsyncIterator[Finding]:
     try:
         url = settings.sqlalchemy_url
     except SettingsError as error:
-        yield _fail("database", str(error), "set DATABASE_URL, or run `make up`, which starts its own PostgreSQL")
+        found, _, advice = str(error).partition("; ")
+        yield _fail("database", found, advice)
         return
     location = _describe_location(url)
     async with _open_database(url, settings, SERVICE_ROLE) as database:

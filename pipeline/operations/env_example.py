@@ -20,7 +20,8 @@ HEADER = f"""\
 
 # Passwords for Docker -----------------------------------------------------------------------------
 
-# Passwords of the servers that docker-compose.yml starts. Create each with `openssl rand -hex 24`.
+# Passwords of the servers that docker-compose.yml starts. Create each with `openssl rand -hex 24`,
+# or let the commands under "Run it with Docker" in README.md replace them.
 # The service itself does not read them. URLs below can refer to them.
 POSTGRES_PASSWORD={EXAMPLE_PASSWORD}
 SERVICE_PASSWORD={EXAMPLE_PASSWORD}

@@ -1,5 +1,6 @@
 """The client's saved session, its URLs, and the texts of others that it prints."""
 
+import asyncio
 import io
 import json
 import os
@@ -12,8 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from api.client.command_line import ask_for_credentials
+from api.client.connection import Connection
 from api.client.display import clean
-from api.client.errors import UnusableInput
+from api.client.errors import NotSignedIn, UnusableInput
 from api.client.identity import identify, normalize_url
 from api.client.session import Session, find_session_file, load_session, save_session
 
@@ -88,3 +90,15 @@ def test_login_without_a_terminal_and_without_a_password(tmp_path: Path, monkeyp
     options = Namespace(email=None, password_stdin=False, register=False)
     with pytest.raises(UnusableInput, match="set SLUICE_EMAIL and SLUICE_PASSWORD"):
         ask_for_credentials(identify("http://one", environment), options, lambda email: email)
+
+
+def test_account_that_never_had_a_token(tmp_path: Path) -> None:
+    environment = {"XDG_CONFIG_HOME": str(tmp_path), "SLUICE_EMAIL": "other@example.org"}
+    save_session(find_session_file(environment), Session("http://one", "a@example.org", "token"))
+
+    async def call() -> None:
+        async with Connection(identify("http://one", environment), None, 0) as connection:
+            await connection.send("GET", "/v1/users/me")
+
+    with pytest.raises(NotSignedIn, match=r"not signed in as other@example\.org; run"):
+        asyncio.run(call())

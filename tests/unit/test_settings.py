@@ -265,3 +265,9 @@ def test_token_that_no_header_carries_is_refused(name: str, token: str, monkeypa
     assert token not in str(caught.value)
     monkeypatch.setenv(name, "sk-proj_123/+=.~!#abc")
     assert load_settings()
+
+
+@pytest.mark.parametrize("name", ["sqlalchemy_url", "owner_url"])
+def test_missing_database_url_is_explained(name: str) -> None:
+    with pytest.raises(SettingsError, match=r"^DATABASE_URL is not set; set it in .* \.env, or use the DATA_DIR of"):
+        getattr(Settings(_env_file=None), name)

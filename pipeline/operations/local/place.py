@@ -40,7 +40,10 @@ class Place:
 def open_place(data_dir: Path, report: Callable[[str], None] = lambda _step: None) -> Iterator[Place]:
     """Lock the data folder, and wait until the processes of a killed stack have left it. Raises StackError."""
     data_dir = data_dir.absolute()
-    data_dir.mkdir(parents=True, exist_ok=True)
+    try:
+        data_dir.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise StackError(f"{data_dir} is not a folder; set DATA_DIR to one") from None
     with _open_private(data_dir / "lock") as stack, _open_private(data_dir / "children.lock") as children:
         if not _try_lock(stack):
             raise StackError(f"another stack uses {data_dir}; stop it, or set DATA_DIR")
