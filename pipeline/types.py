@@ -4,9 +4,10 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, BinaryIO
+from typing import Annotated, Any, BinaryIO
 from uuid import UUID
 
+import msgspec
 from uuid_utils.compat import uuid7
 
 
@@ -124,6 +125,43 @@ class Failure:
     message: str
 
 
+MAX_WARNING_CHARACTERS = 1000
+"""Longest message of a warning."""
+
+
+class WarningCode(StrEnum):
+    """What may be missing from the text of a `ready` document, or is in doubt."""
+
+    UNREADABLE_TEXT = "unreadable_text"
+    TEXT_NOT_EXTRACTED = "text_not_extracted"
+    CHARSET_GUESSED = "charset_guessed"
+    FORM_NOT_RENDERED = "form_not_rendered"
+    PARTS_SKIPPED = "parts_skipped"
+    TRUNCATED = "truncated"
+
+
+@dataclass(frozen=True, slots=True)
+class PageWarning:
+    """A warning about one page, from the reader of a file. The message is for the owner of the document."""
+
+    code: WarningCode
+    message: Annotated[str, msgspec.Meta(max_length=MAX_WARNING_CHARACTERS)]
+
+    def __post_init__(self) -> None:
+        """Raise ValueError if the message has characters that cannot be shown."""
+        if not self.message.isprintable():
+            raise ValueError("the warning cannot be shown")
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentWarning:
+    """A warning about a document. `pages` names the pages that it concerns, or is null if it concerns them all."""
+
+    code: WarningCode
+    message: str
+    pages: list[int] | None
+
+
 @dataclass(frozen=True, slots=True)
 class Document:
     """A document, as returned to its owner. `progress` runs from 0.0 to 1.0; `queue_position` counts from 1."""
@@ -139,6 +177,7 @@ class Document:
     pages_with_text: int | None
     chunks: int
     chunks_reused: int
+    warnings: list[DocumentWarning]
     attempts: int
     progress: float
     queue_position: int | None
@@ -271,6 +310,7 @@ class PageText:
     start: int
     sections: Sequence[str]
     """The page's text in parts. A chunk never spans two of them."""
+    warnings: Sequence[PageWarning] = ()
 
     @property
     def text(self) -> str:

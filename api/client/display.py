@@ -14,7 +14,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from api.client.identity import AskPassword
-from api.client.messages import Account, Document, Failure, Passage
+from api.client.messages import Account, Document, DocumentWarning, Failure, Passage
 from api.client.upload import Phase, Upload
 
 MAX_BARS = 8
@@ -134,6 +134,11 @@ def _describe_error(error: Failure | None) -> str:
     return f"{error.code}: {clean(error.message)}" if error else ""
 
 
+def _describe_warning(warning: DocumentWarning) -> str:
+    pages = f" (pages {', '.join(map(str, warning.pages))})" if warning.pages else ""
+    return f"{warning.code}: {clean(warning.message)}{pages}"
+
+
 def describe_document(document: Document) -> Table:
     """Return a table with the details of one document."""
     details = Table.grid(Column(style="dim"), Column(overflow="fold"), padding=(0, 2))
@@ -146,6 +151,7 @@ def describe_document(document: Document) -> Table:
         "passages": str(document.chunks) if document.chunks else "",
         "uploaded": document.created_at,
         "error": _describe_error(document.error),
+        "warnings": "\n".join(map(_describe_warning, document.warnings)),
     }
     for name, value in rows.items():
         if value:

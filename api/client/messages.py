@@ -27,6 +27,14 @@ class Failure(msgspec.Struct):
     message: str
 
 
+class DocumentWarning(msgspec.Struct):
+    """What may be missing from the text of a `ready` document. Without `pages`, it concerns the whole document."""
+
+    code: str
+    message: str
+    pages: list[int] | None
+
+
 class Document(msgspec.Struct):
     """A document. `progress` is from 0.0 to 1.0, and `queue_position` starts at 1."""
 
@@ -40,6 +48,7 @@ class Document(msgspec.Struct):
     queue_position: int | None
     size_bytes: int
     created_at: str
+    warnings: list[DocumentWarning] = []
 
     @property
     def is_terminal(self) -> bool:

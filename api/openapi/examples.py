@@ -74,6 +74,7 @@ DOCUMENT = Document(
     pages_with_text=5,
     chunks=5,
     chunks_reused=0,
+    warnings=[],
     attempts=1,
     progress=1.0,
     queue_position=None,

@@ -5,6 +5,8 @@ import { announce, byId, confirmDeletion, copyTemplate, makeButton, showText } f
 import { formatBytes, formatCount, formatOrdinal } from "./format.js";
 import { isTerminal, Listing } from "./listing.js";
 
+const MAX_PAGES_SHOWN = 10;
+
 /**
  * @param {{onChange: () => void, onSelection: (ids: string[]) => void}} callbacks
  * @returns {Listing}
@@ -72,6 +74,7 @@ function updateRow(row, item, before) {
   row.querySelector(".badge").textContent = describeStage(item);
   row.querySelector(".facts").textContent = describeFacts(item);
   showText(row.querySelector(".error"), describeError(item));
+  showText(row.querySelector(".warning"), describeWarnings(item));
   row.querySelector(".retry").hidden = item.status !== "failed";
   row.querySelector(".check").hidden = item.status !== "ready";
   showProgress(row.querySelector("progress"), item);
@@ -95,6 +98,16 @@ function describeFacts(item) {
 function describeError({ status, error }) {
   if (status !== "failed" || !error) return "";
   return `${error.message} (${error.code})`;
+}
+
+function describeWarnings({ status, warnings }) {
+  if (status !== "ready") return "";
+  return warnings.map(({ message, pages }) => (pages ? `${message} (${formatPages(pages)})` : message)).join("\n");
+}
+
+function formatPages(pages) {
+  const shown = pages.slice(0, MAX_PAGES_SHOWN).join(", ");
+  return `${pages.length === 1 ? "page" : "pages"} ${shown}${pages.length > MAX_PAGES_SHOWN ? ", …" : ""}`;
 }
 
 function showProgress(bar, item) {

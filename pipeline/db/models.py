@@ -133,6 +133,8 @@ class Document(Ingested, Base):
     pages_with_text: Mapped[int | None]
     chunks_reused: Mapped[int] = mapped_column(server_default="0")
     """Number of the current version's chunks whose vector was copied from the previous version."""
+    warnings: Mapped[list[dict[str, Any]]] = mapped_column(JSONB, server_default="[]")
+    """Warnings about the text of the current version, each as a `DocumentWarning`."""
     title_words: Mapped[list[str]] = mapped_column(
         ARRAY(Text), Computed("sluice_split_title(filename)", persisted=True), deferred=True
     )

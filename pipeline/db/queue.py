@@ -299,11 +299,11 @@ async def complete(session: AsyncSession, lease: Lease) -> None:
         raise LeaseLost
 
 
-async def mark_ready(session: AsyncSession, lease: Lease, **found: int) -> None:
+async def mark_ready(session: AsyncSession, lease: Lease, **found: object) -> None:
     """Set the status `ready`, in the transaction that stores the chunks, after `complete`.
 
-    `found` are the columns that the ingestion determined: `chunks`, and for a document `chunks_reused`, `pages` and
-    `pages_with_text`.
+    `found` are the columns that the ingestion determined: `chunks`, and for a document `chunks_reused`, `pages`,
+    `pages_with_text` and `warnings`.
     """
     await _set(session, lease.subject, status=Status.READY, progress=1.0, ingested_at=func.clock_timestamp(), **found)
 

@@ -123,7 +123,8 @@ async def _read_document(attempt: Attempt, document: Document) -> AsyncGenerator
             async for page in extracted:
                 number += 1
                 share = number / page.pages
-                yield ReadPage(PageText(number=number, start=start, sections=page.sections), share)
+                text = PageText(number=number, start=start, sections=page.sections, warnings=page.warnings)
+                yield ReadPage(text, share)
                 start += len(page.text)
                 await attempt.reach(Stage.EXTRACTING, measure_extraction(share))
 

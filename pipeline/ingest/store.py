@@ -1,12 +1,15 @@
 """Last step: check the lease, and store chunks, counts and `ready`, in one transaction."""
 
+from collections.abc import Sequence
+from dataclasses import asdict
+
 from pipeline.db import chunks, contents, embedding_models, queue
 from pipeline.errors import ModelUnavailable
 from pipeline.ingest.attempt import Attempt
 from pipeline.ingest.embed import Content
 from pipeline.ingest.progress import EMBEDDED
 from pipeline.ingest.vectors import embed_with_next
-from pipeline.types import Stage, SubjectKind
+from pipeline.types import DocumentWarning, PageText, PageWarning, Stage, SubjectKind
 
 
 async def store(attempt: Attempt, content: Content) -> None:
@@ -18,7 +21,7 @@ async def store(attempt: Attempt, content: Content) -> None:
     subject = attempt.subject
     vectors = {content.model: content.vectors, **await embed_with_next(attempt, content.texts)}
     await attempt.reach(Stage.STORING, EMBEDDED)
-    counts = {"chunks": len(content.chunks)}
+    found: dict[str, object] = {"chunks": len(content.chunks)}
     async with attempt.transaction() as session:
         models = await embedding_models.hold(session)
         if models.active not in vectors:
@@ -26,7 +29,7 @@ async def store(attempt: Attempt, content: Content) -> None:
         await queue.complete(session, attempt.lease)
         if subject.kind == SubjectKind.DOCUMENT:
             await contents.replace_text(session, subject.owner_id, subject.id, content.pages)
-            counts |= _count_pages(content)
+            found |= _describe_pages(content.pages) | {"chunks_reused": content.reused}
         await chunks.replace(
             session,
             subject,
@@ -35,14 +38,26 @@ async def store(attempt: Attempt, content: Content) -> None:
             {name: made for name, made in vectors.items() if name in (models.active, models.next)},
             configuration=attempt.runtime.settings.text_search_config,
         )
-        await queue.mark_ready(session, attempt.lease, **counts)
+        await queue.mark_ready(session, attempt.lease, **found)
         await attempt.reach(Stage.FINISHING, EMBEDDED)
     await attempt.reach(Stage.STORED, 1.0)
 
 
-def _count_pages(content: Content) -> dict[str, int]:
+def _describe_pages(pages: Sequence[PageText]) -> dict[str, object]:
     return {
-        "pages": len(content.pages),
-        "pages_with_text": sum(bool(page.text.strip()) for page in content.pages),
-        "chunks_reused": content.reused,
+        "pages": len(pages),
+        "pages_with_text": sum(bool(page.text.strip()) for page in pages),
+        "warnings": [asdict(warning) for warning in collect_warnings(pages)],
     }
+
+
+def collect_warnings(pages: Sequence[PageText]) -> list[DocumentWarning]:
+    """Return the warnings about the pages. The same warning about several pages is one warning."""
+    numbers: dict[PageWarning, list[int]] = {}
+    for page in pages:
+        for warning in page.warnings:
+            numbers.setdefault(warning, []).append(page.number)
+    return [
+        DocumentWarning(warning.code, warning.message, None if len(concerned) == len(pages) else concerned)
+        for warning, concerned in numbers.items()
+    ]

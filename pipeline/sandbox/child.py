@@ -82,13 +82,13 @@ def _describe(error: Exception) -> str:
 def _read_pages(file: BinaryIO, order: Extract) -> Iterator[Frame]:
     limits = order.limits
     extraction = get_format(order.media_type).readers[order.reader](file)
-    if extraction.pages > limits.pages:
-        message = f"The document has {extraction.pages} pages. The limit is {limits.pages}. Split the document."
+    if extraction.count > limits.pages:
+        message = f"The document has {extraction.count} pages. The limit is {limits.pages}. Split the document."
         raise IngestionError(FailureCode.TOO_MANY_PAGES, message)
     characters = 0
-    for number, raw in enumerate(extraction.texts, start=1):
-        page = Page([clean(section) for section in raw], extraction.pages)
-        if number < extraction.pages:
+    for number, extracted in enumerate(extraction.pages, start=1):
+        page = Page([clean(section) for section in extracted.sections], extraction.count, extracted.warnings)
+        if number < extraction.count:
             page.sections[-1] += PAGE_SEPARATOR
         characters += len(page.text)
         if characters > limits.characters:

@@ -7,6 +7,7 @@ import msgspec
 
 from pipeline.errors import RETRYABLE, FailureCode
 from pipeline.stages.extract.format import MAX_SECTIONS, Mark
+from pipeline.types import PageWarning
 
 LENGTH_BYTES = 4
 NOT_CONFINED = os.EX_OSERR
@@ -17,6 +18,8 @@ MAX_PAGE_IMAGE_BYTES = 16 * 1024 * 1024
 """Largest page image, in bytes. A PNG of 4 million pixels is smaller."""
 MAX_PAGE_IMAGE_SIDE = 4096
 """Greatest width and height of a page image, in pixels. Readers draw at most 1,001 by 4,001."""
+MAX_WARNINGS = 20
+"""Maximum number of warnings about one page."""
 MAX_FAILURE_CHARACTERS = 1000
 """Longest message and longest cause of a failure."""
 PNG_BEGINNING = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"
@@ -94,10 +97,11 @@ class NotForked(msgspec.Struct, tag=True, frozen=True):
 
 
 class Page(msgspec.Struct, tag=True):
-    """The text of the next page, in sections, and the number of pages of the file."""
+    """The text of the next page, in sections, the number of pages of the file, and warnings about the page."""
 
     sections: Annotated[list[str], msgspec.Meta(max_length=MAX_SECTIONS)]
     pages: int
+    warnings: Annotated[list[PageWarning], msgspec.Meta(max_length=MAX_WARNINGS)] = []
 
     def __post_init__(self) -> None:
         """Raise ValueError if PostgreSQL could not store the text."""

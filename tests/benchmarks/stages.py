@@ -36,8 +36,8 @@ def measure_stages(report: Report, files: list[Path], database_url: str) -> None
             pages.clear()
             for path in files:
                 with path.open("rb") as file:
-                    texts = get_format(PDF).readers[reader](file).texts
-                    pages.extend(PageText(number, 0, sections) for number, sections in enumerate(texts, start=1))
+                    extracted = get_format(PDF).readers[reader](file).pages
+                    pages.extend(PageText(number, 0, page.sections) for number, page in enumerate(extracted, start=1))
 
         return run
 

@@ -128,6 +128,13 @@ def pack_failure(code: str = "encrypted", message: str = "It is encrypted.", cau
     return pack("Failed", code=code, message=message, cause=cause)
 
 
+WARNING = {"code": "truncated", "message": "The end is missing."}
+
+
+def pack_warning(**fields: str) -> bytes:
+    return pack("Page", sections=["a"], pages=1, warnings=[WARNING | fields])
+
+
 PAGE = pack("Page", sections=["a"], pages=1)
 IMAGE = PNG_BEGINNING + (1).to_bytes(4) * 2 + PNG_END
 INVALID = {
@@ -151,6 +158,10 @@ INVALID = {
     "NUL in a message": [pack_failure(message="a\0")],
     "escape sequence in a message": [pack_failure(message="a\x1b[2J")],
     "long message": [pack_failure(message="a" * 1001)],
+    "unknown warning": [pack_warning(code="ready")],
+    "escape sequence in a warning": [pack_warning(message="a\x1b[2J")],
+    "long warning": [pack_warning(message="a" * 1001)],
+    "many warnings": [pack("Page", sections=["a"], pages=1, warnings=[WARNING] * 21)],
     "line in a cause": [pack_failure(cause="a\nb")],
     "long cause": [pack_failure(cause="a" * 1001)],
 }

@@ -59,8 +59,8 @@ def split(sections: list[str], start: int = 0) -> list[TextChunk]:
 @settings(max_examples=20, deadline=None)
 @given(texts)
 def test_every_format_is_cut_without_loss(media_type: str, text: str) -> None:
-    [sections] = get_format(media_type).readers[0](io.BytesIO(text.encode())).texts
-    check(sections)
+    [page] = get_format(media_type).readers[0](io.BytesIO(text.encode())).pages
+    check(page.sections)
 
 
 @given(st.lists(texts, max_size=4))

@@ -10,7 +10,7 @@ from pipeline.stages.extract.formats.text import decode
 
 
 def read(media_type: str, data: bytes) -> list[str]:
-    return ["".join(sections) for sections in get_format(media_type).readers[0](io.BytesIO(data)).texts]
+    return ["".join(page.sections) for page in get_format(media_type).readers[0](io.BytesIO(data)).pages]
 
 
 def test_formats_are_found() -> None:

@@ -31,8 +31,8 @@ from tests.archives import (
 
 def read(media_type: str, data: bytes) -> list[list[str]]:
     extraction = get_format(media_type).readers[0](io.BytesIO(data))
-    pages = list(extraction.texts)
-    assert len(pages) == extraction.pages
+    pages = [page.sections for page in extraction.pages]
+    assert len(pages) == extraction.count
     return pages
 
 

@@ -31,8 +31,8 @@ LINES = [
 
 
 def divide(media_type: str, text: str) -> list[str]:
-    [sections] = get_format(media_type).readers[0](io.BytesIO(text.encode())).texts
-    return sections
+    [page] = get_format(media_type).readers[0](io.BytesIO(text.encode())).pages
+    return page.sections
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from typing import BinaryIO
 from unicodedata import normalize
 
+from pipeline.types import PageWarning
+
 MAX_SECTIONS = 10_000
 """Maximum number of sections of one page."""
 MAX_MARKED = 10_000
@@ -19,15 +21,20 @@ class Mark:
     before: int
 
 
+@dataclass(frozen=True, slots=True)
+class ExtractedPage:
+    """The text of a page: a list of sections, at least one. Joined, the sections are the text."""
+
+    sections: list[str]
+    warnings: list[PageWarning] = field(default_factory=list)
+
+
 @dataclass(frozen=True)
 class Extraction:
-    """The number of pages of an opened file, and the texts of the pages in order. Each is read on demand.
+    """The number of pages of an opened file, and the pages in order. Each is read on demand."""
 
-    The text of a page is a list of sections, at least one. Joined, the sections are the text.
-    """
-
-    pages: int
-    texts: Iterator[list[str]]
+    count: int
+    pages: Iterator[ExtractedPage]
 
 
 @dataclass(frozen=True)

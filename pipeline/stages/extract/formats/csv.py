@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from itertools import chain, islice
 from typing import BinaryIO
 
-from pipeline.stages.extract.format import Extraction, Format
+from pipeline.stages.extract.format import ExtractedPage, Extraction, Format
 from pipeline.stages.extract.formats.text import looks_like_text, read_lines
 
 DELIMITERS = ",;\t|"
@@ -30,7 +30,7 @@ def read(file: BinaryIO) -> Extraction:
     """
     text = read_lines(file).replace("\0", "")
     rows = _read_rows(text, _find_delimiter(text[:SAMPLE_CHARACTERS]))
-    return Extraction(pages=1, texts=iter([[PARAGRAPH.join(filter(None, _describe(rows)))]]))
+    return Extraction(1, iter([ExtractedPage([PARAGRAPH.join(filter(None, _describe(rows)))])]))
 
 
 def _read_rows(text: str, delimiter: str) -> Iterator[list[str]]:

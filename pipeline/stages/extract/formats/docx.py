@@ -8,7 +8,7 @@ from zipfile import ZipFile
 import mammoth
 
 from pipeline.stages.extract.archive import SIGNATURE, Archive, looks_like_office_file
-from pipeline.stages.extract.format import Extraction, Format
+from pipeline.stages.extract.format import ExtractedPage, Extraction, Format
 from pipeline.stages.extract.formats.html import read_sections
 from pipeline.stages.extract.opc import open_package
 from pipeline.stages.extract.xml import check
@@ -37,7 +37,7 @@ def read(file: BinaryIO) -> Extraction:
     ).value
     # A paragraph in each cell would put the cells of a row into separate paragraphs.
     html = html.replace("<td><p>", "<td>").replace("</p></td>", "</td>")
-    return Extraction(pages=1, texts=iter([read_sections(html)]))
+    return Extraction(1, iter([ExtractedPage(read_sections(html))]))
 
 
 def _rebuild(archive: Archive) -> io.BytesIO:

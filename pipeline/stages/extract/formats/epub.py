@@ -7,7 +7,7 @@ from urllib.parse import unquote, urldefrag
 
 from pipeline.errors import FailureCode, IngestionError
 from pipeline.stages.extract.archive import SIGNATURE, Archive, looks_like_zip, resolve
-from pipeline.stages.extract.format import MAX_SECTIONS, Extraction, Format
+from pipeline.stages.extract.format import MAX_SECTIONS, ExtractedPage, Extraction, Format
 from pipeline.stages.extract.formats.html import decode_html, expand_empty_elements, read_sections
 from pipeline.stages.extract.xml import get_name, parse
 
@@ -36,7 +36,7 @@ def read(file: BinaryIO) -> Extraction:
     if _find_encrypted(archive) & set(items):
         message = "The text of the EPUB is encrypted (DRM). Upload a copy without DRM."
         raise IngestionError(FailureCode.ENCRYPTED, message)
-    return Extraction(pages=len(items), texts=_read_items(archive, items))
+    return Extraction(len(items), _read_items(archive, items))
 
 
 def _find_items(archive: Archive) -> list[str]:
@@ -71,12 +71,12 @@ def _find_encrypted(archive: Archive) -> set[str]:
     return {_resolve("", entry.get("URI", "")) for entry in entries if get_name(entry) == "CipherReference"}
 
 
-def _read_items(archive: Archive, items: list[str]) -> Iterator[list[str]]:
+def _read_items(archive: Archive, items: list[str]) -> Iterator[ExtractedPage]:
     left = MAX_SECTIONS
     for item in items:
         sections = read_sections(expand_empty_elements(decode_html(archive.read(item))), max_sections=left)
         left -= len(sections) - 1
-        yield sections
+        yield ExtractedPage(sections)
 
 
 FORMAT = Format(

@@ -6,7 +6,7 @@ from typing import BinaryIO
 
 from selectolax.lexbor import LexborHTMLParser, LexborNode
 
-from pipeline.stages.extract.format import MAX_SECTIONS, Block, Extraction, Format, join_sections
+from pipeline.stages.extract.format import MAX_SECTIONS, Block, ExtractedPage, Extraction, Format, join_sections
 from pipeline.stages.extract.formats.text import decode, looks_like_text
 
 INVISIBLE = ["script", "style", "template", "noscript", "head", "svg", "iframe", "object"]
@@ -40,7 +40,7 @@ def read(file: BinaryIO) -> Extraction:
 
     Raises IngestionError if the text encoding is unknown.
     """
-    return Extraction(pages=1, texts=iter([read_sections(decode_html(file.read()))]))
+    return Extraction(1, iter([ExtractedPage(read_sections(decode_html(file.read())))]))
 
 
 def read_sections(html: str, max_sections: int = MAX_SECTIONS) -> list[str]:

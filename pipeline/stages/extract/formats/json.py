@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 from pipeline.errors import FailureCode, IngestionError
-from pipeline.stages.extract.format import Extraction, Format
+from pipeline.stages.extract.format import ExtractedPage, Extraction, Format
 from pipeline.stages.extract.formats.text import decode, looks_like_text
 
 PARAGRAPH = "\n\n"
@@ -29,7 +29,7 @@ def read(file: BinaryIO) -> Extraction:
     Raises IngestionError if the file is not valid JSON.
     """
     records = (record for value in _read_values(decode(file.read())) for record in _write(value))
-    return Extraction(pages=1, texts=iter([[PARAGRAPH.join(filter(None, records))]]))
+    return Extraction(1, iter([ExtractedPage([PARAGRAPH.join(filter(None, records))])]))
 
 
 def _read_values(text: str) -> Iterator[Value]:

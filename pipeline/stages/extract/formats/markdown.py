@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from pipeline.stages.extract.format import Block, Extraction, Format, join_sections
+from pipeline.stages.extract.format import Block, ExtractedPage, Extraction, Format, join_sections
 from pipeline.stages.extract.formats.text import looks_like_text, read_lines
 
 HEADING = re.compile(r" {0,3}#{1,6}(?:[ \t]|$)")
@@ -42,7 +42,7 @@ def read(file: BinaryIO) -> Extraction:
 
     Raises IngestionError if the text encoding is unknown.
     """
-    return Extraction(pages=1, texts=iter([join_sections(_divide(read_lines(file)))]))
+    return Extraction(1, iter([ExtractedPage(join_sections(_divide(read_lines(file))))]))
 
 
 def _divide(text: str) -> Iterator[Block]:

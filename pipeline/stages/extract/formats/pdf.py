@@ -9,7 +9,7 @@ from pypdf import PasswordType, PdfReader
 from pypdfium2 import PdfDocument, PdfiumError
 
 from pipeline.errors import FailureCode, IngestionError
-from pipeline.stages.extract.format import Extraction, Format
+from pipeline.stages.extract.format import ExtractedPage, Extraction, Format
 from pipeline.stages.extract.page_image import draw
 
 HEADER_WINDOW = 1024
@@ -43,7 +43,7 @@ def read(file: BinaryIO) -> Extraction:
         document = PdfDocument(file)
     except PdfiumError:
         return _extract_by_pypdf(reader)
-    return Extraction(pages=pages, texts=_read_by_both(reader, document))
+    return Extraction(pages, _read_by_both(reader, document))
 
 
 def read_by_pypdf(file: BinaryIO) -> Extraction:
@@ -65,7 +65,7 @@ def read_by_pdfium(file: BinaryIO) -> Extraction:
         if error.err_code == pypdfium2.raw.FPDF_ERR_PASSWORD:
             raise _encrypted() from error
         raise
-    return Extraction(pages=len(document), texts=_read_damaged(document))
+    return Extraction(len(document), _read_damaged(document))
 
 
 def _open_with_pypdf(file: BinaryIO) -> PdfReader:
@@ -81,10 +81,10 @@ def _encrypted() -> IngestionError:
 
 
 def _extract_by_pypdf(reader: PdfReader) -> Extraction:
-    return Extraction(pages=len(reader.pages), texts=([page.extract_text()] for page in reader.pages))
+    return Extraction(len(reader.pages), (ExtractedPage([page.extract_text()]) for page in reader.pages))
 
 
-def _read_by_both(reader: PdfReader, document: PdfDocument) -> Iterator[list[str]]:
+def _read_by_both(reader: PdfReader, document: PdfDocument) -> Iterator[ExtractedPage]:
     has_text = False
     failure: Exception | None = None
     for index in range(len(reader.pages)):
@@ -100,18 +100,18 @@ def _read_by_both(reader: PdfReader, document: PdfDocument) -> Iterator[list[str
             except Exception as error:  # noqa: BLE001 - pypdf raises any exception; keep the text that PDFium found
                 failure = error
         has_text = has_text or bool(text.strip())
-        yield [text]
+        yield ExtractedPage([text])
     if failure and not has_text:
         raise failure
 
 
-def _read_damaged(document: PdfDocument) -> Iterator[list[str]]:
+def _read_damaged(document: PdfDocument) -> Iterator[ExtractedPage]:
     """Yield the pages of a file that pypdf refuses. If none has text, the file is broken."""
     has_text = False
     for index in range(len(document)):
         text, _ = _read_by_pdfium(document, index)
         has_text = has_text or bool(text.strip())
-        yield [text]
+        yield ExtractedPage([text])
     if not has_text:
         raise PdfiumError("a damaged file without text")
 

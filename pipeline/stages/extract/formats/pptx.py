@@ -5,7 +5,7 @@ from typing import BinaryIO
 
 from pipeline.errors import FailureCode, IngestionError
 from pipeline.stages.extract.archive import SIGNATURE, Archive, looks_like_office_file
-from pipeline.stages.extract.format import Extraction, Format
+from pipeline.stages.extract.format import ExtractedPage, Extraction, Format
 from pipeline.stages.extract.opc import PACKAGE, find_related, open_package, read_relationships
 from pipeline.stages.extract.xml import Element, get_name, parse
 
@@ -30,7 +30,7 @@ def read(file: BinaryIO) -> Extraction:
     """
     archive = open_package(file, MAIN_TYPE)
     slides = _find_slides(archive)
-    return Extraction(pages=len(slides), texts=([_read_slide(archive, slide)] for slide in slides))
+    return Extraction(len(slides), (ExtractedPage([_read_slide(archive, slide)]) for slide in slides))
 
 
 def _find_slides(archive: Archive) -> list[str]:

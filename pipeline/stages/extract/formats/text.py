@@ -6,7 +6,7 @@ from typing import BinaryIO
 from charset_normalizer import from_bytes
 
 from pipeline.errors import FailureCode, IngestionError
-from pipeline.stages.extract.format import Extraction, Format
+from pipeline.stages.extract.format import ExtractedPage, Extraction, Format
 
 BYTE_ORDER_MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
@@ -67,7 +67,7 @@ def read(file: BinaryIO) -> Extraction:
 
     Raises IngestionError if the text encoding is unknown.
     """
-    return Extraction(pages=1, texts=iter([[read_lines(file)]]))
+    return Extraction(1, iter([ExtractedPage([read_lines(file)])]))
 
 
 def read_lines(file: BinaryIO) -> str:
