@@ -293,10 +293,11 @@ class PageView:
 
 @dataclass(frozen=True, slots=True)
 class ReceivedFile:
-    """A complete upload: display name, format, size, hash and bytes (a seekable file)."""
+    """A complete upload: display name, format, declared character set, size, hash and bytes (a seekable file)."""
 
     filename: str
     media_type: str
+    charset: str | None
     size_bytes: int
     sha256: bytes
     file: BinaryIO

@@ -1,4 +1,4 @@
-"""Warnings about the text of documents.
+"""Warnings about the text of documents, and the character sets that uploads declare.
 Revision: 0017, after: 0016
 """
 
@@ -14,9 +14,11 @@ depends_on = None
 
 def upgrade() -> None:
     op.execute("SET LOCAL lock_timeout = '3s'")
+    op.add_column("documents", sa.Column("charset", sa.String(), nullable=True))
     op.add_column("documents", sa.Column("warnings", JSONB(), server_default="[]", nullable=False))
 
 
 def downgrade() -> None:
     op.execute("SET LOCAL lock_timeout = '3s'")
     op.drop_column("documents", "warnings")
+    op.drop_column("documents", "charset")

@@ -70,6 +70,15 @@ async def get_document(
     return (await _to_documents(session, [row], positions))[0]
 
 
+async def get_charset(session: AsyncSession, owner_id: UUID, document_id: UUID) -> str | None:
+    """Return the label of the character set that the upload of a document declared, or None."""
+    query = select(models.Document.charset).where(
+        models.Document.owner_id == owner_id, models.Document.id == document_id
+    )
+    charset: str | None = await session.scalar(query)
+    return charset
+
+
 async def add_document(session: AsyncSession, owner_id: UUID, document_id: UUID, received: ReceivedFile) -> UUID | None:
     """Insert a pending document and return its id, or None if the owner already has a document with these bytes.
 
@@ -82,6 +91,7 @@ async def add_document(session: AsyncSession, owner_id: UUID, document_id: UUID,
             id=document_id,
             filename=received.filename,
             media_type=received.media_type,
+            charset=received.charset,
             size_bytes=received.size_bytes,
             sha256=received.sha256,
         )
@@ -102,6 +112,7 @@ async def change_document(session: AsyncSession, owner_id: UUID, document_id: UU
         .values(
             filename=received.filename,
             media_type=received.media_type,
+            charset=received.charset,
             size_bytes=received.size_bytes,
             sha256=received.sha256,
         )

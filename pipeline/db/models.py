@@ -127,6 +127,8 @@ class Document(Ingested, Base):
     filename: Mapped[str]
     """For display only; never a path."""
     media_type: Mapped[str]
+    charset: Mapped[str | None]
+    """Label of the character set that the upload declared."""
     size_bytes: Mapped[int] = mapped_column(BigInteger)
     sha256: Mapped[bytes]
     pages: Mapped[int | None]

@@ -47,8 +47,9 @@ async def open_document(attempt: Attempt) -> Source:
     subject, encoder = attempt.subject, attempt.runtime.encoder
     async with attempt.transaction() as session:
         document = await access.get_document(session, subject.owner_id, subject.id)
+        charset = await access.get_charset(session, subject.owner_id, subject.id)
         known = await chunks.find_vectors(session, subject, encoder.model_name)
-    return Source(encoder, _read_document(attempt, document), known)
+    return Source(encoder, _read_document(attempt, document, charset), known)
 
 
 async def open_note(attempt: Attempt) -> Source:
@@ -113,13 +114,14 @@ async def _read_note(note: Note) -> AsyncGenerator[ReadPage]:
     yield ReadPage(PageText(number=1, start=0, sections=[note.body]), share=1.0)
 
 
-async def _read_document(attempt: Attempt, document: Document) -> AsyncGenerator[ReadPage]:
+async def _read_document(attempt: Attempt, document: Document, charset: str | None) -> AsyncGenerator[ReadPage]:
     limits = make_limits(attempt.runtime.settings)
     number = start = 0
     with translate_file_errors(), tempfile.TemporaryFile() as file:
         await _fetch_original(attempt, document, file)
         await attempt.reach(Stage.EXTRACTING, 0.0)
-        async with aclosing(attempt.runtime.sandbox.extract(file, document.media_type, limits)) as extracted:
+        extracted = attempt.runtime.sandbox.extract(file, document.media_type, limits, charset=charset)
+        async with aclosing(extracted):
             async for page in extracted:
                 number += 1
                 share = number / page.pages

@@ -15,7 +15,7 @@ from pipeline.errors import FailureCode, IngestionError
 from pipeline.sandbox import kernel
 from pipeline.sandbox.protocol import Done, Draw, Extract, Failed, Frame, Page, PageImage, ProcessLimits, Task, encode
 from pipeline.stages.extract import get_format
-from pipeline.stages.extract.format import clean
+from pipeline.stages.extract.format import SourceFile, clean
 
 MAX_OPEN_FILES = 32
 PAGE_SEPARATOR = "\f"
@@ -81,7 +81,7 @@ def _describe(error: Exception) -> str:
 
 def _read_pages(file: BinaryIO, order: Extract) -> Iterator[Frame]:
     limits = order.limits
-    extraction = get_format(order.media_type).readers[order.reader](file)
+    extraction = get_format(order.media_type).readers[order.reader](SourceFile(file, order.charset))
     if extraction.count > limits.pages:
         message = f"The document has {extraction.count} pages. The limit is {limits.pages}. Split the document."
         raise IngestionError(FailureCode.TOO_MANY_PAGES, message)

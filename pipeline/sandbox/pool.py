@@ -94,8 +94,10 @@ class Sandbox:
         with contextlib.suppress(SandboxUnavailable):
             await self._get_server()
 
-    async def extract(self, file: BinaryIO, media_type: str, limits: Limits) -> AsyncGenerator[Page]:
-        """Yield the pages of a file as a child process reads them.
+    async def extract(
+        self, file: BinaryIO, media_type: str, limits: Limits, *, charset: str | None = None
+    ) -> AsyncGenerator[Page]:
+        """Yield the pages of a file as a child process reads them. `charset` is what was declared for the file.
 
         If a reader fails with `malformed`, the next reader of the format continues after the pages that were yielded.
         Any other failure is final. The child has ended when the iterator ends. To stop early, close the iterator
@@ -107,7 +109,7 @@ class Sandbox:
         readers = len(get_format(media_type).readers)
         pages = declared = sections = characters = 0
         for reader in range(readers):
-            order = Extract(0, media_type, limits, reader, pages)
+            order = Extract(0, media_type, charset, limits, reader, pages)
             try:
                 async with contextlib.aclosing(self._run(file, order, deadline, Page)) as extracted:
                     async for page in extracted:

@@ -48,6 +48,8 @@ class Extract(msgspec.Struct, tag=True, frozen=True):
 
     number: int
     media_type: str
+    charset: str | None
+    """What the upload declared."""
     limits: Limits
     reader: int
     """Index of the format's reader to use."""

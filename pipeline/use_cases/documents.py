@@ -6,6 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from pipeline.db import access, audit, contents, queue
 from pipeline.db.storage import Stored
@@ -50,27 +51,36 @@ async def require_replaceable(runtime: Runtime, owner_id: UUID, document_id: UUI
 async def upload(runtime: Runtime, owner_id: UUID, received: ReceivedFile) -> tuple[Document, bool]:
     """Accept a file for ingestion: store document, bytes, job and audit row in one transaction, then ring.
 
-    Return the document, and whether it existed before: an owner has only one document with the same bytes.
+    Return the document, and whether it existed before: an owner has only one document with the same bytes. If it was
+    read as another format or in another character set, it is read again.
     Raises AccountGone if the account does not exist, TooManyRequests if too much of the owner's work is unfinished,
     QuotaExceeded if the owner would store too much.
     """
     try:
-        async with runtime.database.transaction(owner_id) as session:
-            document_id = await access.add_document(session, owner_id, new_id(), received)
-            if document_id is None:
-                existing = await access.find_by_hash(session, owner_id, received.sha256)
-                return existing, True
-            subject = Subject(owner_id, SubjectKind.DOCUMENT, document_id)
-            await quotas.require_room(session, runtime.settings, owner_id, received.size_bytes)
-            await contents.write_original(session, owner_id, document_id, received.file)
-            await queue.enqueue(session, subject, received.size_bytes)
-            await audit.record(session, audit.Event.UPLOAD, owner_id, _describe(document_id, received))
-            document = await access.get_document(session, owner_id, document_id)
-            await quotas.require_storage(session, runtime.settings, owner_id, Stored(1, received.size_bytes))
+        document, is_new = await _add(runtime, owner_id, received)
     except IntegrityError:
         raise AccountGone from None
-    await runtime.doorbell.ring(document_id)
-    return document, False
+    if is_new:
+        await runtime.doorbell.ring(document.id)
+        return document, False
+    async with runtime.database.transaction(owner_id) as session:
+        is_same = await _is_same(session, owner_id, document, received)
+    return (document, True) if is_same else await replace(runtime, owner_id, document.id, received)
+
+
+async def _add(runtime: Runtime, owner_id: UUID, received: ReceivedFile) -> tuple[Document, bool]:
+    """Store a new document, or find the one with these bytes. Return it, and whether it is new."""
+    async with runtime.database.transaction(owner_id) as session:
+        document_id = await access.add_document(session, owner_id, new_id(), received)
+        if document_id is None:
+            return await access.find_by_hash(session, owner_id, received.sha256), False
+        await quotas.require_room(session, runtime.settings, owner_id, received.size_bytes)
+        await contents.write_original(session, owner_id, document_id, received.file)
+        await queue.enqueue(session, Subject(owner_id, SubjectKind.DOCUMENT, document_id), received.size_bytes)
+        await audit.record(session, audit.Event.UPLOAD, owner_id, _describe(document_id, received))
+        document = await access.get_document(session, owner_id, document_id)
+        await quotas.require_storage(session, runtime.settings, owner_id, Stored(1, received.size_bytes))
+    return document, True
 
 
 async def replace(runtime: Runtime, owner_id: UUID, document_id: UUID, received: ReceivedFile) -> tuple[Document, bool]:
@@ -85,7 +95,7 @@ async def replace(runtime: Runtime, owner_id: UUID, document_id: UUID, received:
     async with runtime.database.transaction(owner_id) as session:
         await queue.lock_subject(session, subject)
         old = await access.get_document(session, owner_id, document_id)
-        if old.sha256 == received.sha256.hex() and old.status != Status.FAILED:
+        if old.status != Status.FAILED and await _is_same(session, owner_id, old, received):
             return old, True
         await quotas.require_room(session, runtime.settings, owner_id, received.size_bytes, replaced=document_id)
         await queue.discard(session, subject)
@@ -99,6 +109,13 @@ async def replace(runtime: Runtime, owner_id: UUID, document_id: UUID, received:
         await quotas.require_storage(session, runtime.settings, owner_id, growth)
     await runtime.doorbell.ring(document_id)
     return document, False
+
+
+async def _is_same(session: AsyncSession, owner_id: UUID, document: Document, received: ReceivedFile) -> bool:
+    """Return True if a document has the bytes, the format and the declared character set of an upload."""
+    charset = await access.get_charset(session, owner_id, document.id)
+    known = (document.sha256, document.media_type, charset)
+    return known == (received.sha256.hex(), received.media_type, received.charset)
 
 
 def _describe(document_id: UUID, received: ReceivedFile) -> dict[str, Any]:

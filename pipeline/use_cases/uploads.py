@@ -10,6 +10,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import PurePosixPath
 
+from multipart import parse_options_header
+
 from pipeline.errors import FieldError, InvalidInput, TooLarge, UnsupportedMedia, translate_file_errors
 from pipeline.stages.extract import find_formats
 from pipeline.stages.extract.format import Format
@@ -23,6 +25,7 @@ HEAD_BYTES = 4096
 FLUSH_BYTES = 1024 * 1024
 """Number of bytes that are buffered before they are written to disk."""
 GENERIC_TYPES = frozenset({"", "application/octet-stream", "binary/octet-stream", "application/unknown"})
+CHARSET_LABEL = re.compile(r"[A-Za-z0-9:_.()+-]{1,40}")
 DISPLAY_ONLY = re.compile(r"[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 """Bidirectional controls, which can make one name look like another."""
 
@@ -74,6 +77,13 @@ def identify(filename: str, declared_type: str, head: bytes) -> str:
             f"The name or declared type of the file says {chosen.media_type}, but its content is different."
         )
     return chosen.media_type
+
+
+def find_charset(declared_type: str) -> str | None:
+    """Return the parameter `charset` of a media type, if it can be the label of a character set."""
+    _, options = parse_options_header(declared_type)
+    label: str | None = options.get("charset")
+    return label if label and CHARSET_LABEL.fullmatch(label) else None
 
 
 def _find(condition: Callable[[Format], bool]) -> Format | None:
@@ -133,7 +143,8 @@ class Receiver:
             raise InvalidInput("The file is empty. Upload a file with content.", errors=(problem,))
         media_type = identify(self._filename, self._declared_type, self._head)
         await self._flush()
-        return ReceivedFile(self._filename, media_type, self._size, self._hash.digest(), self._file)
+        charset = find_charset(self._declared_type)
+        return ReceivedFile(self._filename, media_type, charset, self._size, self._hash.digest(), self._file)
 
     def close(self) -> None:
         """Close the file, which deletes it."""

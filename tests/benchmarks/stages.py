@@ -15,6 +15,7 @@ from pipeline.db.session import Database
 from pipeline.embedding.model import PACKAGED_MODEL, EmbeddingModel, Precision
 from pipeline.stages.chunk import split_page
 from pipeline.stages.extract import get_format
+from pipeline.stages.extract.format import SourceFile
 from pipeline.types import PageText, Subject, SubjectKind, TextChunk, new_id
 from tests.benchmarks.report import Report
 from tests.databases import fetch
@@ -36,7 +37,7 @@ def measure_stages(report: Report, files: list[Path], database_url: str) -> None
             pages.clear()
             for path in files:
                 with path.open("rb") as file:
-                    extracted = get_format(PDF).readers[reader](file).pages
+                    extracted = get_format(PDF).readers[reader](SourceFile(file)).pages
                     pages.extend(PageText(number, 0, page.sections) for number, page in enumerate(extracted, start=1))
 
         return run

@@ -40,7 +40,9 @@ async def add_document(runtime: Runtime, owner: UUID, text: str = "") -> UUID:
     from pipeline.use_cases import documents
 
     content = (text or f"Text {uuid4()}").encode()
-    received = ReceivedFile("a.txt", "text/plain", len(content), hashlib.sha256(content).digest(), io.BytesIO(content))
+    received = ReceivedFile(
+        "a.txt", "text/plain", None, len(content), hashlib.sha256(content).digest(), io.BytesIO(content)
+    )
     document, is_duplicate = await documents.upload(runtime, owner, received)
     assert not is_duplicate
     return document.id

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from pipeline.stages.chunk import CHUNK_CHARACTERS, OVERLAP_CHARACTERS, split_page
 from pipeline.stages.extract import get_format
+from pipeline.stages.extract.format import SourceFile
 from pipeline.types import PageText, TextChunk
 
 PIECES = [
@@ -59,7 +60,7 @@ def split(sections: list[str], start: int = 0) -> list[TextChunk]:
 @settings(max_examples=20, deadline=None)
 @given(texts)
 def test_every_format_is_cut_without_loss(media_type: str, text: str) -> None:
-    [page] = get_format(media_type).readers[0](io.BytesIO(text.encode())).pages
+    [page] = get_format(media_type).readers[0](SourceFile(io.BytesIO(text.encode()))).pages
     check(page.sections)
 
 

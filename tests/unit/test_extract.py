@@ -5,12 +5,11 @@ import pytest
 from pipeline import samples
 from pipeline.errors import FailureCode, IngestionError
 from pipeline.stages.extract import find_formats, get_format
-from pipeline.stages.extract.format import clean
-from pipeline.stages.extract.formats.text import decode
+from pipeline.stages.extract.format import SourceFile, clean
 
 
 def read(media_type: str, data: bytes) -> list[str]:
-    return ["".join(page.sections) for page in get_format(media_type).readers[0](io.BytesIO(data)).pages]
+    return ["".join(page.sections) for page in get_format(media_type).readers[0](SourceFile(io.BytesIO(data))).pages]
 
 
 def test_formats_are_found() -> None:
@@ -43,12 +42,6 @@ def test_pdf_pages_hold_their_text() -> None:
     assert len(pages) == 5
     assert "3.2 metres" in pages[3]
     assert "four crowns" in pages[4]
-
-
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32", "cp1252"])
-def test_text_in_any_encoding(encoding: str) -> None:
-    text = "Die Schleuse öffnet früh, das Geländer ist naß – “Achtung” rief sie für alle hörbar. " * 5
-    assert decode(text.encode(encoding)) == text
 
 
 def test_line_ends_are_normalized() -> None:

@@ -12,7 +12,7 @@ from PIL import Image
 
 from pipeline.errors import IngestionError
 from pipeline.stages.extract import get_format
-from pipeline.stages.extract.format import MAX_SECTIONS
+from pipeline.stages.extract.format import MAX_SECTIONS, SourceFile
 from tests.archives import (
     DOCX,
     EPUB,
@@ -30,7 +30,7 @@ from tests.archives import (
 
 
 def read(media_type: str, data: bytes) -> list[list[str]]:
-    extraction = get_format(media_type).readers[0](io.BytesIO(data))
+    extraction = get_format(media_type).readers[0](SourceFile(io.BytesIO(data)))
     pages = [page.sections for page in extraction.pages]
     assert len(pages) == extraction.count
     return pages

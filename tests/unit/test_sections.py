@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from pipeline.stages.extract import get_format
-from pipeline.stages.extract.format import MAX_SECTIONS
+from pipeline.stages.extract.format import MAX_SECTIONS, SourceFile
 from pipeline.stages.extract.formats.html import expand_empty_elements
 
 LINES = [
@@ -31,7 +31,7 @@ LINES = [
 
 
 def divide(media_type: str, text: str) -> list[str]:
-    [page] = get_format(media_type).readers[0](io.BytesIO(text.encode())).pages
+    [page] = get_format(media_type).readers[0](SourceFile(io.BytesIO(text.encode()))).pages
     return page.sections
 
 

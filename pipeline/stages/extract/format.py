@@ -22,6 +22,15 @@ class Mark:
 
 
 @dataclass(frozen=True, slots=True)
+class SourceFile:
+    """A file to read. Its content is seekable and at its beginning."""
+
+    content: BinaryIO
+    charset: str | None = None
+    """Label of the character set that was declared for the file, if any. It is not checked."""
+
+
+@dataclass(frozen=True, slots=True)
 class ExtractedPage:
     """The text of a page: a list of sections, at least one. Joined, the sections are the text."""
 
@@ -45,8 +54,8 @@ class Format:
     """Canonical media type; stored with the document."""
     extensions: tuple[str, ...]
     """File name extensions, in lower case, with the dot."""
-    readers: tuple[Callable[[BinaryIO], Extraction], ...]
-    """Readers of a seekable file. If one fails with `malformed`, the next one is tried.
+    readers: tuple[Callable[[SourceFile], Extraction], ...]
+    """Readers of a file. If one fails with `malformed`, the next one is tried.
 
     They raise IngestionError for faults they recognize, and any other exception for broken input."""
     admits: Callable[[bytes], bool]

@@ -6,9 +6,8 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from itertools import chain, islice
-from typing import BinaryIO
 
-from pipeline.stages.extract.format import ExtractedPage, Extraction, Format
+from pipeline.stages.extract.format import ExtractedPage, Extraction, Format, SourceFile
 from pipeline.stages.extract.formats.text import looks_like_text, read_lines
 
 DELIMITERS = ",;\t|"
@@ -23,14 +22,15 @@ LONGEST_NAME = 200
 csv.field_size_limit(sys.maxsize)  # the sandbox limits the size of the text
 
 
-def read(file: BinaryIO) -> Extraction:
+def read(file: SourceFile) -> Extraction:
     """Read a table as one page of one section.
 
     Raises IngestionError if the text encoding is unknown.
     """
-    text = read_lines(file).replace("\0", "")
+    decoded = read_lines(file)
+    text = decoded.text.replace("\0", "")
     rows = _read_rows(text, _find_delimiter(text[:SAMPLE_CHARACTERS]))
-    return Extraction(1, iter([ExtractedPage([PARAGRAPH.join(filter(None, _describe(rows)))])]))
+    return Extraction(1, iter([ExtractedPage([PARAGRAPH.join(filter(None, _describe(rows)))], decoded.warnings)]))
 
 
 def _read_rows(text: str, delimiter: str) -> Iterator[list[str]]:

@@ -2,13 +2,13 @@
 
 import io
 import xml.dom.expatbuilder  # noqa: F401 - loaded before the limits; minidom imports it on first use
-from typing import Any, BinaryIO
+from typing import Any
 from zipfile import ZipFile
 
 import mammoth
 
 from pipeline.stages.extract.archive import SIGNATURE, Archive, looks_like_office_file
-from pipeline.stages.extract.format import ExtractedPage, Extraction, Format
+from pipeline.stages.extract.format import ExtractedPage, Extraction, Format, SourceFile
 from pipeline.stages.extract.formats.html import read_sections
 from pipeline.stages.extract.opc import open_package
 from pipeline.stages.extract.xml import check
@@ -22,12 +22,12 @@ def looks_like_docx(head: bytes) -> bool:
     return head.startswith(SIGNATURE) and b"word/" in head
 
 
-def read(file: BinaryIO) -> Extraction:
+def read(file: SourceFile) -> Extraction:
     """Read a DOCX as one page. Each heading begins a section.
 
     Raises IngestionError if the file is not a DOCX or is not safe to read.
     """
-    package = _rebuild(open_package(file, MAIN_TYPE))
+    package = _rebuild(open_package(file.content, MAIN_TYPE))
     html = mammoth.convert_to_html(
         package,
         style_map=STYLES,

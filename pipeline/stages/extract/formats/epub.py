@@ -2,12 +2,11 @@
 
 import posixpath
 from collections.abc import Iterator
-from typing import BinaryIO
 from urllib.parse import unquote, urldefrag
 
 from pipeline.errors import FailureCode, IngestionError
 from pipeline.stages.extract.archive import SIGNATURE, Archive, looks_like_zip, resolve
-from pipeline.stages.extract.format import MAX_SECTIONS, ExtractedPage, Extraction, Format
+from pipeline.stages.extract.format import MAX_SECTIONS, ExtractedPage, Extraction, Format, SourceFile
 from pipeline.stages.extract.formats.html import decode_html, expand_empty_elements, read_sections
 from pipeline.stages.extract.xml import get_name, parse
 
@@ -23,12 +22,12 @@ def looks_like_epub(head: bytes) -> bool:
     return head.startswith(SIGNATURE) and head.startswith(FIRST_PART, FIRST_PART_OFFSET)
 
 
-def read(file: BinaryIO) -> Extraction:
+def read(file: SourceFile) -> Extraction:
     """Read an EPUB, one page per linear item of its spine. Each heading begins a section.
 
     Raises IngestionError if the file is not an EPUB, is encrypted, or is not safe to read.
     """
-    archive = Archive(file)
+    archive = Archive(file.content)
     if CONTAINER not in archive:
         message = "The file is a ZIP archive, but not an EPUB. Upload it with the right name and type."
         raise IngestionError(FailureCode.MALFORMED, message)
@@ -74,9 +73,10 @@ def _find_encrypted(archive: Archive) -> set[str]:
 def _read_items(archive: Archive, items: list[str]) -> Iterator[ExtractedPage]:
     left = MAX_SECTIONS
     for item in items:
-        sections = read_sections(expand_empty_elements(decode_html(archive.read(item))), max_sections=left)
+        decoded = decode_html(archive.read(item))
+        sections = read_sections(expand_empty_elements(decoded.text), max_sections=left)
         left -= len(sections) - 1
-        yield ExtractedPage(sections)
+        yield ExtractedPage(sections, decoded.warnings)
 
 
 FORMAT = Format(

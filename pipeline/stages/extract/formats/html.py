@@ -2,12 +2,20 @@
 
 import re
 from collections.abc import Iterator
-from typing import BinaryIO
 
 from selectolax.lexbor import LexborHTMLParser, LexborNode
 
-from pipeline.stages.extract.format import MAX_SECTIONS, Block, ExtractedPage, Extraction, Format, join_sections
-from pipeline.stages.extract.formats.text import decode, looks_like_text
+from pipeline.stages.extract.charset import Decoded, decode
+from pipeline.stages.extract.format import (
+    MAX_SECTIONS,
+    Block,
+    ExtractedPage,
+    Extraction,
+    Format,
+    SourceFile,
+    join_sections,
+)
+from pipeline.stages.extract.formats.text import looks_like_text
 
 INVISIBLE = ["script", "style", "template", "noscript", "head", "svg", "iframe", "object"]
 _INLINE_NAMES = """
@@ -22,7 +30,8 @@ SEPARATORS = {"td": " ", "th": " ", "tr": "\n", "li": "\n", "br": "\n", "dt": "\
 PARAGRAPH = "\n\n"
 HEADINGS = frozenset({"h1", "h2", "h3", "h4", "h5", "h6"})
 DECLARED_CHARSET = re.compile(rb"<(?:meta[^>]+charset|\?xml[^>]+encoding)=[\"']?([a-zA-Z0-9_-]+)", re.IGNORECASE)
-CHARSET_WINDOW = 2048
+COMMENT = re.compile(rb"<!--.*?(?:-->|\Z)", re.DOTALL)
+CHARSET_WINDOW = 4096
 """Number of bytes that are searched for a declared encoding."""
 SPACES = re.compile(r"[ \t\r\f\v]+")
 BLANK_LINES = re.compile(r"\n{2,}")
@@ -35,12 +44,13 @@ def looks_like_html(head: bytes) -> bool:
     return start.startswith((b"<!doctype html", b"<html", b"<head", b"<body"))
 
 
-def read(file: BinaryIO) -> Extraction:
+def read(file: SourceFile) -> Extraction:
     """Read an HTML file as one page. Each heading begins a section.
 
     Raises IngestionError if the text encoding is unknown.
     """
-    return Extraction(1, iter([ExtractedPage(read_sections(decode_html(file.read())))]))
+    decoded = decode_html(file.content.read(), file.charset)
+    return Extraction(1, iter([ExtractedPage(read_sections(decoded.text), decoded.warnings)]))
 
 
 def read_sections(html: str, max_sections: int = MAX_SECTIONS) -> list[str]:
@@ -72,18 +82,19 @@ def _tidy(text: str) -> str:
     return BLANK_LINES.sub(PARAGRAPH, "\n".join(lines)).strip()
 
 
-def decode_html(data: bytes) -> str:
-    """Decode a page by its byte order mark, by the encoding it declares, or like plain text.
+def decode_html(data: bytes, charset: str | None = None) -> Decoded:
+    """Decode a page. `charset` is what was declared for the file. Without it, the page's own declaration counts.
 
-    Raises IngestionError if no encoding fits.
+    Raises IngestionError if the data is no text.
     """
-    declared = DECLARED_CHARSET.search(data[:CHARSET_WINDOW])
-    if declared and not data.startswith((b"\xff\xfe", b"\xfe\xff", b"\xef\xbb\xbf")):
-        try:
-            return data.decode(declared[1].decode("ascii"), "replace")
-        except LookupError:
-            pass
-    return decode(data)
+    return decode(data, charset or _find_declared_charset(data))
+
+
+def _find_declared_charset(data: bytes) -> str | None:
+    """Return the character set that the page declares. A page whose `meta` element can be read is not in UTF-16."""
+    declared = DECLARED_CHARSET.search(COMMENT.sub(b"", data[:CHARSET_WINDOW]))
+    label = declared[1].decode("ascii") if declared else ""
+    return None if label.lower().startswith("utf-16") else label
 
 
 def _walk(root: LexborNode) -> Iterator[Block]:

@@ -3,11 +3,12 @@
 import json
 import re
 from collections.abc import Iterator
-from typing import Any, BinaryIO
+from typing import Any
 
 from pipeline.errors import FailureCode, IngestionError
-from pipeline.stages.extract.format import ExtractedPage, Extraction, Format
-from pipeline.stages.extract.formats.text import decode, looks_like_text
+from pipeline.stages.extract.charset import decode
+from pipeline.stages.extract.format import ExtractedPage, Extraction, Format, SourceFile
+from pipeline.stages.extract.formats.text import looks_like_text
 
 PARAGRAPH = "\n\n"
 SPACE = re.compile(r"[ \t\r\n\x1e]*")
@@ -23,13 +24,14 @@ Entry = tuple[str, Value]
 END_OF_RECORD = object()
 
 
-def read(file: BinaryIO) -> Extraction:
+def read(file: SourceFile) -> Extraction:
     """Read one or more consecutive JSON texts as one page of one section.
 
     Raises IngestionError if the file is not valid JSON.
     """
-    records = (record for value in _read_values(decode(file.read())) for record in _write(value))
-    return Extraction(1, iter([ExtractedPage([PARAGRAPH.join(filter(None, records))])]))
+    decoded = decode(file.content.read(), file.charset)
+    records = (record for value in _read_values(decoded.text) for record in _write(value))
+    return Extraction(1, iter([ExtractedPage([PARAGRAPH.join(filter(None, records))], decoded.warnings)]))
 
 
 def _read_values(text: str) -> Iterator[Value]:

@@ -4,9 +4,8 @@ import io
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import BinaryIO
 
-from pipeline.stages.extract.format import Block, ExtractedPage, Extraction, Format, join_sections
+from pipeline.stages.extract.format import Block, ExtractedPage, Extraction, Format, SourceFile, join_sections
 from pipeline.stages.extract.formats.text import looks_like_text, read_lines
 
 HEADING = re.compile(r" {0,3}#{1,6}(?:[ \t]|$)")
@@ -37,12 +36,13 @@ class Fence:
         return self.is_nested and bool(line) and line[0] not in " \t>"
 
 
-def read(file: BinaryIO) -> Extraction:
+def read(file: SourceFile) -> Extraction:
     """Read a Markdown file as one page. Each heading begins a section.
 
     Raises IngestionError if the text encoding is unknown.
     """
-    return Extraction(1, iter([ExtractedPage(join_sections(_divide(read_lines(file))))]))
+    decoded = read_lines(file)
+    return Extraction(1, iter([ExtractedPage(join_sections(_divide(decoded.text)), decoded.warnings)]))
 
 
 def _divide(text: str) -> Iterator[Block]:

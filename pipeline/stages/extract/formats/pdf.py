@@ -9,7 +9,7 @@ from pypdf import PasswordType, PdfReader
 from pypdfium2 import PdfDocument, PdfiumError
 
 from pipeline.errors import FailureCode, IngestionError
-from pipeline.stages.extract.format import ExtractedPage, Extraction, Format
+from pipeline.stages.extract.format import ExtractedPage, Extraction, Format, SourceFile
 from pipeline.stages.extract.page_image import draw
 
 HEADER_WINDOW = 1024
@@ -25,7 +25,7 @@ def has_header(head: bytes) -> bool:
     return b"%PDF-" in head[:HEADER_WINDOW]
 
 
-def read(file: BinaryIO) -> Extraction:
+def read(file: SourceFile) -> Extraction:
     """Open a PDF with both readers. An encrypted file must open with the empty password.
 
     pypdf counts the pages and finds faults. PDFium reads the text, 15 times faster. If PDFium finds no text on a page,
@@ -33,34 +33,34 @@ def read(file: BinaryIO) -> Extraction:
     Raises IngestionError if the file needs a password, and any other exception if it is broken.
     """
     try:
-        reader = _open_with_pypdf(file)
+        reader = _open_with_pypdf(file.content)
         pages = len(reader.pages)
     except IngestionError:
         raise
     except Exception:  # noqa: BLE001 - pypdf raises any exception on broken files, which PDFium may still read
         return read_by_pdfium(file)
     try:
-        document = PdfDocument(file)
+        document = PdfDocument(file.content)
     except PdfiumError:
         return _extract_by_pypdf(reader)
     return Extraction(pages, _read_by_both(reader, document))
 
 
-def read_by_pypdf(file: BinaryIO) -> Extraction:
+def read_by_pypdf(file: SourceFile) -> Extraction:
     """Open a PDF with pypdf alone.
 
     Raises IngestionError if the file needs a password, and any other exception if it is broken.
     """
-    return _extract_by_pypdf(_open_with_pypdf(file))
+    return _extract_by_pypdf(_open_with_pypdf(file.content))
 
 
-def read_by_pdfium(file: BinaryIO) -> Extraction:
+def read_by_pdfium(file: SourceFile) -> Extraction:
     """Open a PDF with PDFium alone.
 
     Raises IngestionError if the file needs a password, PdfiumError if it is broken or has no text.
     """
     try:
-        document = PdfDocument(file)
+        document = PdfDocument(file.content)
     except PdfiumError as error:
         if error.err_code == pypdfium2.raw.FPDF_ERR_PASSWORD:
             raise _encrypted() from error

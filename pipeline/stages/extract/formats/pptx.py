@@ -1,11 +1,10 @@
 """PPTX: one page per slide. Parsed without a library, which would load every image."""
 
 from collections.abc import Iterator
-from typing import BinaryIO
 
 from pipeline.errors import FailureCode, IngestionError
 from pipeline.stages.extract.archive import SIGNATURE, Archive, looks_like_office_file
-from pipeline.stages.extract.format import ExtractedPage, Extraction, Format
+from pipeline.stages.extract.format import ExtractedPage, Extraction, Format, SourceFile
 from pipeline.stages.extract.opc import PACKAGE, find_related, open_package, read_relationships
 from pipeline.stages.extract.xml import Element, get_name, parse
 
@@ -23,12 +22,12 @@ def looks_like_pptx(head: bytes) -> bool:
     return head.startswith(SIGNATURE) and b"ppt/" in head
 
 
-def read(file: BinaryIO) -> Extraction:
+def read(file: SourceFile) -> Extraction:
     """Read a PPTX, one page per slide, in the order of the presentation.
 
     Raises IngestionError if the file is not a PPTX or is not safe to read.
     """
-    archive = open_package(file, MAIN_TYPE)
+    archive = open_package(file.content, MAIN_TYPE)
     slides = _find_slides(archive)
     return Extraction(len(slides), (ExtractedPage([_read_slide(archive, slide)]) for slide in slides))
 
