@@ -10,8 +10,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import PurePosixPath
 
-from multipart import parse_options_header
-
 from pipeline.errors import FieldError, InvalidInput, TooLarge, UnsupportedMedia, translate_file_errors
 from pipeline.stages.extract import find_formats
 from pipeline.stages.extract.format import Format
@@ -69,8 +67,7 @@ def identify(filename: str, declared_type: str, head: bytes) -> str:
     chosen = by_name or by_type or by_alias or by_content
     if chosen is None or (suffix and by_name is None):
         raise _unsupported("The format of the file is not supported.")
-    accepted = {*GENERIC_TYPES, chosen.media_type, *chosen.aliases}
-    if declared not in accepted:
+    if declared not in {chosen.media_type, *chosen.aliases} and _names_format(declared):
         raise _unsupported(f"The file extension is {suffix or 'missing'}, but the declared media type is {declared}.")
     if not chosen.admits(head):
         raise _unsupported(
@@ -79,11 +76,9 @@ def identify(filename: str, declared_type: str, head: bytes) -> str:
     return chosen.media_type
 
 
-def find_charset(declared_type: str) -> str | None:
-    """Return the parameter `charset` of a media type, if it can be the label of a character set."""
-    _, options = parse_options_header(declared_type)
-    label: str | None = options.get("charset")
-    return label if label and CHARSET_LABEL.fullmatch(label) else None
+def _names_format(media_type: str) -> bool:
+    """Return True if this is a media type of a supported format. Clients declare other types for the same files."""
+    return any(media_type in {known.media_type, *known.aliases} for known in find_formats())
 
 
 def _find(condition: Callable[[Format], bool]) -> Format | None:
@@ -100,14 +95,17 @@ def _unsupported(reason: str) -> UnsupportedMedia:
 class Receiver:
     """Receives a file in pieces, counts and hashes its bytes, and keeps them in an unnamed temporary file."""
 
-    def __init__(self, raw_filename: str, declared_type: str, upload: UploadUnderWay, *, max_bytes: int) -> None:
-        """Prepare to receive a file of at most `max_bytes`.
+    def __init__(
+        self, raw_filename: str, declared_type: str, charset: str | None, upload: UploadUnderWay, *, max_bytes: int
+    ) -> None:
+        """Prepare to receive a file of at most `max_bytes`. A `charset` that can be no label is ignored.
 
         Raises InvalidInput if the name is not usable, StorageFull if the disk is full, and TooManyFiles if no more
         files can be opened.
         """
         self._filename = clean_filename(raw_filename)
         self._declared_type = declared_type
+        self._charset = charset if charset and CHARSET_LABEL.fullmatch(charset) else None
         self._upload = upload
         self._max_bytes = max_bytes
         self._hash = hashlib.sha256()
@@ -143,8 +141,7 @@ class Receiver:
             raise InvalidInput("The file is empty. Upload a file with content.", errors=(problem,))
         media_type = identify(self._filename, self._declared_type, self._head)
         await self._flush()
-        charset = find_charset(self._declared_type)
-        return ReceivedFile(self._filename, media_type, charset, self._size, self._hash.digest(), self._file)
+        return ReceivedFile(self._filename, media_type, self._charset, self._size, self._hash.digest(), self._file)
 
     def close(self) -> None:
         """Close the file, which deletes it."""

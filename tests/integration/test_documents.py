@@ -163,7 +163,8 @@ async def test_refused_uploads_leave_nothing(api: Api, database_url: str) -> Non
         b'--x\r\nContent-Disposition: form-data; name="other"; filename="a.txt"\r\n\r\ntext\r\n--x--',
         b'--x\r\nContent-Disposition: form-data; name="file"; filename=""\r\n\r\ntext\r\n--x--',
         b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.txt"\r\n\r\nwithout an end',
-        b'--x\r\nContent-Disposition: form-data; name="file"; filename="\xff\xfe.txt"\r\n\r\ntext\r\n--x--',
+        b'--x\r\nContent-Disposition: form-data; name="other"\r\n\r\n' + bytes(2**20 + 1) + b"\r\n"
+        b'--x\r\nContent-Disposition: form-data; name="file"; filename="b.txt"\r\n\r\nb\r\n--x--',
         b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.txt"\r\n\r\na\r\n'
         b'--x\r\nContent-Disposition: form-data; name="file"; filename="b.txt"\r\n\r\nb\r\n--x--',
         b"--x\r\n" + b"X-Header: y\r\n" * 20 + b"\r\ntext\r\n--x--",
@@ -175,6 +176,20 @@ async def test_broken_multipart_is_refused(api: Api, body: bytes) -> None:
     response = await api.client.post("/v1/documents", headers=headers, content=body)
     assert response.status_code == 422, response.text
     assert response.json()["errors"]
+
+
+@pytest.mark.parametrize("is_first", [True, False])
+async def test_other_parts_of_a_form_are_ignored(api: Api, *, is_first: bool) -> None:
+    person = await api.register()
+    others = [
+        b'--x\r\nContent-Disposition: form-data; name="purpose"\r\n\r\nassistants\r\n',
+        b'--x\r\nContent-Disposition: form-data; name="cover"; filename="b.png"\r\n\r\n\x89PNG\r\n',
+    ]
+    file = b'--x\r\nContent-Disposition: form-data; name="file"; filename="M\xe4rz.txt"\r\n\r\nThe gate is open.\r\n'
+    body = b"".join([file, *others] if is_first else [*others, file]) + b"--x--"
+    headers = {**person.headers, "Content-Type": "multipart/form-data; boundary=x"}
+    document = (await api.client.post("/v1/documents", headers=headers, content=body)).json()
+    assert (document["filename"], document["size_bytes"]) == ("März.txt", 17)
 
 
 async def test_lists_page_by_page_newest_first(api: Api) -> None:
@@ -402,3 +417,31 @@ async def found(api: Api, person: Person, query: str, document_ids: list[str] | 
     response = await api.client.post("/v1/search", headers=person.headers, json=body)
     assert response.status_code == 200, response.text
     return [passage["text"] for passage in response.json()["passages"]]
+
+
+async def test_character_set_is_declared_or_guessed(api: Api) -> None:
+    person = await api.register()
+    data = "Zażółć gęślą jaźń.".encode("iso-8859-2")
+    guessed = await api.upload(person, data, "a.txt")
+    await api.work()
+    document = (await api.get(person, guessed.headers["location"])).json()
+    assert [(warning["code"], warning["pages"]) for warning in document["warnings"]] == [("charset_guessed", None)]
+    assert (await api.upload(person, data, "a.txt")).status_code == 200
+    declared = await api.upload(person, data, "a.txt", "text/plain; charset=windows-1251")
+    assert (declared.status_code, declared.json()["id"]) == (202, document["id"])
+    await api.work()
+    assert (await api.get(person, guessed.headers["location"])).json()["warnings"] == []
+    text = (await api.get(person, f"{guessed.headers['location']}/text")).json()["text"]
+    assert text == data.decode("windows-1251")
+
+
+async def test_same_bytes_under_another_type_are_read_again(api: Api) -> None:
+    person = await api.register()
+    data = b"# Locks\n\nThe gate is open.\n"
+    first = await api.upload(person, data, "a.txt")
+    await api.work()
+    second = await api.upload(person, data, "a.md")
+    assert (second.status_code, second.json()["id"]) == (202, first.json()["id"])
+    assert (second.json()["media_type"], second.json()["filename"]) == ("text/markdown", "a.md")
+    assert await api.work() == 1
+    assert (await api.upload(person, data, "b.md")).status_code == 200

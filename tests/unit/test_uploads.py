@@ -92,6 +92,11 @@ def test_no_filename_is_a_path_or_holds_controls(raw: str) -> None:
         ("a.jsonl", "application/x-ndjson", b"{}", JSON),
         ("a", "application/jsonl", b"{}", JSON),
         ("a.ndjson", "", b"{}", JSON),
+        ("a.log", "text/x-log", b"hello", "text/plain"),
+        ("a.csv", "text/comma-separated-values", b"a,b", "text/csv"),
+        ("a.pdf", "application/force-download", PDF, "application/pdf"),
+        ("a.md", "text/vnd.unknown", b"# hello", "text/markdown"),
+        ("a", "application/vnd.unknown", PDF, "application/pdf"),
     ],
 )
 def test_format_is_identified(filename: str, declared: str, head: bytes, media_type: str) -> None:
