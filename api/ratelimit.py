@@ -10,23 +10,22 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from math import ceil
-from typing import Any
 
 from limits import RateLimitItem, parse
 from limits.aio.storage import RedisStorage
 from limits.aio.strategies import MovingWindowRateLimiter
-from litestar.connection import ASGIConnection
 from litestar.datastructures import MutableScopeHeaders
 from litestar.handlers import BaseRouteHandler
 from litestar.types import Message, Scope
 from redis.asyncio import ConnectionPool
 from redis.exceptions import RedisError
 
+from api.http.addresses import Connection, find_address
 from pipeline import metrics
 from pipeline.circuit_breaker import CircuitBreaker, wait_within
 from pipeline.errors import SluiceError, TooManyRequests
 from pipeline.fair_queue import FairQueue
-from pipeline.networks import find_client, find_network, parse_networks
+from pipeline.networks import find_network
 from pipeline.settings import Settings
 
 BUDGET_SECONDS = 0.1
@@ -40,8 +39,6 @@ CHECKS_WAITING, CHECKS_WAITING_PER_CALLER = 10_000, 1000
 KEY_PREFIX = "sluice:limits"
 STANDING = "rate_limit"
 """Key of the caller's `Standing` in the state of a request."""
-
-Connection = ASGIConnection[Any, Any, Any, Any]
 
 
 class Policy(StrEnum):
@@ -190,14 +187,6 @@ async def limit_registration(connection: Connection, email: str) -> None:
 
 def _find_network(connection: Connection) -> str:
     return find_network(find_address(connection))
-
-
-def find_address(connection: Connection) -> str:
-    """Return the client's network address, or `unknown`. `X-Forwarded-For` counts only from trusted proxies."""
-    if connection.client is None:
-        return "unknown"
-    trusted = parse_networks(connection.app.state.runtime.settings.forwarded_allow_ips)
-    return find_client(connection.client.host, connection.headers.getall("x-forwarded-for", []), trusted)
 
 
 async def limit_uploads(connection: Connection, _handler: BaseRouteHandler) -> None:

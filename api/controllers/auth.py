@@ -7,8 +7,9 @@ from litestar.params import JSONBody
 
 from api.auth import PUBLIC, UserRequest
 from api.deps import RuntimeDependency
+from api.http.addresses import find_address
 from api.http.operations import PublicOperation, problems
-from api.ratelimit import find_address, keeping_standing, limit_login, limit_network, limit_registration
+from api.ratelimit import keeping_standing, limit_login, limit_network, limit_registration
 from api.schemas import Confirmation, Credentials, PasswordChange, Registration
 from api.tokens import Tokens
 from pipeline import metrics

@@ -7,20 +7,29 @@ connections also refuses health checks.
 import asyncio
 import re
 from http import HTTPStatus
-from typing import NoReturn
+from typing import NoReturn, cast
+from uuid import UUID
 
 import httptools
 import msgspec
+from litestar.connection import ASGIConnection
+from litestar.types import Scope
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from api.errors import Problem
+from api.http.addresses import Connection, find_address
+from api.http.places import find_oldest, find_place
 from pipeline import metrics
 from pipeline.logs import get_logger
+from pipeline.networks import find_network
 from pipeline.types import new_id
 
 HEADER_SECONDS = 10.0
 """Longest wait for the headers of a request, and for the first request on a connection."""
 MAX_HEADER_BYTES = 64 * 1024
+"""Largest size of the headers, and of what a client sends in a body besides the body: chunk sizes and trailers."""
+FREE_CHUNK_BYTES = 16
+"""Bytes of each chunk's size line that are not counted, so that honest clients may send any number of chunks."""
 LINGER_SECONDS = 10.0
 """Grace period for a client to finish sending a body after the response."""
 READER_SECONDS = 60.0
@@ -29,7 +38,7 @@ Refusal = tuple[HTTPStatus, str, str]
 """Status, detail and code of a problem."""
 HEADERS_TOO_LARGE: Refusal = (
     HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
-    f"The request headers exceed {MAX_HEADER_BYTES // 1024} KiB. Send fewer or shorter headers.",
+    f"The headers, trailers or chunk sizes exceed {MAX_HEADER_BYTES // 1024} KiB. Send fewer or shorter ones.",
     "header_too_large",
 )
 TOO_MANY: Refusal = (
@@ -45,6 +54,11 @@ WRONG_VERSION: Refusal = (
 NOT_HTTP: Refusal = (
     HTTPStatus.BAD_REQUEST,
     "The request is not valid HTTP/1.1. Correct its request line, headers or chunks.",
+    "bad_request",
+)
+WRONG_TARGET: Refusal = (
+    HTTPStatus.BAD_REQUEST,
+    "The request line has no valid path. Send a path that begins with `/`.",
     "bad_request",
 )
 WRONG_HOST: Refusal = (
@@ -73,13 +87,14 @@ log = get_logger()
 class TimeLimitedProtocol(HttpToolsProtocol):
     """uvicorn's protocol with time limits on clients. `limit_concurrency` limits the open connections of a process.
 
-    A connection beyond the limit takes the place of the one that has waited longest for its next request. If none
-    waits, the connection is extra: it gets an answer to one request, which is 503 unless that is a health check.
+    A connection beyond the limit takes the place of another one, which `find_place` chooses. If none can be chosen, the
+    connection is extra: it gets an answer to one request, which is 503 unless that is a health check.
     """
 
     _header_timer: asyncio.TimerHandle | None = None
     _reader_timer: asyncio.TimerHandle | None = None
-    _header_bytes = 0
+    _overhead = 0
+    """Bytes of the headers so far, or of what arrived since the last body bytes besides the body."""
     _has_begun = False
     _has_headers = False
     _field_bytes = 0
@@ -89,7 +104,10 @@ class TimeLimitedProtocol(HttpToolsProtocol):
     is_extra = False
     """Whether this connection is beyond the limit."""
     quiet_since = 0.0
-    """When it was opened or its last response ended, in seconds of the event loop."""
+    """When it was opened, its request began or its last response ended, in seconds of the event loop."""
+    _peer_network = "unknown"
+    _client_network: str | None = None
+    """The network of the client that the request comes from, once it has been asked for."""
 
     @property
     def is_idle(self) -> bool:
@@ -98,14 +116,45 @@ class TimeLimitedProtocol(HttpToolsProtocol):
         return is_answered and not (self.is_extra or self._has_begun or self.transport.is_closing())
 
     @property
+    def is_unfinished(self) -> bool:
+        """True while a request arrives and no response is being sent. An extra connection is never unfinished."""
+        is_answered = self.cycle is not None and self.cycle.response_complete
+        is_silent = is_answered or self._is_unanswered
+        return is_silent and self._has_begun and not (self.is_extra or self.transport.is_closing())
+
+    @property
+    def holder(self) -> str | UUID:
+        """The account that the request acts for, or the network of the client if it acts for none or has not begun.
+
+        The application finds out both. Until then, the network is that of the peer.
+        """
+        if self.cycle is None or self.cycle.response_complete or "litestar_app" not in self.cycle.scope:
+            return self._peer_network
+        if user := self.cycle.scope.get("user"):
+            return cast("UUID", user)
+        if self._client_network is None:
+            connection: Connection = ASGIConnection(cast("Scope", self.cycle.scope))
+            self._client_network = find_network(find_address(connection))
+        return self._client_network
+
+    @property
     def is_unknown(self) -> bool:
         """True for an extra connection whose request has not arrived."""
         return self.is_extra and self.cycle is None and not self.transport.is_closing()
+
+    @property
+    def _is_unanswered(self) -> bool:
+        """Whether nothing was sent for the request that arrives, and all earlier ones are answered."""
+        if self._was_dispatched:
+            return not (self.cycle.response_started or self.pipeline)
+        return self.cycle is None or self.cycle.response_complete
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # asyncio declares BaseTransport, uvicorn Transport
         """Start the time limit for the first request, and limit the number of connections."""
         super().connection_made(transport)
         self.quiet_since = self.loop.time()
+        if self.client:
+            self._peer_network = find_network(self.client[0])
         self._start_header_timer()
         limit = self.config.limit_concurrency
         if limit is not None:
@@ -119,52 +168,66 @@ class TimeLimitedProtocol(HttpToolsProtocol):
         self.resume_writing()
 
     def data_received(self, data: bytes) -> None:
-        """Parse the data, and limit the total size of the headers."""
-        was_waiting = self._header_timer is not None
+        """Parse the data, and limit what a client sends besides the body, also in a line that does not end."""
         self._unset_keepalive_if_required()
+        self._overhead += len(data)
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserError:
-            self._answer_unparsed()
+            self.refuse(*(self._refusal or NOT_HTTP))
         except httptools.HttpParserUpgrade:
             pass  # the API has no other protocol, so the request is answered as usual
-        if was_waiting and self._header_timer is not None:
-            self._header_bytes += len(data)
-            if self._header_bytes > MAX_HEADER_BYTES:
-                self.refuse(*HEADERS_TOO_LARGE)
+        self._overhead = max(self._overhead, 0)
+        if self._overhead > MAX_HEADER_BYTES:
+            self.refuse(*HEADERS_TOO_LARGE)
+        if self.is_idle:
+            self._start_header_timer()  # empty lines before a request are no request
 
     def on_message_begin(self) -> None:
         """Start the time limit for the headers."""
         super().on_message_begin()
-        self._has_begun, self._is_complete, self._header_bytes = True, False, 0
+        self._has_begun, self._is_complete = True, False
         self._has_headers, self._field_bytes = False, 0
+        self.quiet_since = self.loop.time()
         self._start_header_timer()
+
+    def on_url(self, url: bytes) -> None:
+        """Keep the target of the request, and limit its size."""
+        self._count_field(len(url))
+        super().on_url(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Keep a header, and limit their total size. Trailers, which follow a chunked body, are counted and ignored."""
-        self._field_bytes += len(name) + len(value)
-        if self._field_bytes > MAX_HEADER_BYTES:
-            self._stop_parsing(*HEADERS_TOO_LARGE)
+        self._count_field(len(name) + len(value))
         if not self._has_headers:
             super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         """Cancel the time limit for the headers. The application limits the body."""
         self._cancel_header_timer()
-        self._has_headers = True
+        self._has_headers, self._overhead, self._client_network = True, 0, None
         self._check_framing()
-        if self.is_extra and httptools.parse_url(self.url).path not in HEALTH_PATHS:
+        if self._find_path() not in HEALTH_PATHS and self.is_extra:
             self._stop_parsing(*TOO_MANY)
-        self._was_dispatched = True
         super().on_headers_complete()
+        self._was_dispatched = True
         if self.is_extra:
             self.cycle.keep_alive = False
+
+    def on_chunk_header(self) -> None:
+        """Leave the usual size line of a chunk uncounted."""
+        self._overhead -= FREE_CHUNK_BYTES
+
+    def on_body(self, body: bytes) -> None:
+        """Pass a piece of the body on. Each of its bytes leaves itself and two others uncounted."""
+        super().on_body(body)
+        self._overhead -= 3 * len(body)
 
     def on_message_complete(self) -> None:
         """Record that the request is complete."""
         super().on_message_complete()
         self._is_complete, self._has_begun = True, False
-        self._was_dispatched = False
+        self._was_dispatched, self._overhead = False, 0
 
     def on_response_complete(self) -> None:
         """Close the connection after a grace period if the client is still sending its body."""
@@ -191,20 +254,28 @@ class TimeLimitedProtocol(HttpToolsProtocol):
         if self.cycle and self.cycle.scope["state"].get(ENDLESS):
             self.transport.close()
 
-    def _answer_unparsed(self) -> None:
-        """Answer a request that is not valid HTTP or was refused while it was parsed.
-
-        If the application has the request already, only close the connection: its response may have begun.
-        """
-        if self._was_dispatched:
-            self.transport.close()
-        else:
-            self.refuse(*(self._refusal or NOT_HTTP))
-
     def _stop_parsing(self, status: HTTPStatus, detail: str, code: str) -> NoReturn:
-        """Refuse the request from a callback of the parser. `_answer_unparsed` is called next."""
+        """Refuse the request from a callback of the parser. `data_received` does the rest."""
         self._refusal = (status, detail, code)
         raise ValueError(code)
+
+    def _count_field(self, size: int) -> None:
+        self._field_bytes += size
+        if self._field_bytes > MAX_HEADER_BYTES:
+            self._stop_parsing(*HEADERS_TOO_LARGE)
+
+    def _find_path(self) -> bytes:
+        """Return the path of the request. Refuse a request without one.
+
+        RFC 9112 lets `http://host` stand for the path `/`. It is refused all the same: no client needs it.
+        """
+        try:
+            path = httptools.parse_url(self.url).path
+        except httptools.HttpParserInvalidURLError:
+            path = None
+        if not path or not path.isascii():
+            self._stop_parsing(*WRONG_TARGET)
+        return bytes(path)
 
     def _check_framing(self) -> None:
         """Refuse a request whose version, host or body two servers could understand differently."""
@@ -223,12 +294,19 @@ class TimeLimitedProtocol(HttpToolsProtocol):
         if len(self.connections) <= limit:
             return
         others = [other for other in self.connections if isinstance(other, TimeLimitedProtocol) and other is not self]
-        if idle := [other for other in others if other.is_idle]:
-            _find_oldest(idle).transport.close()
+        if place := find_place(others):
+            place.give_way()
             return
         self.is_extra = True
         if len(self.connections) > limit + EXTRA_CONNECTIONS:
-            _find_oldest([other for other in others if other.is_unknown] or [self]).refuse(*TOO_MANY)
+            find_oldest([other for other in others if other.is_unknown] or [self]).refuse(*TOO_MANY)
+
+    def give_way(self) -> None:
+        """Close the connection for a new one. If it has begun a request, the client is told why."""
+        if self.is_idle:
+            self.transport.close()
+        else:
+            self.refuse(*TOO_MANY)
 
     def _start_header_timer(self) -> None:
         if self._header_timer is None:
@@ -251,10 +329,23 @@ class TimeLimitedProtocol(HttpToolsProtocol):
             self.transport.close()
 
     def refuse(self, status: HTTPStatus, detail: str, code: str) -> None:
-        """Send an error without calling the application, and close the connection."""
+        """Refuse the request that arrives, and close the connection. What the application answers to it is not sent.
+
+        If a response may have begun, the client could not tell it from another one, so none is sent.
+        """
         if self.transport.is_closing():
             return
         request_id = str(new_id())
+        if self._is_unanswered:
+            if self.cycle:
+                self.cycle.disconnected = True
+                self.cycle.message_event.set()
+            self._send_problem(status, detail, code, request_id)
+        self.transport.close()
+        metrics.REFUSED_REQUESTS.labels(code).inc()
+        log.info("request.refused", status=status.value, code=code, request_id=request_id)
+
+    def _send_problem(self, status: HTTPStatus, detail: str, code: str, request_id: str) -> None:
         body = msgspec.json.encode(Problem("about:blank", status.phrase, status, detail, code, request_id))
         retry = f"retry-after: {RETRY_SECONDS}\r\n" if status == HTTPStatus.SERVICE_UNAVAILABLE else ""
         head = (
@@ -262,10 +353,3 @@ class TimeLimitedProtocol(HttpToolsProtocol):
             f"content-length: {len(body)}\r\nx-request-id: {request_id}\r\nconnection: close\r\n\r\n"
         )
         self.transport.write(head.encode() + body)
-        self.transport.close()
-        metrics.REFUSED_REQUESTS.labels(code).inc()
-        log.info("request.refused", status=status.value, code=code, request_id=request_id)
-
-
-def _find_oldest(connections: list[TimeLimitedProtocol]) -> TimeLimitedProtocol:
-    return min(connections, key=lambda connection: connection.quiet_since)

@@ -12,7 +12,7 @@ import psutil
 from tests.databases import run_sql
 from tests.faults.cluster import Cluster
 from tests.faults.history import Client, unique
-from tests.faults.test_clients import open_socket, read_status
+from tests.faults.test_clients import open_socket, read_status, write_request
 from tests.faults.test_requests import BOUNDARY, multipart
 from tests.processes import LoggedProcess
 from tests.waiting import wait_until
@@ -84,9 +84,8 @@ def test_row_45_more_connections_than_the_setting_allows(cluster: Cluster, clien
     with ExitStack() as stack:
         for _ in range(5):
             busy = stack.enter_context(open_socket(api.url))
-            busy.sendall(b"POST /v1/auth/login HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n")
-            busy.sendall(b"Content-Length: 9\r\nExpect: 100-continue\r\n\r\n")
-            assert read_status(busy) == 100
+            busy.sendall(write_request(client, "GET", "/v1/events"))
+            assert read_status(busy) == 200
         for path, status in (("/v1/users/me", 503), ("/health/live", 200), ("/health/ready", 200)):
             with closing(HTTPConnection(address.hostname or "", address.port, timeout=20)) as connection:
                 assert ask(connection, client, "GET", path) == status

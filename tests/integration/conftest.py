@@ -104,6 +104,7 @@ async def serve(api: Api, max_connections: int = 800) -> AsyncIterator[httpx2.As
         lifespan="off",
         log_level="error",
         limit_concurrency=max_connections,
+        proxy_headers=False,
     )
     config.load()
     server = uvicorn.Server(config)

@@ -1,10 +1,12 @@
 """Bytes that are no ordinary HTTP, on a socket, as an attacker sends them."""
 
 import asyncio
+from contextlib import suppress
 from urllib.parse import urlsplit
 
 import pytest
 
+from api.http import body_deadlines, protocol
 from tests.integration.conftest import Api, serve
 
 pytestmark = pytest.mark.anyio
@@ -20,9 +22,30 @@ MANY = b"X-One: 1\r\n" * 12_000
 CHUNKED = (
     b"POST /v1/auth/login HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
 )
+TRAILER = CHUNKED + b"2\r\n{}\r\n0\r\nX: "
+ENDLESS = {
+    "trailers": (CHUNKED + b"2\r\n{}\r\n0\r\n", b"x1: " + b"a" * 1000 + b"\r\n"),
+    "a trailer": (TRAILER, b"a" * 1000),
+    "the name of a trailer": (CHUNKED + b"2\r\n{}\r\n0\r\n", b"a" * 1000),
+    "a chunk extension": (CHUNKED + b"2;", b"a" * 1000),
+    "chunks with long extensions": (CHUNKED, b"1;" + b"a" * 1000 + b"\r\n \r\n"),
+    "a chunk size": (CHUNKED, b"0" * 1000),
+    "a header": (b"GET / HTTP/1.1\r\nX: ", b"a" * 1000),
+    "a target": (b"GET /", b"a" * 1000),
+    "empty lines": (b"GET /health/live HTTP/1.1\r\nHost: a\r\n\r\n", b"\r\n" * 500),
+}
+MOST_BYTES = 100_000
+"""More than 64 KiB, and one more piece."""
 REQUESTS = {
     "one long header": (b"GET /health/live HTTP/1.1\r\nHost: a\r\n" + LONG + b"\r\n", b"431"),
     "many headers": (b"GET /health/live HTTP/1.1\r\nHost: a\r\n" + MANY + b"\r\n", b"431"),
+    "one long target": (b"GET /" + b"a" * 70_000 + b" HTTP/1.1\r\nHost: a\r\n\r\n", b"431"),
+    "a target without a path": (b"GET http://evil HTTP/1.1\r\nHost: a\r\n\r\n", b"400"),
+    "a target with only a query": (b"GET http://evil?a=b HTTP/1.1\r\nHost: a\r\n\r\n", b"400"),
+    "a target with a wrong port": (b"GET http://evil:99999/ HTTP/1.1\r\nHost: a\r\n\r\n", b"400"),
+    "a target that is not ASCII": (b"GET /\xc3\xa9 HTTP/1.1\r\nHost: a\r\n\r\n", b"400"),
+    "a whole URL as target": (b"GET http://evil/health/live HTTP/1.1\r\nHost: a\r\n\r\n", b"200"),
+    "a tunnel": (b"CONNECT a:443 HTTP/1.1\r\nHost: a\r\n\r\n", b"400"),
     "no host": (b"GET /health/live HTTP/1.1\r\n\r\n", b"400"),
     "two hosts": (b"GET /health/live HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", b"400"),
     "a host with a wrong port": (b"GET /health/live HTTP/1.1\r\nHost: 2026-11-27T00:00Z\r\n\r\n", b"400"),
@@ -73,23 +96,69 @@ async def test_trailers_are_no_headers(api: Api) -> None:
     assert b"from-the-trailer" not in answer
 
 
-async def send_until_closed(url: str, head: bytes, line: bytes) -> None:
-    """Send the head, then the line again and again. Raises ConnectionError when the server closes the connection."""
+async def read_all(reader: asyncio.StreamReader) -> bytes:
+    """Return what arrives until the server closes or resets the connection."""
+    answer = b""
+    with suppress(ConnectionError):
+        while data := await reader.read(65536):
+            answer += data
+    return answer
+
+
+async def read_while_sending(url: str, head: bytes, piece: bytes, *, pieces: int, seconds: float = 0.0) -> bytes:
+    """Send the head, then the piece again and again with a pause. Return what the server sends until it closes."""
     parts = urlsplit(url)
-    _, writer = await asyncio.open_connection(parts.hostname, parts.port)
+    reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
     writer.write(head)
+    reading = asyncio.ensure_future(read_all(reader))
     try:
-        async with asyncio.timeout(10):
-            while True:
-                writer.write(line)
-                await writer.drain()
-                await asyncio.sleep(0)
+        async with asyncio.timeout(5):
+            for _ in range(pieces):
+                writer.write(piece)
+                await asyncio.wait([reading], timeout=seconds)
+                if reading.done():
+                    break
+            return await reading
     finally:
+        reading.cancel()
         writer.close()
 
 
-async def test_endless_trailers_end_the_connection(api: Api) -> None:
-    line = b"x1: " + b"a" * 1000 + b"\r\n"
+@pytest.mark.parametrize("name", ENDLESS)
+async def test_what_is_no_body_is_limited(api: Api, name: str) -> None:
+    head, piece = ENDLESS[name]
     async with serve(api) as client:
-        with pytest.raises(ConnectionError):
-            await send_until_closed(str(client.base_url), CHUNKED + b"2\r\n{}\r\n0\r\n", line)
+        answer = await read_while_sending(str(client.base_url), head, piece, pieces=MOST_BYTES // len(piece))
+    assert b"HTTP/1.1 431 " in answer
+
+
+async def test_small_chunks_and_new_requests_are_not_counted_together(api: Api) -> None:
+    small = CHUNKED + b"1\r\n \r\n" * 30_000 + b"2\r\n{}\r\n0\r\nX: " + b"a" * 40_000 + b"\r\n\r\n"
+    large = b"GET /health/live HTTP/1.1\r\nConnection: close\r\nHost: a\r\nX: " + b"a" * 40_000 + b"\r\n\r\n"
+    async with serve(api) as client:
+        answer = await read_while_sending(str(client.base_url), small, small + large, pieces=1)
+    assert [answer.count(b"HTTP/1.1 " + status) for status in (b"422", b"200")] == [2, 1]
+
+
+@pytest.mark.parametrize("head", [TRAILER, CHUNKED + b"2;"], ids=["trailer", "chunk size"])
+async def test_trickle_ends_as_a_slow_body_does(api: Api, monkeypatch: pytest.MonkeyPatch, head: bytes) -> None:
+    monkeypatch.setattr(body_deadlines, "JSON", body_deadlines.Deadlines(idle_seconds=0.2, total_seconds=1))
+    monkeypatch.setattr(protocol, "LINGER_SECONDS", 0.2)
+    async with serve(api) as client:
+        answer = await read_while_sending(str(client.base_url), head, b"a", pieces=200, seconds=0.02)
+    assert answer.startswith(b"HTTP/1.1 408 ")
+
+
+async def test_trickle_of_empty_lines_ends(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(protocol, "HEADER_SECONDS", 0.2)
+    async with serve(api) as client:
+        head, piece = b"GET /health/live HTTP/1.1\r\nHost: a\r\n\r\n", b"\r\n"
+        answer = await read_while_sending(str(client.base_url), head, piece, pieces=200, seconds=0.02)
+    assert answer.count(b"HTTP/1.1 ") == 1
+
+
+async def test_wrong_chunk_is_answered(api: Api) -> None:
+    async with serve(api) as client:
+        answer = await send(str(client.base_url), CHUNKED + b"2\r\n{}\r\nno number\r\n")
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert b"application/problem+json" in answer
