@@ -5,10 +5,11 @@ from typing import BinaryIO
 
 from PIL import Image, ImageDraw
 from PIL.PngImagePlugin import PngImageFile
-from pypdfium2 import PdfBitmap, PdfDocument, PdfPage, PdfTextPage
+from pypdfium2 import PdfBitmap, PdfPage, PdfTextPage
 from pypdfium2.raw import FPDFText_GetUnicode
 
 from pipeline.stages.extract.format import Mark, keep_letters
+from pipeline.stages.extract.pdf.page_list import open_to_draw
 
 WIDTH = 1000
 """Width of a page image, in pixels."""
@@ -29,7 +30,7 @@ def draw(file: BinaryIO, number: int, mark: Mark | None) -> bytes:
 
     Raises PdfiumError or IndexError if PDFium cannot load the page.
     """
-    with PdfDocument(file) as document:
+    with open_to_draw(file) as document:
         page = document[number - 1]
         width, height = page.get_size()
         bitmap = page.render(scale=min(WIDTH / width, MAX_HEIGHT / height))

@@ -1,16 +1,19 @@
 """PDF: pypdf examines the file, PDFium reads its text. If one of them fails, the other one reads the file."""
 
-from collections.abc import Iterator
-from typing import BinaryIO
+from collections.abc import Iterable, Iterator
 
 import pypdfium2
 import pypdfium2.raw
-from pypdf import PasswordType, PdfReader
+from pypdf import PdfReader
 from pypdfium2 import PdfDocument, PdfiumError
 
-from pipeline.errors import FailureCode, IngestionError
+from pipeline.errors import IngestionError
 from pipeline.stages.extract.format import ExtractedPage, Extraction, Format, SourceFile
 from pipeline.stages.extract.page_image import draw
+from pipeline.stages.extract.pdf.page_list import encrypted, open_alike, open_with_pypdf
+from pipeline.stages.extract.pdf.readability import is_readable, restore_symbols
+from pipeline.stages.extract.pdf.stamps import drop_stamps
+from pipeline.types import PageWarning, WarningCode
 
 HEADER_WINDOW = 1024
 """Number of bytes within which the header must begin. Readers ignore the bytes before it."""
@@ -18,6 +21,10 @@ HYPHEN_AT_LINE_END = "\x02"
 """Character that PDFium writes for a hyphen at which it joins two lines."""
 LONGEST_STRING = 32_767
 """Longest string that PDFium reads, in bytes. PDFium drops the rest without an error."""
+UNREADABLE = PageWarning(
+    WarningCode.UNREADABLE_TEXT,
+    "The page has a text that is not readable. Run text recognition (OCR) and upload the result.",
+)
 
 
 def has_header(head: bytes) -> bool:
@@ -28,22 +35,25 @@ def has_header(head: bytes) -> bool:
 def read(file: SourceFile) -> Extraction:
     """Open a PDF with both readers. An encrypted file must open with the empty password.
 
-    pypdf counts the pages and finds faults. PDFium reads the text, 15 times faster. If PDFium finds no text on a page,
-    or mistakes its lines for columns, pypdf reads the page as well.
+    pypdf checks the list of pages and finds faults. PDFium reads the text, 15 times faster. If PDFium finds no text on
+    a page, or mistakes its lines for columns, pypdf reads the page as well.
     Raises IngestionError if the file needs a password, and any other exception if it is broken.
     """
     try:
-        reader = _open_with_pypdf(file.content)
-        pages = len(reader.pages)
+        reader = open_with_pypdf(file.content)
     except IngestionError:
         raise
     except Exception:  # noqa: BLE001 - pypdf raises any exception on broken files, which PDFium may still read
         return read_by_pdfium(file)
     try:
-        document = PdfDocument(file.content)
+        reader, document = open_alike(reader, file.content)
+    except IngestionError:
+        raise
     except PdfiumError:
         return _extract_by_pypdf(reader)
-    return Extraction(pages, _read_by_both(reader, document))
+    except Exception:  # noqa: BLE001 - pypdf raises any exception on broken files, which PDFium may still read
+        return read_by_pdfium(file)
+    return Extraction(len(document), _check(_read_by_both(reader, document)))
 
 
 def read_by_pypdf(file: SourceFile) -> Extraction:
@@ -51,7 +61,7 @@ def read_by_pypdf(file: SourceFile) -> Extraction:
 
     Raises IngestionError if the file needs a password, and any other exception if it is broken.
     """
-    return _extract_by_pypdf(_open_with_pypdf(file.content))
+    return _extract_by_pypdf(open_with_pypdf(file.content))
 
 
 def read_by_pdfium(file: SourceFile) -> Extraction:
@@ -59,35 +69,33 @@ def read_by_pdfium(file: SourceFile) -> Extraction:
 
     Raises IngestionError if the file needs a password, PdfiumError if it is broken or has no text.
     """
+    file.content.seek(0)
     try:
         document = PdfDocument(file.content)
     except PdfiumError as error:
         if error.err_code == pypdfium2.raw.FPDF_ERR_PASSWORD:
-            raise _encrypted() from error
+            raise encrypted() from error
         raise
-    return Extraction(len(document), _read_damaged(document))
-
-
-def _open_with_pypdf(file: BinaryIO) -> PdfReader:
-    reader = PdfReader(file, strict=False)
-    if reader.is_encrypted and reader.decrypt("") == PasswordType.NOT_DECRYPTED:
-        raise _encrypted()
-    return reader
-
-
-def _encrypted() -> IngestionError:
-    message = "The PDF is protected by a password. Remove the password and upload the file again."
-    return IngestionError(FailureCode.ENCRYPTED, message)
+    return Extraction(len(document), _check(_read_damaged(document)))
 
 
 def _extract_by_pypdf(reader: PdfReader) -> Extraction:
-    return Extraction(len(reader.pages), (ExtractedPage([page.extract_text()]) for page in reader.pages))
+    return Extraction(len(reader.pages), _check(page.extract_text() for page in reader.pages))
 
 
-def _read_by_both(reader: PdfReader, document: PdfDocument) -> Iterator[ExtractedPage]:
+def _check(texts: Iterable[str]) -> Iterator[ExtractedPage]:
+    """Yield the pages with these texts. Text that is not readable and stamps on scans are no text."""
+    return drop_stamps(_drop_unreadable(restore_symbols(text)) for text in texts)
+
+
+def _drop_unreadable(text: str) -> ExtractedPage:
+    return ExtractedPage([text]) if is_readable(text) else ExtractedPage([""], [UNREADABLE])
+
+
+def _read_by_both(reader: PdfReader, document: PdfDocument) -> Iterator[str]:
     has_text = False
     failure: Exception | None = None
-    for index in range(len(reader.pages)):
+    for index in range(len(document)):
         try:
             text, is_sure = _read_by_pdfium(document, index)
         except PdfiumError:
@@ -100,18 +108,18 @@ def _read_by_both(reader: PdfReader, document: PdfDocument) -> Iterator[Extracte
             except Exception as error:  # noqa: BLE001 - pypdf raises any exception; keep the text that PDFium found
                 failure = error
         has_text = has_text or bool(text.strip())
-        yield ExtractedPage([text])
+        yield text
     if failure and not has_text:
         raise failure
 
 
-def _read_damaged(document: PdfDocument) -> Iterator[ExtractedPage]:
-    """Yield the pages of a file that pypdf refuses. If none has text, the file is broken."""
+def _read_damaged(document: PdfDocument) -> Iterator[str]:
+    """Yield the texts of the pages of a file that pypdf refuses. If none has text, the file is broken."""
     has_text = False
     for index in range(len(document)):
         text, _ = _read_by_pdfium(document, index)
         has_text = has_text or bool(text.strip())
-        yield ExtractedPage([text])
+        yield text
     if not has_text:
         raise PdfiumError("a damaged file without text")
 

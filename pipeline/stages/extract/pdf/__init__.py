@@ -1,0 +1,1 @@
+"""Rooms of the PDF reader: the list of pages, and whether a text is readable."""

@@ -1,0 +1,56 @@
+"""PDF files for tests, written object by object, so that they can have any fault."""
+
+from collections.abc import Mapping, Sequence
+
+FONT = "<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica /Encoding /WinAnsiEncoding >>"
+BOX = "[0 0 595 842]"
+
+
+def write_pdf(objects: Mapping[int, str | bytes], catalog: int = 1) -> bytes:
+    """Return a PDF with these objects, by their numbers."""
+    data = b"%PDF-1.7\n"
+    places = {}
+    for number, body in objects.items():
+        places[number] = len(data)
+        data += b"%d 0 obj\n%b\nendobj\n" % (number, body.encode("latin-1") if isinstance(body, str) else body)
+    size = max(objects) + 1
+    table = [
+        b"%010d 00000 n \n" % places[number] if number in places else b"0000000000 65535 f \n" for number in range(size)
+    ]
+    start = len(data)
+    trailer = b"trailer\n<< /Size %d /Root %d 0 R >>\nstartxref\n%d\n%%%%EOF\n" % (size, catalog, start)
+    return data + b"xref\n0 %d\n" % size + b"".join(table) + trailer
+
+
+def write_stream(content: str | bytes, entries: str = "") -> bytes:
+    """Return a stream object with this content."""
+    body = content.encode("latin-1") if isinstance(content, str) else content
+    return b"<< /Length %d %b >>\nstream\n%b\nendstream" % (len(body), entries.encode(), body)
+
+
+def write_line(text: str, x: float = 72, y: float = 760, size: float = 11) -> str:
+    """Return the operators that show one line of text."""
+    escaped = text.replace("\\", "\\\\").replace("(", "\\(").replace(")", "\\)")
+    return f"BT /F1 {size} Tf {x} {y} Td ({escaped}) Tj ET\n"
+
+
+def write_pages(
+    contents: Sequence[str], *, page: str = "", catalog: str = "", more: Mapping[int, str | bytes] | None = None
+) -> bytes:
+    """Return a PDF with a page for each content stream. `page` and `catalog` are further entries of their objects.
+
+    Page n is object 20 + n, and its content object 1000 + n. `more` adds objects.
+    """
+    kids = " ".join(f"{20 + number} 0 R" for number in range(len(contents)))
+    objects: dict[int, str | bytes] = {
+        1: f"<< /Type /Catalog /Pages 2 0 R {catalog} >>",
+        2: f"<< /Type /Pages /Kids [{kids}] /Count {len(contents)} >>",
+        5: FONT,
+    }
+    for number, content in enumerate(contents):
+        objects[20 + number] = (
+            f"<< /Type /Page /Parent 2 0 R /MediaBox {BOX} /Contents {1000 + number} 0 R "
+            f"/Resources << /Font << /F1 5 0 R >> >> {page} >>"
+        )
+        objects[1000 + number] = write_stream(content)
+    return write_pdf({**objects, **(more or {})})
