@@ -44,15 +44,12 @@ def find_place(places: Sequence[SomePlace]) -> SomePlace | None:
     """
     if idle := [place for place in places if place.is_idle]:
         return find_oldest(idle)
-    counts = Counter(place.holder for place in places)
-    loose = [place for place in places if place.is_unfinished and _may_lose(place.holder, counts)]
-    return min(loose, key=lambda place: _rank(place, counts), default=None)
-
-
-def _may_lose(holder: str | UUID, counts: Counter[str | UUID]) -> bool:
-    return isinstance(holder, str) or counts[holder] > ACCOUNT_SHARE
-
-
-def _rank(place: Place, counts: Counter[str | UUID]) -> tuple[bool, int, float]:
-    """Return what is least for the connection to close."""
-    return isinstance(place.holder, UUID), -counts[place.holder], place.quiet_since
+    # This runs for each new connection of a flood, so each holder is asked for once.
+    holders = [place.holder for place in places]
+    counts = Counter(holders)
+    loose = [
+        ((isinstance(holder, UUID), -counts[holder], place.quiet_since), index)
+        for index, (place, holder) in enumerate(zip(places, holders, strict=True))
+        if (isinstance(holder, str) or counts[holder] > ACCOUNT_SHARE) and place.is_unfinished
+    ]
+    return places[min(loose)[1]] if loose else None

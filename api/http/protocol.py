@@ -112,15 +112,16 @@ class TimeLimitedProtocol(HttpToolsProtocol):
     @property
     def is_idle(self) -> bool:
         """True between two requests, and before the first one. An extra connection is never idle."""
-        is_answered = self.cycle is None or self.cycle.response_complete
-        return is_answered and not (self.is_extra or self._has_begun or self.transport.is_closing())
+        if self._has_begun or self.is_extra or self.transport.is_closing():
+            return False
+        return self.cycle is None or self.cycle.response_complete
 
     @property
     def is_unfinished(self) -> bool:
         """True while a request arrives and no response is being sent. An extra connection is never unfinished."""
-        is_answered = self.cycle is not None and self.cycle.response_complete
-        is_silent = is_answered or self._is_unanswered
-        return is_silent and self._has_begun and not (self.is_extra or self.transport.is_closing())
+        if not self._has_begun or self.is_extra or self.transport.is_closing():
+            return False
+        return self._is_unanswered or self.cycle.response_complete
 
     @property
     def holder(self) -> str | UUID:
