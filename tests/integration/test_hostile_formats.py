@@ -39,7 +39,10 @@ pytestmark = pytest.mark.anyio
 
 LIMITS = Limits(seconds=10, memory_bytes=512 * MIB, pages=100, characters=5_000_000)
 PACKAGES: dict[str, tuple[str, Parts]] = {
-    "docx": (DOCX, docx_parts(write_word("text"))),
+    "docx": (
+        DOCX,
+        {**docx_parts(write_word("text")), "word/_rels/document.xml.rels": relate(("styles", "styles.xml"))},
+    ),
     "pptx": (PPTX, pptx_parts(write_slide(write_shape("text")))),
     "epub": (EPUB, epub_parts({"a.xhtml": write_chapter("text")})),
 }
@@ -166,7 +169,7 @@ FILES: dict[str, tuple[str, Callable[[], bytes], str]] = {
         ),
         "too_large",
     ),
-    "deep document": (DOCX, lambda: pack(docx_parts("<w:p>" * 50_000 + "</w:p>" * 50_000)), "malformed"),
+    "deep document": (DOCX, lambda: pack(docx_parts("<w:p>" * 50_000 + "</w:p>" * 50_000)), ""),
     "deep slide": (
         PPTX,
         lambda: pack(pptx_parts(write_slide("<p:grpSp>" * 50_000 + write_shape("text") + "</p:grpSp>" * 50_000))),
@@ -177,7 +180,7 @@ FILES: dict[str, tuple[str, Callable[[], bytes], str]] = {
         lambda: pack(
             pptx_parts(write_slide("<p:sp>" + "<a:tr><a:tc>" * 50_000 + "</a:tc></a:tr>" * 50_000 + "</p:sp>"))
         ),
-        "malformed",
+        "",
     ),
     "too many slides": (PPTX, lambda: pack(pptx_parts(*[write_slide("")] * 101)), "too_many_pages"),
     "old document with a password": (

@@ -25,7 +25,6 @@ from tests.archives import (
     write_chapter,
     write_shape,
     write_slide,
-    write_word,
 )
 
 
@@ -71,8 +70,8 @@ def test_docx_is_read_in_the_sections_of_its_headings() -> None:
         table.cell(index // 2, index % 2).text = text
     assert read(DOCX, save(document)) == [
         [
-            "Lock handbook\n\nOpening hours\n\nThe lock opens at six.\n\nBring a rope.\n\n",
-            "Fees & fines\n\nBoat Fee\n\nBarge < 20 m 12 €",
+            "Lock handbook\n\nOpening hours\n\nThe lock opens at six.\n\n• Bring a rope.\n\n",
+            "Fees & fines\n\nBoat Fee\nBarge < 20 m 12 €",
         ]
     ]
 
@@ -93,14 +92,6 @@ def test_docx_alternatives_are_read_once() -> None:
     assert read(DOCX, pack(docx_parts(alternatives))) == [["x"]]
 
 
-def test_docx_style_map_in_the_file_is_ignored() -> None:
-    """By default, Mammoth applies a style map from the file, which could turn any text into anything."""
-    parts = docx_parts(write_word("one") + write_word("two", "Heading1"))
-    assert read(DOCX, pack({**parts, "mammoth/style-map": b"p => script\np.Heading1 => script"})) == [
-        ["one\n\n", "two"]
-    ]
-
-
 def test_pptx_is_read_a_slide_a_page_with_its_notes() -> None:
     """Built on PowerPoint's own template, which python-pptx contains."""
     presentation = pptx.Presentation()
@@ -117,8 +108,8 @@ def test_pptx_is_read_a_slide_a_page_with_its_notes() -> None:
     presentation.slides.add_slide(presentation.slide_layouts[5]).shapes.title.text = "The end"
     assert read(PPTX, save(presentation)) == [
         [
-            "Water levels\n\n3.2 metres closes the lock\n2.9 metres opens it\n\nin a group\n\n"
-            "Gauge | Metres\nFootbridge | 3.2\n\nWait for two hours."
+            "Water levels\n\nin a group\n\nGauge | Metres\nFootbridge | 3.2\n\n"
+            "3.2 metres closes the lock\n2.9 metres opens it\n\nWait for two hours."
         ],
         [""],
         ["The end"],
@@ -131,28 +122,10 @@ def test_pptx_goes_in_the_order_of_the_presentation() -> None:
     assert "twice" in refuse(PPTX, pack(pptx_parts(*slides, order=[3, 1, 3])))
 
 
-def test_pptx_footers_are_skipped_and_diagrams_are_read() -> None:
-    slide = write_slide(
-        write_shape("text") + write_shape("7", placeholder="sldNum") + write_shape("ACME", placeholder="ftr")
-    )
-    diagram = (
-        '<d:dataModel xmlns:d="urn:d" xmlns:a="urn:a"><d:t><a:p><a:r><a:t>a box</a:t></a:r></a:p></d:t></d:dataModel>'
-    )
-    notes = write_slide(write_shape("7", placeholder="sldNum") + write_shape("note", placeholder="body"), root="notes")
-    related = relate(("diagramData", "../diagrams/data1.xml"), ("notesSlide", "/ppt/notesSlides/n.xml"))
-    parts = {
-        **pptx_parts(slide),
-        "ppt/slides/_rels/slide1.xml.rels": related,
-        "ppt/diagrams/data1.xml": diagram.encode(),
-        "ppt/notesSlides/n.xml": notes,
-    }
-    assert read(PPTX, pack(parts)) == [["text\n\na box\n\nnote"]]
-
-
 def test_pptx_alternatives_are_read_once_and_notes_without_labels() -> None:
     choice, fallback = write_shape("said once"), write_shape("said again")
     slide = write_slide(
-        f'<x:AlternateContent xmlns:x="urn:x"><x:Choice>{choice}</x:Choice><x:Fallback>{fallback}</x:Fallback></x:AlternateContent>'
+        f'<x:AlternateContent xmlns:x="http://schemas.openxmlformats.org/markup-compatibility/2006"><x:Choice>{choice}</x:Choice><x:Fallback>{fallback}</x:Fallback></x:AlternateContent>'
     )
     notes = write_shape("the notes", placeholder="body") + write_shape("a label of the printed page")
     parts = {

@@ -1,16 +1,19 @@
 """Office Open XML packages, the common base of DOCX and PPTX (ECMA-376, part 2)."""
 
 import posixpath
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import BinaryIO
 
 from pipeline.errors import FailureCode, IngestionError
 from pipeline.stages.extract.archive import Archive, resolve
-from pipeline.stages.extract.xml import parse
+from pipeline.stages.extract.xml import BrokenXml, Element, get_name, parse
+from pipeline.types import PageWarning, WarningCode
 
 CONTENT_TYPES = "[Content_Types].xml"
 PACKAGE = ""
 """The source of relationships that belong to the package itself."""
+MISSING_PARTS = "Parts of the file are missing or damaged, and were left out. Open it and save it again."
+EMBEDDED_OBJECTS = "The text of embedded objects, such as tables from a spreadsheet, was left out."
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,19 +24,53 @@ class Relationship:
     target: str
 
 
-def open_package(file: BinaryIO, main_type: bytes) -> Archive:
-    """Open a package whose main part has this content type.
+@dataclass
+class Skipped:
+    """Warnings about what was left out."""
+
+    warnings: list[PageWarning] = field(default_factory=list)
+
+    def note_missing(self) -> None:
+        """Say that parts of the file were left out because they are missing or damaged."""
+        self._note(PageWarning(WarningCode.PARTS_SKIPPED, MISSING_PARTS))
+
+    def note_object(self) -> None:
+        """Say that embedded objects were not read."""
+        self._note(PageWarning(WarningCode.TEXT_NOT_EXTRACTED, EMBEDDED_OBJECTS))
+
+    def _note(self, warning: PageWarning) -> None:
+        if warning not in self.warnings:
+            self.warnings.append(warning)
+
+
+def open_package(file: BinaryIO, main_types: tuple[str, ...]) -> tuple[Archive, str]:
+    """Open a package whose main part has one of these content types. Return it and the name of the main part.
 
     Raises IngestionError if it is not such a package.
     """
     archive = Archive(file)
-    if CONTENT_TYPES not in archive or main_type not in archive.read(CONTENT_TYPES):
+    main = _find_main(archive, main_types) if CONTENT_TYPES in archive else None
+    if main is None:
         message = (
             "The file is a ZIP archive, but does not have the format of its name or media type. "
             "Upload it with the right name and type."
         )
         raise IngestionError(FailureCode.MALFORMED, message)
-    return archive
+    return archive, main
+
+
+def _find_main(archive: Archive, main_types: tuple[str, ...]) -> str | None:
+    """Return the main part: what the package says it is, or else the part whose content type says so."""
+    wanted = [f"application/{kind}+xml" for kind in main_types]
+    declared = {
+        element.get("PartName" if get_name(element) == "Override" else "Extension", ""): element.get("ContentType", "")
+        for element in parse(archive.read(CONTENT_TYPES))
+    }
+    parts = [name for name, kind in declared.items() if kind.strip().lower() in wanted]
+    if not parts:
+        return None
+    related = find_related(read_relationships(archive, PACKAGE), "officeDocument")
+    return next(iter([*related, *(resolve("", part) for part in parts)]))
 
 
 def read_relationships(archive: Archive, part: str) -> dict[str, Relationship]:
@@ -58,3 +95,17 @@ def read_relationships(archive: Archive, part: str) -> dict[str, Relationship]:
 def find_related(relationships: dict[str, Relationship], kind: str) -> list[str]:
     """Return the names of the parts related by this kind of relationship."""
     return [found.target for found in relationships.values() if found.kind == kind]
+
+
+def read_optional(archive: Archive, part: str, skipped: Skipped) -> Element | None:
+    """Return the root element of a part. If the part is missing or broken, note it and return None.
+
+    Raises IngestionError if the part has a DOCTYPE or is too large.
+    """
+    if part in archive:
+        try:
+            return parse(archive.read(part))
+        except BrokenXml:
+            pass
+    skipped.note_missing()
+    return None

@@ -8,32 +8,43 @@ from pipeline.errors import FailureCode, IngestionError
 Element = ElementTree.Element
 
 
+class BrokenXml(IngestionError):
+    """The XML is not well-formed."""
+
+
 def check(data: bytes) -> None:
     """Check that the XML is well-formed and has no DOCTYPE.
 
-    Raises IngestionError otherwise.
+    Raises BrokenXml or IngestionError otherwise.
     """
     parser = expat.ParserCreate()
     parser.StartDoctypeDeclHandler = _refuse
     try:
         parser.Parse(data, True)
     except expat.ExpatError as error:
-        message = "A part of the file is not well-formed XML. Open the file, save it again and upload the new copy."
-        raise IngestionError(FailureCode.MALFORMED, message) from error
+        raise _break() from error
 
 
 def parse(data: bytes) -> Element:
     """Return the root element.
 
-    Raises IngestionError if the XML is not well-formed or has a DOCTYPE.
+    Raises BrokenXml if the XML is not well-formed, and IngestionError if it has a DOCTYPE.
     """
     check(data)
-    return ElementTree.fromstring(data)  # noqa: S314 - `check` refuses a DOCTYPE, so there are no entities to expand
+    try:
+        return ElementTree.fromstring(data)  # noqa: S314 - `check` refuses a DOCTYPE, so there are no entities to expand
+    except ElementTree.ParseError as error:  # a prefix without a namespace, which `check` does not look for
+        raise _break() from error
 
 
 def get_name(element: Element) -> str:
     """Return the element's name without its namespace, which differs between strict and transitional Office files."""
     return element.tag.rpartition("}")[2]
+
+
+def _break() -> BrokenXml:
+    message = "A part of the file is not well-formed XML. Open the file, save it again and upload the new copy."
+    return BrokenXml(FailureCode.MALFORMED, message)
 
 
 def _refuse(*_: object) -> None:

@@ -1,20 +1,28 @@
-"""DOCX: mammoth converts the file to HTML, which is read like any other HTML."""
+"""DOCX: the text that Word shows, with headers and footers once and comments at the end."""
 
 import io
-import xml.dom.expatbuilder  # noqa: F401 - loaded before the limits; minidom imports it on first use
-from typing import Any
-from zipfile import ZipFile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 
-import mammoth
-
+from pipeline.errors import FailureCode, IngestionError
 from pipeline.stages.extract.archive import SIGNATURE, Archive, looks_like_office_file
-from pipeline.stages.extract.format import ExtractedPage, Extraction, Format, SourceFile
-from pipeline.stages.extract.formats.html import read_sections
-from pipeline.stages.extract.opc import open_package
-from pipeline.stages.extract.xml import check
+from pipeline.stages.extract.charset import Decoded, decode
+from pipeline.stages.extract.format import ExtractedPage, Extraction, Format, SourceFile, join_sections
+from pipeline.stages.extract.formats.html import decode_html, looks_like_html, read_sections
+from pipeline.stages.extract.office.document import Context, Reader, Reference, Related
+from pipeline.stages.extract.office.names import find_all, get_attribute, is_on
+from pipeline.stages.extract.office.story import PARAGRAPH, Kind, Line, to_blocks
+from pipeline.stages.extract.opc import Skipped, find_related, open_package, read_optional, read_relationships
+from pipeline.stages.extract.xml import parse
 
-MAIN_TYPE = b"wordprocessingml.document.main+xml"
-STYLES = "p[style-name='Title'] => h1:fresh"
+MAIN_TYPES = (
+    "vnd.openxmlformats-officedocument.wordprocessingml.document.main",
+    "vnd.openxmlformats-officedocument.wordprocessingml.template.main",
+    "vnd.ms-word.document.macroenabled.main",
+    "vnd.ms-word.template.macroenabledtemplate.main",
+)
+WEB_PAGES = (".html", ".htm", ".xhtml", ".xht")
+TEXTS = (".txt", ".text")
 
 
 def looks_like_docx(head: bytes) -> bool:
@@ -27,40 +35,116 @@ def read(file: SourceFile) -> Extraction:
 
     Raises IngestionError if the file is not a DOCX or is not safe to read.
     """
-    package = _rebuild(open_package(file.content, MAIN_TYPE))
-    html = mammoth.convert_to_html(
-        package,
-        style_map=STYLES,
-        include_embedded_style_map=False,
-        external_file_access=False,
-        convert_image=_skip,
-    ).value
-    # A paragraph in each cell would put the cells of a row into separate paragraphs.
-    html = html.replace("<td><p>", "<td>").replace("</p></td>", "</td>")
-    return Extraction(1, iter([ExtractedPage(read_sections(html))]))
+    skipped = Skipped()
+    lines = _Document(*open_package(file.content, MAIN_TYPES), skipped, is_included=False).read()
+    sections = join_sections(to_blocks(lines))
+    return Extraction(1, iter([ExtractedPage(sections, skipped.warnings)]))
 
 
-def _rebuild(archive: Archive) -> io.BytesIO:
-    """Copy the checked XML parts to a new package. Mammoth gets no other part of the file."""
-    package = io.BytesIO()
-    with ZipFile(package, "w") as rebuilt:
-        for name in archive.names():
-            if name.endswith((".xml", ".rels")):
-                part = archive.read(name)
-                check(part)
-                rebuilt.writestr(name, part)
-    package.seek(0)
-    return package
+@dataclass
+class _Document:
+    """A Word document: the file itself, or a document that it includes."""
 
+    archive: Archive
+    main: str
+    skipped: Skipped
+    is_included: bool
+    _imported: set[str] = field(default_factory=set)
 
-def _skip(_image: Any) -> list[Any]:
-    return []
+    def read(self) -> list[Line]:
+        """Return the lines of headers, body, endnotes, footers and comments, in this order."""
+        context = Context(self.archive, self.main, self.skipped, self._import)
+        reader = Reader(context, context.related)
+        body = reader.read(parse(self.archive.read(self.main)))
+        headers, footers = self._read_margins(context, reader.references)
+        if body and headers:  # A heading stays with the heading before it.
+            headers = [Line(line.text, Kind.HEADING) for line in headers]
+        return [*headers, *body, *reader.endnotes, *footers, *self._read_comments(context)]
+
+    def _read_margins(self, context: Context, references: list[Reference]) -> tuple[list[Line], list[Line]]:
+        """Return the lines of headers and of footers. Lines that several of them have are read once."""
+        margins: dict[str, dict[str, Line]] = {"w:headerReference": {}, "w:footerReference": {}}
+        has_even = self._has_even_pages(context)
+        read: set[str] = set()
+        for reference in references:
+            part = context.related.get(reference.identifier)
+            is_shown = {"first": reference.has_first, "even": has_even}.get(reference.variant, True)
+            if part is None:
+                self.skipped.note_missing()
+            elif is_shown and part.target not in read:
+                read.add(part.target)
+                for line in self._read_part(context, part.target):
+                    margins[reference.kind].setdefault(line.text, Line(line.text))
+        headers, footers = margins.values()
+        return list(headers.values()), list(footers.values())
+
+    def _has_even_pages(self, context: Context) -> bool:
+        for part in find_related(context.related, "settings"):
+            root = read_optional(self.archive, part, self.skipped)
+            if root is not None:
+                return any(is_on(element) for element in find_all(root, context.names, "w:evenAndOddHeaders"))
+        return False
+
+    def _read_part(self, context: Context, part: str) -> list[Line]:
+        root = read_optional(self.archive, part, self.skipped)
+        return Reader(context, read_relationships(self.archive, part)).read(root) if root is not None else []
+
+    def _read_comments(self, context: Context) -> Iterator[Line]:
+        for part in find_related(context.related, "comments"):
+            root = read_optional(self.archive, part, self.skipped)
+            related: Related = read_relationships(self.archive, part)
+            for comment in root if root is not None else ():
+                text = " ".join(line.text for line in Reader(context, related).read(comment))
+                author = " ".join((get_attribute(comment, "author") or "").split())
+                if text:
+                    yield Line(f"Comment by {author}: {text}" if author else f"Comment: {text}")
+
+    def _import(self, part: str) -> list[Line]:
+        """Return the lines of a part in another format. Each is read once, and those that it includes are not read."""
+        if part in self._imported:
+            return []
+        self._imported.add(part)
+        if part not in self.archive:
+            self.skipped.note_missing()
+            return []
+        data = self.archive.read(part)
+        name = part.lower()
+        if name.endswith(WEB_PAGES) or looks_like_html(data):
+            return self._keep(read_sections((page := decode_html(data)).text), page)
+        if name.endswith(TEXTS):
+            text = decode(data)
+            return self._keep(text.text.replace("\r\n", "\n").split(PARAGRAPH), text)
+        if looks_like_docx(data[:4096]) and not self.is_included:
+            return self._include(data)
+        self.skipped.note_object()
+        return []
+
+    def _keep(self, texts: list[str], decoded: Decoded) -> list[Line]:
+        """Return texts as lines, and keep the warnings about their character set."""
+        self.skipped.warnings += decoded.warnings
+        return [Line(stripped) for text in texts if (stripped := text.strip())]
+
+    def _include(self, data: bytes) -> list[Line]:
+        try:
+            archive, main = open_package(io.BytesIO(data), MAIN_TYPES)
+            return _Document(archive, main, self.skipped, is_included=True).read()
+        except IngestionError as error:
+            if error.failure is not FailureCode.MALFORMED:
+                raise
+            self.skipped.note_missing()
+            return []
 
 
 FORMAT = Format(
     media_type="application/vnd.openxmlformats-officedocument.wordprocessingml.document",
-    extensions=(".docx",),
-    aliases=("application/zip", "application/x-zip-compressed"),
+    extensions=(".docx", ".docm", ".dotx", ".dotm"),
+    aliases=(
+        "application/vnd.openxmlformats-officedocument.wordprocessingml.template",
+        "application/vnd.ms-word.document.macroenabled.12",
+        "application/vnd.ms-word.template.macroenabled.12",
+        "application/zip",
+        "application/x-zip-compressed",
+    ),
     admits=looks_like_office_file,
     signature=looks_like_docx,
     readers=(read,),

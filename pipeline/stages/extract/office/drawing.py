@@ -1,0 +1,119 @@
+"""Text of DrawingML: paragraphs with list numbers, and tables."""
+
+import re
+from collections.abc import Iterable
+
+from pipeline.stages.extract.office.formula import STRUCTURES, Group, begin_group, end_group, unfold
+from pipeline.stages.extract.office.names import Names, find_all, find_child, get_attribute, to_int
+from pipeline.stages.extract.office.numbering import format_number
+from pipeline.stages.extract.xml import Element
+
+CELL = " | "
+MAX_REPEATED = 200
+"""Longest text of a merged cell, in characters, that is repeated in each of its rows."""
+LEVELS = 9
+AUTOMATIC = re.compile(r"(arabic|alphaLc|alphaUc|romanLc|romanUc)(Period|ParenR|ParenBoth|Plain)")
+FORMS = {"alphaLc": "lowerLetter", "alphaUc": "upperLetter", "romanLc": "lowerRoman", "romanUc": "upperRoman"}
+SHAPES = {"Period": "{}.", "ParenR": "{})", "ParenBoth": "({})", "Plain": "{}"}
+UNREAD = frozenset({"a:pPr", "a:rPr", "a:endParaRPr", "m:ctrlPr"})
+
+
+def read_paragraphs(body: Element, names: Names) -> list[str]:
+    """Return the lines of all paragraphs in a text body, with the numbers of lists. Empty ones are left out."""
+    list_style = find_child(body, names, "a:lstStyle")
+    counters: dict[int, int] = {}
+    lines = []
+    for paragraph in find_all(body, names, "a:p"):
+        text = read_paragraph(paragraph, names)
+        label = _count(paragraph, list_style, counters, names) if text.strip() else ""
+        lines.append(f"{label} {text}" if label else text)
+    return [line for line in lines if line.strip()]
+
+
+def _count(paragraph: Element, list_style: Element | None, counters: dict[int, int], names: Names) -> str:
+    """Return the number of a paragraph in its list, or an empty string."""
+    properties = find_child(paragraph, names, "a:pPr")
+    level = to_int(get_attribute(properties, "lvl")) if properties is not None else 0
+    form = find_child(properties, names, "a:buAutoNum")
+    if form is None and not _has_bullet(properties, names):
+        form = find_child(list_style, names, f"a:lvl{level + 1}pPr", "a:buAutoNum")
+    for below in [known for known in counters if known > level or (known == level and form is None)]:
+        del counters[below]
+    if form is None:
+        return ""
+    counters[level] = counters.get(level, to_int(get_attribute(form, "startAt"), 1) - 1) + 1
+    found = AUTOMATIC.match(get_attribute(form, "type") or "")
+    kind, shape = (found[1], found[2]) if found else ("arabic", "Period")
+    return SHAPES[shape].format(format_number(counters[level], FORMS.get(kind, "decimal")))
+
+
+def _has_bullet(properties: Element | None, names: Names) -> bool:
+    """Return True if the paragraph says itself which bullet it has, or that it has none."""
+    return any(names[child.tag] in ("a:buNone", "a:buChar", "a:buBlip") for child in properties or ())
+
+
+def read_paragraph(paragraph: Element, names: Names) -> str:
+    """Return the text of a paragraph, with formulas on one line. Not recursive: nesting has no limit."""
+    pieces: list[str] = []
+    places: list[int] = []
+    stack: list[Element | str | Group] = [*reversed(paragraph)]
+    while stack:
+        item = stack.pop()
+        if isinstance(item, str):
+            pieces.append(item)
+        elif item is Group.BEGIN:
+            places.append(begin_group(pieces))
+        elif item is Group.END:
+            end_group(pieces, places.pop())
+        elif isinstance(item, Element):
+            stack += reversed(_read_element(item, pieces, names))
+    return "".join(pieces)
+
+
+def _read_element(element: Element, pieces: list[str], names: Names) -> list[Element | str | Group]:
+    """Return what an element shows: text, and elements that are read in turn."""
+    name = names[element.tag]
+    if name in ("a:t", "m:t"):
+        return [element.text or ""]
+    if name == "a:br":
+        return ["\n"]
+    if name == "mc:AlternateContent":
+        return list(next((child for child in element if len(child)), ()))
+    if name in STRUCTURES:
+        return unfold(element, names)
+    if name == "a:r" and _is_power(element, pieces, names):
+        return ["^", *element]
+    return [] if name in UNREAD else list(element)
+
+
+def _is_power(run: Element, pieces: list[str], names: Names) -> bool:
+    """Return True if the run is a superscript digit after a number: 10^6, not 106."""
+    properties, text = find_child(run, names, "a:rPr"), find_child(run, names, "a:t")
+    if properties is None or text is None or to_int(get_attribute(properties, "baseline")) <= 0:
+        return False
+    return bool(pieces) and pieces[-1][-1:].isdigit() and (text.text or "")[:1].isdigit()
+
+
+def read_table(table: Element, names: Names) -> list[str]:
+    """Return the rows of a table as lines. A merged cell is repeated in each of its rows."""
+    above: dict[int, str] = {}
+    return [line for row in find_all(table, names, "a:tr") if (line := _read_row(row, above, names))]
+
+
+def _read_row(row: Element, above: dict[int, str], names: Names) -> str:
+    texts = []
+    for column, cell in enumerate(find_all(row, names, "a:tc")):
+        if get_attribute(cell, "hMerge") in ("1", "true"):
+            continue
+        if get_attribute(cell, "vMerge") in ("1", "true"):
+            texts.append(above.get(column, ""))
+            continue
+        text = join_words(read_paragraphs(cell, names))
+        above[column] = text if len(text) <= MAX_REPEATED else ""
+        texts.append(text)
+    return CELL.join(filter(None, texts))
+
+
+def join_words(lines: Iterable[str]) -> str:
+    """Return lines as one, with single spaces."""
+    return " ".join(" ".join(lines).split())
