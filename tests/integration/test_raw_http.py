@@ -140,6 +140,18 @@ async def test_small_chunks_and_new_requests_are_not_counted_together(api: Api) 
     assert [answer.count(b"HTTP/1.1 " + status) for status in (b"422", b"200")] == [2, 1]
 
 
+@pytest.mark.parametrize("is_chunked", [True, False], ids=["one chunk", "a length"])
+async def test_large_body_is_not_counted(api: Api, *, is_chunked: bool) -> None:
+    body = b" " * 300_000
+    request = CHUNKED.replace(b"Transfer-Encoding: chunked", b"Content-Length: 300000") + body
+    if is_chunked:
+        request = CHUNKED + b"%x\r\n" % len(body) + body + b"\r\n0\r\n\r\n"
+    async with serve(api) as client:
+        answer = await send(str(client.base_url), request)
+    assert answer.startswith(b"HTTP/1.1 4")
+    assert b"HTTP/1.1 431 " not in answer
+
+
 @pytest.mark.parametrize("head", [TRAILER, CHUNKED + b"2;"], ids=["trailer", "chunk size"])
 async def test_trickle_ends_as_a_slow_body_does(api: Api, monkeypatch: pytest.MonkeyPatch, head: bytes) -> None:
     monkeypatch.setattr(body_deadlines, "JSON", body_deadlines.Deadlines(idle_seconds=0.2, total_seconds=1))
