@@ -51,7 +51,7 @@ def test_line_ends_are_normalized() -> None:
 def test_html_shows_what_a_reader_sees() -> None:
     html = b"""<html><head><title>T</title><style>x{}</style></head><body><h1>He<b>ll</b>o</h1>after<p>one<br>two</p>
         <script>bad()</script><table><tr><td>a</td><td>b</td></tr><tr><td>c</td></tr></table></body></html>"""
-    assert read("text/html", html) == ["Hello\n\nafter\n\none\n\ntwo\n\na b\n\nc"]
+    assert read("text/html", html) == ["T\n\nHello\n\nafter\n\none\ntwo\n\na b\nc"]
 
 
 def test_html_by_its_declared_charset() -> None:

@@ -147,8 +147,36 @@ def test_epub_is_read_a_chapter_a_page() -> None:
     }
     spine = '<itemref idref="c3"/><itemref idref="c2" linear="no"/><itemref idref="c1" linear="yes"/>'
     pages = read(EPUB, pack(epub_parts(chapters, spine)))
-    assert pages == [["two"], ["Part\xa01\n\none\n\nmore of it\n\n", "Sub\n\nend"]]
-    assert "twice" in refuse(EPUB, pack(epub_parts(chapters, spine + '<itemref idref="c1"/>')))
+    assert pages == [["two"], ["aside"], ["Part\xa01\n\none\n\nmore of it\n\n", "Sub\n\nend"]]
+    assert read(EPUB, pack(epub_parts(chapters, spine + '<itemref idref="c1"/>'))) == pages, "listed twice, read once"
+
+
+def test_epub_is_read_without_the_chapters_that_cannot_be_read() -> None:
+    chapters = {"a.xhtml": write_chapter("<p>one</p>"), "b.xhtml": write_chapter("<p>two <![CDATA[< 3]]></p>")}
+    parts = epub_parts(chapters, '<itemref idref="c1"/><itemref idref="gone"/><itemref idref="c2"/>')
+    name = next(name for name in parts if name.endswith("b.xhtml"))
+    assert read(EPUB, pack(parts)) == [["one"], [""], ["two < 3"]]
+    assert read(EPUB, pack({name.upper() if "b.x" in name else name: part for name, part in parts.items()}))[2] == [
+        "two < 3"
+    ]
+    del parts[name]
+    extraction = get_format(EPUB).readers[0](SourceFile(io.BytesIO(pack(parts))))
+    pages = list(extraction.pages)
+    assert [page.sections for page in pages] == [["one"], [""], [""]]
+    assert [[warning.code for warning in page.warnings] for page in pages] == [[], ["parts_skipped"], ["parts_skipped"]]
+
+
+def test_epub_may_have_a_doctype_without_declarations() -> None:
+    parts = epub_parts({"a.xhtml": write_chapter("<p>one</p>")})
+    package = next(name for name in parts if name.endswith(".opf"))
+
+    def declare(doctype: bytes) -> bytes:
+        return pack({**parts, package: doctype + parts[package]})
+
+    assert read(
+        EPUB, declare(b'<!DOCTYPE package PUBLIC "+//ISBN 0-9673008-1-9//DTD OEB 1.2 Package//EN" "x.dtd">')
+    ) == [["one"]]
+    assert "DOCTYPE" in refuse(EPUB, declare(b'<!DOCTYPE package [<!ENTITY a "b">]>'))
 
 
 def test_epub_by_its_declared_encoding() -> None:

@@ -7,14 +7,17 @@ from urllib.parse import unquote, urldefrag
 from pipeline.errors import FailureCode, IngestionError
 from pipeline.stages.extract.archive import SIGNATURE, Archive, looks_like_zip, resolve
 from pipeline.stages.extract.format import MAX_SECTIONS, ExtractedPage, Extraction, Format, SourceFile
-from pipeline.stages.extract.formats.html import decode_html, expand_empty_elements, read_sections
+from pipeline.stages.extract.formats.html import decode_html, read_sections, rewrite_xhtml
 from pipeline.stages.extract.xml import get_name, parse
+from pipeline.types import PageWarning, WarningCode
 
 CONTAINER = "META-INF/container.xml"
 ENCRYPTION = "META-INF/encryption.xml"
 MEDIA_TYPE = "application/epub+zip"
 FIRST_PART = b"mimetype" + MEDIA_TYPE.encode()
 FIRST_PART_OFFSET = 30
+IMAGES = (".jpg", ".jpeg", ".png", ".gif", ".webp", ".svgz")
+MISSING = "A chapter that the book lists is missing from the file."
 
 
 def looks_like_epub(head: bytes) -> bool:
@@ -23,8 +26,9 @@ def looks_like_epub(head: bytes) -> bool:
 
 
 def read(file: SourceFile) -> Extraction:
-    """Read an EPUB, one page per linear item of its spine. Each heading begins a section.
+    """Read an EPUB, one page per item of its spine. Each heading begins a section.
 
+    An item that is missing or an image is a page without text. An item that is listed twice is read once.
     Raises IngestionError if the file is not an EPUB, is encrypted, or is not safe to read.
     """
     archive = Archive(file.content)
@@ -38,23 +42,22 @@ def read(file: SourceFile) -> Extraction:
     return Extraction(len(items), _read_items(archive, items))
 
 
-def _find_items(archive: Archive) -> list[str]:
-    """Return the names of the documents, in reading order."""
-    roots = [
-        entry.get("full-path", "") for entry in parse(archive.read(CONTAINER)).iter() if get_name(entry) == "rootfile"
-    ]
-    package = parse(archive.read(roots[0]))
-    folder = posixpath.dirname(roots[0])
+def _find_items(archive: Archive) -> list[str | None]:
+    """Return the names of the documents, in reading order. None stands for one that is missing."""
+    package_name = _find_package(archive)
+    package = parse(archive.read(package_name), allows_doctype=True)
+    folder = posixpath.dirname(package_name)
     hrefs = {entry.get("id"): entry.get("href", "") for entry in package.iter() if get_name(entry) == "item"}
-    items = [
-        _resolve(folder, hrefs[entry.get("idref")])
-        for entry in package.iter()
-        if get_name(entry) == "itemref" and entry.get("linear") != "no"
-    ]
-    if len(set(items)) < len(items):
-        message = "The EPUB lists a chapter twice in its reading order. Remove one of the two and upload the new copy."
-        raise IngestionError(FailureCode.MALFORMED, message)
-    return items
+    references = [entry.get("idref") for entry in package.iter() if get_name(entry) == "itemref"]
+    names = {name.lower(): name for name in archive.names()}
+    # Some programs write names in another case than the archive has.
+    found = [names.get(_resolve(folder, hrefs[each]).lower()) if each in hrefs else None for each in references]
+    return [name for index, name in enumerate(found) if name is None or name not in found[:index]]
+
+
+def _find_package(archive: Archive) -> str:
+    roots = (entry for entry in parse(archive.read(CONTAINER)).iter() if get_name(entry) == "rootfile")
+    return next(roots).get("full-path", "")
 
 
 def _resolve(folder: str, href: str) -> str:
@@ -70,13 +73,18 @@ def _find_encrypted(archive: Archive) -> set[str]:
     return {_resolve("", entry.get("URI", "")) for entry in entries if get_name(entry) == "CipherReference"}
 
 
-def _read_items(archive: Archive, items: list[str]) -> Iterator[ExtractedPage]:
+def _read_items(archive: Archive, items: list[str | None]) -> Iterator[ExtractedPage]:
     left = MAX_SECTIONS
     for item in items:
-        decoded = decode_html(archive.read(item))
-        sections = read_sections(expand_empty_elements(decoded.text), max_sections=left)
-        left -= len(sections) - 1
-        yield ExtractedPage(sections, decoded.warnings)
+        if item is None:
+            yield ExtractedPage([""], [PageWarning(WarningCode.PARTS_SKIPPED, MISSING)])
+        elif item.lower().endswith(IMAGES):
+            yield ExtractedPage([""])
+        else:
+            decoded = decode_html(archive.read(item))
+            sections = read_sections(rewrite_xhtml(decoded.text), max_sections=left)
+            left -= len(sections) - 1
+            yield ExtractedPage(sections, decoded.warnings)
 
 
 FORMAT = Format(

@@ -1,41 +1,57 @@
-"""HTML: the visible text, one paragraph per block."""
+"""HTML: what a reader sees, one paragraph per block, one line per row of a table."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
+from html import escape
 
 from selectolax.lexbor import LexborHTMLParser, LexborNode
 
 from pipeline.stages.extract.charset import Decoded, decode
-from pipeline.stages.extract.format import (
-    MAX_SECTIONS,
-    Block,
-    ExtractedPage,
-    Extraction,
-    Format,
-    SourceFile,
-    join_sections,
-)
+from pipeline.stages.extract.format import MAX_SECTIONS, ExtractedPage, Extraction, Format, SourceFile
 from pipeline.stages.extract.formats.text import looks_like_text
+from pipeline.stages.extract.layout import LINE, PARAGRAPH, Writer, join_row, repeat_header
 
-INVISIBLE = ["script", "style", "template", "noscript", "head", "svg", "iframe", "object"]
-_INLINE_NAMES = """
-a abbr b bdi bdo cite code data dfn em font i kbd label mark q s samp small span strong sub sup time tt u var wbr
+_INVISIBLE_NAMES = """
+script style template head iframe datalist audio video canvas embed applet param source track rt rp defs desc metadata
 """
-INLINE = frozenset(_INLINE_NAMES.split())
-_VOID_NAMES = """
-area base br col embed hr img input link meta param source track wbr
+INVISIBLE = frozenset(_INVISIBLE_NAMES.split())
+"""Elements that browsers show nothing of. Readings beside characters (`rt`) would part the words."""
+_PARAGRAPH_NAMES = """
+address article aside blockquote body center details dialog dir div dl fieldset figcaption figure footer form frameset
+h1 h2 h3 h4 h5 h6 header hgroup hr html legend listing main menu nav ol optgroup p plaintext pre search section summary
+table tbody tfoot thead ul xmp caption select textarea foreignobject
 """
-VOID = frozenset(_VOID_NAMES.split())
-SEPARATORS = {"td": " ", "th": " ", "tr": "\n", "li": "\n", "br": "\n", "dt": "\n", "dd": "\n"}
-PARAGRAPH = "\n\n"
+PARAGRAPHS = frozenset(_PARAGRAPH_NAMES.split())
+"""Elements that begin a paragraph by their default display in the HTML standard. Unknown elements are inline."""
+LINES = frozenset({"li", "dt", "dd", "tr", "option", "text"})
+"""Elements that begin a line. `text` is that of SVG."""
+CELLS = frozenset({"td", "th"})
 HEADINGS = frozenset({"h1", "h2", "h3", "h4", "h5", "h6"})
+PREFORMATTED = frozenset({"pre", "listing", "xmp", "plaintext", "textarea"})
+_SHOWN_INPUT_NAMES = """
+text search email url tel number date time button submit reset
+"""
+SHOWN_INPUTS = frozenset(_SHOWN_INPUT_NAMES.split())
+"""Types of `input` elements whose value is shown."""
+HIDDEN_STYLE = re.compile(r"(?:display\s*:\s*none|visibility\s*:\s*hidden)", re.IGNORECASE)
+MAX_ROW_CHARACTERS = 2000
+"""Longest row of a table of data. Tables with longer ones lay out a page, and keep their paragraphs."""
+LAYOUT = "table table, td h1, td h2, td h3, td h4, td h5, td h6"
+"""Selects what tables of data do not have."""
+MAX_SPAN = 100
+"""Maximum number of rows in which a cell is repeated that spans several."""
+VOID = frozenset(
+    ["area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "param", "source", "track", "wbr"]
+)
 DECLARED_CHARSET = re.compile(rb"<(?:meta[^>]+charset|\?xml[^>]+encoding)=[\"']?([a-zA-Z0-9_-]+)", re.IGNORECASE)
 COMMENT = re.compile(rb"<!--.*?(?:-->|\Z)", re.DOTALL)
 CHARSET_WINDOW = 4096
 """Number of bytes that are searched for a declared encoding."""
-SPACES = re.compile(r"[ \t\r\f\v]+")
-BLANK_LINES = re.compile(r"\n{2,}")
 EMPTY_ELEMENT = re.compile(r"<([a-zA-Z][\w:.-]*+)((?:[^<>/]|/(?!>))*+)/>")
+CDATA = re.compile(r"<!\[CDATA\[((?:[^\]]|\](?!\]>))*+)\]\]>")
+SHADOW_ROOT = re.compile(r"<template(?=[^>]*\sshadowrootmode\b)", re.IGNORECASE)
+Step = LexborNode | Callable[[], None]
 
 
 def looks_like_html(head: bytes) -> bool:
@@ -45,41 +61,51 @@ def looks_like_html(head: bytes) -> bool:
 
 
 def read(file: SourceFile) -> Extraction:
-    """Read an HTML file as one page. Each heading begins a section.
+    """Read an HTML file as one page. Its title and each heading begin a section.
 
-    Raises IngestionError if the text encoding is unknown.
+    Raises IngestionError if the file is no text.
     """
     decoded = decode_html(file.content.read(), file.charset)
-    return Extraction(1, iter([ExtractedPage(read_sections(decoded.text), decoded.warnings)]))
+    return Extraction(1, iter([ExtractedPage(read_sections(decoded.text, has_title=True), decoded.warnings)]))
 
 
-def read_sections(html: str, max_sections: int = MAX_SECTIONS) -> list[str]:
+def read_sections(html: str, max_sections: int = MAX_SECTIONS, *, has_title: bool = False) -> list[str]:
     """Return the visible text of a page in sections that begin with headings, at least one and at most `max_sections`.
 
-    Parsing follows the HTML standard (selectolax, Lexbor) and accepts any input.
+    With `has_title`, the title of the page is the first heading. What is only for browsers without scripts counts if
+    nothing else is there. Parsing follows the HTML standard (selectolax, Lexbor) and accepts any input.
     """
-    tree = LexborHTMLParser(html)
-    tree.strip_tags(INVISIBLE)
-    sections = join_sections(_walk(tree.root), max_sections) if tree.root else []
-    texts = [text for section in sections if (text := _tidy(section))]
-    return [*(text + PARAGRAPH for text in texts[:-1]), *(texts[-1:] or [""])]
+    tree = LexborHTMLParser(SHADOW_ROOT.sub("<shadow-root", html))
+    if tree.root is None:
+        return [""]
+    title = tree.css_first("head > title") if has_title else None
+    for hides_noscript in (True, False):
+        writer = Writer(max_sections)
+        _walk(tree.root, writer, hides_noscript=hides_noscript)
+        sections = writer.finish()
+        if sections != [""]:
+            break
+    return _put_first(title.text() if title else "", sections)
 
 
-def expand_empty_elements(xhtml: str) -> str:
-    """Write empty XHTML elements as a start and an end tag.
+def _put_first(title: str, sections: list[str]) -> list[str]:
+    """Put the title of a page before its text, unless the text begins with it."""
+    title = " ".join(title.split())
+    if not title or sections[0].startswith(title):
+        return sections
+    return [f"{title}{PARAGRAPH}{sections[0]}" if sections[0] else title, *sections[1:]]
 
-    An HTML parser treats `<title/>` as a start tag, and all text after it as the title.
+
+def rewrite_xhtml(xhtml: str) -> str:
+    """Rewrite what an HTML parser reads differently: empty elements and sections of character data.
+
+    It would treat `<title/>` as a start tag, and all text after it as the title.
     """
-    return EMPTY_ELEMENT.sub(_close, xhtml)
+    return EMPTY_ELEMENT.sub(_close, CDATA.sub(lambda data: escape(data[1]), xhtml))
 
 
 def _close(element: re.Match[str]) -> str:
     return element[0] if element[1].lower() in VOID else f"<{element[1]}{element[2]}></{element[1]}>"
-
-
-def _tidy(text: str) -> str:
-    lines = (line.strip() for line in SPACES.sub(" ", text).split("\n"))
-    return BLANK_LINES.sub(PARAGRAPH, "\n".join(lines)).strip()
 
 
 def decode_html(data: bytes, charset: str | None = None) -> Decoded:
@@ -97,20 +123,116 @@ def _find_declared_charset(data: bytes) -> str | None:
     return None if label.lower().startswith("utf-16") else label
 
 
-def _walk(root: LexborNode) -> Iterator[Block]:
-    """Yield the texts in reading order, with separators around blocks. Not recursive: nesting has no limit."""
-    stack: list[tuple[LexborNode | str, bool]] = [(root, False)]
+def _walk(root: LexborNode, writer: Writer, *, hides_noscript: bool) -> None:
+    """Write the texts in reading order. Not recursive: nesting has no limit."""
+    stack: list[Step] = [root]
     while stack:
-        node, is_heading = stack.pop()
-        if isinstance(node, str):
-            yield Block(node)
-        elif node.tag == "-text":
-            yield Block(node.text_content or "", is_heading)
-        else:
-            separator = "" if node.tag in INLINE else SEPARATORS.get(node.tag or "", PARAGRAPH)
-            is_heading = is_heading or node.tag in HEADINGS
-            inner = [(child, is_heading) for child in node.iter(include_text=True)]
-            stack += [(separator, False), *reversed(inner), (separator, False)]
+        step = stack.pop()
+        if not isinstance(step, LexborNode):
+            step()
+        elif step.tag == "-text":
+            writer.write(step.text_content or "")
+        elif not (_is_hidden(step) or (hides_noscript and step.tag == "noscript")):
+            _visit(step, writer, stack)
+
+
+def _visit(node: LexborNode, writer: Writer, stack: list[Step]) -> None:
+    """Write an element that has no children, or push the steps for its children."""
+    match node.tag:
+        case "br":
+            writer.break_line()
+        case "img" | "area":
+            writer.write(f" {node.attributes.get('alt') or ''} ")
+        case "input":
+            if (node.attributes.get("type") or "text").lower() in SHOWN_INPUTS:
+                writer.write(f" {node.attributes.get('value') or ''} ")
+        case "table" if rows := _read_data_table(node):
+            _write_rows(rows, writer)
+        case _:
+            begin, end = _find_marks(node.tag or "", writer)
+            for mark in begin:
+                mark()
+            stack += [*reversed(end), *reversed([*node.iter(include_text=True)])]
+
+
+def _find_marks(tag: str, writer: Writer) -> tuple[list[Callable[[], None]], list[Callable[[], None]]]:
+    """Return what happens before and after the children of an element."""
+    if tag in HEADINGS:
+        return [writer.begin_heading], [writer.end_heading]
+    separate = writer.end_paragraph if tag in PARAGRAPHS else writer.end_line
+    if tag in PREFORMATTED:
+        return [separate, writer.begin_preformatted], [writer.end_preformatted, separate]
+    if tag in CELLS:
+        return [partial(writer.write, " ")], []
+    return ([separate], [separate]) if tag in PARAGRAPHS | LINES else ([], [])
+
+
+def _is_hidden(node: LexborNode) -> bool:
+    attributes = node.attributes
+    if node.tag in INVISIBLE or (node.tag == "dialog" and "open" not in attributes):
+        return True
+    return bool(attributes) and (
+        "hidden" in attributes
+        or attributes.get("aria-hidden") == "true"
+        or HIDDEN_STYLE.search(attributes.get("style") or "") is not None
+    )
+
+
+def _write_rows(rows: list[str], writer: Writer) -> None:
+    writer.end_paragraph()
+    for row in rows:
+        if row.startswith(LINE):
+            writer.end_paragraph()
+        writer.write(row)
+        writer.end_line()
+    writer.end_paragraph()
+
+
+def _read_data_table(table: LexborNode) -> list[str]:
+    """Return the caption and the rows of a table as lines, or no lines if the table lays out a page."""
+    if table.css_first(LAYOUT):
+        return []
+    captions = [_read_cell(caption) for caption in table.css("caption")]
+    rows = [row for row in table.css("tr") if not _is_hidden(row)]
+    lines = list(_join_cells(rows))
+    if any(len(line) > MAX_ROW_CHARACTERS for line in lines):
+        return []
+    has_header = bool(rows) and all(cell.tag == "th" for cell in _find_cells(rows[0]))
+    header = lines[0] if has_header else ""
+    return list(filter(None, [*captions, *repeat_header(header, lines[has_header:])]))
+
+
+def _find_cells(row: LexborNode) -> list[LexborNode]:
+    return [cell for cell in row.iter() if cell.tag in CELLS and not _is_hidden(cell)]
+
+
+def _join_cells(rows: list[LexborNode]) -> Iterator[str]:
+    """Yield each row as a line. A cell that spans several rows is in each of them."""
+    spanning: dict[int, tuple[str, int]] = {}
+    for row in rows:
+        texts: dict[int, str] = {column: text for column, (text, _) in spanning.items()}
+        spanning = {column: (text, left - 1) for column, (text, left) in spanning.items() if left > 1}
+        column = 0
+        for cell in _find_cells(row):
+            while column in texts:
+                column += 1
+            texts[column] = _read_cell(cell)
+            if (span := _read_span(cell, "rowspan")) > 1:
+                spanning[column] = (texts[column], span - 1)
+            column += _read_span(cell, "colspan")
+        yield join_row(texts[column] for column in sorted(texts))
+
+
+def _read_span(cell: LexborNode, attribute: str) -> int:
+    span = cell.attributes.get(attribute) or ""
+    return min(int(span), MAX_SPAN) if span.isascii() and span.isdigit() and len(span) < MAX_SPAN and int(span) else 1
+
+
+def _read_cell(cell: LexborNode) -> str:
+    """Return the text of a cell as one line."""
+    writer = Writer(max_sections=1)
+    _walk(cell, writer, hides_noscript=True)
+    return " ".join("".join(writer.finish()).split())
 
 
 FORMAT = Format(
