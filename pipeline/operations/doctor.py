@@ -217,7 +217,11 @@ def explain_owner_failure(error: DatabaseUnavailable, settings: Settings) -> str
     found, advice = explain_failed_login(state) or (f"could not be used ({_name_error(cause)})", UNREACHABLE_ADVICE)
     if settings.database_owner_url:
         advice = advice.replace("DATABASE_URL", "DATABASE_OWNER_URL")
-    return f"{_describe_location(settings.owner_url)} {found}: {advice}"
+    try:
+        location = _describe_location(settings.owner_url)
+    except SettingsError:  # `make up` has ended meanwhile, and its servers with it
+        location = "the database of `make up`"
+    return f"{location} {found}: {advice}"
 
 
 def _name_error(error: BaseException) -> str:

@@ -169,3 +169,10 @@ def test_owner_is_told_of_a_read_only_database() -> None:
     error = ReadOnlyDatabase()
     url = SecretStr("postgresql://host/name")
     assert explain_owner_failure(error, Settings(_env_file=None, database_url=url)) == error.message
+
+
+def test_owner_is_told_of_servers_that_have_just_ended() -> None:
+    error = DatabaseUnavailable("The database does not respond. Try again in a moment.")
+    error.__cause__ = FileNotFoundError()
+    explained = explain_owner_failure(error, Settings(_env_file=None))
+    assert explained.startswith("the database of `make up` could not be used (there is no such socket): check")
