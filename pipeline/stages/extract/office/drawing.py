@@ -20,36 +20,49 @@ UNREAD = frozenset({"a:pPr", "a:rPr", "a:endParaRPr", "m:ctrlPr"})
 
 def read_paragraphs(body: Element, names: Names) -> list[str]:
     """Return the lines of all paragraphs in a text body, with the numbers of lists. Empty ones are left out."""
-    list_style = find_child(body, names, "a:lstStyle")
-    counters: dict[int, int] = {}
+    numbering = _Numbering(body, names)
     lines = []
     for paragraph in find_all(body, names, "a:p"):
         text = read_paragraph(paragraph, names)
-        label = _count(paragraph, list_style, counters, names) if text.strip() else ""
+        label = numbering.count(paragraph) if text.strip() else ""
         lines.append(f"{label} {text}" if label else text)
     return [line for line in lines if line.strip()]
 
 
-def _count(paragraph: Element, list_style: Element | None, counters: dict[int, int], names: Names) -> str:
-    """Return the number of a paragraph in its list, or an empty string."""
-    properties = find_child(paragraph, names, "a:pPr")
-    level = to_int(get_attribute(properties, "lvl")) if properties is not None else 0
-    form = find_child(properties, names, "a:buAutoNum")
-    if form is None and not _has_bullet(properties, names):
-        form = find_child(list_style, names, f"a:lvl{level + 1}pPr", "a:buAutoNum")
-    for below in [known for known in counters if known > level or (known == level and form is None)]:
-        del counters[below]
-    if form is None:
-        return ""
-    counters[level] = counters.get(level, to_int(get_attribute(form, "startAt"), 1) - 1) + 1
-    found = AUTOMATIC.match(get_attribute(form, "type") or "")
-    kind, shape = (found[1], found[2]) if found else ("arabic", "Period")
-    return SHAPES[shape].format(format_number(counters[level], FORMS.get(kind, "decimal")))
+class _Numbering:
+    """Counts the paragraphs of a text body."""
+
+    def __init__(self, body: Element, names: Names) -> None:
+        """Read the numbers that the body has for each level: elements such as `a:lvl1pPr`."""
+        self._names = names
+        self._counters: dict[int, int] = {}
+        style = find_child(body, names, "a:lstStyle")
+        levels = style if style is not None else ()
+        self._forms = {names[level.tag]: find_child(level, names, "a:buAutoNum") for level in levels}
+
+    def count(self, paragraph: Element) -> str:
+        """Return the number of a paragraph in its list, or an empty string."""
+        properties = find_child(paragraph, self._names, "a:pPr")
+        level = to_int(get_attribute(properties, "lvl")) if properties is not None else 0
+        level = min(max(level, 0), LEVELS - 1)
+        form = find_child(properties, self._names, "a:buAutoNum")
+        if form is None and not _has_bullet(properties, self._names):
+            form = self._forms.get(f"a:lvl{level + 1}pPr")
+        for below in range(level if form is None else level + 1, LEVELS):
+            self._counters.pop(below, None)
+        if form is None:
+            return ""
+        before = self._counters.get(level, to_int(get_attribute(form, "startAt"), 1) - 1)
+        self._counters[level] = before + 1
+        found = AUTOMATIC.match(get_attribute(form, "type") or "")
+        kind, shape = (found[1], found[2]) if found else ("arabic", "Period")
+        return SHAPES[shape].format(format_number(before + 1, FORMS.get(kind, "decimal")))
 
 
 def _has_bullet(properties: Element | None, names: Names) -> bool:
     """Return True if the paragraph says itself which bullet it has, or that it has none."""
-    return any(names[child.tag] in ("a:buNone", "a:buChar", "a:buBlip") for child in properties or ())
+    children = properties if properties is not None else ()
+    return any(names[child.tag] in ("a:buNone", "a:buChar", "a:buBlip") for child in children)
 
 
 def read_paragraph(paragraph: Element, names: Names) -> str:

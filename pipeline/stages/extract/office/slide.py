@@ -21,8 +21,8 @@ MASTER_TYPES = {"ctrTitle": "title", "subTitle": "body", "obj": "body"}
 """Placeholders of a master by those of layouts. Others have the same type in both."""
 
 Related = dict[str, Relationship]
-Placeholder = tuple[str, str]
-"""Type and index of a placeholder."""
+Places = dict[str, Box]
+"""Places of placeholders, by their index, such as `1`, and by their type, such as `body`."""
 
 
 @dataclass
@@ -33,7 +33,7 @@ class Deck:
     names: Names
     size: tuple[int, int] | None
     """Width and height of the slides, or None if the file does not say."""
-    layouts: dict[str, dict[Placeholder, Box]] = field(default_factory=dict)
+    layouts: dict[str, Places] = field(default_factory=dict)
     repeated: set[str] = field(default_factory=set)
     """Texts of headers and footers that were read."""
 
@@ -83,34 +83,31 @@ class SlideReader:
         for layout in find_related(self._related, "slideLayout"):
             if layout not in self._deck.layouts:
                 self._deck.layouts[layout] = self._read_layout(layout)
-            return _look_up(self._deck.layouts[layout], placeholder)
+            kind, index = placeholder
+            return self._deck.layouts[layout].get(index) or self._deck.layouts[layout].get(kind)
         return None
 
-    def _read_layout(self, part: str) -> dict[Placeholder, Box]:
+    def _read_layout(self, part: str) -> Places:
         """Return the places of the placeholders of a layout. Some are those of its master."""
-        archive, names = self._deck.archive, self._names
-        root = read_optional(archive, part, self._skipped)
-        if root is None:
-            return {}
-        masters: dict[Placeholder, Box] = {}
-        for master in find_related(read_relationships(archive, part), "slideMaster"):
+        masters = find_related(read_relationships(self._deck.archive, part), "slideMaster")
+        for master in masters:
             if master not in self._deck.layouts:
-                self._deck.layouts[master] = self._read_layout_without_master(master)
-            masters = self._deck.layouts[master]
-        found: dict[Placeholder, Box] = {}
-        for shape in find_all(root, names, "p:sp", "p:pic", "p:graphicFrame"):
-            placeholder = find_placeholder(shape, names)
-            if placeholder is not None:
-                kind = MASTER_TYPES.get(placeholder[0], placeholder[0])
-                box = _read_box(shape, names) or _look_up(masters, (kind, ""))
-                found |= {placeholder: box} if box else {}
-        return found
+                self._deck.layouts[master] = self._read_places(master, {})
+        return self._read_places(part, self._deck.layouts[masters[0]] if masters else {})
 
-    def _read_layout_without_master(self, part: str) -> dict[Placeholder, Box]:
+    def _read_places(self, part: str, inherited: Places) -> Places:
+        """Return the places of the placeholders of a part, by index and by type."""
         root = read_optional(self._deck.archive, part, self._skipped)
-        shapes = find_all(root, self._names, "p:sp") if root is not None else ()
-        placed = ((find_placeholder(shape, self._names), _read_box(shape, self._names)) for shape in shapes)
-        return {placeholder: box for placeholder, box in placed if placeholder and box}
+        places: Places = {}
+        for shape in find_all(root, self._names, *SHAPES) if root is not None else ():
+            placeholder = find_placeholder(shape, self._names)
+            if placeholder is not None:
+                kind, index = placeholder
+                box = _read_box(shape, self._names) or inherited.get(MASTER_TYPES.get(kind, kind))
+                for key in (index, kind):
+                    if key and box is not None:
+                        places.setdefault(key, box)
+        return places
 
     def _get_type(self, shape: Element) -> str | None:
         placeholder = find_placeholder(shape, self._names)
@@ -165,22 +162,13 @@ class SlideReader:
 FRAMES = ("a:tbl", "c:chart", "cx:chart", "dgm:relIds", "p:oleObj")
 
 
-def find_placeholder(shape: Element, names: Names) -> Placeholder | None:
+def find_placeholder(shape: Element, names: Names) -> tuple[str, str] | None:
     """Return type and index of the placeholder that a shape fills, or None."""
     for child in shape:
         if names[child.tag] in ("p:nvSpPr", "p:nvPicPr", "p:nvGraphicFramePr"):
             found = find_child(child, names, "p:nvPr", "p:ph")
             return None if found is None else (found.get("type", "obj"), found.get("idx", ""))
     return None
-
-
-def _look_up(places: dict[Placeholder, Box], placeholder: Placeholder) -> Box | None:
-    """Return the place of a placeholder by its index, or else by its type."""
-    kind, index = placeholder
-    for known, box in places.items():
-        if index and known[1] == index:
-            return box
-    return next((box for known, box in places.items() if known[0] == kind), None)
 
 
 def _list_shapes(tree: Element | None, names: Names) -> Iterator[Element]:
