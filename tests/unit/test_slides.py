@@ -340,7 +340,7 @@ def decks(draw: st.DrawFn) -> list[tuple[list[str], list[list[str]]]]:
 
 
 @given(decks())
-@settings(max_examples=40, deadline=None, derandomize=True)
+@settings(max_examples=25, deadline=None, derandomize=True)
 def test_words_come_back_in_their_order(deck: list[tuple[list[str], list[list[str]]]]) -> None:
     presentation = pptx.Presentation(io.BytesIO(TEMPLATE))
     for paragraphs, rows in deck:

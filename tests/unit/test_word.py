@@ -15,40 +15,26 @@ from pipeline.errors import IngestionError
 from pipeline.stages.extract.format import ExtractedPage, SourceFile
 from pipeline.stages.extract.formats.docx import MAIN_TYPES, read
 from pipeline.types import WarningCode
-from tests.archives import DRAWING, OFFICE, WORD, Parts, docx_parts, pack, relate, write_word
+from tests.archives import WORD, Parts, docx_parts, pack, write_word
 from tests.scripts import SCRIPTS
-
-NAMESPACES = {
-    "w": WORD,
-    "m": "http://schemas.openxmlformats.org/officeDocument/2006/math",
-    "r": OFFICE,
-    "a": DRAWING,
-    "wp": "http://schemas.openxmlformats.org/drawingml/2006/wordprocessingDrawing",
-    "wps": "http://schemas.microsoft.com/office/word/2010/wordprocessingShape",
-    "c": "http://schemas.openxmlformats.org/drawingml/2006/chart",
-    "dgm": "http://schemas.openxmlformats.org/drawingml/2006/diagram",
-    "mc": "http://schemas.openxmlformats.org/markup-compatibility/2006",
-    "v": "urn:schemas-microsoft-com:vml",
-    "o": "urn:schemas-microsoft-com:office:office",
-}
-DECLARED = " ".join(f'xmlns:{prefix}="{name}"' for prefix, name in NAMESPACES.items())
-
-
-def part(root: str, content: str) -> bytes:
-    return f"<{root} {DECLARED}>{content}</{root}>".encode()
-
-
-def build(body: str, parts: Parts | None = None, *targets: tuple[str, str]) -> bytes:
-    """Return a DOCX with this body, these further parts, and relationships of the body from `r1`."""
-    related = {"word/_rels/document.xml.rels": relate(*targets)} if targets else {}
-    return pack(
-        {
-            **docx_parts(""),
-            "word/document.xml": part("w:document", f"<w:body>{body}</w:body>"),
-            **related,
-            **(parts or {}),
-        }
-    )
+from tests.word import (
+    BEGIN,
+    CHART,
+    GO_ON,
+    NOTE,
+    build,
+    cell,
+    code,
+    item,
+    level,
+    mark,
+    numbering,
+    paragraph,
+    part,
+    row,
+    run,
+    table,
+)
 
 
 def read_page(data: bytes) -> ExtractedPage:
@@ -68,22 +54,6 @@ def save(document: object) -> bytes:
     file = io.BytesIO()
     document.save(file)  # type: ignore[attr-defined]  # python-docx has a function for a class
     return file.getvalue()
-
-
-def run(text: str, properties: str = "") -> str:
-    return f'<w:r><w:rPr>{properties}</w:rPr><w:t xml:space="preserve">{text}</w:t></w:r>'
-
-
-def paragraph(content: str, properties: str = "") -> str:
-    return f"<w:p><w:pPr>{properties}</w:pPr>{content}</w:p>"
-
-
-def mark(kind: str) -> str:
-    return f'<w:r><w:fldChar w:fldCharType="{kind}"/></w:r>'
-
-
-def code(text: str) -> str:
-    return f"<w:r><w:instrText>{text}</w:instrText></w:r>"
 
 
 def form(control: str) -> str:
@@ -224,22 +194,6 @@ def test_hidden_drawings_and_names_of_picture_files_are_no_text() -> None:
     assert read_body(paragraph(f"<w:r>{hidden}{named}</w:r>") + write_word("seen")) == "seen"
 
 
-def cell(content: str, properties: str = "") -> str:
-    content = content if content.startswith("<") else write_word(content)
-    return f"<w:tc><w:tcPr>{properties}</w:tcPr>{content}</w:tc>"
-
-
-def row(*cells: str, properties: str = "") -> str:
-    return f"<w:tr><w:trPr>{properties}</w:trPr>{''.join(cells)}</w:tr>"
-
-
-def table(*rows: str) -> str:
-    return f"<w:tbl><w:tblPr/>{''.join(rows)}</w:tbl>"
-
-
-BEGIN, GO_ON = '<w:vMerge w:val="restart"/>', "<w:vMerge/>"
-
-
 @pytest.mark.parametrize(
     ("rows", "text"),
     [
@@ -281,18 +235,6 @@ def test_long_rows_and_headings_in_cells_are_a_layout() -> None:
     assert read_page(build(table(row(cell("me"), cell(heading))))).sections == ["me\n\n", "Skills\n\nLamps"]
     named = row(cell(write_word("Item", "Heading1")), cell(write_word("Price", "Heading1")))
     assert read_body(table(named)) == "Item Price"
-
-
-def level(number: int, form: str, text: str, more: str = "") -> str:
-    return f'<w:lvl w:ilvl="{number}"><w:numFmt w:val="{form}"/><w:lvlText w:val="{text}"/>{more}</w:lvl>'
-
-
-def numbering(*levels: str, nums: str = '<w:num w:numId="1"><w:abstractNumId w:val="0"/></w:num>') -> bytes:
-    return part("w:numbering", f'<w:abstractNum w:abstractNumId="0">{"".join(levels)}</w:abstractNum>{nums}')
-
-
-def item(text: str, level: int = 0, number: int = 1) -> str:
-    return paragraph(run(text), f'<w:numPr><w:ilvl w:val="{level}"/><w:numId w:val="{number}"/></w:numPr>')
 
 
 LEGAL = [level(0, "upperRoman", "%1."), level(1, "decimal", "%1.%2", "<w:isLgl/>"), level(2, "lowerLetter", "(%3)")]
@@ -408,9 +350,6 @@ def test_header_stays_with_the_first_heading() -> None:
     assert read_page(save(document)).sections == ["KV-2291\n\nRent\n\n450"]
 
 
-NOTE = '<w:footnote w:id="%s">%s</w:footnote>'
-
-
 def test_notes_follow_their_paragraph_and_endnotes_end_the_document() -> None:
     foot = part("w:footnotes", "".join(NOTE % (n, write_word(f"foot {n}")) for n in (2, 3, 4)))
     end = part("w:endnotes", f'<w:endnote w:id="2">{write_word("end")}</w:endnote>')
@@ -443,12 +382,6 @@ def test_deleted_paragraph_ends_and_large_initials_join_paragraphs() -> None:
     assert read_body(deleted + write_word(" due.")) == "The rent is due."
     assert read_body(paragraph(run("O"), '<w:framePr w:dropCap="drop"/>') + write_word("nce upon")) == "Once upon"
     assert read_body(paragraph(run("end"), "<w:rPr><w:moveFrom/></w:rPr>")) == "end"
-
-
-CHART = """<c:chart><c:title><c:tx><c:rich><a:p><a:r><a:t>Sales</a:t></a:r></a:p></c:rich></c:tx></c:title><c:ser><c:tx>
-<c:strRef><c:strCache><c:pt idx="0"><c:v>2026</c:v></c:pt></c:strCache></c:strRef></c:tx><c:cat><c:strRef><c:strCache>
-<c:pt idx="0"><c:v>North</c:v></c:pt></c:strCache></c:strRef></c:cat><c:val><c:numRef><c:numCache><c:pt idx="0">
-<c:v>12.0</c:v></c:pt></c:numCache></c:numRef></c:val></c:ser></c:chart>""".replace("\n", "")
 
 
 def test_charts_and_diagrams_are_read() -> None:
@@ -547,7 +480,7 @@ TEMPLATE = save(docx.Document())
 
 
 @given(contents())
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=25, deadline=None, derandomize=True)
 def test_words_come_back_in_their_order(content: list[tuple[str, list[list[str]]]]) -> None:
     document = docx.Document(io.BytesIO(TEMPLATE))
     for kind, rows in content:

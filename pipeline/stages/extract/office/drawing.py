@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable
 
 from pipeline.stages.extract.office.formula import STRUCTURES, Group, begin_group, end_group, unfold
-from pipeline.stages.extract.office.names import Names, find_all, find_child, get_attribute, to_int
+from pipeline.stages.extract.office.names import Names, find_all, find_child, to_int
 from pipeline.stages.extract.office.numbering import format_number
 from pipeline.stages.extract.xml import Element
 
@@ -43,7 +43,10 @@ class _Numbering:
     def count(self, paragraph: Element) -> str:
         """Return the number of a paragraph in its list, or an empty string."""
         properties = find_child(paragraph, self._names, "a:pPr")
-        level = to_int(get_attribute(properties, "lvl")) if properties is not None else 0
+        if properties is None and not self._forms:
+            self._counters.clear()
+            return ""
+        level = to_int(properties.get("lvl")) if properties is not None else 0
         level = min(max(level, 0), LEVELS - 1)
         form = find_child(properties, self._names, "a:buAutoNum")
         if form is None and not _has_bullet(properties, self._names):
@@ -52,9 +55,9 @@ class _Numbering:
             self._counters.pop(below, None)
         if form is None:
             return ""
-        before = self._counters.get(level, to_int(get_attribute(form, "startAt"), 1) - 1)
+        before = self._counters.get(level, to_int(form.get("startAt"), 1) - 1)
         self._counters[level] = before + 1
-        found = AUTOMATIC.match(get_attribute(form, "type") or "")
+        found = AUTOMATIC.match(form.get("type") or "")
         kind, shape = (found[1], found[2]) if found else ("arabic", "Period")
         return SHAPES[shape].format(format_number(before + 1, FORMS.get(kind, "decimal")))
 
@@ -66,10 +69,34 @@ def _has_bullet(properties: Element | None, names: Names) -> bool:
 
 
 def read_paragraph(paragraph: Element, names: Names) -> str:
-    """Return the text of a paragraph, with formulas on one line. Not recursive: nesting has no limit."""
+    """Return the text of a paragraph, with formulas on one line."""
     pieces: list[str] = []
+    for child in paragraph:
+        name = names[child.tag]
+        if name == "a:r":
+            _read_run(child, pieces, names)
+        elif name not in UNREAD:
+            _read_content(child, pieces, names)
+    return "".join(pieces)
+
+
+def _read_run(run: Element, pieces: list[str], names: Names) -> None:
+    """Read a run. A superscript digit is kept apart from the number before it: 10^6, not 106."""
+    baseline = 0
+    for child in run:
+        name = names[child.tag]
+        if name == "a:rPr":
+            baseline = to_int(child.get("baseline"))
+        elif name == "a:t" and child.text:
+            if baseline > 0 and child.text[0].isdigit() and pieces and pieces[-1][-1:].isdigit():
+                pieces.append("^")
+            pieces.append(child.text)
+
+
+def _read_content(root: Element, pieces: list[str], names: Names) -> None:
+    """Read an element that may contain others, such as a formula. Not recursive: nesting has no limit."""
     places: list[int] = []
-    stack: list[Element | str | Group] = [*reversed(paragraph)]
+    stack: list[Element | str | Group] = [root]
     while stack:
         item = stack.pop()
         if isinstance(item, str):
@@ -79,11 +106,10 @@ def read_paragraph(paragraph: Element, names: Names) -> str:
         elif item is Group.END:
             end_group(pieces, places.pop())
         elif isinstance(item, Element):
-            stack += reversed(_read_element(item, pieces, names))
-    return "".join(pieces)
+            stack += reversed(_unfold(item, names))
 
 
-def _read_element(element: Element, pieces: list[str], names: Names) -> list[Element | str | Group]:
+def _unfold(element: Element, names: Names) -> list[Element | str | Group]:
     """Return what an element shows: text, and elements that are read in turn."""
     name = names[element.tag]
     if name in ("a:t", "m:t"):
@@ -94,17 +120,7 @@ def _read_element(element: Element, pieces: list[str], names: Names) -> list[Ele
         return list(next((child for child in element if len(child)), ()))
     if name in STRUCTURES:
         return unfold(element, names)
-    if name == "a:r" and _is_power(element, pieces, names):
-        return ["^", *element]
     return [] if name in UNREAD else list(element)
-
-
-def _is_power(run: Element, pieces: list[str], names: Names) -> bool:
-    """Return True if the run is a superscript digit after a number: 10^6, not 106."""
-    properties, text = find_child(run, names, "a:rPr"), find_child(run, names, "a:t")
-    if properties is None or text is None or to_int(get_attribute(properties, "baseline")) <= 0:
-        return False
-    return bool(pieces) and pieces[-1][-1:].isdigit() and (text.text or "")[:1].isdigit()
 
 
 def read_table(table: Element, names: Names) -> list[str]:
@@ -116,9 +132,9 @@ def read_table(table: Element, names: Names) -> list[str]:
 def _read_row(row: Element, above: dict[int, str], names: Names) -> str:
     texts = []
     for column, cell in enumerate(find_all(row, names, "a:tc")):
-        if get_attribute(cell, "hMerge") in ("1", "true"):
+        if cell.get("hMerge") in ("1", "true"):
             continue
-        if get_attribute(cell, "vMerge") in ("1", "true"):
+        if cell.get("vMerge") in ("1", "true"):
             texts.append(above.get(column, ""))
             continue
         text = join_words(read_paragraphs(cell, names))

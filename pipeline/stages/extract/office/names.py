@@ -74,5 +74,12 @@ def find_all(root: Element, names: Names, *wanted: str) -> Iterator[Element]:
 def find_child(element: Element | None, names: Names, *path: str) -> Element | None:
     """Return the first child with a short name, the first child of that with the next name, and so on."""
     for name in path:
-        element = next((child for child in element if names[child.tag] == name), None) if element is not None else None
+        if element is None:
+            return None
+        for child in element:
+            if names[child.tag] == name:
+                break
+        else:
+            return None
+        element = child
     return element
