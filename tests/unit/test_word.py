@@ -72,6 +72,7 @@ def form(control: str) -> str:
             "Dear yes, hello.",
         ),
         (mark("begin") + code("MACROBUTTON None [your name]") + mark("end"), "Dear [your name], hello."),
+        (mark("begin") + code("EQ \\f(1,2)") + mark("end"), "Dear (1,2), hello."),
         (mark("begin") + code("SYMBOL 252 \\f Wingdings") + mark("end"), "Dear ✓, hello."),
         (mark("begin") + run("kept"), "Dear kept, hello."),
         (run("kept") + mark("end") + mark("separate"), "Dear kept, hello."),
@@ -429,6 +430,7 @@ def test_what_is_left_out_is_said() -> None:
     assert find_codes(paragraph('<w:r><w:drawing><c:chart r:id="r9"/></w:drawing></w:r>')) == skipped
     assert find_codes('<w:sectPr><w:headerReference w:type="default" r:id="r9"/></w:sectPr>') == skipped
     assert find_codes("", None, ("styles", "gone.xml")) == skipped
+    assert find_codes("", {"word/_rels/document.xml.rels": b"<Relationships"}) == skipped
     assert find_codes("", {"word/c.xml": b"<w:comments"}, ("comments", "c.xml")) == skipped
     assert find_codes(paragraph("<w:r><w:object><o:OLEObject/></w:object></w:r>")) == unread
     picture = '<w:drawing><wp:inline><a:graphic><a:blip r:embed="r9"/></a:graphic></wp:inline></w:drawing>'

@@ -69,25 +69,26 @@ def _find_main(archive: Archive, main_types: tuple[str, ...]) -> str | None:
     parts = [name for name, kind in declared.items() if kind.strip().lower() in wanted]
     if not parts:
         return None
-    related = find_related(read_relationships(archive, PACKAGE), "officeDocument")
-    return next(iter([*related, *(resolve("", part) for part in parts)]))
+    related = find_related(read_relationships(archive, PACKAGE, Skipped()), "officeDocument")
+    found = [*related, *(resolve("", part) for part in parts)]
+    return next((part for part in found if part in archive), found[0])
 
 
-def read_relationships(archive: Archive, part: str) -> dict[str, Relationship]:
+def read_relationships(archive: Archive, part: str, skipped: Skipped) -> dict[str, Relationship]:
     """Return the relationships of a part to other parts of the archive, by relationship id.
 
-    Raises IngestionError if they cannot be read.
+    If they are broken, note it and return none.
+    Raises IngestionError if they have a DOCTYPE or are too large.
     """
     folder, name = posixpath.split(part)
     source = posixpath.join(folder, "_rels", f"{name}.rels")
-    if source not in archive:
-        return {}
+    root = read_optional(archive, source, skipped) if source in archive else None
     return {
         found.get("Id", ""): Relationship(
             kind=found.get("Type", "").rpartition("/")[2],
             target=resolve(folder, found.get("Target", "")),
         )
-        for found in parse(archive.read(source))
+        for found in (root if root is not None else ())
         if found.get("TargetMode") != "External"
     }
 

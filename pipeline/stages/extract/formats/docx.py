@@ -9,7 +9,8 @@ from pipeline.stages.extract.archive import SIGNATURE, Archive, looks_like_offic
 from pipeline.stages.extract.charset import Decoded, decode
 from pipeline.stages.extract.format import ExtractedPage, Extraction, Format, SourceFile, join_sections
 from pipeline.stages.extract.formats.html import decode_html, looks_like_html, read_sections
-from pipeline.stages.extract.office.document import Context, Reader, Reference, Related
+from pipeline.stages.extract.office.context import Context, Related
+from pipeline.stages.extract.office.document import Reader, Reference
 from pipeline.stages.extract.office.names import find_all, get_attribute, is_on
 from pipeline.stages.extract.office.story import PARAGRAPH, Kind, Line, to_blocks
 from pipeline.stages.extract.opc import Skipped, find_related, open_package, read_optional, read_relationships
@@ -87,12 +88,14 @@ class _Document:
 
     def _read_part(self, context: Context, part: str) -> list[Line]:
         root = read_optional(self.archive, part, self.skipped)
-        return Reader(context, read_relationships(self.archive, part)).read(root) if root is not None else []
+        return (
+            Reader(context, read_relationships(self.archive, part, self.skipped)).read(root) if root is not None else []
+        )
 
     def _read_comments(self, context: Context) -> Iterator[Line]:
         for part in find_related(context.related, "comments"):
             root = read_optional(self.archive, part, self.skipped)
-            related: Related = read_relationships(self.archive, part)
+            related: Related = read_relationships(self.archive, part, self.skipped)
             for comment in root if root is not None else ():
                 text = " ".join(line.text for line in Reader(context, related).read(comment))
                 author = " ".join((get_attribute(comment, "author") or "").split())

@@ -47,26 +47,26 @@ class _Presentation:
     def __init__(self, archive: Archive, main: str) -> None:
         self._archive = archive
         self._names = Names()
-        self._related = read_relationships(archive, main)
+        self._skipped = Skipped()
+        self._related = read_relationships(archive, main, self._skipped)
         root = parse(archive.read(main))
         self._deck = Deck(archive, self._names, _read_size(root, self._names))
         self._authors: dict[str, str] | None = None
         listed = _list_slides(root, self._names, self._related)
         self.slides = [slide for slide in listed if slide in archive]
-        self._lacks_slides = len(self.slides) < len(listed)
-        if self._lacks_slides:  # their ids may be wrong: slides that the list does not name are read after the others
+        if len(self.slides) < len(listed):
+            self._skipped.note_missing()
+            # their ids may be wrong: slides that the list does not name are read after the others
             related = find_related(self._related, "slide")
             self.slides += [slide for slide in dict.fromkeys(related) if slide not in listed and slide in archive]
-        if self._lacks_slides and not self.slides:
+        if listed and not self.slides:
             message = "The file lacks all its slides. Open the file, save it again and upload the new copy."
             raise IngestionError(FailureCode.MALFORMED, message)
 
     def read_slide(self, slide: str) -> ExtractedPage:
         """Return the text of a slide's shapes, notes and comments, in this order."""
-        skipped = Skipped()
-        if self._lacks_slides:
-            skipped.note_missing()
-        related = read_relationships(self._archive, slide)
+        skipped = Skipped([*self._skipped.warnings])
+        related = read_relationships(self._archive, slide, skipped)
         texts = SlideReader(self._deck, related, skipped).read(parse(self._archive.read(slide)))
         texts += self._read_notes(related, skipped)
         texts += self._read_comments(related, skipped)

@@ -1,23 +1,19 @@
 """The text of one part of a Word document: its body, a header, a footer, a note or a comment."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from pipeline.stages.extract.archive import Archive
 from pipeline.stages.extract.office.chart import clean_description, read_chart, read_diagram
+from pipeline.stages.extract.office.context import Context, Related
+from pipeline.stages.extract.office.fields import MAX_INSTRUCTION, Field, pair_fields, read_form, read_instruction
 from pipeline.stages.extract.office.formula import STRUCTURES, Group, begin_group, end_group, unfold
-from pipeline.stages.extract.office.names import Names, find_all, get_attribute, is_on, to_int
-from pipeline.stages.extract.office.numbering import BULLET, Numbering, format_number
+from pipeline.stages.extract.office.names import choose, get_attribute, is_on, to_int
+from pipeline.stages.extract.office.numbering import BULLET, format_number
 from pipeline.stages.extract.office.story import Kind, Line, Story
-from pipeline.stages.extract.office.styles import NOTHING, Properties, Styles, read_properties
+from pipeline.stages.extract.office.styles import NOTHING, Properties, read_properties
 from pipeline.stages.extract.office.symbols import read_symbol, replace_symbols
-from pipeline.stages.extract.opc import Relationship, Skipped, find_related, read_optional, read_relationships
+from pipeline.stages.extract.opc import read_optional
 from pipeline.stages.extract.xml import Element
-
-CHECKED, UNCHECKED = "☒", "☐"
-MAX_INSTRUCTION = 1000
-"""Longest instruction of a field, in characters, that is looked at."""
-CHECKBOX_VALUES = ("w:checked", "w:default")
 
 SIGNS = {"w:tab": "\t", "w:ptab": "\t", "w:br": "\n", "w:cr": "\n", "w:noBreakHyphen": "-"}
 _UNREAD_NAMES = """
@@ -25,66 +21,6 @@ w:del w:moveFrom w:delText w:rt w:rPr w:sdtPr w:tblPr w:tblGrid w:tblPrEx w:trPr
 """
 UNREAD = frozenset(_UNREAD_NAMES.split())
 """Elements whose content Word does not show."""
-
-Related = dict[str, Relationship]
-
-
-@dataclass
-class Notes:
-    """Footnotes or endnotes, and the numbers of those that were referred to."""
-
-    elements: dict[str, Element]
-    related: Related
-    numbers: dict[str, int] = field(default_factory=dict)
-
-
-@dataclass
-class Context:
-    """What all parts of a document share."""
-
-    archive: Archive
-    main: str
-    skipped: Skipped
-    import_part: Callable[[str], list[Line]]
-    """Reads a part in another format, which the document includes (`w:altChunk`)."""
-    names: Names = field(default_factory=Names)
-    styles: Styles = field(init=False)
-    numbering: Numbering = field(init=False)
-    related: Related = field(init=False)
-    _notes: dict[str, Notes] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        """Load the styles and lists."""
-        self.styles = Styles(self.names)
-        self.numbering = Numbering(self.names, self.styles)
-        self.related = read_relationships(self.archive, self.main)
-        for kind, load in (("styles", self.styles.load), ("numbering", self.numbering.load)):
-            for part in find_related(self.related, kind):
-                if (root := read_optional(self.archive, part, self.skipped)) is not None:
-                    load(root)
-
-    def find_notes(self, kind: str) -> Notes:
-        """Return the `footnotes` or `endnotes` of the document."""
-        if kind not in self._notes:
-            notes = self._notes[kind] = Notes({}, {})
-            for part in find_related(self.related, kind):
-                root = read_optional(self.archive, part, self.skipped)
-                notes.elements |= {get_attribute(note, "id") or "": note for note in root} if root is not None else {}
-                notes.related |= read_relationships(self.archive, part)
-        return self._notes[kind]
-
-
-@dataclass(slots=True)
-class _Field:
-    """A field: its instruction comes first, and then its result, which Word shows."""
-
-    in_result: bool = False
-    is_ended: bool = False
-    instruction: str = ""
-    form: str = ""
-    """Text of a check box or drop-down list."""
-    pieces: int = 0
-    """Number of pieces of the paragraph before the result."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,14 +66,14 @@ class Reader:
         self._hidden_paragraphs = [False]
         self._font = ""
         self._partners: dict[int, int] = {}
-        self._fields: dict[int, _Field] = {}
-        self._begun_fields: list[_Field] = []
+        self._fields: dict[int, Field] = {}
+        self._begun_fields: list[Field] = []
         self._instructions = 0
         self._groups: list[tuple[list[str], int]] = []
 
     def read(self, root: Element) -> list[Line]:
         """Return the lines of a part, or of one of its elements."""
-        self._pair_fields(root)
+        self._partners |= pair_fields(root, self._names)
         self._stack.append(root)
         while self._stack:
             item = self._stack.pop()
@@ -239,28 +175,9 @@ class Reader:
 
     @_action("mc:AlternateContent")
     def _read_alternatives(self, element: Element) -> None:
-        """Read the first choice that has content. The others say the same in other ways."""
-        chosen = next((child for child in element if len(child)), None)
-        self._stack += reversed(chosen) if chosen is not None else ()
+        self._stack += reversed(choose(element))
 
     # Fields
-
-    def _pair_fields(self, root: Element) -> None:
-        """Find the begin of each end of a field. A begin or an end alone is ignored."""
-        begun: list[Element] = []
-        middle: list[list[Element]] = []
-        for element in root.iter():
-            if self._names[element.tag] != "w:fldChar":
-                continue
-            match get_attribute(element, "fldCharType"):
-                case "begin":
-                    begun.append(element)
-                    middle.append([])
-                case "separate" if begun:
-                    middle[-1].append(element)
-                case "end" if begun:
-                    begin = id(begun.pop())
-                    self._partners |= {id(part): begin for part in (element, *middle.pop())} | {begin: begin}
 
     @_action("w:fldChar")
     def _read_field_mark(self, element: Element) -> None:
@@ -269,22 +186,22 @@ class Reader:
             return
         match get_attribute(element, "fldCharType"), self._fields.get(begin):
             case "begin", _:
-                self._fields[begin] = _Field(form=_read_form(element, self._names))
+                self._fields[begin] = Field(form=read_form(element, self._names))
                 self._begun_fields.append(self._fields[begin])
                 self._instructions += 1
-            case "separate", _Field(in_result=False) as field_:
+            case "separate", Field(in_result=False) as field_:
                 field_.in_result = True
                 field_.pieces = len(self._story.pieces)
                 self._instructions -= 1
-            case "end", _Field() as field_:
+            case "end", Field() as field_:
                 self._end_field(field_)
                 del self._fields[begin]
 
-    def _end_field(self, ended: _Field) -> None:
+    def _end_field(self, ended: Field) -> None:
         ended.is_ended = True
         if not ended.in_result:
             self._instructions -= 1
-            self._add(ended.form or _read_instruction(ended.instruction))
+            self._add(ended.form or read_instruction(ended.instruction))
         elif ended.form and len(self._story.pieces) == ended.pieces:
             self._add(ended.form)
 
@@ -439,7 +356,7 @@ class Reader:
             self._related = outer
             self._story.end_note(label, is_endnote=is_endnote)
 
-        self._pair_fields(note)
+        self._partners |= pair_fields(note, self._names)
         self._story.begin_note()
         self._enter(note, leave)
 
@@ -475,30 +392,3 @@ class Reader:
 
 def _continues(merge: Element | None) -> bool:
     return merge is not None and get_attribute(merge, "val") in (None, "continue")
-
-
-def _read_form(begin: Element, names: Names) -> str:
-    """Return what a check box or drop-down list of an old form shows, or an empty string."""
-    for control in find_all(begin, names, "w:checkBox", "w:ddList"):
-        values = {names[child.tag]: child for child in control}
-        if names[control.tag] == "w:checkBox":
-            known = next((values[name] for name in CHECKBOX_VALUES if name in values), None)
-            return CHECKED if known is not None and is_on(known) else UNCHECKED
-        entries = [get_attribute(child, "val") or "" for child in control if names[child.tag] == "w:listEntry"]
-        chosen = values.get("w:result", values.get("w:default"))
-        place = to_int(get_attribute(chosen, "val")) if chosen is not None else 0
-        return entries[place] if 0 <= place < len(entries) else ""
-    return ""
-
-
-def _read_instruction(instruction: str) -> str:
-    """Return the text that Word shows for a field without a result."""
-    words = instruction.split()
-    match [word.upper() for word in words[:1]]:
-        case ["MACROBUTTON"]:
-            return " ".join(words[2:])
-        case ["SYMBOL"] if len(words) > 1:
-            font = instruction.partition("\\f")[2].strip().strip('"').split('"')[0]
-            code = f"{to_int(words[1]):x}" if words[1].isdigit() else words[1].lower().removeprefix("0x")
-            return read_symbol(font, code)
-    return ""

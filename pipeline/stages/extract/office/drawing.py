@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable
 
 from pipeline.stages.extract.office.formula import STRUCTURES, Group, begin_group, end_group, unfold
-from pipeline.stages.extract.office.names import Names, find_all, find_child, to_int
+from pipeline.stages.extract.office.names import Names, choose, find_all, find_child, to_int
 from pipeline.stages.extract.office.numbering import format_number
 from pipeline.stages.extract.xml import Element
 
@@ -117,7 +117,7 @@ def _unfold(element: Element, names: Names) -> list[Element | str | Group]:
     if name == "a:br":
         return ["\n"]
     if name == "mc:AlternateContent":
-        return list(next((child for child in element if len(child)), ()))
+        return list(choose(element))
     if name in STRUCTURES:
         return unfold(element, names)
     return [] if name in UNREAD else list(element)

@@ -67,8 +67,13 @@ def find_all(root: Element, names: Names, *wanted: str) -> Iterator[Element]:
         element = stack.pop()
         if (name := names[element.tag]) in wanted:
             yield element
-        elif name != "mc:Fallback":  # an alternative to the `mc:Choice` before it
-            stack += reversed(element)
+        else:
+            stack += reversed(choose(element) if name == "mc:AlternateContent" else element)
+
+
+def choose(alternatives: Element) -> Element | tuple[()]:
+    """Return the first of several alternatives that has content. The others say the same in other ways."""
+    return next((child for child in alternatives if len(child)), ())
 
 
 def find_child(element: Element | None, names: Names, *path: str) -> Element | None:

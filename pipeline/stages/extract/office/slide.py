@@ -89,7 +89,7 @@ class SlideReader:
 
     def _read_layout(self, part: str) -> Places:
         """Return the places of the placeholders of a layout. Some are those of its master."""
-        masters = find_related(read_relationships(self._deck.archive, part), "slideMaster")
+        masters = find_related(read_relationships(self._deck.archive, part, self._skipped), "slideMaster")
         for master in masters:
             if master not in self._deck.layouts:
                 self._deck.layouts[master] = self._read_places(master, {})
