@@ -35,12 +35,13 @@ class Properties:
 
     def over(self, base: "Properties") -> "Properties":
         """Return these properties, with those of the style where they say nothing."""
-        return replace(
-            self,
+        return Properties(
+            style=self.style,
             outline=base.outline if self.outline is None else self.outline,
             number=base.number if self.number is None else self.number,
             level=base.level if self.level is None else self.level,
             hidden=base.hidden if self.hidden is None else self.hidden,
+            is_deleted=self.is_deleted,
         )
 
 
