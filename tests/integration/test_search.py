@@ -255,3 +255,36 @@ async def test_query_is_one_statement(api: Api) -> None:
             assert await find(api, person, f"horse {number}")
     # The process regularly reads which model is active, independent of requests.
     assert len([statement for statement in statements if not statement.startswith("SELECT embedding_models")]) == 2
+
+
+@pytest.mark.parametrize("query", [" ", "?!…", "\U0001f469\u200d\U0001f680", "\u200b", "-"])
+async def test_query_without_a_word_is_refused(api: Api, query: str) -> None:
+    person = await api.register()
+    for path, body in (("/v1/search", {"query": query}), ("/v1/ask", {"question": query})):
+        response = await api.client.post(path, headers=person.headers, json=body)
+        assert (response.status_code, response.json()["code"]) == (422, "invalid_input")
+        assert [error["field"] for error in response.json()["errors"]] == [*body]
+        assert "no word" in response.json()["detail"]
+
+
+async def test_letters_are_found_in_every_form(api: Api) -> None:
+    person = await api.register()
+    texts = [
+        "The cafe\u0301 of Zu\u0308rich.",
+        "Ｌａｎｔｅｒｎ of the keeper.",
+        "\x1b[31mCopper\x1b[0m rope.",
+        "The o\ufb03ce is closed.",
+        "The co\u00adoperation ended.",
+    ]
+    for text in texts:
+        await api.upload(person, text.encode())
+    await api.work()
+    for query, word in (
+        ("café", "Zu"),
+        ("ZÜRICH", "Zu"),
+        ("lantern", "keeper"),
+        ("ｃｏｐｐｅｒ", "rope"),
+        ("office", "closed"),
+        ("cooperation", "ended"),
+    ):
+        assert word in (await find(api, person, query, mode="keyword"))[0], query

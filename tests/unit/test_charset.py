@@ -55,6 +55,17 @@ def test_utf_16_needs_no_mark(encoding: str) -> None:
     assert decode(SIGNS.encode(encoding)).text == SIGNS
 
 
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize("name", ["Russian", "Chinese", "Japanese", "Korean", "Thai"])
+def test_utf_16_needs_no_latin_letters(name: str, encoding: str) -> None:
+    text = LANGUAGES[name].text + "\n"
+    assert decode(text.encode(encoding)).text == text
+
+
+def test_nul_among_letters_is_no_utf_16() -> None:
+    assert decode(b"with a \0 in it").text == "with a \0 in it"
+
+
 @pytest.mark.parametrize("position", [0, 7, 300_000, -1])
 def test_one_wrong_byte_costs_this_byte(position: int) -> None:
     data = bytearray((LETTERS + "\n").encode() * 8000)

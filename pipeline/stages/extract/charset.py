@@ -61,6 +61,9 @@ CONTROLS = bytes(byte for byte in range(32) if byte not in b"\t\n\r\f\x1b\0")
 CONTROL_SHARE = 0.02
 """Largest share of control characters in a text whose character set is unknown."""
 
+SAMPLE_BYTES = 4096
+"""Number of bytes that decide about UTF-16 without Latin letters."""
+
 EVIDENCE = re.compile(rb"[\x00-\x7f]?(?:[\x80-\xff]{1,100}[\x00-\x7f]{0,2}){1,50}")
 """A run of letters beyond ASCII, with its neighbours."""
 MAX_EVIDENCE = 500
@@ -122,12 +125,21 @@ def _decode_unicode(data: bytes) -> str | None:
 
 def _find_utf16(data: bytes) -> str | None:
     """Return the byte order of a text in UTF-16 that has no byte order mark."""
-    if b"\0" not in data:
+    if b"\0" not in data or len(data) % 2:
         return None
     first, second = data[0::2].count(0), data[1::2].count(0)
-    if max(first, second) < NUL_SHARE * len(data) / 2 or min(first, second) > max(first, second) / 10:
-        return None
-    return "utf-16-le" if second > first else "utf-16-be"
+    encoding = "utf-16-le" if second > first else "utf-16-be"
+    if max(first, second) >= NUL_SHARE * len(data) / 2 and min(first, second) <= max(first, second) / 10:
+        return encoding
+    # In Chinese or Japanese, NUL is rare. The high bytes of the letters repeat themselves more often than the low ones.
+    sample = data[:SAMPLE_BYTES]
+    encoding = "utf-16-le" if len(set(sample[1::2])) < len(set(sample[0::2])) else "utf-16-be"
+    return encoding if _is_written(_try(sample, encoding)) else None
+
+
+def _is_written(text: str | None) -> bool:
+    """Return True if a text has letters, digits, punctuation and white space only."""
+    return bool(text) and all(unicodedata.category(char)[0] in "LMNPSZ" or char.isspace() for char in text or "")
 
 
 def _decode_utf8(data: bytes) -> str | None:

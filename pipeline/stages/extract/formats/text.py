@@ -4,6 +4,7 @@ import codecs
 
 from pipeline.stages.extract.charset import Decoded, decode
 from pipeline.stages.extract.format import ExtractedPage, Extraction, Format, SourceFile
+from pipeline.stages.normalize import remove_control_sequences
 
 UTF16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 BINARY_SIGNATURES = (
@@ -38,7 +39,7 @@ def read(file: SourceFile) -> Extraction:
     Raises IngestionError if the file is no text.
     """
     decoded = read_lines(file)
-    return Extraction(1, iter([ExtractedPage([decoded.text], decoded.warnings)]))
+    return Extraction(1, iter([ExtractedPage([remove_control_sequences(decoded.text)], decoded.warnings)]))
 
 
 def read_lines(file: SourceFile) -> Decoded:
