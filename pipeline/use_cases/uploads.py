@@ -6,23 +6,18 @@ import os
 import re
 import tempfile
 import unicodedata
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import PurePosixPath
 
-from pipeline.errors import FieldError, InvalidInput, TooLarge, UnsupportedMedia, translate_file_errors
-from pipeline.stages.extract import find_formats
-from pipeline.stages.extract.format import Format
+from pipeline.errors import FieldError, InvalidInput, TooLarge, translate_file_errors
+from pipeline.stages.extract.identify import HEAD_BYTES, identify
 from pipeline.types import ReceivedFile
 from pipeline.use_cases.upload_room import UploadUnderWay
 
 MAX_NAME_BYTES = 255
 """Longest file name, in bytes of UTF-8."""
-HEAD_BYTES = 4096
-"""Number of bytes that are examined to find the format of a file."""
 FLUSH_BYTES = 1024 * 1024
 """Number of bytes that are buffered before they are written to disk."""
-GENERIC_TYPES = frozenset({"", "application/octet-stream", "binary/octet-stream", "application/unknown"})
 CHARSET_LABEL = re.compile(r"[A-Za-z0-9:_.()+-]{1,40}")
 DISPLAY_ONLY = re.compile(r"[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 """Bidirectional controls, which can make one name look like another."""
@@ -50,46 +45,6 @@ def _shorten(name: str) -> str:
     if len(stem) <= MAX_NAME_BYTES:
         return name
     return (stem[: MAX_NAME_BYTES - len(suffix)].decode(errors="ignore")) + suffix.decode(errors="ignore")
-
-
-def identify(filename: str, declared_type: str, head: bytes) -> str:
-    """Return the canonical media type of a file by its extension, declared media type and first 4,096 bytes.
-
-    Raises UnsupportedMedia if these do not determine a supported format, or contradict each other.
-    """
-    suffix = PurePosixPath(filename).suffix.lower()
-    declared = declared_type.partition(";")[0].strip().lower()
-    by_name = _find(lambda known: suffix in known.extensions)
-    by_type = None if declared in GENERIC_TYPES else _find(lambda known: declared == known.media_type)
-    by_alias = _find(lambda known: declared in known.aliases)
-    by_content = _find(lambda known: known.signature is not None and known.signature(head))
-
-    chosen = by_name or by_type or by_alias or by_content
-    if chosen is None or (suffix and by_name is None):
-        raise _unsupported("The format of the file is not supported.")
-    if declared not in {chosen.media_type, *chosen.aliases} and _names_format(declared):
-        raise _unsupported(f"The file extension is {suffix or 'missing'}, but the declared media type is {declared}.")
-    if not chosen.admits(head):
-        raise _unsupported(
-            f"The name or declared type of the file says {chosen.media_type}, but its content is different."
-        )
-    return chosen.media_type
-
-
-def _names_format(media_type: str) -> bool:
-    """Return True if this is a media type of a supported format. Clients declare other types for the same files."""
-    return any(media_type in {known.media_type, *known.aliases} for known in find_formats())
-
-
-def _find(condition: Callable[[Format], bool]) -> Format | None:
-    """Return the only format that meets the condition. Return None if no format or several formats do."""
-    found = [known for known in find_formats() if condition(known)]
-    return found[0] if len(found) == 1 else None
-
-
-def _unsupported(reason: str) -> UnsupportedMedia:
-    extensions = sorted(extension for known in find_formats() for extension in known.extensions)
-    return UnsupportedMedia(f"{reason} Supported formats: {', '.join(extensions)}.")
 
 
 class Receiver:

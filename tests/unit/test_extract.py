@@ -19,6 +19,7 @@ def test_formats_are_found() -> None:
         "application/pdf",
         "application/vnd.openxmlformats-officedocument.presentationml.presentation",
         "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
+        "application/xml",
         "text/csv",
         "text/html",
         "text/markdown",

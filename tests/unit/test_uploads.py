@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.errors import InvalidInput, UnsupportedMedia
-from pipeline.use_cases.uploads import HEAD_BYTES, MAX_NAME_BYTES, clean_filename, identify
+from pipeline.stages.extract.identify import HEAD_BYTES, identify
+from pipeline.use_cases.uploads import MAX_NAME_BYTES, clean_filename
 from tests.archives import DOCX, EPUB, PPTX, docx_parts, epub_parts, pack, pptx_parts
 
 PDF = b"%PDF-1.7\n"
@@ -104,6 +105,25 @@ def test_no_filename_is_a_path_or_holds_controls(raw: str) -> None:
         ("a.pdf", "application/force-download", PDF, "application/pdf"),
         ("a.md", "text/vnd.unknown", b"# hello", "text/markdown"),
         ("a", "application/vnd.unknown", PDF, "application/pdf"),
+        ("a", "", b"hello", "text/plain"),
+        ("README", "application/octet-stream", b"Hello", "text/plain"),
+        ("Makefile", "", b"all:\n\tmake test\n", "text/plain"),
+        ("x.log.1", "application/x-trash", b"started", "text/plain"),
+        ("a.yaml", "application/yaml", "größe: 1".encode(), "text/plain"),
+        ("a.py", "text/x-python", b"def f(): ...", "text/plain"),
+        ("a.srt", "application/x-subrip", "\ufeff1\n00:00".encode(), "text/plain"),
+        ("a.vtt", "", "WEBVTT\n\nПривет".encode("cp1251"), "text/plain"),
+        ("a.ini", "", "[größe]".encode("cp1252"), "text/plain"),
+        ("a.reg", "", "Windows Registry".encode("utf-16"), "text/plain"),
+        ("a.tex", "image/png", b"\\section{One}", "text/plain"),
+        ("a.po", "", ("a" * 4095 + "ü").encode()[:HEAD_BYTES], "text/plain"),
+        ("index.php", "", b"<!doctype html><p>hello", "text/html"),
+        ("a.geojson", JSON, b"{}", JSON),
+        ("a.xml", "text/xml", b"<a/>", "application/xml"),
+        ("a.xsd", "", b"<?xml version='1.0'?><a/>", "application/xml"),
+        ("a.xml", "text/plain", b"<a/>", "application/xml"),
+        ("a.txt", "", b"<!doctype html><p>hello", "text/plain"),
+        ("a.txt", "", b'{"a": 1}', "text/plain"),
     ],
 )
 def test_format_is_identified(filename: str, declared: str, head: bytes, media_type: str) -> None:
@@ -135,8 +155,14 @@ def test_format_is_identified(filename: str, declared: str, head: bytes, media_t
         ("a.xlsx", "", ZIP),
         ("a.docb", "", WORD),
         ("a", "application/vnd.ms-excel", OLD_OFFICE),
-        ("a", "", b"hello"),
         ("a", "image/png", b"\x89PNG"),
+        ("a", "", b"\x7fELF" + b"letters" * 9),
+        ("a.bin", "", b"letters" * 9 + b"\0"),
+        ("a.xyz", "", b"\x01\x02 letters"),
+        ("a.key", "", bytes(range(250, 127, -1))),
+        ("README", "application/pdf", b"hello"),
+        ("a.rs", "text/html", b"%PDF-1.7"),
+        ("a.doc", "", b"\xd0\xcf\x11\xe0"),
         ("a.txt", "", bytes(range(1, 9)) * 50),
     ],
 )

@@ -64,6 +64,8 @@ class Format:
     """Other media types that clients declare for this format."""
     signature: Callable[[bytes], bool] | None = None
     """Returns True if these first bytes prove that a file has this format. None if the format has no signature."""
+    overrides_text: bool = False
+    """True if the signature counts more than a name or a declared type of plain text."""
     draw: Callable[[BinaryIO, int, Mark | None], bytes] | None = None
     """Draws a page, counted from 1, as a PNG, and highlights a mark on it. None if the format has no page images.
 
