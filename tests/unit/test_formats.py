@@ -220,7 +220,7 @@ def test_csv_names_the_columns_in_every_row(delimiter: str) -> None:
         ("A title,,\n1,2,3", "A title\n\n1, 2, 3"),
         (",name\n0,rope\n1", "0\nname: rope\n\n1"),
         ("a,b\n1,2,3\n4", "a: 1\nb: 2\n3\n\na: 4"),
-        ('a,b\n"never closed,2\n3,4', "a: never closed,2\n3,4"),
+        ('a,b\n"never closed,2\n3,4', 'a: "never closed\nb: 2\n\na: 3\nb: 4'),
         ("", ""),
         ("\n,,\n", ""),
         ("x" * 201 + ",b\n1,2", "x" * 201 + ", b\n\n1, 2"),
