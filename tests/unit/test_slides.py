@@ -93,7 +93,7 @@ def group(*shapes: str, at: tuple[int, int] = (0, 0)) -> str:
         ([shape("2", 0, 30), group(shape("b", 9, 90), shape("a", 9, 0), at=(0, 0))], "a b 2"),
         ([group(group(shape("in", 5, 5), at=(5, 50)), shape("top", 0, 0)), shape("z", 0, 90)], "top in z"),
         ([shape("1"), shape("2"), shape("3")], "1 2 3"),
-        ([shape("1", 0, 0), shape("2", 0, 8)], "1 2"),
+        ([shape("3", 55, 10, 45, 40), shape("2", 0, 11, 45, 40), shape("1", 0, 0, 100, 12)], "1 2 3"),
         ([shape("b", 2, 2), shape("a", 0, 0), shape("c", 2, 2)], "a b c"),
     ],
 )
@@ -179,6 +179,32 @@ def test_charts() -> None:
     page.shapes.add_chart(XL_CHART_TYPE.XY_SCATTER, Inches(5), Inches(3), Inches(4), Inches(3), points)
     [text] = read_texts(save(presentation))
     assert text == ("Sales\n\nSales by region\nMillions\n2025 | 2026\nNorth | 1.5 | 3\nSouth | 20\n\nFlow\n7 | 2.5")
+
+
+@pytest.mark.parametrize(
+    ("value", "form", "text"),
+    [
+        ("12.0", "General", "12"),
+        ("0.350", "0%", "35%"),
+        ("0.12345", "0.0%", "12.3%"),
+        ("2.5", "#,##0.00", "2.50"),
+        ("46023", "mmm\\-yy", "2026-01-01"),
+        ("46023.75", "d/m/yyyy hh:mm", "2026-01-01"),
+        ("5", '0" days"', "5"),
+        ("5", "[Red]0", "5"),
+        ("99999999", "yyyy", "99999999"),
+        ("1E+300", "0%", "1E+300"),
+        ("North", "0%", "North"),
+    ],
+)
+def test_numbers_of_charts_are_written_as_charts_show_them(value: str, form: str, text: str) -> None:
+    escaped = form.replace('"', "&quot;")
+    points = f"<c:formatCode>{escaped}</c:formatCode><c:pt idx='0'><c:v>{value}</c:v></c:pt>"
+    chart = part(
+        "c:chartSpace", f"<c:ser><c:val><c:numRef><c:numCache>{points}</c:numCache></c:numRef></c:val></c:ser>"
+    )
+    frame = '<p:graphicFrame><c:chart r:id="r1"/></p:graphicFrame>'
+    assert read_slide(frame, {"c.xml": chart}, ("chart", "/c.xml")) == text
 
 
 def test_tables_with_merged_cells() -> None:

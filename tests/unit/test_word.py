@@ -116,6 +116,7 @@ def test_fields_show_their_result(content: str, text: str) -> None:
         ('<w:r><w:sym w:font="Times" w:char="00E9"/></w:r>', "aéz"),
         ('<w:r><w:sym w:font="Times" w:char="D800"/><w:sym w:font="x" w:char="words"/></w:r>', "az"),
         (run("\uf062", '<w:rFonts w:ascii="Symbol"/>'), "aβz"),
+        (run("\uf062", '<w:rFonts w:ascii="Icons"/>'), "a\uf062z"),
         (run("10") + run("6", '<w:vertAlign w:val="superscript"/>'), "a10^6z"),
         (run("m") + run("2", '<w:vertAlign w:val="superscript"/>'), "am2z"),
         (run("H") + run("2", '<w:vertAlign w:val="subscript"/>'), "aH2z"),

@@ -1,6 +1,7 @@
 """Text of charts and diagrams."""
 
 import re
+from datetime import date, timedelta
 
 from pipeline.stages.extract.office.names import Names, find_all, get_attribute
 from pipeline.stages.extract.xml import Element
@@ -8,7 +9,13 @@ from pipeline.stages.extract.xml import Element
 VALUES = ("c:val", "c:yVal", "c:bubbleSize")
 CATEGORIES = ("c:cat", "c:xVal")
 CELL = " | "
-WHOLE = re.compile(r"(-?\d+)\.0+")
+NUMBER = re.compile(r"-?\d{1,15}(?:\.\d{1,20})?")
+LITERAL = re.compile(r'"[^"]*"|\[[^\]]*\]|\\.')
+"""Parts of a number format that are written as they are, and colours."""
+DECIMALS = re.compile(r"[0#]\.(0+)")
+FIRST_DAY = date(1899, 12, 30)
+LAST_DAY = 2_900_000
+"""Days from the first one to the year 9839."""
 PICTURE_NAME = re.compile(r".{0,250}\.(?:png|jpe?g|jfif|gif|bmp|tiff?|svg|emf|wmf|webp|heic)", re.IGNORECASE)
 
 
@@ -55,13 +62,33 @@ def _read_series(series: list[Element], names: Names) -> list[str]:
 def _read_points(element: Element, names: Names) -> dict[int, str]:
     """Return the cached values of a series by their place. Categories of several levels are joined."""
     found: dict[int, str] = {}
+    form = next((code.text or "" for code in find_all(element, names, "c:formatCode")), "")
     for point in find_all(element, names, "c:pt"):
         index = get_attribute(point, "idx") or ""
         place = int(index) if index.isascii() and index.isdigit() and len(index) < 10 else len(found)
         text = " ".join((value.text or "").strip() for value in point)
-        text = WHOLE.sub(r"\1", text)
+        text = _format_number(text, get_attribute(point, "formatCode") or form)
         found[place] = f"{text} {found[place]}" if place in found and len(found[place]) < 200 else text
     return found
+
+
+def _format_number(text: str, form: str) -> str:
+    """Return a number as the chart shows it: as a date, in percent, or with as many decimals as its format says."""
+    if not NUMBER.fullmatch(text):
+        return text
+    number, form = float(text), LITERAL.sub("", form.partition(";")[0]).lower()
+    if set("yd") & set(form) and 0 < number < LAST_DAY:
+        return str(FIRST_DAY + timedelta(days=int(number)))
+    decimals = DECIMALS.search(form)
+    if "%" in form:
+        return f"{number * 100:.{_count(decimals)}f}%"
+    if decimals:
+        return f"{number:.{_count(decimals)}f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def _count(decimals: re.Match[str] | None) -> int:
+    return min(len(decimals[1]), 10) if decimals else 0
 
 
 def read_diagram(root: Element, names: Names) -> list[str]:

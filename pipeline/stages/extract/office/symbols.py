@@ -57,8 +57,8 @@ def read_symbol(font: str, code: str) -> str:
 
 
 def replace_symbols(text: str, font: str) -> str:
-    """Replace characters of the private area that Word shows in a symbol font."""
-    if not PRIVATE.search(text):
+    """Replace characters of the private area that are written in a symbol font."""
+    table = FONTS.get(font.lower()) if PRIVATE.search(text) else None
+    if table is None:
         return text
-    table = FONTS.get(font.lower(), SYMBOL)
     return PRIVATE.sub(lambda found: table.get(ord(found[0]) & 0xFF, ""), text)
