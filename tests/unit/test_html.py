@@ -62,6 +62,11 @@ def test_blocks_are_paragraphs(tag: str) -> None:
         ("a&nbsp;b &amp; c&shy;d", "a\xa0b & c\xadd"),
         ("He<b>ll</b>o <i> big </i> world", "Hello big world"),
         ("<select><option>a<option>b</select>", "a\nb"),
+        ("<ol><li>a<li><p>b</p><p>c</p><li></li><li>d</ol>e", "1. a\n\n2. b\n\nc\n\n4. d\n\ne"),
+        ("<ol start=3 type=a><li>x<li>y<ol type=I><li>z</ol></ol>", "c. x\nd. y\n\nI. z"),
+        ("<ol reversed><li>x<li value=9>y<li>z</ol>", "3. x\n9. y\n8. z"),
+        ("<ol start=99999999999 type=q><li value=x>y</ol>", "1. y"),
+        ("rent 450<sup>1</sup>, 10<sup> 2 </sup> m<sup>2</sup>, the 2<sup>nd</sup>", "rent 450¹, 10² m², the 2nd"),
         (
             "<label>Name <input value=Anna></label><input type=hidden value=x><input type=submit value=Send>",
             "Name Anna Send",

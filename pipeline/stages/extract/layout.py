@@ -24,6 +24,7 @@ class Writer:
         self._break = ""
         self._breaks = 0
         self._has_space = False
+        self._label = ""
 
     def write(self, text: str) -> None:
         """Add text. White space collapses to one space, unless the text is preformatted."""
@@ -35,6 +36,10 @@ class Writer:
         if words := collapsed.strip(" "):
             self._append(words)
             self._has_space = collapsed.endswith(" ")
+
+    def label(self, text: str) -> None:
+        """Put this before the next text, for example the number of a list item."""
+        self._label = text
 
     def end_line(self) -> None:
         """Let the next text begin a line."""
@@ -80,8 +85,8 @@ class Writer:
         section = self._sections[-1]
         if section:
             section.append(self._break or (" " if self._has_space else ""))
-        section.append(text)
-        self._break, self._breaks, self._has_space = "", 0, False
+        section.append(self._label + text)
+        self._break, self._breaks, self._has_space, self._label = "", 0, False, ""
         self._has_body = self._has_body or (not self._headings and bool(text.strip()))
 
 

@@ -11,6 +11,7 @@ from pipeline.stages.extract.charset import Decoded, decode
 from pipeline.stages.extract.format import MAX_SECTIONS, ExtractedPage, Extraction, Format, SourceFile
 from pipeline.stages.extract.formats.text import looks_like_text
 from pipeline.stages.extract.layout import LINE, PARAGRAPH, Writer, join_row, repeat_header
+from pipeline.stages.extract.office.numbering import format_number
 
 _INVISIBLE_NAMES = """
 script style template head iframe datalist audio video canvas embed applet param source track rt rp defs desc metadata
@@ -39,6 +40,11 @@ MAX_ROW_CHARACTERS = 2000
 """Longest row of a table of data. Tables with longer ones lay out a page, and keep their paragraphs."""
 LAYOUT = "table table, td h1, td h2, td h3, td h4, td h5, td h6"
 """Selects what tables of data do not have."""
+FORMS = {"a": "lowerLetter", "A": "upperLetter", "i": "lowerRoman", "I": "upperRoman"}
+"""Types of ordered lists, by the names of `format_number`."""
+INTEGER = re.compile(r"-?[0-9]{1,9}")
+SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
+"""The number of a note must not look like the last digits of the number before it."""
 MAX_SPAN = 100
 """Maximum number of rows in which a cell is repeated that spans several."""
 VOID = frozenset(
@@ -146,6 +152,11 @@ def _visit(node: LexborNode, writer: Writer, stack: list[Step]) -> None:
         case "input":
             if (node.attributes.get("type") or "text").lower() in SHOWN_INPUTS:
                 writer.write(f" {node.attributes.get('value') or ''} ")
+        case "sup" if (digits := (node.text() or "").strip()) and digits.isascii() and digits.isdigit():
+            writer.write(digits.translate(SUPERSCRIPTS))
+        case "ol":
+            writer.end_paragraph()
+            stack += [writer.end_paragraph, *reversed(_number_items(node, writer))]
         case "table" if rows := _read_data_table(node):
             _write_rows(rows, writer)
         case _:
@@ -153,6 +164,28 @@ def _visit(node: LexborNode, writer: Writer, stack: list[Step]) -> None:
             for mark in begin:
                 mark()
             stack += [*reversed(end), *reversed([*node.iter(include_text=True)])]
+
+
+def _number_items(ordered: LexborNode, writer: Writer) -> list[Step]:
+    """Return the steps for an ordered list. Each item has its number, as browsers show it."""
+    items = [child for child in ordered.iter(include_text=True) if child.tag != "li" or not _is_hidden(child)]
+    count = sum(item.tag == "li" for item in items)
+    is_reversed = "reversed" in ordered.attributes
+    number = _read_integer(ordered.attributes.get("start"), count if is_reversed else 1)
+    form = FORMS.get(ordered.attributes.get("type") or "", "decimal")
+    steps: list[Step] = []
+    for item in items:
+        if item.tag == "li":
+            number = _read_integer(item.attributes.get("value"), number)
+            steps += [partial(writer.label, f"{format_number(number, form)}. "), item, partial(writer.label, "")]
+            number += -1 if is_reversed else 1
+        else:
+            steps.append(item)
+    return steps
+
+
+def _read_integer(value: str | None, default: int) -> int:
+    return int(value) if value and INTEGER.fullmatch(value) else default
 
 
 def _find_marks(tag: str, writer: Writer) -> tuple[list[Callable[[], None]], list[Callable[[], None]]]:
