@@ -1,6 +1,7 @@
 """Runs one attempt, from the claimed job to `ready` or `failed`: the steps in order, and the error boundary."""
 
 import asyncio
+import re
 from contextlib import aclosing
 from time import monotonic
 
@@ -26,6 +27,9 @@ from pipeline.runtime import Runtime
 from pipeline.types import JobKind, Lease, OnStage, Stage
 
 log = get_logger()
+
+LETTER_OR_DIGIT = re.compile(r"[^\W_]")
+"""A text without one consists of dots, lines or invisible characters."""
 
 
 async def ingest(runtime: Runtime, lease: Lease, on_stage: OnStage) -> None:
@@ -67,25 +71,24 @@ async def _execute(attempt: Attempt) -> None:
         case JobKind.DOCUMENT_VECTORS | JobKind.NOTE_VECTORS:
             await add_next_vectors(attempt)
             return
-    _require_text(content)
     await store(attempt, content)
     _record_ready(attempt, content, monotonic() - started)
 
 
 async def _make_content(attempt: Attempt, source: Source) -> Content:
-    """Read, split and embed. Each step consumes the stream of the previous step."""
+    """Read, split and embed. Each step consumes the stream of the previous step.
+
+    Raises IngestionError if the document has no text.
+    """
     read = read_first if attempt.lease.is_suspect else read_ahead
     async with (
         aclosing(read(source.pages)) as batches,
         aclosing(split_pages(attempt, batches, source.heading)) as splits,
     ):
-        return await embed(attempt, splits, source.encoder, source.known)
-
-
-def _require_text(content: Content) -> None:
-    if not content.chunks:
-        message = "The file contains no text; perhaps it is a scan. Run text recognition (OCR) and upload the result."
-        raise IngestionError(FailureCode.NO_TEXT, message)
+        content = await embed(attempt, splits, source.encoder, source.known)
+    if source.no_text and not any(LETTER_OR_DIGIT.search(chunk.text) for chunk in content.chunks):
+        raise IngestionError(FailureCode.NO_TEXT, source.no_text)
+    return content
 
 
 def _record_ready(attempt: Attempt, content: Content, seconds: float) -> None:

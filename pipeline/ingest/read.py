@@ -15,6 +15,7 @@ from pipeline.errors import LeaseLost, translate_file_errors
 from pipeline.ingest.attempt import Attempt
 from pipeline.ingest.progress import measure_extraction
 from pipeline.sandbox.pool import make_limits
+from pipeline.stages.extract import get_format
 from pipeline.types import Document, Note, PageText, Stage
 
 
@@ -37,19 +38,22 @@ class Source:
     """Vectors of the previous version, by the fingerprints of their texts."""
     heading: str = ""
     """Text that is embedded with every chunk."""
+    no_text: str = ""
+    """What the owner is told if a document has no text. Empty for notes, which may consist of signs."""
 
 
 async def open_document(attempt: Attempt) -> Source:
     """Return the document's pages as a stream from a child process.
 
-    Raises NotFound if the document is deleted.
+    Raises NotFound if the document is deleted, and IngestionError if its format is no longer read.
     """
     subject, encoder = attempt.subject, attempt.runtime.encoder
     async with attempt.transaction() as session:
         document = await access.get_document(session, subject.owner_id, subject.id)
         charset = await access.get_charset(session, subject.owner_id, subject.id)
         known = await chunks.find_vectors(session, subject, encoder.model_name)
-    return Source(encoder, _read_document(attempt, document, charset), known)
+    no_text = get_format(document.media_type).no_text
+    return Source(encoder, _read_document(attempt, document, charset), known, no_text=no_text)
 
 
 async def open_note(attempt: Attempt) -> Source:

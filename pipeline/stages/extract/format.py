@@ -66,6 +66,8 @@ class Format:
     """Returns True if these first bytes prove that a file has this format. None if the format has no signature."""
     overrides_text: bool = False
     """True if the signature counts more than a name or a declared type of plain text."""
+    no_text: str = "The file contains no text. Check that it is the right file."
+    """What the owner of a file without text is told, and what to do."""
     draw: Callable[[BinaryIO, int, Mark | None], bytes] | None = None
     """Draws a page, counted from 1, as a PNG, and highlights a mark on it. None if the format has no page images.
 

@@ -119,4 +119,5 @@ FORMAT = Format(
     aliases=("text/tab-separated-values", "application/csv", "application/vnd.ms-excel", "text/plain"),
     admits=looks_like_text,
     readers=(read,),
+    no_text="The table has no cell with text. Check that it is the right file.",
 )

@@ -151,4 +151,5 @@ FORMAT = Format(
     admits=looks_like_office_file,
     signature=looks_like_docx,
     readers=(read,),
+    no_text="The document contains no text. If it is in pictures, run text recognition (OCR) and upload the result.",
 )

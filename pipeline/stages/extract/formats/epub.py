@@ -94,4 +94,5 @@ FORMAT = Format(
     admits=looks_like_zip,
     signature=looks_like_epub,
     readers=(read,),
+    no_text="The book contains no text. If its pages are pictures, run text recognition (OCR) and upload the result.",
 )

@@ -275,4 +275,5 @@ FORMAT = Format(
     admits=looks_like_text,
     signature=looks_like_html,
     readers=(read,),
+    no_text="The page contains no text. If scripts add it, save the page from the browser and upload that file.",
 )

@@ -152,4 +152,5 @@ FORMAT = Format(
     signature=has_header,
     readers=(read, read_by_pypdf, read_by_pdfium),
     draw=draw,
+    no_text="The file contains no text; perhaps it is a scan. Run text recognition (OCR) and upload the result.",
 )

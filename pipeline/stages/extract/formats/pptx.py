@@ -152,4 +152,5 @@ FORMAT = Format(
     admits=looks_like_office_file,
     signature=looks_like_pptx,
     readers=(read,),
+    no_text="The slides contain no text. If it is in pictures, run text recognition (OCR) and upload the result.",
 )

@@ -4,6 +4,7 @@ import codecs
 import re
 
 from pipeline.errors import IngestionError
+from pipeline.stages.extract.blobs import leave_out_blobs
 from pipeline.stages.extract.charset import Decoded, decode
 from pipeline.stages.extract.format import ExtractedPage, Extraction, Format, SourceFile
 from pipeline.stages.normalize import remove_control_sequences
@@ -83,7 +84,8 @@ def read(file: SourceFile) -> Extraction:
     Raises IngestionError if the file is no text.
     """
     decoded = read_lines(file)
-    return Extraction(1, iter([ExtractedPage([remove_control_sequences(decoded.text)], decoded.warnings)]))
+    text = leave_out_blobs(remove_control_sequences(decoded.text))
+    return Extraction(1, iter([ExtractedPage([text], decoded.warnings)]))
 
 
 def read_lines(file: SourceFile) -> Decoded:
