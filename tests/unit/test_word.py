@@ -71,6 +71,11 @@ def form(control: str) -> str:
             + code(" &gt; 1") + mark("separate") + run("yes") + mark("end"),
             "Dear yes, hello.",
         ),
+        (
+            mark("begin") + code("IF") + mark("separate") + run("a ") + mark("begin") + code("XE x") + mark("end")
+            + run("z") + mark("end"),
+            "Dear a z, hello.",
+        ),
         (mark("begin") + code("MACROBUTTON None [your name]") + mark("end"), "Dear [your name], hello."),
         (mark("begin") + code("EQ \\f(1,2)") + mark("end"), "Dear (1,2), hello."),
         (mark("begin") + code("SYMBOL 252 \\f Wingdings") + mark("end"), "Dear ✓, hello."),
@@ -161,6 +166,11 @@ def math(*names: str, **operands: str) -> str:
 def test_formulas_are_one_line(formula: str, text: str) -> None:
     body = paragraph(f"{run('So ')}<m:oMath>{formula}</m:oMath>{run(' holds.')}")
     assert read_body(body) == f"So {text} holds."
+
+
+def test_formulas_below_each_other_are_lines() -> None:
+    formulas = "".join(f"<m:oMath><m:r><m:t>{text}</m:t></m:r></m:oMath>" for text in ("a=b", "b=c"))
+    assert read_body(paragraph(f"<m:oMathPara><m:oMathParaPr/>{formulas}</m:oMathPara>")) == "a=b\nb=c"
 
 
 def box(text: str) -> str:

@@ -25,7 +25,9 @@ PATTERNS: dict[str, tuple[tuple[str, str], ...]] = {
     "m:limUpp": (("", "m:e"), ("^", "m:lim")),
 }
 """For each structure its operands, and the sign before each."""
-STRUCTURES = frozenset({*PATTERNS, "m:rad", "m:nary", "m:d", "m:func", "m:m", "m:mr", "m:eqArr", "m:acc"})
+STRUCTURES = frozenset(
+    {*PATTERNS, "m:rad", "m:nary", "m:d", "m:func", "m:m", "m:mr", "m:eqArr", "m:acc", "m:oMathPara"}
+)
 
 
 def unfold(element: Element, names: Names) -> list[Item]:
@@ -38,6 +40,8 @@ def unfold(element: Element, names: Names) -> list[Item]:
         for sign, operand in parts:
             items += [sign, *_group(operand)] if _is_full(operand) else []
         return items
+    if name == "m:oMathPara":
+        return _join([child for child in element if names[child.tag] == "m:oMath"], "\n")
     if name in ("m:d", "m:m", "m:mr", "m:eqArr"):
         return _unfold_list(element, name, names)
     return _unfold_operation(operands, name, names)
