@@ -8,18 +8,18 @@ BOX = "[0 0 595 842]"
 
 def write_pdf(objects: Mapping[int, str | bytes], catalog: int = 1) -> bytes:
     """Return a PDF with these objects, by their numbers."""
-    data = b"%PDF-1.7\n"
+    parts, length = [b"%PDF-1.7\n"], 9
     places = {}
     for number, body in objects.items():
-        places[number] = len(data)
-        data += b"%d 0 obj\n%b\nendobj\n" % (number, body.encode("latin-1") if isinstance(body, str) else body)
+        places[number] = length
+        parts.append(b"%d 0 obj\n%b\nendobj\n" % (number, body.encode("latin-1") if isinstance(body, str) else body))
+        length += len(parts[-1])
     size = max(objects) + 1
     table = [
         b"%010d 00000 n \n" % places[number] if number in places else b"0000000000 65535 f \n" for number in range(size)
     ]
-    start = len(data)
-    trailer = b"trailer\n<< /Size %d /Root %d 0 R >>\nstartxref\n%d\n%%%%EOF\n" % (size, catalog, start)
-    return data + b"xref\n0 %d\n" % size + b"".join(table) + trailer
+    trailer = b"trailer\n<< /Size %d /Root %d 0 R >>\nstartxref\n%d\n%%%%EOF\n" % (size, catalog, length)
+    return b"".join([*parts, b"xref\n0 %d\n" % size, *table, trailer])
 
 
 def write_stream(content: str | bytes, entries: str = "") -> bytes:
@@ -54,3 +54,22 @@ def write_pages(
         )
         objects[1000 + number] = write_stream(content)
     return write_pdf({**objects, **(more or {})})
+
+
+def write_fields(
+    fields: Sequence[str], content: str = "", *, form: str = "", more: Mapping[int, str | bytes] | None = None
+) -> bytes:
+    """Return a PDF of one page with these widgets: the entries of each, beside its type. `form` has further entries."""
+    numbers = range(100, 100 + len(fields))
+    references = " ".join(f"{number} 0 R" for number in numbers)
+    widgets = {
+        number: f"<< /Type /Annot /Subtype /Widget /F 4 /P 20 0 R /DA (/F1 11 Tf 0 g) {field} >>"
+        for number, field in zip(numbers, fields, strict=True)
+    }
+    resources = "/DR << /Font << /F1 5 0 R >> >> /DA (/F1 11 Tf 0 g)"
+    return write_pages(
+        [content],
+        page=f"/Annots [{references}]",
+        catalog=f"/AcroForm << /Fields [{references}] {resources} {form} >>",
+        more={**widgets, **(more or {})},
+    )

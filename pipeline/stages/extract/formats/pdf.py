@@ -10,17 +10,16 @@ from pypdfium2 import PdfDocument, PdfiumError
 from pipeline.errors import IngestionError
 from pipeline.stages.extract.format import ExtractedPage, Extraction, Format, SourceFile
 from pipeline.stages.extract.page_image import draw
-from pipeline.stages.extract.pdf.page_list import encrypted, open_alike, open_with_pypdf
+from pipeline.stages.extract.pdf.page_list import encrypted, open_alike, open_with_pdfium, open_with_pypdf
+from pipeline.stages.extract.pdf.page_text import PageText, read_text
 from pipeline.stages.extract.pdf.readability import is_readable, restore_symbols
 from pipeline.stages.extract.pdf.stamps import drop_stamps
+from pipeline.stages.extract.pdf.typed import read_typed
+from pipeline.stages.extract.pdf.visibility import HiddenLayers, find_hidden_layers
 from pipeline.types import PageWarning, WarningCode
 
 HEADER_WINDOW = 1024
 """Number of bytes within which the header must begin. Readers ignore the bytes before it."""
-HYPHEN_AT_LINE_END = "\x02"
-"""Character that PDFium writes for a hyphen at which it joins two lines."""
-LONGEST_STRING = 32_767
-"""Longest string that PDFium reads, in bytes. PDFium drops the rest without an error."""
 UNREADABLE = PageWarning(
     WarningCode.UNREADABLE_TEXT,
     "The page has a text that is not readable. Run text recognition (OCR) and upload the result.",
@@ -69,9 +68,8 @@ def read_by_pdfium(file: SourceFile) -> Extraction:
 
     Raises IngestionError if the file needs a password, PdfiumError if it is broken or has no text.
     """
-    file.content.seek(0)
     try:
-        document = PdfDocument(file.content)
+        document = open_with_pdfium(file.content)
     except PdfiumError as error:
         if error.err_code == pypdfium2.raw.FPDF_ERR_PASSWORD:
             raise encrypted() from error
@@ -95,14 +93,16 @@ def _drop_unreadable(text: str) -> ExtractedPage:
 def _read_by_both(reader: PdfReader, document: PdfDocument) -> Iterator[str]:
     has_text = False
     failure: Exception | None = None
+    layers = _find_hidden_layers(reader)
     for index in range(len(document)):
         try:
-            text, is_sure = _read_by_pdfium(document, index)
+            found = _read_by_pdfium(document, index, layers)
         except PdfiumError:
-            text, is_sure = reader.pages[index].extract_text(), True
-        if not is_sure:
+            found = PageText(reader.pages[index].extract_text(), is_sure=True)
+        text = found.text
+        if not found.is_sure:
             try:
-                text = reader.pages[index].extract_text() or text
+                text = _add(reader.pages[index].extract_text(), found.typed) or text
             except MemoryError:
                 raise
             except Exception as error:  # noqa: BLE001 - pypdf raises any exception; keep the text that PDFium found
@@ -113,35 +113,40 @@ def _read_by_both(reader: PdfReader, document: PdfDocument) -> Iterator[str]:
         raise failure
 
 
+def _add(text: str, typed: str) -> str:
+    return f"{text}\n{typed}" if text and typed else text
+
+
+def _find_hidden_layers(reader: PdfReader) -> HiddenLayers:
+    try:
+        return find_hidden_layers(reader)
+    except MemoryError:
+        raise
+    except Exception:  # noqa: BLE001 - pypdf raises any exception on broken files; then all layers are read
+        return HiddenLayers()
+
+
 def _read_damaged(document: PdfDocument) -> Iterator[str]:
     """Yield the texts of the pages of a file that pypdf refuses. If none has text, the file is broken."""
     has_text = False
     for index in range(len(document)):
-        text, _ = _read_by_pdfium(document, index)
+        text = _read_by_pdfium(document, index, HiddenLayers()).text
         has_text = has_text or bool(text.strip())
         yield text
     if not has_text:
         raise PdfiumError("a damaged file without text")
 
 
-def _read_by_pdfium(document: PdfDocument, index: int) -> tuple[str, bool]:
-    """Return the text of a page, and whether it is likely to be right.
+def _read_by_pdfium(document: PdfDocument, index: int, layers: HiddenLayers) -> PageText:
+    """Return the text of a page.
 
     Raises PdfiumError if the page cannot be loaded.
     """
     page = document[index]
     try:
-        content = page.get_textpage()
-        try:
-            text, by_line = content.get_text_bounded(), content.get_text_range()
-        finally:
-            content.close()
+        return read_text(page, read_typed(document, page), layers)
     finally:
         page.close()
-    # If PDFium mistakes lines for columns, `by_line` has a line end after each letter, and `text` no spaces.
-    is_orderly = len(by_line) - len(text) <= len(text) // 50
-    is_sure = bool(text.strip()) and is_orderly and len(by_line) < LONGEST_STRING
-    return text.replace("\r\n", "\n").replace(HYPHEN_AT_LINE_END, "-\n"), is_sure
 
 
 FORMAT = Format(

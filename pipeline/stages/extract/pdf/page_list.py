@@ -49,14 +49,23 @@ def open_alike(reader: PdfReader, content: BinaryIO) -> tuple[PdfReader, PdfDocu
 
     Raises PdfiumError if PDFium cannot open the file, and any other exception if pypdf cannot read its page tree.
     """
-    content.seek(0)
-    document = PdfDocument(content)
+    document = open_with_pdfium(content)
     root = _get_root(reader)
     if _is_regular(root) and _loads_all(document, root):
         return reader, document
     copy = _copy_flat(reader, _find_pages(reader, root))
-    document.close()
-    return PdfReader(copy, strict=False), PdfDocument(copy)
+    return PdfReader(copy, strict=False), open_with_pdfium(copy)
+
+
+def open_with_pdfium(content: BinaryIO) -> PdfDocument:
+    """Open a PDF with PDFium, and its form if it has one.
+
+    Raises PdfiumError if it cannot be opened.
+    """
+    content.seek(0)
+    document = PdfDocument(content)
+    document.init_forms()
+    return document
 
 
 def open_to_draw(content: BinaryIO) -> PdfDocument:
@@ -67,8 +76,7 @@ def open_to_draw(content: BinaryIO) -> PdfDocument:
     try:
         return open_alike(open_with_pypdf(content), content)[1]
     except Exception:  # noqa: BLE001 - pypdf raises any exception on broken files, which PDFium may still draw
-        content.seek(0)
-        return PdfDocument(content)
+        return open_with_pdfium(content)
 
 
 def _get_root(reader: PdfReader) -> DictionaryObject:

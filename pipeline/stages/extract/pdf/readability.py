@@ -33,6 +33,22 @@ NAMELESS = frozenset({"Cc", "Co", "Cn", "Cs"})
 SPACES = frozenset("\t\n\r\f\v")
 SYMBOL_FONT = {0xF000 + code: chr(code) for code in range(0x20, 0x7F)}
 """Fonts with a symbol encoding have the letters of ASCII in a private-use area."""
+SYMBOL_WORDS = re.compile("[\uf020-\uf07e]{4,}")
+SYMBOLS = {
+    0xF06F: "☐",
+    0xF0A8: "☐",
+    0xF071: "☐",
+    0xF078: "☒",
+    0xF0FE: "☒",
+    0xF0FD: "☒",
+    0xF0FC: "✓",
+    0xF0B7: "•",
+    0xF0A7: "▪",
+}
+"""Signs of the fonts Wingdings and Symbol, which stand alone."""
+PRIVATE = re.compile("[\uf020-\uf0ff]")
+RARE = re.compile("[^\t-\r -~\u00a0-\u036f\u2010-\u20bf]")
+"""Characters that are seldom in Latin text: they may stand for nothing."""
 GAP = re.compile(r"[\s\x00-\x1f]+")
 LONGEST_TOKEN = 40
 """Longest run of characters without a space that may be words. Data in base 64 are longer."""
@@ -60,22 +76,27 @@ space."""
 
 
 def restore_symbols(text: str) -> str:
-    """Return the text with the letters of symbol fonts as letters. Each character stays one character."""
-    return text.translate(SYMBOL_FONT)
+    """Return the text with the letters and signs of symbol fonts as such. Each character stays one character."""
+    if not PRIVATE.search(text):
+        return text
+    return SYMBOL_WORDS.sub(lambda found: found[0].translate(SYMBOL_FONT), text).translate(SYMBOLS)
 
 
 def is_readable(text: str) -> bool:
     """Return False if a text is garbage. Text that is too short to tell is readable. Takes linear time."""
+    if RARE.search(text) and _is_nameless(text):
+        return False
+    if len(COMMON_WORDS.intersection(text.lower().split())) >= MIN_COMMON:
+        return True
+    words = WORD.findall(" ".join(token for token in GAP.split(text.lower()) if len(token) <= LONGEST_TOKEN))
+    return not (_mixes_scripts(words) or _is_accented(words) or _is_scrambled(words))
+
+
+def _is_nameless(text: str) -> bool:
     seen = Counter(text)
     nameless = sum(n for char, n in seen.items() if category(char) in NAMELESS or char == "\ufffd")
     nameless -= sum(seen[char] for char in SPACES)
-    shown = sum(n for char, n in seen.items() if not char.isspace())
-    if nameless > shown * MAX_NAMELESS:
-        return False
-    words = WORD.findall(" ".join(token for token in GAP.split(text.lower()) if len(token) <= LONGEST_TOKEN))
-    if len(COMMON_WORDS.intersection(words)) >= MIN_COMMON:
-        return True
-    return not (_mixes_scripts(words) or _is_accented(words) or _is_scrambled(words))
+    return nameless > MAX_NAMELESS * sum(n for char, n in seen.items() if not char.isspace())
 
 
 def _mixes_scripts(words: list[str]) -> bool:

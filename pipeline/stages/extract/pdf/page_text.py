@@ -1,0 +1,250 @@
+"""The text of one page: what PDFium finds on it, without what is not shown, in reading order."""
+
+import re
+from collections.abc import Sequence
+from ctypes import byref
+from dataclasses import dataclass
+
+from pypdfium2 import PdfPage, PdfTextPage
+from pypdfium2.raw import FS_RECTF, FPDFText_GetLooseCharBox, FPDFText_GetTextObject
+
+from pipeline.stages.extract.format import keep_letters
+from pipeline.stages.extract.pdf.layout import Line, arrange, is_ordered, join_rows
+from pipeline.stages.extract.pdf.marks import Box, Edit, find_edits, replace
+from pipeline.stages.extract.pdf.visibility import HiddenLayers, is_clipped
+
+MAX_LINES = 2000
+"""Largest number of lines of a page that are brought in order. Pages with more stay as they were drawn."""
+LONGEST_MARK = 5
+"""Longest text that may be a mark in a line, such as "(a)" or "®", in characters."""
+MAX_MARKS = 100
+"""Largest number of marks of a page that are put into their lines."""
+LONGEST_STRING = 32_767
+"""Longest string that PDFium reads, in bytes. PDFium drops the rest without an error."""
+HYPHENS = "\x02\ufffe"
+"""Characters that PDFium writes for a hyphen at which it joins two lines."""
+HYPHENS_AT_LINE_END = str.maketrans(dict.fromkeys(HYPHENS, "-"))
+SPACES = re.compile("  +")
+LINE = re.compile(f"[^\r\n{HYPHENS}]+[{HYPHENS}]?")
+
+
+@dataclass(frozen=True, slots=True)
+class Typed:
+    """Text that was typed into a page: a value of a form, or an annotation. It has a place on the page, in points."""
+
+    text: str
+    box: Box
+    is_note: bool = False
+    """True for a note about the page, which begins a line of its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class PageText:
+    """The text of a page, whether it is likely to be right, and what of it was typed."""
+
+    text: str
+    is_sure: bool
+    typed: str = ""
+
+
+def read_text(page: PdfPage, typed: Sequence[Typed], layers: HiddenLayers) -> PageText:
+    """Return the text of a page, with what was typed into it."""
+    content = page.get_textpage()
+    try:
+        text = content.get_text_range()
+        typed = _drop_repeated(typed, text)
+        if content.count_chars() != len(text) or _is_torn(text):
+            return _read_as_drawn(content, text, typed)
+        found = _Reader(page, content, text, layers).read(typed)
+        is_sure = bool(text.strip()) and len(text) < LONGEST_STRING
+        return PageText(found, is_sure, "\n".join(part.text for part in typed))
+    finally:
+        content.close()
+
+
+def _drop_repeated(typed: Sequence[Typed], text: str) -> Sequence[Typed]:
+    """Return what was typed, without notes that only repeat the text that they mark."""
+    if not any(found.is_note for found in typed):
+        return typed
+    letters = keep_letters(text)
+    return [found for found in typed if not (found.is_note and keep_letters(found.text) in letters)]
+
+
+def _is_torn(text: str) -> bool:
+    """Return True if PDFium seems to take lines for columns: most lines are one letter long."""
+    lines = text.count("\n")
+    return lines > 10 and len(text) < 5 * lines
+
+
+def _read_as_drawn(content: PdfTextPage, by_line: str, typed: Sequence[Typed]) -> PageText:
+    """Read a page whose lines have no known places."""
+    text = content.get_text_bounded()
+    # If PDFium mistakes lines for columns, `by_line` has a line end after each letter, and `text` no spaces.
+    is_orderly = len(by_line) - len(text) <= len(text) // 50
+    is_sure = bool(text.strip()) and is_orderly and len(by_line) < LONGEST_STRING
+    for hyphen in HYPHENS:
+        text = text.replace(hyphen, "-\n")
+    added = "\n".join(part.text for part in typed)
+    return PageText("\n".join(filter(None, [text.replace("\r\n", "\n"), added])), is_sure, added)
+
+
+@dataclass(frozen=True, slots=True)
+class _Drawn:
+    """Characters `start` to `end` of a page, which PDFium takes for a line, and the boxes of the first and the last."""
+
+    start: int
+    end: int
+    first: Box
+    last: Box
+
+
+@dataclass(slots=True)
+class _Span:
+    """Characters `start` to `end` of a page, which are on one line."""
+
+    start: int
+    end: int
+    line: Line
+
+
+class _Reader:
+    """Reads one page whose characters are those of its text, in the same order."""
+
+    def __init__(self, page: PdfPage, content: PdfTextPage, text: str, layers: HiddenLayers) -> None:
+        self._content = content
+        self._text = text
+        self._shown = page.get_bbox()
+        self._layers = layers
+        self._rectangle = FS_RECTF()
+        self._reference = byref(self._rectangle)
+
+    def read(self, typed: Sequence[Typed]) -> str:
+        """Return the text of the page, line by line."""
+        found = [self._measure(*match.span()) for match in LINE.finditer(self._text)]
+        drawn = [line for line in found if line]
+        is_turned = _is_turned(drawn)
+        spans = [span for line in drawn for span in self._make_spans(line, is_turned)]
+        edits = find_edits(self._text, self._get_box)
+        if is_turned or len(spans) > MAX_LINES:
+            return "\n".join([*(line.text for line in self._write(spans, edits)), *(part.text for part in typed)])
+        marks = [] if is_ordered([span.line for span in spans]) else _take_marks(spans)
+        placed = [Typed(self._text[mark.start : mark.end], mark.line.box) for mark in marks]
+        alone = self._insert([*placed, *typed], spans, edits)
+        lines = self._write(spans, sorted(edits))
+        if not alone and is_ordered(lines):
+            return "\n".join(join_rows(lines))
+        return "\n".join(arrange([*lines, *(Line(found.text, *found.box) for found in alone)]))
+
+    def _get_box(self, index: int) -> Box:
+        FPDFText_GetLooseCharBox(self._content, index, self._reference)
+        found = self._rectangle
+        return found.left, found.bottom, found.right, found.top
+
+    def _measure(self, start: int, end: int) -> _Drawn | None:
+        """Return where a line begins and ends, without the spaces around it, or None if it has nothing else."""
+        text = self._text[start:end]
+        start, end = start + len(text) - len(text.lstrip()), start + len(text.rstrip())
+        return _Drawn(start, end, self._get_box(start), self._get_box(end - 1)) if start < end else None
+
+    def _make_spans(self, drawn: _Drawn, is_turned: bool) -> list[_Span]:
+        """Return the parts of a line that are shown. A line that PDFium made of parts of several lines is split."""
+        first, last = drawn.first, drawn.last
+        if not is_turned and (first[1] >= last[3] or last[1] >= first[3]):
+            spans = self._split(drawn.start, drawn.end)
+        else:
+            spans = [_Span(drawn.start, drawn.end, _make_line(first, last))]
+        return [span for span in spans if self._is_shown(span)]
+
+    def _split(self, start: int, end: int) -> list[_Span]:
+        spans: list[_Span] = []
+        for index in range(start, end):
+            if self._text[index].isspace():
+                continue
+            box = self._get_box(index)
+            line = spans[-1].line if spans else None
+            if line and line.is_beside(_make_line(box, box)) and box[0] >= line.right - line.height:
+                spans[-1].end = index + 1
+                line.right = max(line.right, box[2])
+            else:
+                spans.append(_Span(index, index + 1, _make_line(box, box)))
+        return spans
+
+    def _is_shown(self, span: _Span) -> bool:
+        """Return True if a line is on the page, in no hidden layer, and not cut away by a clip path."""
+        left, bottom, right, top = self._shown
+        line = span.line
+        if line.right < left or line.left > right or line.top < bottom or line.bottom > top:
+            return False
+        shape = FPDFText_GetTextObject(self._content, span.start)
+        return not shape or not (self._layers.hide(shape) or is_clipped(shape, line))
+
+    def _insert(self, typed: Sequence[Typed], spans: Sequence[_Span], edits: list[Edit]) -> list[Typed]:
+        """Add edits that insert what was typed beside a text into its line. Return what is beside no text."""
+        alone = []
+        for found in typed:
+            place = Line(found.text, *found.box)
+            beside = [span for span in spans if not found.is_note and span.line.is_beside(place)]
+            if not beside:
+                alone.append(found)
+                continue
+            span = min(beside, key=lambda span: _measure_gap(span.line, place))
+            indexes = range(span.start, span.end)
+            after = (
+                index for index in indexes if self._get_box(index)[0] >= place.left - 1 and self._text[index] != " "
+            )
+            index = next(after, span.end)
+            edits.append((index, index, f" {found.text} "))
+        return alone
+
+    def _write(self, spans: Sequence[_Span], edits: Sequence[Edit]) -> list[Line]:
+        """Return the lines with their texts, with the edits made."""
+        waiting = list(reversed(edits))
+        for span in spans:
+            while waiting and waiting[-1][0] < span.start:
+                waiting.pop()
+            own = []
+            while waiting and waiting[-1][0] <= span.end and waiting[-1][1] <= span.end:
+                start, end, new = waiting.pop()
+                own.append((start - span.start, end - span.start, new))
+            text = self._text[span.start : span.end]
+            text = SPACES.sub(" ", replace(text, own)).strip() if own else text
+            span.line.text = text.translate(HYPHENS_AT_LINE_END) if text[-1:] in HYPHENS else text
+        return [span.line for span in spans]
+
+
+def _take_marks(spans: list[_Span]) -> list[_Span]:
+    """Take marks away from the lines of a page, and return them: a few letters that were drawn after their line."""
+    found = []
+    for number, span in enumerate(spans):
+        is_short = span.end - span.start <= LONGEST_MARK
+        near = [*spans[max(number - 1, 0) : number], *spans[number + 1 : number + 2]]
+        if is_short and not any(span.line.is_beside(other.line) for other in near):
+            found.append(span)
+    taken = [mark for mark in found[:MAX_MARKS] if any(_is_within(mark, span) for span in spans)]
+    spans[:] = [span for span in spans if span not in taken]
+    return taken
+
+
+def _is_within(mark: _Span, span: _Span) -> bool:
+    """Return True if a mark is over a longer line, touches its end, or is right before its beginning."""
+    line, place = span.line, mark.line
+    is_longer = span.end - span.start > LONGEST_MARK
+    return (
+        is_longer
+        and place.is_beside(line)
+        and line.left - 2 * line.height <= place.left <= line.right + 0.3 * line.height
+    )
+
+
+def _is_turned(lines: Sequence[_Drawn]) -> bool:
+    """Return True if most of the text runs up or down the page, so that lines have no order from top to bottom."""
+    across = sum(abs(line.last[0] - line.first[0]) for line in lines)
+    return sum(abs(line.last[1] - line.first[1]) for line in lines) > across
+
+
+def _make_line(first: Box, last: Box) -> Line:
+    return Line("", min(first[0], last[0]), min(first[1], last[1]), max(first[2], last[2]), max(first[3], last[3]))
+
+
+def _measure_gap(line: Line, place: Line) -> float:
+    return max(place.left - line.right, line.left - place.right, 0)
