@@ -169,3 +169,27 @@ def test_format_is_identified(filename: str, declared: str, head: bytes, media_t
 def test_other_formats_and_contradictions_are_refused(filename: str, declared: str, head: bytes) -> None:
     with pytest.raises(UnsupportedMedia, match=r"Supported formats: .*\.pdf"):
         identify(filename, declared, head)
+
+
+@pytest.mark.parametrize(
+    ("filename", "head", "media_type"),
+    [
+        ("a.doc", b"<html xmlns:o='urn'><p>hello", "text/html"),
+        ("a.xls", b"\xef\xbb\xbf<table><tr><td>1", "text/html"),
+        ("a.doc", b"{\\rtf1 hello}", "application/rtf"),
+        ("a.doc", b"MIME-Version: 1.0\nContent-Type: multipart/related; boundary=x\n\n", "multipart/related"),
+        ("a.xls", b"a\tb\n1\t2\n", "text/plain"),
+        ("a.doc", WORD, DOCX),
+    ],
+)
+@pytest.mark.parametrize("declared", ["", "application/msword", "application/vnd.ms-excel"])
+def test_other_files_under_names_of_old_office_are_what_they_are(
+    filename: str, head: bytes, media_type: str, declared: str
+) -> None:
+    assert identify(filename, declared if filename != "a.doc" else "application/msword", head) == media_type
+
+
+@pytest.mark.parametrize(("filename", "advice"), [("a.doc", ".docx"), ("a.PPT", ".pptx")])
+def test_old_office_files_are_refused_with_advice(filename: str, advice: str) -> None:
+    with pytest.raises(UnsupportedMedia, match=rf"Save it as \{advice} and upload it\."):
+        identify(filename, "", OLD_OFFICE)

@@ -28,6 +28,8 @@ class SourceFile:
     content: BinaryIO
     charset: str | None = None
     """Label of the character set that was declared for the file, if any. It is not checked."""
+    is_embedded: bool = False
+    """True if the file is in another one, such as a mail. The files in it are then not read."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,17 +1,22 @@
 """Find the format of a file by its name, its declared media type and its first bytes."""
 
+import re
 from collections.abc import Callable
 from pathlib import PurePosixPath
 
 from pipeline.errors import UnsupportedMedia
 from pipeline.stages.extract import find_formats
 from pipeline.stages.extract.format import Format
+from pipeline.stages.extract.formats.html import FORMAT as HTML
 from pipeline.stages.extract.formats.text import FORMAT as TEXT
 from pipeline.stages.extract.formats.text import reads_as_text
 
 HEAD_BYTES = 4096
 """Number of bytes that are examined to find the format of a file."""
 GENERIC_TYPES = frozenset({"", "application/octet-stream", "binary/octet-stream", "application/unknown"})
+WEB_PAGE = re.compile(rb"<(?:html|head|body|table|div|p)\b", re.IGNORECASE)
+OFFICE_NAMES = frozenset({".doc", ".dot", ".xls", ".xlt", ".ppt", ".pps", ".pot"})
+"""Names under which Word and Excel, and programs that export for them, also save web pages and texts."""
 LEGACY_ADVICE = {
     **dict.fromkeys((".doc", ".dot"), "Save it as .docx and upload it."),
     **dict.fromkeys((".ppt", ".pps", ".pot"), "Save it as .pptx and upload it."),
@@ -29,13 +34,17 @@ def identify(filename: str, declared_type: str, head: bytes) -> str:
     suffix = PurePosixPath(filename).suffix.lower()
     declared = declared_type.partition(";")[0].strip().lower()
     by_name = _find(lambda known: suffix in known.extensions)
-    chosen = by_name or _find_without_name(suffix, declared, head)
+    is_disguised = suffix in OFFICE_NAMES and reads_as_text(head)
+    if is_disguised:
+        chosen: Format | None = _find_disguised(head)
+    else:
+        chosen = by_name or _find_without_name(suffix, declared, head)
     if chosen is TEXT or chosen is None:
         chosen = _find(lambda known: known.overrides_text and _has_signature(known, head)) or chosen
     if chosen is None:
         raise _unsupported(LEGACY_ADVICE.get(suffix, "The format of the file is not supported."))
-    is_text = by_name is TEXT or by_name is None
-    if not (is_text and chosen.overrides_text) and _contradicts(declared, chosen):
+    is_proven = is_disguised or (chosen.overrides_text and by_name in (TEXT, None))
+    if not is_proven and _contradicts(declared, chosen):
         raise _unsupported(f"The file extension is {suffix or 'missing'}, but the declared media type is {declared}.")
     if not chosen.admits(head):
         raise _unsupported(
@@ -53,6 +62,12 @@ def _find_without_name(suffix: str, declared: str, head: bytes) -> Format | None
     if suffix and suffix not in LEGACY_ADVICE and not reads_as_text(head):
         return None
     return found or (TEXT if reads_as_text(head) else None)
+
+
+def _find_disguised(head: bytes) -> Format:
+    """Return the format of a text that has the name of an Office file."""
+    by_content = _find(lambda known: _has_signature(known, head))
+    return by_content or (HTML if WEB_PAGE.search(head) else TEXT)
 
 
 def _has_signature(known: Format, head: bytes) -> bool:

@@ -1,0 +1,43 @@
+"""Mailboxes in one file (RFC 4155): one page a message."""
+
+import re
+from collections.abc import Iterator
+
+from pipeline.stages.extract.embedded import EmbeddedFiles
+from pipeline.stages.extract.format import ExtractedPage, Extraction, Format, SourceFile
+from pipeline.stages.extract.formats.text import looks_like_text
+from pipeline.stages.extract.mail import MailReader
+from pipeline.stages.extract.mime import find_header_names
+
+MESSAGE = re.compile(rb"(?:\A|(?<=\n\n)|(?<=\n\r\n))From [^\r\n]{1,300}\r?\n(?=[A-Za-z][A-Za-z0-9-]*:)")
+"""The line before each message: after an empty line, with a header below it."""
+FEWEST_HEADERS = 2
+
+
+def looks_like_mailbox(head: bytes) -> bool:
+    """Return True if these are the first bytes of a mailbox."""
+    return MESSAGE.match(head) is not None and len(find_header_names(head)) >= FEWEST_HEADERS
+
+
+def read(file: SourceFile) -> Extraction:
+    """Read each message of a mailbox as a page. A file that is no mailbox is one message."""
+    data = file.content.read()
+    starts = [(found.start(), found.end()) for found in MESSAGE.finditer(data)] or [(0, 0)]
+    return Extraction(len(starts), _read_messages(data, starts, is_embedded=file.is_embedded))
+
+
+def _read_messages(data: bytes, starts: list[tuple[int, int]], *, is_embedded: bool) -> Iterator[ExtractedPage]:
+    ends = [start for start, _ in starts[1:]] + [len(data)]
+    for (_, start), end in zip(starts, ends, strict=True):
+        yield MailReader(EmbeddedFiles(is_embedded)).read(data[start:end])
+
+
+FORMAT = Format(
+    media_type="application/mbox",
+    extensions=(".mbox",),
+    aliases=("text/plain",),
+    admits=looks_like_text,
+    signature=looks_like_mailbox,
+    overrides_text=True,
+    readers=(read,),
+)
