@@ -300,6 +300,8 @@ def test_notes_and_comments_follow() -> None:
     targets = [("comments", "/ppt/c.xml"), ("comments", "/ppt/d.xml"), ("notesSlide", "/ppt/n.xml")]
     text = read_slide(shape("text"), parts, *targets)
     assert text == "text\n\nnote\n\nComment by Alma Reyes: Says who?\n\nComment by Bo: Me. New?"
+    elsewhere = {"ppt/n.xml": write_slide(write_shape("7", placeholder="sldNum") + write_shape("note"))}
+    assert read_slide(shape("text"), elsewhere, ("notesSlide", "/ppt/n.xml")) == "text\n\nnote"
 
 
 def test_missing_slides_are_left_out_with_a_warning() -> None:

@@ -75,12 +75,14 @@ class _Presentation:
     def _read_notes(self, related: Related, skipped: Skipped) -> Iterator[str]:
         for part in find_related(related, "notesSlide"):
             root = read_optional(self._archive, part, skipped)
+            texts: dict[str | None, list[str]] = {}
             for shape in find_all(root, self._names, "p:sp") if root is not None else ():
                 placeholder = find_placeholder(shape, self._names)
-                body = find_child(shape, self._names, "p:txBody")
-                if placeholder and placeholder[0] == NOTES and body is not None:
+                if (body := find_child(shape, self._names, "p:txBody")) is not None:
                     text = "\n".join(read_paragraphs(body, self._names))
-                    yield from [text] if text else []
+                    texts.setdefault(placeholder[0] if placeholder else None, []).append(text)
+            # Without a placeholder for notes, they are in other shapes. Beside one, such shapes are labels.
+            yield from filter(None, texts.get(NOTES) or texts.get(None, []))
 
     def _read_comments(self, related: Related, skipped: Skipped) -> Iterator[str]:
         for part in find_related(related, "comments"):
