@@ -1,6 +1,7 @@
 """PDF: pypdf examines the file, PDFium reads its text. If one of them fails, the other one reads the file."""
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
 import pypdfium2
 import pypdfium2.raw
@@ -10,12 +11,14 @@ from pypdfium2 import PdfDocument, PdfiumError
 from pipeline.errors import IngestionError
 from pipeline.stages.extract.format import ExtractedPage, Extraction, Format, SourceFile
 from pipeline.stages.extract.page_image import draw
+from pipeline.stages.extract.pdf.attachments import MAX_WARNINGS, read_attachments, warn
 from pipeline.stages.extract.pdf.page_list import encrypted, open_alike, open_with_pdfium, open_with_pypdf
 from pipeline.stages.extract.pdf.page_text import PageText, read_text
 from pipeline.stages.extract.pdf.readability import is_readable, restore_symbols
 from pipeline.stages.extract.pdf.stamps import drop_stamps
 from pipeline.stages.extract.pdf.typed import read_typed
 from pipeline.stages.extract.pdf.visibility import HiddenLayers, find_hidden_layers
+from pipeline.stages.extract.pdf.xfa import NOT_RENDERED, is_placeholder, read_form
 from pipeline.types import PageWarning, WarningCode
 
 HEADER_WINDOW = 1024
@@ -32,12 +35,27 @@ def has_header(head: bytes) -> bool:
 
 
 def read(file: SourceFile) -> Extraction:
-    """Open a PDF with both readers. An encrypted file must open with the empty password.
+    """Open a PDF with both readers, and the files that are attached to it. It must open with the empty password.
 
     pypdf checks the list of pages and finds faults. PDFium reads the text, 15 times faster. If PDFium finds no text on
     a page, or mistakes its lines for columns, pypdf reads the page as well.
     Raises IngestionError if the file needs a password, and any other exception if it is broken.
     """
+    opened = _open(file)
+    if not isinstance(opened, _Opened):
+        return opened
+    return Extraction(opened.count, _add_attachments(opened.document, opened.pages))
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened(Extraction):
+    """A file that PDFium has opened."""
+
+    document: PdfDocument
+
+
+def _open(file: SourceFile) -> Extraction:
+    """Open a PDF with both readers, without the files that are attached to it."""
     try:
         reader = open_with_pypdf(file.content)
     except IngestionError:
@@ -52,7 +70,27 @@ def read(file: SourceFile) -> Extraction:
         return _extract_by_pypdf(reader)
     except Exception:  # noqa: BLE001 - pypdf raises any exception on broken files, which PDFium may still read
         return read_by_pdfium(file)
-    return Extraction(len(document), _check(_read_by_both(reader, document)))
+    pages = _replace_placeholder(document, _check(_read_by_both(reader, document)))
+    return _Opened(len(document), pages, document)
+
+
+def _add_attachments(document: PdfDocument, pages: Iterator[ExtractedPage]) -> Iterator[ExtractedPage]:
+    """Yield the pages. The last one gets the texts of the attached files, each as a section under its name."""
+    last = next(pages, None)
+    if last is None:
+        return
+    for page in pages:
+        yield last
+        last = page
+    unread: list[str] = []
+    for attachment in read_attachments(document, _open):
+        if attachment.text is None:
+            unread.append(attachment.name)
+        else:
+            last.sections[-1] += "\n\n" if "".join(last.sections).strip() else ""
+            last.sections.append(f"{attachment.name}\n{attachment.text}")
+    warnings = [warn(name) for name in unread[:MAX_WARNINGS]]
+    yield ExtractedPage(last.sections, [*last.warnings, *warnings])
 
 
 def read_by_pypdf(file: SourceFile) -> Extraction:
@@ -84,6 +122,15 @@ def _extract_by_pypdf(reader: PdfReader) -> Extraction:
 def _check(texts: Iterable[str]) -> Iterator[ExtractedPage]:
     """Yield the pages with these texts. Text that is not readable and stamps on scans are no text."""
     return drop_stamps(_drop_unreadable(restore_symbols(text)) for text in texts)
+
+
+def _replace_placeholder(document: PdfDocument, pages: Iterable[ExtractedPage]) -> Iterator[ExtractedPage]:
+    """Yield the pages. If the first one only asks to open the file in Acrobat, it gets the text of the form instead."""
+    for number, page in enumerate(pages):
+        if number == 0 and is_placeholder("".join(page.sections)):
+            yield ExtractedPage([read_form(document)], [NOT_RENDERED])
+        else:
+            yield page
 
 
 def _drop_unreadable(text: str) -> ExtractedPage:

@@ -1,0 +1,87 @@
+"""Files that are attached to a PDF. Each of a readable format is part of the text, under its name."""
+
+import io
+from collections.abc import Callable, Iterator
+from ctypes import POINTER, byref, c_ulong, cast, create_string_buffer
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from pypdfium2 import PdfDocument
+from pypdfium2.raw import (
+    FPDF_WCHAR,
+    FPDFAttachment_GetFile,
+    FPDFAttachment_GetName,
+    FPDFDoc_GetAttachment,
+    FPDFDoc_GetAttachmentCount,
+)
+
+from pipeline.stages.extract import find_formats
+from pipeline.stages.extract.format import Extraction, Format, SourceFile
+from pipeline.types import PageWarning, WarningCode
+
+MAX_ATTACHMENTS = 50
+"""Largest number of attachments that are read."""
+MAX_BYTES = 32 * 1024 * 1024
+"""Largest size of all attachments that are read, in bytes."""
+MAX_WARNINGS = 10
+LONGEST_NAME = 200
+HEAD_BYTES = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """An attached file: its name, and its text or None if it cannot be read."""
+
+    name: str
+    text: str | None
+
+
+def read_attachments(document: PdfDocument, read_pdf: Callable[[SourceFile], Extraction]) -> Iterator[Attachment]:
+    """Yield the files that are attached to a document. `read_pdf` reads those that are PDFs, without attachments."""
+    left = MAX_BYTES
+    for number in range(min(max(FPDFDoc_GetAttachmentCount(document), 0), MAX_ATTACHMENTS)):
+        attachment = FPDFDoc_GetAttachment(document, number)
+        size = c_ulong()
+        FPDFAttachment_GetFile(attachment, None, 0, byref(size))
+        name = _read_name(attachment)
+        left -= size.value
+        known = _find_format(name)
+        if left < 0 or not size.value or known is None:
+            yield Attachment(name, None)
+            continue
+        content = create_string_buffer(size.value)
+        FPDFAttachment_GetFile(attachment, content, size.value, byref(size))
+        yield Attachment(name, _read(known, content.raw, read_pdf))
+
+
+def warn(name: str) -> PageWarning:
+    """Return the warning about an attachment that is not part of the text."""
+    message = f"The attached file {name} was not read. Upload it on its own."
+    return PageWarning(WarningCode.TEXT_NOT_EXTRACTED, message)
+
+
+def _read_name(attachment: object) -> str:
+    """Return the name of an attachment, without its folder and without characters that cannot be shown."""
+    size = FPDFAttachment_GetName(attachment, None, 0)
+    room = create_string_buffer(max(size, 2))
+    FPDFAttachment_GetName(attachment, cast(room, POINTER(FPDF_WCHAR)), size)
+    name = room.raw[: max(size - 2, 0)].decode("utf-16-le", "replace").replace("\\", "/").rpartition("/")[2]
+    return "".join(filter(str.isprintable, name))[:LONGEST_NAME] or "without a name"
+
+
+def _find_format(name: str) -> Format | None:
+    extension = PurePosixPath(name).suffix.lower()
+    return next((known for known in find_formats() if extension in known.extensions), None)
+
+
+def _read(known: Format, content: bytes, read_pdf: Callable[[SourceFile], Extraction]) -> str | None:
+    if not known.admits(content[:HEAD_BYTES]):
+        return None
+    reader = read_pdf if known.media_type == "application/pdf" else known.readers[0]
+    try:
+        pages = ["".join(page.sections).strip() for page in reader(SourceFile(io.BytesIO(content))).pages]
+    except MemoryError:
+        raise
+    except Exception:  # noqa: BLE001 - readers raise any exception on a broken file; the document itself is readable
+        return None
+    return "\n\n".join(filter(None, pages)) or None
