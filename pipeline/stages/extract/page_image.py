@@ -91,8 +91,8 @@ def _find_parts(text: str, wanted: str, expected: int) -> list[tuple[int, int]]:
 def _measure_common(text: str, wanted: str, at: int) -> int:
     """Return how many letters from `at` are in the text together, or 0 if these are too few to be sure."""
     left = len(wanted) - at
-    low, high = min(left, SHORTEST_PART), left
-    if not low or wanted[at : at + low] not in text:
+    low, high = min(len(wanted), SHORTEST_PART), left
+    if left < low or wanted[at : at + low] not in text:
         return 0
     while low < high:
         middle = (low + high + 1) // 2
