@@ -419,6 +419,11 @@ IMPORTS: dict[str, tuple[str, bytes]] = {
     "xhtml without a name": ("chunk.dat", b"<!DOCTYPE html><p>Imported</p>"),
     "text": ("chunk.txt", b"Imported"),
     "document": ("chunk.docx", build(write_word("Imported"))),
+    "rtf": ("chunk.rtf", rb"{\rtf1\ansi Imported\par}"),
+    "web page in one file": (
+        "chunk.mht",
+        b"MIME-Version: 1.0\r\nContent-Type: multipart/related; boundary=b\r\n\r\n--b\r\nContent-Type: text/html\r\n\r\n<p>Imported\r\n--b--\r\n",
+    ),
     "document without a name": ("chunk.dat", build(write_word("Imported"))),
 }
 
@@ -443,6 +448,8 @@ def test_what_is_left_out_is_said() -> None:
     assert find_codes('<w:altChunk r:id="r9"/>') == skipped
     assert find_codes('<w:altChunk r:id="r1"/>', None, ("aFChunk", "gone.html")) == skipped
     assert find_codes('<w:altChunk r:id="r1"/>', {"word/c.bin": b"?"}, ("aFChunk", "c.bin")) == unread
+    empty = b"MIME-Version: 1.0\r\nContent-Location: x\r\n\r\n"
+    assert find_codes('<w:altChunk r:id="r1"/>', {"word/c.mht": empty}, ("aFChunk", "c.mht")) == skipped
     assert find_codes('<w:altChunk r:id="r1"/>', {"word/c.docx": b"PK\3\4word/"}, ("aFChunk", "c.docx")) == skipped
     twice = build(paragraph('<w:altChunk r:id="r1"/>'), {"word/c.docx": build("")}, ("aFChunk", "c.docx"))
     assert find_codes('<w:altChunk r:id="r1"/>', {"word/t.docx": twice}, ("aFChunk", "t.docx")) == unread

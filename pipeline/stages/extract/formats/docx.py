@@ -1,14 +1,17 @@
 """DOCX: the text that Word shows, with headers and footers once and comments at the end."""
 
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from pipeline.errors import FailureCode, IngestionError
 from pipeline.stages.extract.archive import SIGNATURE, Archive, looks_like_office_file
 from pipeline.stages.extract.charset import Decoded, decode
 from pipeline.stages.extract.format import ExtractedPage, Extraction, Format, SourceFile, join_sections
+from pipeline.stages.extract.formats import mhtml, rtf
 from pipeline.stages.extract.formats.html import decode_html, looks_like_html, read_sections
+from pipeline.stages.extract.formats.mhtml import looks_like_mhtml
+from pipeline.stages.extract.formats.rtf import looks_like_rtf
 from pipeline.stages.extract.office.context import Context, Related
 from pipeline.stages.extract.office.document import Reader, Reference
 from pipeline.stages.extract.office.names import find_all, get_attribute, is_on
@@ -24,6 +27,10 @@ MAIN_TYPES = (
 )
 WEB_PAGES = (".html", ".htm", ".xhtml", ".xht")
 TEXTS = (".txt", ".text")
+OTHERS = ((looks_like_rtf, rtf.read), (looks_like_mhtml, mhtml.read))
+"""Other formats in which parts may be included: how to recognize them, and their readers."""
+HEAD_BYTES = 4096
+"""Number of bytes by which a format is recognized."""
 
 
 def looks_like_docx(head: bytes) -> bool:
@@ -110,14 +117,18 @@ class _Document:
         if part not in self.archive:
             self.skipped.note_missing()
             return []
-        data = self.archive.read(part)
-        name = part.lower()
+        return self._read_import(part.lower(), self.archive.read(part))
+
+    def _read_import(self, name: str, data: bytes) -> list[Line]:
         if name.endswith(WEB_PAGES) or looks_like_html(data):
             return self._keep(read_sections((page := decode_html(data)).text), page)
         if name.endswith(TEXTS):
             text = decode(data)
             return self._keep(text.text.replace("\r\n", "\n").split(PARAGRAPH), text)
-        if looks_like_docx(data[:4096]) and not self.is_included:
+        for recognizes, reader in OTHERS:
+            if recognizes(data[:HEAD_BYTES]):
+                return self._read_other(reader, data)
+        if looks_like_docx(data[:HEAD_BYTES]) and not self.is_included:
             return self._include(data)
         self.skipped.note_object()
         return []
@@ -126,6 +137,17 @@ class _Document:
         """Return texts as lines, and keep the warnings about their character set."""
         self.skipped.warnings += decoded.warnings
         return [Line(stripped) for text in texts if (stripped := text.strip())]
+
+    def _read_other(self, reader: Callable[[SourceFile], Extraction], data: bytes) -> list[Line]:
+        try:
+            pages = list(reader(SourceFile(io.BytesIO(data), is_embedded=True)).pages)
+        except IngestionError as error:
+            if error.failure is not FailureCode.MALFORMED:
+                raise
+            self.skipped.note_missing()
+            return []
+        self.skipped.warnings += [warning for page in pages for warning in page.warnings]
+        return [Line(text) for page in pages for section in page.sections if (text := section.strip())]
 
     def _include(self, data: bytes) -> list[Line]:
         try:
