@@ -14,6 +14,8 @@ from pipeline.stages.extract.formats.text import reads_as_text
 HEAD_BYTES = 4096
 """Number of bytes that are examined to find the format of a file."""
 GENERIC_TYPES = frozenset({"", "application/octet-stream", "binary/octet-stream", "application/unknown"})
+ARCHIVE_TYPES = frozenset({"application/zip", "application/x-zip-compressed"})
+"""Types that clients declare for all formats that are ZIP archives."""
 WEB_PAGE = re.compile(rb"<(?:html|head|body|table|div|p)\b", re.IGNORECASE)
 OFFICE_NAMES = frozenset({".doc", ".dot", ".xls", ".xlt", ".ppt", ".pps", ".pot"})
 """Names under which Word and Excel, and programs that export for them, also save web pages and texts."""
@@ -58,7 +60,8 @@ def _find_without_name(suffix: str, declared: str, head: bytes) -> Format | None
     by_type = None if declared in GENERIC_TYPES else _find(lambda known: declared == known.media_type)
     by_alias = _find(lambda known: declared in known.aliases)
     by_content = _find(lambda known: _has_signature(known, head))
-    found = by_type or by_alias or by_content
+    found = by_content if declared in ARCHIVE_TYPES else None
+    found = found or by_type or by_alias or by_content
     if suffix and suffix not in LEGACY_ADVICE and not reads_as_text(head):
         return None
     return found or (TEXT if reads_as_text(head) else None)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from pipeline.errors import IngestionError
 from pipeline.stages.extract.charset import decode
-from pipeline.stages.extract.embedded import EmbeddedFiles
+from pipeline.stages.extract.embedded import EmbeddedFiles, limit_sections
 from pipeline.stages.extract.format import MAX_SECTIONS, ExtractedPage
 from pipeline.stages.extract.formats.html import decode_html, read_sections
 from pipeline.stages.extract.mime import Entity
@@ -37,7 +37,7 @@ class MailReader:
     def read(self, data: bytes) -> ExtractedPage:
         """Read a mail as one page. Attachments and forwarded mails begin sections."""
         sections = self._read_mail(Entity(data), 0)
-        sections = _join_last([section for section in sections if section.strip()])
+        sections = limit_sections([section for section in sections if section.strip()])
         return ExtractedPage(sections or [""], [*self.warnings, *self.files.find_warnings()])
 
     def _read_mail(self, mail: Entity, depth: int) -> list[str]:
@@ -106,9 +106,3 @@ class MailReader:
 def _end(sections: list[str]) -> list[str]:
     """Let the next section begin a paragraph."""
     return [*sections[:-1], sections[-1].strip("\n").rstrip() + PARAGRAPH] if sections[-1].strip() else sections[:-1]
-
-
-def _join_last(sections: list[str]) -> list[str]:
-    """Return at most as many sections as a page may have. The last one has the rest."""
-    rest = "".join(sections[MAX_SECTIONS - 1 :])
-    return [*sections[: MAX_SECTIONS - 1], rest] if len(sections) > MAX_SECTIONS else sections
