@@ -74,6 +74,7 @@ GOOD = {
     "base 64": base64.b64encode(PROSE.encode() * 5).decode(),
     "genes": "gattacaggtccatgcatgcaaatttgggcccatatcgcg " * 10,
     "tickers": "MMM AAPL XOM CVX GOOG MSFT TSLA NFLX JPM WFC BAC XLK QQQ SPY DJIA",
+    "part numbers": " ".join("".join(random.Random(n).choices(ALPHABET, k=5)) for n in range(60)),
     "a few odd words": "Kwrx zzvq fnord.",
     "nothing": "",
 }
