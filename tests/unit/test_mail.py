@@ -159,6 +159,13 @@ def test_mailbox_has_a_page_for_each_message(tmp_path: Path) -> None:
     assert all("From here it goes on." in "".join(page.sections) for page in pages)
 
 
+def test_line_that_begins_with_from_is_no_new_message() -> None:
+    data = (
+        b"From a@b Mon Nov  2 10:00:00 2026\nSubject: x\n\nfirst\nFrom here: it\nTo: there\n\nFrom then on\nnothing.\n"
+    )
+    assert len(read_pages(data, "application/mbox")) == 1
+
+
 @pytest.mark.parametrize(
     "language",
     ["English", "German", "Polish", "Russian", "Greek", "Turkish", "Hebrew", "Arabic", "Japanese", "Chinese"],

@@ -33,9 +33,10 @@ def read(body: bytes, head: bytes = HEAD) -> list[str]:
         (rb"See {\field{\*\fldinst HYPERLINK http://x}{\fldrslt {\ul the link}}}.", "See the link."),
         (rb"{\listtext 1.\tab}First\par{\pntext\f0 2)\tab}Second", "1.\tFirst\n\n2)\tSecond"),
         (
-            rb"a{\pict\pngblip 89504e}{\*\shppict{\pict\bin4 }}}}}}{\nonshppict{\pict 00}}b{\*\what ever}{\xe index}c",
+            rb"a{\pict\pngblip 89504e}{\*\shppict{\pict\bin4 }a}}}}{\nonshppict{\pict 00}}b{\*\what ever}{\xe index}c",
             "abc",
         ),
+        (rb"a{\pict\bin3 }x}}b", "ab"),
         (rb"{\upr{older}{\*\ud{\u1055?}}}", "П"),
         (
             rb"\trowd\intbl A\cell B\par second\cell\row\trowd\intbl C\cell\cell D\cell\row\pard After",
