@@ -105,7 +105,7 @@ XMLS: dict[str, tuple[Callable[[bytes], bytes], str]] = {
         "malformed",
     ),
     "a file to be fetched": (lambda xml: declare(xml, FETCHED, "file"), "malformed"),
-    "a document type alone": (lambda xml: b"<!DOCTYPE x>" + xml, "malformed"),
+    "a document type alone": (lambda xml: b"<!DOCTYPE x []>" + xml, "malformed"),
     "an entity that nobody declared": (lambda xml: declare(xml, "", "l9"), "malformed"),
     "another text behind it": (lambda xml: xml + xml, "malformed"),
     "not closed": (lambda xml: xml[:-5], "malformed"),
@@ -197,11 +197,6 @@ FILES: dict[str, tuple[str, Callable[[], bytes], str]] = {
         "too_large",
     ),
     "a value of 20 MB.json": ("application/json", lambda: b'"%s"' % (b"x" * 20 * MIB), "too_large"),
-    "long columns of many rows.csv": (
-        "text/csv",
-        lambda: b",".join(b"%0199d" % n + b"x" for n in range(300)) + b"\n" + (b"1," * 299 + b"1\n") * 300,
-        "too_large",
-    ),
     "a cell of 20 MB.csv": ("text/csv", lambda: b'a,b\n1,"' + b"x" * 20 * MIB, "too_large"),
     "quotes.csv": ("text/csv", lambda: b'"' * 5 * MIB + b"a," * MIB, "too_large"),
 }

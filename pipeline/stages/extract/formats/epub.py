@@ -36,6 +36,9 @@ def read(file: SourceFile) -> Extraction:
         message = "The file is a ZIP archive, but not an EPUB. Upload it with the right name and type."
         raise IngestionError(FailureCode.MALFORMED, message)
     items = _find_items(archive)
+    if not any(items):
+        message = "The chapters that the EPUB lists are missing from it. Export the book again and upload the new copy."
+        raise IngestionError(FailureCode.MALFORMED, message)
     if _find_encrypted(archive) & set(items):
         message = "The text of the EPUB is encrypted (DRM). Upload a copy without DRM."
         raise IngestionError(FailureCode.ENCRYPTED, message)
