@@ -22,6 +22,7 @@ def test_formats_are_found() -> None:
         "application/vnd.oasis.opendocument.presentation",
         "application/vnd.oasis.opendocument.text",
         "application/vnd.openxmlformats-officedocument.presentationml.presentation",
+        "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
         "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
         "application/xml",
         "application/zip",

@@ -154,7 +154,7 @@ def test_format_is_identified(filename: str, declared: str, head: bytes, media_t
         ("a.odt", "", b"hello"),
         ("a.doc", "application/msword", OLD_OFFICE),
         ("a.ppt", "", OLD_OFFICE),
-        ("a.xlsx", "", ZIP),
+        ("a.odg", "", ZIP),
         ("a.docb", "", WORD),
         ("a", "application/vnd.ms-excel", OLD_OFFICE),
         ("a", "image/png", b"\x89PNG"),

@@ -60,15 +60,15 @@ class Archive:
     def __contains__(self, name: str) -> bool:
         return name in self._entries
 
-    def read(self, name: str) -> bytes:
+    def read(self, name: str, max_bytes: int = MAX_PART_BYTES) -> bytes:
         """Inflate the part with exactly this name, up to the size that the directory declares.
 
-        Raises IngestionError if the part is missing, damaged or too large.
+        Raises IngestionError if the part is missing, damaged or larger than `max_bytes`.
         """
         entry = self._entries.get(name)
         if entry is None:
             raise _malformed("lacks a part that it refers to")
-        self._check_size(entry)
+        self._check_size(entry, max_bytes)
         if entry.compress_type not in (ZIP_STORED, ZIP_DEFLATED):
             raise _malformed("uses an unsupported compression method")
         try:
@@ -81,10 +81,10 @@ class Archive:
             raise _malformed("is damaged")
         return data
 
-    def _check_size(self, entry: ZipInfo) -> None:
+    def _check_size(self, entry: ZipInfo, max_bytes: int) -> None:
         size = entry.file_size
         self._inflated += size
-        if size > MAX_PART_BYTES or self._inflated > MAX_BYTES:
+        if size > max_bytes or self._inflated > MAX_BYTES:
             raise _too_large("inflates to more data than the limit allows")
         if size > max(SMALL_BYTES, MAX_RATIO * entry.compress_size):
             raise _too_large("is compressed far more than documents are")

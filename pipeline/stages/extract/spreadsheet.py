@@ -1,0 +1,146 @@
+"""Spreadsheets as text: a sheet is a page, begun by its name, with a table for each block of filled cells."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import accumulate, chain, pairwise
+
+from pipeline.stages.extract.format import ExtractedPage
+from pipeline.stages.extract.layout import PARAGRAPH
+from pipeline.stages.extract.table import SAMPLE_ROWS, Row, find_header, write_table
+
+Cells = dict[int, str]
+"""The filled cells of a row: the text of each, by the index of its column."""
+MAX_COLUMNS = 16_384
+"""Maximum number of columns of a sheet. Programs have no more."""
+MAX_EMPTY = 50
+"""Maximum number of cells of a table for each filled one."""
+MAX_MERGED_CELLS = 100_000
+"""Maximum number of cells of a sheet that get the text of a merged cell."""
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """A merged cell: its first and last row and column, counted from 0."""
+
+    top: int
+    left: int
+    bottom: int
+    right: int
+
+
+@dataclass(slots=True)
+class Sheet:
+    """The visible cells of a sheet, by the indexes of their rows, and its merged cells."""
+
+    name: str
+    rows: dict[int, Cells] = field(default_factory=dict)
+    merged: list[Range] = field(default_factory=list)
+    hidden_rows: set[int] = field(default_factory=set)
+    hidden_columns: set[int] = field(default_factory=set)
+
+
+def write_sheet(sheet: Sheet) -> ExtractedPage:
+    """Return the page of a sheet. If no cell is filled, it has no text."""
+    _close_up(sheet)
+    headers = _repeat_merged(sheet)
+    paragraphs = list(chain.from_iterable(write_table(table) for table in _split(sheet, headers)))
+    return ExtractedPage([PARAGRAPH.join([" ".join(sheet.name.split()), *paragraphs]) if paragraphs else ""])
+
+
+def _close_up(sheet: Sheet) -> None:
+    """Remove the hidden columns, so that they part nothing."""
+    if not sheet.hidden_columns:
+        return
+    hidden = list(accumulate(column in sheet.hidden_columns for column in range(MAX_COLUMNS)))
+    for index, cells in sheet.rows.items():
+        sheet.rows[index] = {
+            column - hidden[column]: text for column, text in cells.items() if column not in sheet.hidden_columns
+        }
+    sheet.merged = [
+        Range(area.top, area.left - hidden[area.left], area.bottom, area.right - hidden[area.right])
+        for area in sheet.merged
+    ]
+
+
+def _repeat_merged(sheet: Sheet) -> set[int]:
+    """Repeat the text of merged cells in the cells they cover. Return the rows with a cell over several columns.
+
+    A cell that is alone in its row is a title, and is not repeated beside itself.
+    """
+    headers = set()
+    covered = 0
+    for area in sheet.merged:
+        text = sheet.rows.get(area.top, {}).get(area.left)
+        right = area.right if len(sheet.rows.get(area.top, {})) > 1 else area.left
+        covered += (area.bottom - area.top + 1) * (right - area.left + 1)
+        if not text or covered > MAX_MERGED_CELLS:
+            continue
+        for row in range(area.top, area.bottom + 1):
+            if row in sheet.rows:
+                sheet.rows[row] |= dict.fromkeys(range(area.left, right + 1), text)
+        if right > area.left:
+            headers.add(area.top)
+    return headers
+
+
+def _split(sheet: Sheet, headers: set[int]) -> Iterator[list[Row]]:
+    """Yield the tables of a sheet. Empty rows and columns part them, unless what is below has the columns of the above.
+
+    Hidden rows part nothing.
+    """
+    above: list[Row] = []
+    above_columns: list[tuple[int, int]] = []
+    for block in _split_rows(sheet):
+        filled = set(chain.from_iterable(sheet.rows[index] for index in block))
+        columns = list(_find_runs(filled))
+        tables = [_cut(sheet, block, headers, range(*run)) for run in columns]
+        if columns == above_columns and len(tables) == 1 and find_header(tables[0][:SAMPLE_ROWS]) is None:
+            above += tables[0]
+            continue
+        if above:
+            yield above
+        *complete, above = tables
+        above_columns = columns
+        yield from complete
+    if above:
+        yield above
+
+
+def _split_rows(sheet: Sheet) -> Iterator[list[int]]:
+    """Yield the indexes of the filled rows between empty ones."""
+    for first, end in _find_runs(sheet.rows.keys() | sheet.hidden_rows):
+        if rows := [index for index in range(first, end) if index in sheet.rows]:
+            yield rows
+
+
+def _find_runs(numbers: Iterable[int]) -> Iterator[tuple[int, int]]:
+    """Yield the first of consecutive numbers, and the number behind the last."""
+    ordered = sorted(numbers)
+    ends = [position for position, (number, later) in enumerate(pairwise(ordered), start=1) if later > number + 1]
+    for start, end in pairwise([0, *ends, len(ordered)]):
+        if end > start:
+            yield ordered[start], ordered[end - 1] + 1
+
+
+def _cut(sheet: Sheet, block: list[int], headers: set[int], columns: range) -> list[Row]:
+    """Return the rows of a block, cut to some columns. Rows without a value there are left out.
+
+    If hardly any cell is filled, the rows have no empty cells.
+    """
+    count = sum(len(sheet.rows[index]) for index in block)
+    if len(block) * len(columns) > MAX_EMPTY * count:
+        rows = ([text for column, text in sorted(sheet.rows[index].items()) if column in columns] for index in block)
+        return [row for row in rows if row]
+    filled = {index: [sheet.rows[index].get(column, "") for column in columns] for index in block}
+    return list(_join_headers({index: row for index, row in filled.items() if any(row)}, headers))
+
+
+def _join_headers(rows: dict[int, Row], headers: set[int]) -> Iterator[Row]:
+    """Yield rows. A row of names over several columns is joined with the row of names below it."""
+    remaining = iter(rows.items())
+    for index, row in remaining:
+        if index in headers and (below := next(remaining, None)):
+            yield [" ".join(dict.fromkeys(filter(None, pair))) for pair in zip(row, below[1], strict=True)]
+            headers = set()
+        else:
+            yield row

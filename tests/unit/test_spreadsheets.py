@@ -1,0 +1,217 @@
+"""Workbooks that openpyxl and xlsxwriter wrote: sheets, tables, numbers as they are shown, and what is hidden."""
+
+import io
+import re
+from collections.abc import Callable, Sequence
+from datetime import date, datetime, time
+from typing import Any
+from zipfile import ZipFile
+
+import openpyxl
+import pytest
+import xlsxwriter
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from openpyxl.utils import get_column_letter
+
+from pipeline.errors import FailureCode, IngestionError
+from pipeline.stages.extract import get_format
+from pipeline.stages.extract.format import SourceFile
+from pipeline.stages.extract.number_format import show_number
+from tests.archives import BILLION_LAUGHS, pack
+from tests.languages import LANGUAGES
+
+XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
+SCRIPTS = ["English", "Russian", "Greek", "Hebrew", "Arabic", "Thai", "Chinese", "Japanese", "Korean", "Hindi"]
+ROWS: list[list[Any]] = [["Boat", "Fee"], ["Barge", 12], ["Punt", 3]]
+SHOWN = "Boat: Barge\nFee: 12\n\nBoat: Punt\nFee: 3"
+
+
+def read(data: bytes) -> list[str]:
+    extraction = get_format(XLSX).readers[0](SourceFile(io.BytesIO(data)))
+    pages = ["".join(page.sections) for page in extraction.pages]
+    assert len(pages) == extraction.count
+    return pages
+
+
+def write(fill: Callable[[Any, Any], None]) -> bytes:
+    """Return a workbook of xlsxwriter whose sheet `Fees` is filled by a function of the workbook and the sheet."""
+    file = io.BytesIO()
+    with xlsxwriter.Workbook(file, {"in_memory": True}) as book:
+        fill(book, book.add_worksheet("Fees"))
+    return file.getvalue()
+
+
+def put(sheet: Any, row: int, column: int, rows: Sequence[Sequence[Any]]) -> None:
+    for offset, values in enumerate(rows):
+        sheet.write_row(row + offset, column, values)
+
+
+def test_sheet_is_a_page_that_begins_with_its_name() -> None:
+    book = openpyxl.Workbook()
+    book.active.title = "Fees & fines"
+    for row in ROWS:
+        book.active.append(row)
+    book.create_sheet("Empty")
+    book.create_sheet("Notes")["C7"] = "Bring a rope"
+    for state in ("hidden", "veryHidden"):
+        book.create_sheet(state)["A1"] = "secret"
+        book[state].sheet_state = state
+    file = io.BytesIO()
+    book.save(file)
+    assert read(file.getvalue()) == [f"Fees & fines\n\n{SHOWN}", "", "Notes\n\nBring a rope"]
+
+
+@pytest.mark.parametrize(("row", "column"), [(0, 0), (99, 30), (1_048_573, 16_382), (0, 16_382), (1_048_573, 0)])
+def test_tables_may_be_far_from_the_corner(row: int, column: int) -> None:
+    assert read(write(lambda _, sheet: put(sheet, row, column, ROWS))) == [f"Fees\n\n{SHOWN}"]
+
+
+def test_tables_are_parted_by_empty_rows_and_columns() -> None:
+    def fill(_: Any, sheet: Any) -> None:
+        put(sheet, 0, 0, ROWS)
+        put(sheet, 0, 3, [["Name", "City"], ["Kim", "Bonn"]])
+        put(sheet, 5, 0, [["Colour", "Count"], ["red", 4]])
+        put(sheet, 5, 4, [["Depth"], [7]])
+
+    text = f"{SHOWN}\n\nName: Kim\nCity: Bonn\n\nColour: red\nCount: 4\n\nDepth\n\n7"
+    assert read(write(fill)) == [f"Fees\n\n{text}"]
+
+
+def test_rows_below_an_empty_one_keep_the_names() -> None:
+    def fill(_: Any, sheet: Any) -> None:
+        put(sheet, 0, 0, ROWS)
+        put(sheet, 4, 0, [["Canoe", 1], ["Raft", 2]])
+
+    assert read(write(fill))[0].endswith("Boat: Canoe\nFee: 1\n\nBoat: Raft\nFee: 2")
+
+
+def test_hidden_rows_and_columns_are_left_out_and_part_nothing() -> None:
+    def fill(_: Any, sheet: Any) -> None:
+        put(sheet, 0, 0, [["Boat", "Secret", "Fee"], ["Barge", "x", 12], ["hidden", "x", 1], ["Punt", "x", 3]])
+        sheet.set_row(2, None, None, {"hidden": True})
+        sheet.set_column(1, 1, None, None, {"hidden": True})
+
+    assert read(write(fill)) == [f"Fees\n\n{SHOWN}"]
+
+
+def test_merged_names_are_joined_with_the_names_below() -> None:
+    def fill(_: Any, sheet: Any) -> None:
+        sheet.merge_range("A1:E1", "Yearly report")
+        sheet.merge_range("A2:A3", "Region")
+        sheet.merge_range("B2:C2", "Sales")
+        sheet.merge_range("D2:E2", "Costs")
+        put(sheet, 2, 1, [["Q1", "Q2", "Q1", "Q2"]])
+        sheet.merge_range("A4:A5", "North")
+        put(sheet, 3, 1, [[1, 2, 3, 4], [5, 6, 7, 8]])
+
+    row = "Region: North\nSales Q1: {}\nSales Q2: {}\nCosts Q1: {}\nCosts Q2: {}"
+    expected = ["Fees", "Yearly report", row.format(1, 2, 3, 4), row.format(5, 6, 7, 8)]
+    assert read(write(fill)) == ["\n\n".join(expected)]
+
+
+@pytest.mark.parametrize(
+    ("value", "code", "shown"),
+    [
+        (0.125, "0.0%", "12.5%"),
+        (1234.5, "€#,##0.00", "€1,234.50"),
+        (1234.5, '#,##0.00 "€"', "1,234.50 €"),
+        (-1234.5, "[$$-409]#,##0.00;[Red]-[$$-409]#,##0.00", "-$1,234.50"),
+        (7, "000", "007"),
+        (3, "General", "3"),
+        (0.1 + 0.2, "General", "0.3"),
+        (4915112345678, "0", "4915112345678"),
+        (datetime.fromisoformat("2024-03-01"), "dd/mm/yyyy", "2024-03-01"),
+        (datetime.fromisoformat("2024-03-01T14:30"), "m/d/yy h:mm", "2024-03-01 14:30"),
+        (date(1999, 12, 31), "[$-407]d. mmmm yyyy", "1999-12-31"),
+        (time(9, 5), "h:mm AM/PM", "09:05"),
+        (1.5, "[h]:mm", "36:00"),
+        (45, '0 "metres"', "45 metres"),
+        (True, "General", "TRUE"),
+    ],
+)
+def test_numbers_are_shown_by_their_formats(value: Any, code: str, shown: str) -> None:
+    def fill(book: Any, sheet: Any) -> None:
+        number_format = book.add_format({"num_format": code})
+        write_value = sheet.write_datetime if isinstance(value, (date, time)) else sheet.write
+        write_value(0, 0, value, number_format)
+
+    assert read(write(fill)) == [f"Fees\n\n{shown}"]
+
+
+def test_dates_may_count_from_1904() -> None:
+    assert show_number(0, "yyyy-mm-dd", since_1904=True) == "1904-01-01"
+
+
+def test_formulas_show_their_stored_results_and_text_its_runs() -> None:
+    def fill(book: Any, sheet: Any) -> None:
+        sheet.write_formula(0, 0, "=1+2", None, 3)
+        sheet.write_formula(0, 1, '="a"&"b"', None, "ab")
+        sheet.write_rich_string(0, 2, "bold ", book.add_format({"bold": True}), "word", "s")
+        sheet.write_url(0, 3, "https://example.org/", string="a link")
+        sheet.write(0, 4, "two\nlines")
+
+    assert read(write(fill)) == ["Fees\n\n3, ab, bold words, a link, two\nlines"]
+
+
+def change(name: str, edit: Callable[[bytes], bytes | None]) -> bytes:
+    with ZipFile(io.BytesIO(write(lambda _, sheet: put(sheet, 0, 0, ROWS)))) as archive:
+        parts = {part: archive.read(part) for part in archive.namelist()}
+    edited = edit(parts.pop(name))
+    return pack(parts | ({} if edited is None else {name: edited}))
+
+
+SHEET = "xl/worksheets/sheet1.xml"
+
+
+def test_sparse_and_empty_sheets_cost_little() -> None:
+    """As a table, the diagonal would have 225 million cells."""
+    column = "".join(
+        f'<row r="{row}"><c r="{get_column_letter(row)}{row}"><v>{row}</v></c></row>' for row in range(1, 15_001)
+    )
+    empty = "".join(f'<row r="{row}" ht="30"/>' for row in range(15_001, 60_000))
+    rows = f"<sheetData>{column}{empty}</sheetData>".encode()
+    [text] = read(change(SHEET, lambda data: re.sub(rb"<sheetData>.*</sheetData>", rows, data)))
+    assert text.startswith("Fees\n\n1\n\n2\n\n")
+    assert text.endswith("\n\n15000")
+
+
+@pytest.mark.parametrize("edit", [lambda _: None, lambda data: data[:-9], lambda _: b""])
+def test_missing_or_broken_sheet_is_noted(edit: Callable[[bytes], bytes | None]) -> None:
+    extraction = get_format(XLSX).readers[0](SourceFile(io.BytesIO(change(SHEET, edit))))
+    [page] = extraction.pages
+    assert [warning.code for warning in page.warnings] == ["parts_skipped"]
+
+
+@pytest.mark.parametrize(
+    ("part", "edit"),
+    [
+        (SHEET, lambda data: BILLION_LAUGHS.encode() + data[data.index(b"<worksheet") :]),
+        ("xl/workbook.xml", lambda _: b"<x/"),
+        ("[Content_Types].xml", lambda _: b"<Types/>"),
+    ],
+)
+def test_bombs_and_other_files_are_malformed(part: str, edit: Callable[[bytes], bytes]) -> None:
+    with pytest.raises(IngestionError) as caught:
+        read(change(part, edit))
+    assert caught.value.failure == FailureCode.MALFORMED
+
+
+@pytest.mark.parametrize("reference", ["A1:XFD1048576", "A0:B2", "ZZZ1:ZZZ9", "A1", "B9:A1", "A1:A1048576"])
+def test_merged_cells_of_any_size_cost_little(reference: str) -> None:
+    merged = f'<mergeCells><mergeCell ref="{reference}"/></mergeCells></worksheet>'.encode()
+    [text] = read(change(SHEET, lambda data: data.replace(b"</worksheet>", merged)))
+    assert "Punt" in text
+
+
+WORDS = " ".join(LANGUAGES[name].text for name in SCRIPTS).split()
+CELLS = st.lists(st.sampled_from(WORDS), min_size=1, max_size=5).map(" ".join)
+
+
+@given(st.lists(st.lists(CELLS, min_size=2, max_size=2), min_size=1, max_size=5))
+@settings(max_examples=20, deadline=None, derandomize=True)
+def test_cells_of_every_script_come_back_in_order(rows: list[list[str]]) -> None:
+    [text] = read(write(lambda _, sheet: put(sheet, 3, 3, [["name", "price"], *rows])))
+    position = 0
+    for cell in (cell for row in rows for cell in row):
+        position = text.index(cell, position) + len(cell)
