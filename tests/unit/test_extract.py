@@ -21,6 +21,8 @@ def test_formats_are_found() -> None:
         "application/rtf",
         "application/vnd.oasis.opendocument.presentation",
         "application/vnd.oasis.opendocument.text",
+        "application/vnd.ms-excel",
+        "application/vnd.oasis.opendocument.spreadsheet",
         "application/vnd.openxmlformats-officedocument.presentationml.presentation",
         "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
         "application/vnd.openxmlformats-officedocument.wordprocessingml.document",

@@ -2,7 +2,7 @@
 
 import io
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime, time
 from typing import Any
 from zipfile import ZipFile
@@ -10,6 +10,7 @@ from zipfile import ZipFile
 import openpyxl
 import pytest
 import xlsxwriter
+import xlwt
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from openpyxl.utils import get_column_letter
@@ -215,3 +216,149 @@ def test_cells_of_every_script_come_back_in_order(rows: list[list[str]]) -> None
     position = 0
     for cell in (cell for row in rows for cell in row):
         position = text.index(cell, position) + len(cell)
+
+
+ODS = "application/vnd.oasis.opendocument.spreadsheet"
+XLS = "application/vnd.ms-excel"
+SPACES = "".join(
+    f' xmlns:{prefix}="urn:oasis:names:tc:opendocument:xmlns:{name}:1.0"'
+    for prefix, name in (("office", "office"), ("table", "table"), ("text", "text"), ("style", "style"))
+)
+STYLES = '<style:style style:name="h"><style:table-properties table:display="false"/></style:style>'
+
+
+def read_as(media_type: str, data: bytes) -> list[str]:
+    return ["".join(page.sections) for page in get_format(media_type).readers[0](SourceFile(io.BytesIO(data))).pages]
+
+
+def write_ods(*tables: str, before: str = "", parts: Mapping[str, bytes] | None = None) -> bytes:
+    body = f"<office:body><office:spreadsheet>{''.join(tables)}</office:spreadsheet></office:body>"
+    styles = f"<office:automatic-styles>{STYLES}</office:automatic-styles>"
+    content = f"{before}<office:document-content{SPACES}>{styles}{body}</office:document-content>"
+    return pack({"mimetype": ODS.encode(), "content.xml": content.encode(), **(parts or {})})
+
+
+def ods_cell(text: str, attributes: str = "") -> str:
+    return f"<table:table-cell {attributes}><text:p>{text}</text:p></table:table-cell>"
+
+
+def ods_row(*cells: str, attributes: str = "") -> str:
+    return f"<table:table-row {attributes}>{''.join(cells)}</table:table-row>"
+
+
+def ods_table(*rows: str, attributes: str = "") -> str:
+    return f'<table:table table:name="Fees" {attributes}>{"".join(rows)}</table:table>'
+
+
+ODS_ROWS = [ods_row(*(ods_cell(str(value)) for value in row)) for row in ROWS]
+GAP = '<table:table-cell table:number-columns-repeated="16000"/>'
+
+
+@pytest.mark.parametrize(
+    ("table", "shown"),
+    [
+        (ods_table(*ODS_ROWS), SHOWN),
+        (ods_table(ods_row(GAP, attributes='table:number-rows-repeated="1048000"'), *ODS_ROWS), SHOWN),
+        (ods_table(ODS_ROWS[0], ods_row(ods_cell("x"), attributes='table:visibility="filter"'), *ODS_ROWS[1:]), SHOWN),
+        (ods_table("<table:table-header-rows>", ODS_ROWS[0], "</table:table-header-rows>", *ODS_ROWS[1:]), SHOWN),
+        (ods_table(ods_row(ods_cell("a<text:line-break/>b<text:s text:c='2'/>c<text:tab/>d"))), "a\nb  c\td"),
+        (ods_table(ods_row('<table:table-cell office:value="7"/>')), "7"),
+        (ods_table(ods_row("<table:table-cell/>", ods_cell("x", 'table:number-columns-repeated="3"'))), "x, x, x"),
+        (
+            ods_table(
+                ods_row(
+                    "<table:table-cell><office:annotation><text:p>no</text:p></office:annotation><text:p>12 <text:span>€"
+                    "</text:span></text:p><text:p>net</text:p></table:table-cell>"
+                )
+            ),
+            "12 €\nnet",
+        ),
+        (
+            ods_table(
+                ods_row(ods_cell("Fees", 'table:number-columns-spanned="2"'), "<table:covered-table-cell/>"), *ODS_ROWS
+            ),
+            f"Fees\n\n{SHOWN}",
+        ),
+        (
+            ods_table(
+                '<table:table-column/><table:table-column table:visibility="collapse"/><table:table-column/>',
+                *(ods_row(ods_cell(str(a)), ods_cell("x"), ods_cell(str(b))) for a, b in ROWS),
+            ),
+            SHOWN,
+        ),
+    ],
+)
+def test_ods_shows_the_text_of_its_cells(table: str, shown: str) -> None:
+    hidden = ods_table(ods_row(ods_cell("secret")), attributes='table:style-name="h"').replace('"Fees"', '"hid"')
+    assert read_as(ODS, write_ods(table, hidden)) == [f"Fees\n\n{shown}"]
+
+
+@pytest.mark.parametrize(
+    ("data", "code"),
+    [
+        (write_ods(ods_table(*ODS_ROWS), before=BILLION_LAUGHS), FailureCode.MALFORMED),
+        (
+            write_ods(ods_table(*ODS_ROWS), parts={"META-INF/manifest.xml": b"<encryption-data/>"}),
+            FailureCode.ENCRYPTED,
+        ),
+        (pack({"mimetype": ODS.encode()}), FailureCode.MALFORMED),
+        (write_ods(ods_table(*ODS_ROWS))[:-30], FailureCode.MALFORMED),
+    ],
+)
+def test_hostile_ods_ends_in_its_class(data: bytes, code: FailureCode) -> None:
+    with pytest.raises(IngestionError) as caught:
+        read_as(ODS, data)
+    assert caught.value.failure == code
+
+
+def test_repeated_rows_and_cells_of_ods_cost_little() -> None:
+    repeated = 'table:number-rows-repeated="999999999"'
+    cell = ods_cell("x", 'table:number-columns-repeated="999999999"')
+    [text] = read_as(ODS, write_ods(ods_table(ods_row(ods_cell("y"), attributes=repeated), ods_row(cell))))
+    assert text.count("y") == 1000
+
+
+def write_xls() -> bytes:
+    book = xlwt.Workbook()
+    sheet = book.add_sheet("Fees")
+    for row, values in enumerate(ROWS):
+        for column, value in enumerate(values):
+            sheet.write(row + 5, column + 2, value)
+    sheet.write(8, 2, datetime.fromisoformat("2024-03-01"), xlwt.easyxf(num_format_str="DD/MM/YYYY"))
+    hidden = book.add_sheet("secret")
+    hidden.write(0, 0, "x")
+    hidden.visibility = 1
+    file = io.BytesIO()
+    book.save(file)
+    return file.getvalue()
+
+
+def test_xls_is_read() -> None:
+    assert read_as(XLS, write_xls()) == [f"Fees\n\n{SHOWN}\n\nBoat: 2024-03-01"]
+
+
+@pytest.mark.parametrize(
+    ("data", "shown"),
+    [
+        (b"<html><table><tr><td>Boat</td><td>Fee</td></tr></table></html>", "Boat Fee"),
+        (b"Boat\tFee\nBarge\t12\nPunt\t3\n", SHOWN),
+        ("Boat\tFee\nBarge\t12\nPunt\t3\n".encode("utf-16"), SHOWN),
+        (b"sep=;\nBoat;Fee\nBarge;12\nPunt;3\n", SHOWN),
+    ],
+)
+def test_what_is_only_named_xls_is_read_as_what_it_is(data: bytes, shown: str) -> None:
+    assert read_as(XLS, data) == [shown]
+
+
+@pytest.mark.parametrize("length", [600, 2000, 4096])
+def test_broken_xls_is_malformed(length: int) -> None:
+    with pytest.raises(IngestionError) as caught:
+        read_as(XLS, write_xls()[:length])
+    assert caught.value.failure == FailureCode.MALFORMED
+
+
+@pytest.mark.parametrize("parts", [{"a.bin": b"\0" * 20_000_000}, {"xl/workbook.bin": b"x"}, {"../x": b""}])
+def test_archive_of_xlsb_is_checked_before_it_is_read(parts: dict[str, bytes]) -> None:
+    with pytest.raises(IngestionError) as caught:
+        read_as(XLS, pack(parts, level=9))
+    assert caught.value.failure in (FailureCode.TOO_LARGE, FailureCode.MALFORMED)

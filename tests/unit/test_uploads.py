@@ -156,7 +156,7 @@ def test_format_is_identified(filename: str, declared: str, head: bytes, media_t
         ("a.ppt", "", OLD_OFFICE),
         ("a.odg", "", ZIP),
         ("a.docb", "", WORD),
-        ("a", "application/vnd.ms-excel", OLD_OFFICE),
+        ("a", "application/msword", OLD_OFFICE),
         ("a", "image/png", b"\x89PNG"),
         ("a", "", b"\x7fELF" + b"letters" * 9),
         ("a.bin", "", b"letters" * 9 + b"\0"),

@@ -29,7 +29,7 @@ CONDITION = re.compile(r"\[[^\]]*\]")
 DIGITS = re.compile(r"[#0?][#0?,.]*")
 ELAPSED = re.compile(r"\[(?:h+|m+|s+)\]", re.IGNORECASE)
 EPOCH = datetime(1899, 12, 30)  # noqa: DTZ001 - sheets have no time zones
-EPOCH_1904 = datetime(1904, 1, 1)  # noqa: DTZ001
+EPOCH_1904 = datetime(1904, 1, 1)  # noqa: DTZ001 - sheets have no time zones
 LAST_DAY = 2_958_465
 """The last day of the year 9999."""
 MAX_DECIMALS = 30
