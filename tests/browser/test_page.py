@@ -115,7 +115,9 @@ def test_what_fails_says_why_and_what_to_do(open_page: OpenPage, service: Servic
     page = open_page()
     watch.expected.append("415 .*/v1/documents$")
     register(page, service.url, make_email())
-    upload(page, ("broken.pdf", b"%PDF-1.7 and then nothing of the kind"), ("song.mp3", b"ID3\4\0\0\0\0 not for reading"))
+    upload(
+        page, ("broken.pdf", b"%PDF-1.7 and then nothing of the kind"), ("song.mp3", b"ID3\4\0\0\0\0 not for reading")
+    )
     refused = page.locator(".row", has_text="song.mp3")
     expect(refused.locator(".error")).to_contain_text("The format of the file is not supported. Supported formats:")
     refused.get_by_role("button", name="Stop the upload of song.mp3").click()

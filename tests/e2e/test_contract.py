@@ -15,7 +15,8 @@ EXAMPLES = "8"
 SCHEMATHESIS = Path(sysconfig.get_path("scripts")) / "schemathesis"
 
 
-# OpenAPI can say that a body is a file, but not that it is a PDF, or that a password is not a common one.
+# OpenAPI can say that a body is a file, but not that it is a PDF, that a password is not a common one, or, in a pattern
+# that all languages understand, that a question has a letter or digit of any script.
 REFUSED = """
 [[operations]]
 include-name = "POST /v1/documents"
@@ -24,6 +25,14 @@ checks.positive_data_acceptance.expected-statuses = ["2xx", 413, 415, 422]
 [[operations]]
 include-name = "PUT /v1/documents/{document_id}/content"
 checks.positive_data_acceptance.expected-statuses = ["2xx", 404, 409, 413, 415, 422]
+
+[[operations]]
+include-name = "POST /v1/search"
+checks.positive_data_acceptance.expected-statuses = ["2xx", 422, 429]
+
+[[operations]]
+include-name = "POST /v1/ask"
+checks.positive_data_acceptance.expected-statuses = ["2xx", 422, 429]
 
 [[operations]]
 include-name = "POST /v1/auth/register"
