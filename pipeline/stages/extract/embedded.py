@@ -7,6 +7,7 @@ from pipeline.errors import IngestionError, UnsupportedMedia
 from pipeline.stages.extract import get_format
 from pipeline.stages.extract.format import MAX_SECTIONS, ExtractedPage, SourceFile
 from pipeline.stages.extract.identify import HEAD_BYTES, identify
+from pipeline.stages.extract.layout import PARAGRAPH
 from pipeline.types import MAX_WARNING_CHARACTERS, PageWarning, WarningCode
 
 MAX_FILES = 1000
@@ -16,7 +17,6 @@ MAX_EMBEDDED_BYTES = 128 * 1024 * 1024
 MAX_NAMES = 20
 """Maximum number of names in a warning."""
 MAX_NAME_CHARACTERS = 40
-PARAGRAPH = "\n\n"
 
 
 @dataclass

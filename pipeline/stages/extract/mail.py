@@ -8,6 +8,7 @@ from pipeline.stages.extract.charset import decode
 from pipeline.stages.extract.embedded import EmbeddedFiles, limit_sections
 from pipeline.stages.extract.format import MAX_SECTIONS, ExtractedPage
 from pipeline.stages.extract.formats.html import decode_html, read_sections
+from pipeline.stages.extract.layout import PARAGRAPH
 from pipeline.stages.extract.mime import Entity
 from pipeline.types import PageWarning
 
@@ -16,7 +17,6 @@ MAX_DEPTH = 20
 MAX_ENTITIES = 10_000
 """Maximum number of parts of one mail, on all levels together."""
 HEADERS = ("Subject", "From", "To", "Cc", "Date")
-PARAGRAPH = "\n\n"
 SIGNATURES = frozenset({"application/pgp-signature", "application/pkcs7-signature", "application/x-pkcs7-signature"})
 """Types of parts that prove who sent a mail, and have no text."""
 ENCRYPTION = frozenset({"application/pgp-encrypted"})

@@ -12,10 +12,11 @@ from pipeline.stages.extract.formats import mhtml, rtf
 from pipeline.stages.extract.formats.html import decode_html, looks_like_html, read_sections
 from pipeline.stages.extract.formats.mhtml import looks_like_mhtml
 from pipeline.stages.extract.formats.rtf import looks_like_rtf
+from pipeline.stages.extract.layout import PARAGRAPH
 from pipeline.stages.extract.office.context import Context, Related
 from pipeline.stages.extract.office.document import Reader, Reference
 from pipeline.stages.extract.office.names import find_all, get_attribute, is_on
-from pipeline.stages.extract.office.story import PARAGRAPH, Kind, Line, to_blocks
+from pipeline.stages.extract.office.story import Kind, Line, to_blocks
 from pipeline.stages.extract.opc import Skipped, find_related, open_package, read_optional, read_relationships
 from pipeline.stages.extract.xml import parse
 

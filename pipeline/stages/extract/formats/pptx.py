@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pipeline.errors import FailureCode, IngestionError
 from pipeline.stages.extract.archive import SIGNATURE, Archive, looks_like_office_file
 from pipeline.stages.extract.format import ExtractedPage, Extraction, Format, SourceFile
+from pipeline.stages.extract.layout import PARAGRAPH
 from pipeline.stages.extract.office.drawing import join_words, read_paragraph, read_paragraphs
 from pipeline.stages.extract.office.names import Names, find_all, find_child, get_attribute
 from pipeline.stages.extract.office.slide import Deck, Related, SlideReader, find_placeholder
@@ -19,7 +20,6 @@ MAIN_TYPES = (
     "vnd.ms-powerpoint.slideshow.macroenabled.main",
     "vnd.ms-powerpoint.template.macroenabled.main",
 )
-PARAGRAPH = "\n\n"
 NOTES = "body"
 """The placeholder that holds the notes of a notes page."""
 MAX_LENGTH = 10

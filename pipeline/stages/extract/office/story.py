@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from pipeline.stages.extract.format import Block
+from pipeline.stages.extract.layout import PARAGRAPH
 
 MAX_REPEATED = 200
 """Longest text of a merged cell, in characters, that is repeated in each of its rows."""
@@ -17,7 +18,6 @@ PART = 400
 MAX_HEADER = 300
 """Longest header, in characters, that is repeated."""
 SPACES = re.compile(r"[ \t\r\f\v]+")
-PARAGRAPH = "\n\n"
 
 
 MAX_DEPTH = 50
