@@ -1,5 +1,6 @@
 """Strict type checks for JSON bodies. Litestar alone would accept "5" for an integer."""
 
+import codecs
 from typing import Any
 
 import msgspec
@@ -40,7 +41,8 @@ class StrictRequest(UserRequest):
 
 def _decode(body: bytes) -> Any:
     try:
-        return msgspec.json.decode(body)
+        # RFC 8259, section 8.1: parsers may ignore a byte order mark.
+        return msgspec.json.decode(body.removeprefix(codecs.BOM_UTF8))
     except UnicodeDecodeError:
         message = "The request body is not UTF-8. Send JSON encoded as UTF-8."
         raise InvalidInput(message, errors=(FieldError("body", "is not UTF-8"),)) from None

@@ -142,6 +142,24 @@ async def test_invalid_queries_name_the_fields(api: Api, body: dict[str, object]
     assert response.json()["errors"]
 
 
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        (b'\xef\xbb\xbf{"query": "horse"}', 200),
+        (b'\xef\xbb\xbf\xef\xbb\xbf{"query": "horse"}', 422),
+        ('{"query": "Größe"}'.encode("latin-1"), 422),
+        (b'{"query":' + b"[" * 1000 + b"]" * 1000 + b"}", 422),
+        (b'{"query": "horse"', 422),
+    ],
+    ids=["byte order mark", "two byte order marks", "Latin-1", "deep", "cut off"],
+)
+async def test_body_in_other_forms(api: Api, body: bytes, status: int) -> None:
+    person = await api.register()
+    headers = person.headers | {"content-type": "application/json"}
+    response = await api.client.post("/v1/search", headers=headers, content=body)
+    assert response.status_code == status
+
+
 async def test_query_needs_no_redis_and_no_worker(api: Api) -> None:
     person = await api.register()
     response = await api.client.post("/v1/search", headers=person.headers, json={"query": "anything"})

@@ -59,6 +59,10 @@ def test_line_ends_are_normalized() -> None:
     assert read("text/plain", b"a\r\nb\rc\n") == ["a\nb\nc\n"]
 
 
+def test_words_that_nul_separates_stay_separate() -> None:
+    assert read("text/plain", b"one\0two\n") == ["one two\n"]
+
+
 def test_html_shows_what_a_reader_sees() -> None:
     html = b"""<html><head><title>T</title><style>x{}</style></head><body><h1>He<b>ll</b>o</h1>after<p>one<br>two</p>
         <script>bad()</script><table><tr><td>a</td><td>b</td></tr><tr><td>c</td></tr></table></body></html>"""

@@ -131,8 +131,10 @@ def _find_utf16(data: bytes) -> str | None:
     encoding = "utf-16-le" if second > first else "utf-16-be"
     if max(first, second) >= NUL_SHARE * len(data) / 2 and min(first, second) <= max(first, second) / 10:
         return encoding
-    # In Chinese or Japanese, NUL is rare. The high bytes of the letters repeat themselves more often than the low ones.
     sample = data[:SAMPLE_BYTES]
+    if _is_written(_try(sample.replace(b"\0", b" "), "utf-8")):
+        return None
+    # In Chinese or Japanese, NUL is rare. The high bytes of the letters repeat themselves more often than the low ones.
     encoding = "utf-16-le" if len(set(sample[1::2])) < len(set(sample[0::2])) else "utf-16-be"
     return encoding if _is_written(_try(sample, encoding)) else None
 

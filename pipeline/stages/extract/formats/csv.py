@@ -34,7 +34,7 @@ def read(file: SourceFile) -> Extraction:
     Raises IngestionError if the text encoding is unknown.
     """
     decoded = read_lines(file)
-    text = leave_out_blobs(decoded.text.replace("\0", ""))
+    text = leave_out_blobs(decoded.text)
     start = 0
     if declared := DECLARED_DELIMITER.match(text):
         delimiter, start = declared.group(1), declared.end()

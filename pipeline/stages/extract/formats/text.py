@@ -89,12 +89,13 @@ def read(file: SourceFile) -> Extraction:
 
 
 def read_lines(file: SourceFile) -> Decoded:
-    """Return the text of a file, with all line ends as newlines.
+    """Return the text of a file, with all line ends as newlines. Words that NUL separates stay separate.
 
     Raises IngestionError if the file is no text.
     """
     decoded = decode(file.content.read(), file.charset)
-    return Decoded(decoded.text.replace("\r\n", "\n").replace("\r", "\n"), decoded.warnings)
+    text = decoded.text.replace("\r\n", "\n").replace("\r", "\n")
+    return Decoded(text.replace("\0", " "), decoded.warnings)
 
 
 FORMAT = Format(media_type="text/plain", extensions=(".txt", ".text", ".log"), admits=looks_like_text, readers=(read,))
