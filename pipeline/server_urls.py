@@ -77,7 +77,7 @@ def require_web_url(url: str) -> None:
 def _split(url: str, schemes: tuple[str, ...], form: str) -> SplitResult:
     try:
         parts = urlsplit(url)
-        _ = parts.port  # raises ValueError if it is no number
+        _ = parts.port  # raises ValueError if it is not a number
     except ValueError:
         raise _refuse(form) from None
     # `urlsplit` drops line ends, but other readers do not.

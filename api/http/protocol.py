@@ -182,7 +182,7 @@ class TimeLimitedProtocol(HttpToolsProtocol):
         if self._overhead > MAX_HEADER_BYTES:
             self.refuse(*HEADERS_TOO_LARGE)
         if self.is_idle:
-            self._start_header_timer()  # empty lines before a request are no request
+            self._start_header_timer()  # empty lines before a request do not start one
 
     def on_message_begin(self) -> None:
         """Start the time limit for the headers."""

@@ -123,7 +123,7 @@ EXAMPLES: tuple[Any, ...] = (
     Confirmation(password="correct horse"),  # noqa: S106 - an example
     ACCOUNT,
     ACCOUNT_DETAILS,
-    AccessToken(access_token=TOKEN, token_type="bearer", expires_in=900),  # noqa: S106 - "bearer" is no secret
+    AccessToken(access_token=TOKEN, token_type="bearer", expires_in=900),  # noqa: S106 - "bearer" is not a secret
     DOCUMENT,
     DocumentList(items=[DOCUMENT], next_cursor=None),
     DocumentText(text=SENTENCE, start=1834, end=1834 + len(SENTENCE), length=2210),

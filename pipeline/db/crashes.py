@@ -45,7 +45,7 @@ class Crashes:
         return self.repeats >= MAX_REPEATS or self.total >= MAX_CRASHES
 
     def add(self, step: int) -> "Crashes":
-        """Count a crash at this step. Beside other jobs, as before the first crash, it is no evidence."""
+        """Count a crash at this step. If other jobs ran too, or it is the first crash, it proves nothing."""
         if not self.is_suspect:
             return Crashes(self.total + 1)
         if self.step is not None and step < self.step:

@@ -126,7 +126,7 @@ class PageImage(msgspec.Struct, tag=True):
         sides = int.from_bytes(self.png[16:20]), int.from_bytes(self.png[20:24])
         is_png = self.png.startswith(PNG_BEGINNING) and self.png.endswith(PNG_END)
         if not is_png or min(sides) < 1 or max(sides) > MAX_PAGE_IMAGE_SIDE:
-            raise ValueError("the image is no PNG, or too large")
+            raise ValueError("the image is not a PNG, or too large")
 
 
 class Done(msgspec.Struct, tag=True):

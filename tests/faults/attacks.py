@@ -333,7 +333,7 @@ ATTACKS: dict[str, Attack] = {
     "eventfd": lambda _: os.close(os.eventfd(0)),
     "use an inherited descriptor": lambda _: use_inherited(),
 }
-"""Attacks that every layer of calls refuses. Some are no danger alone, and are refused because no reader needs them."""
+"""Attacks that every layer of calls refuses. Some are harmless alone. They are refused because no reader needs them."""
 
 
 LANDLOCKED = (

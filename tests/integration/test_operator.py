@@ -121,7 +121,7 @@ def test_doctor_without_access_to_the_database(settings: Settings, database_url:
 
 
 def test_doctor_before_the_first_migration(settings: Settings, postgres_url: str) -> None:
-    """It says what an administrator must do, and who: an owner that is no superuser may lack rights."""
+    """It says what an administrator must do, and who: an owner that is not a superuser may lack rights."""
     url = clone_database(postgres_url, "not_migrated", template="template1")
     run_sql(url, "DROP EXTENSION IF EXISTS vector", "DROP ROLE IF EXISTS poor_owner", "CREATE ROLE poor_owner LOGIN")
     poor = SecretStr(url.replace("//postgres:", "//poor_owner:"))

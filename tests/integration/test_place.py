@@ -37,4 +37,4 @@ def test_new_stack_waits_for_the_children_of_a_killed_one(tmp_path: Path) -> Non
 def test_data_folder_that_is_a_file(name: str, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(StackError, match=r"is not a folder; set DATA_DIR to one$"), open_place(tmp_path / name):
-        pytest.fail("a file is no folder")
+        pytest.fail("a file is not a folder")

@@ -211,7 +211,7 @@ async def test_too_long_body_is_refused_before_it_is_received(api: Api, method: 
     assert pieces == 20
     fits = {"Content-Length": str(free + MAX_ENVELOPE_BYTES)}
     response, _ = await send_chunked(api, person, method, path, fits)
-    assert response.status_code == 422, "this body is received, and is no multipart"
+    assert response.status_code == 422, "this body is received, and is not multipart"
 
 
 async def test_long_body_is_refused_early_at_the_quota_of_documents(api: Api) -> None:

@@ -1,4 +1,4 @@
-"""Bytes that are no ordinary HTTP, on a socket, as an attacker sends them."""
+"""Raw bytes on a socket, as an attacker sends them: they are not ordinary HTTP."""
 
 import asyncio
 from contextlib import suppress
