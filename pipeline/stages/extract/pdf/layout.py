@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
+from pipeline.stages.extract.pdf.lines import Line, is_prose
+
 MAX_BLOCKS = 200
 """Largest number of blocks of a page that are brought in order. Pages with more stay as they were drawn."""
 LINE_GAP = 1.6
@@ -20,32 +22,6 @@ CELL_LINES = 6
 """Largest number of lines of a cell, after which the next cell of the row is drawn."""
 SHORT_CELL = 24
 """Longest mean text of the cells in a column of a table, in characters. Columns of prose are wider."""
-
-
-@dataclass(slots=True)
-class Line:
-    """A line of text, or a part of one, and its box in points. The y axis points up."""
-
-    text: str
-    left: float
-    bottom: float
-    right: float
-    top: float
-
-    @property
-    def box(self) -> tuple[float, float, float, float]:
-        """Left, bottom, right and top, in points."""
-        return self.left, self.bottom, self.right, self.top
-
-    @property
-    def height(self) -> float:
-        """Height of the box, at least one point."""
-        return max(self.top - self.bottom, 1.0)
-
-    def is_beside(self, other: "Line") -> bool:
-        """Return True if most of the lower of both heights is common to both lines."""
-        common = min(self.top, other.top) - max(self.bottom, other.bottom)
-        return common > 0.5 * min(self.height, other.height)
 
 
 @dataclass(slots=True)
@@ -175,7 +151,7 @@ def _join_columns(blocks: list[_Block]) -> list[_Block]:
 def _is_column(table: _Block, block: _Block) -> bool:
     is_apart = block.left >= table.right or block.right <= table.left
     is_table = not (table.is_cell or block.is_cell) and min(block.mean_characters, table.mean_characters) <= SHORT_CELL
-    if not (is_apart and is_table):
+    if not (is_apart and is_table) or any(is_prose([row[0] for row in found.rows]) for found in (table, block)):
         return False
     return all(any(known[0].is_beside(row[0]) for known in table.rows) for row in block.rows)
 

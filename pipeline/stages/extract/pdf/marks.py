@@ -15,7 +15,7 @@ ACCENTS = {
 }  # fmt: skip
 """Combining accents, by the accents with a width of their own that fonts of TeX have."""
 ACCENT = re.compile(f"[{re.escape(''.join(ACCENTS))}]")
-NUMBER = re.compile(r"\d{2,}")
+NUMBER = re.compile(r"\d{2,}+(?![.,]\d)")
 RAISED_DIGITS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 MAX_HEIGHT = 0.85
 """Height of a raised digit, as a share of the height of the digit before it."""

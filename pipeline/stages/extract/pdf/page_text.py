@@ -4,12 +4,21 @@ import re
 from collections.abc import Sequence
 from ctypes import byref
 from dataclasses import dataclass
+from itertools import pairwise
 
 from pypdfium2 import PdfPage, PdfTextPage
 from pypdfium2.raw import FS_RECTF, FPDFText_GetLooseCharBox, FPDFText_GetTextObject
 
 from pipeline.stages.extract.format import keep_letters
-from pipeline.stages.extract.pdf.layout import Line, arrange, is_ordered, join_rows
+from pipeline.stages.extract.pdf.columns import (
+    GUTTER,
+    Gutter,
+    alternate,
+    find_gutters,
+    order_columns,
+)
+from pipeline.stages.extract.pdf.layout import arrange, is_ordered, join_rows
+from pipeline.stages.extract.pdf.lines import Line, begins_within_sentence
 from pipeline.stages.extract.pdf.marks import Box, Edit, find_edits, replace
 from pipeline.stages.extract.pdf.visibility import HiddenLayers, is_clipped
 
@@ -19,11 +28,14 @@ LONGEST_MARK = 5
 """Longest text that may be a mark in a line, such as "(a)" or "®", in characters."""
 MAX_MARKS = 100
 """Largest number of marks of a page that are put into their lines."""
+SAMPLED_LINES = 4
+"""Number of the wide lines of a page that are searched for gaps, to tell whether the page may have columns."""
 LONGEST_STRING = 32_767
 """Longest string that PDFium reads, in bytes. PDFium drops the rest without an error."""
 HYPHENS = "\x02\ufffe"
 """Characters that PDFium writes for a hyphen at which it joins two lines."""
 HYPHENS_AT_LINE_END = str.maketrans(dict.fromkeys(HYPHENS, "-"))
+SPACE = re.compile(" +")
 SPACES = re.compile("  +")
 LINE = re.compile(f"[^\r\n{HYPHENS}]+[{HYPHENS}]?")
 
@@ -124,13 +136,17 @@ class _Reader:
         drawn = [line for line in found if line]
         is_turned = _is_turned(drawn)
         spans = [span for line in drawn for span in self._make_spans(line, is_turned)]
+        gutters = list[Gutter]()
+        goes_back = any(line.last[2] < line.first[0] for line in drawn)
+        if not is_turned and len(spans) <= MAX_LINES and (goes_back or self._may_have_columns(spans)):
+            spans, gutters = self._split_at_gutters(spans)
         edits = find_edits(self._text, self._get_box)
         if is_turned or len(spans) > MAX_LINES:
             return "\n".join([*(line.text for line in self._write(spans, edits)), *(part.text for part in typed)])
         marks = [] if is_ordered([span.line for span in spans]) else _take_marks(spans)
         placed = [Typed(self._text[mark.start : mark.end], mark.line.box) for mark in marks]
         alone = self._insert([*placed, *typed], spans, edits)
-        lines = self._write(spans, sorted(edits))
+        lines = order_columns(self._write(spans, sorted(edits)), gutters)
         if not alone and is_ordered(lines):
             return "\n".join(join_rows(lines))
         return "\n".join(arrange([*lines, *(Line(found.text, *found.box) for found in alone)]))
@@ -168,6 +184,55 @@ class _Reader:
             else:
                 spans.append(_Span(index, index + 1, _make_line(box, box)))
         return spans
+
+    def _may_have_columns(self, spans: Sequence[_Span]) -> bool:
+        """Return False if a few lines prove that lines were not drawn across columns. Most pages end here."""
+        following = [span for span in spans if begins_within_sentence(self._text[span.start : span.end])]
+        if not following:
+            return False
+        width = max(span.line.right for span in spans) - min(span.line.left for span in spans)
+        wide = [span for span in following if 2 * (span.line.right - span.line.left) > width]
+        sample = wide[:: len(wide) // SAMPLED_LINES + 1]
+        count = sum(len(self._find_pieces(span)) > 1 for span in sample)
+        return 3 * count > len(sample) or alternate([span.line for span in following])
+
+    def _find_pieces(self, span: _Span) -> list[_Span]:
+        """Return the parts of a line between gaps that may belong to a gutter."""
+        gap = GUTTER * span.line.height
+        spaces = SPACE.finditer(self._text, span.start, span.end)
+        starts = [span.start, *(space.end() for space in spaces if not -gap < self._measure_space(space) < gap)]
+        if len(starts) == 1:
+            return [span]
+        return [self._cut(start, end) for start, end in pairwise([*starts, span.end])]
+
+    def _measure_space(self, space: re.Match[str]) -> float:
+        return self._get_box(space.end())[0] - self._get_box(space.start() - 1)[2]
+
+    def _cut(self, start: int, end: int) -> _Span:
+        """Return a part of a line."""
+        text = self._text[start:end].rstrip()
+        end = start + len(text)
+        left, bottom, _, top = self._get_box(start)
+        return _Span(start, end, Line(text, left, bottom, self._get_box(end - 1)[2], top))
+
+    def _split_at_gutters(self, spans: Sequence[_Span]) -> tuple[list[_Span], list[Gutter]]:
+        """Return the lines of a page, split where they run over the gutter between columns, and the gutters."""
+        pieces = [self._find_pieces(span) for span in spans]
+        for piece in (piece for found in pieces for piece in found):
+            piece.line.text = self._text[piece.start : piece.end]
+        gutters = find_gutters([piece.line for found in pieces for piece in found])
+        if not gutters:
+            return list(spans), gutters
+        parts: list[_Span] = []
+        for span, found in zip(spans, pieces, strict=True):
+            joined = [found[0]]
+            for piece in found[1:]:
+                if any(gutter.separates(joined[-1].line, piece.line) for gutter in gutters):
+                    joined.append(piece)
+                else:
+                    joined[-1] = _Span(joined[-1].start, piece.end, joined[-1].line.join(piece.line))
+            parts += joined if len(joined) > 1 else [span]
+        return parts, gutters
 
     def _is_shown(self, span: _Span) -> bool:
         """Return True if a line is on the page, in no hidden layer, and not cut away by a clip path."""

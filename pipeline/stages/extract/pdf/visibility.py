@@ -19,7 +19,7 @@ from pypdfium2.raw import (
     FPDFPathSegment_GetPoint,
 )
 
-from pipeline.stages.extract.pdf.layout import Line
+from pipeline.stages.extract.pdf.lines import Line
 
 MAX_CLIP_POINTS = 32
 """Largest number of points of a clip path that are looked at. A path with more hides nothing."""
