@@ -113,3 +113,15 @@ def test_placeholder_without_a_form_fails_and_says_what_to_do(kind: str) -> None
     with pytest.raises(IngestionError, match="print it to a PDF") as caught:
         read(BROKEN[kind])
     assert caught.value.failure == FailureCode.MALFORMED
+
+
+def test_file_that_is_attached_to_a_page_is_read_once() -> None:
+    note = "/Type /Annot /Subtype /FileAttachment /Rect [72 600 90 620] /FS 60 0 R"
+    more: dict[int, str | bytes] = {
+        60: "<< /Type /Filespec /F (fees.txt) /EF << /F 61 0 R >> >>",
+        61: write_stream("Barges pay twelve euros.", "/Type /EmbeddedFile"),
+        **dict.fromkeys((100, 101), f"<< {note} >>"),
+    }
+    first, last = read(write_pages([write_line("one"), write_line("two")], page="/Annots [100 0 R 101 0 R]", more=more))
+    assert first.sections == ["one"]
+    assert last.sections == ["two\n\n", "fees.txt\nBarges pay twelve euros."]

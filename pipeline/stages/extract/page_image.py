@@ -9,7 +9,7 @@ from pypdfium2 import PdfBitmap, PdfPage, PdfTextPage
 from pypdfium2.raw import FPDFText_GetUnicode
 
 from pipeline.stages.extract.format import Mark, keep_letters
-from pipeline.stages.extract.pdf.page_list import open_to_draw
+from pipeline.stages.extract.pdf.page_list import load_page_to_draw, open_to_draw
 from pipeline.stages.extract.pdf.readability import restore_symbols
 
 WIDTH = 1000
@@ -34,7 +34,7 @@ def draw(file: BinaryIO, number: int, mark: Mark | None) -> bytes:
     Raises PdfiumError or IndexError if PDFium cannot load the page.
     """
     with open_to_draw(file) as document:
-        page = document[number - 1]
+        page = load_page_to_draw(document, number - 1)
         width, height = page.get_size()
         bitmap = page.render(scale=min(WIDTH / width, MAX_HEIGHT / height), may_draw_forms=True)
         image = bitmap.to_pil()

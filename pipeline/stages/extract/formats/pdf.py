@@ -11,12 +11,12 @@ from pypdfium2 import PdfDocument, PdfiumError
 from pipeline.errors import IngestionError
 from pipeline.stages.extract.format import ExtractedPage, Extraction, Format, SourceFile
 from pipeline.stages.extract.page_image import draw
-from pipeline.stages.extract.pdf.attachments import MAX_WARNINGS, read_attachments, warn
-from pipeline.stages.extract.pdf.page_list import encrypted, open_alike, open_with_pdfium, open_with_pypdf
+from pipeline.stages.extract.pdf.annotations import draw_appearances, read_annotations
+from pipeline.stages.extract.pdf.attachments import MAX_WARNINGS, AttachmentReader, warn
+from pipeline.stages.extract.pdf.page_list import encrypted, load_page, open_alike, open_with_pdfium, open_with_pypdf
 from pipeline.stages.extract.pdf.page_text import PageText, read_text
 from pipeline.stages.extract.pdf.readability import is_readable, restore_symbols
 from pipeline.stages.extract.pdf.stamps import drop_stamps
-from pipeline.stages.extract.pdf.typed import read_typed
 from pipeline.stages.extract.pdf.visibility import HiddenLayers, find_hidden_layers
 from pipeline.stages.extract.pdf.xfa import NOT_RENDERED, is_placeholder, read_form
 from pipeline.types import PageWarning, WarningCode
@@ -41,10 +41,7 @@ def read(file: SourceFile) -> Extraction:
     a page, or mistakes its lines for columns, pypdf reads the page as well.
     Raises IngestionError if the file needs a password, and any other exception if it is broken.
     """
-    opened = _open(file)
-    if not isinstance(opened, _Opened):
-        return opened
-    return Extraction(opened.count, _add_attachments(opened.document, opened.pages))
+    return _add_attachments(_open(file))
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +49,7 @@ class _Opened(Extraction):
     """A file that PDFium has opened."""
 
     document: PdfDocument
+    attachments: AttachmentReader
 
 
 def _open(file: SourceFile) -> Extraction:
@@ -61,7 +59,7 @@ def _open(file: SourceFile) -> Extraction:
     except IngestionError:
         raise
     except Exception:  # noqa: BLE001 - pypdf raises any exception on broken files, which PDFium may still read
-        return read_by_pdfium(file)
+        return _open_damaged(file)
     try:
         reader, document = open_alike(reader, file.content)
     except IngestionError:
@@ -69,13 +67,31 @@ def _open(file: SourceFile) -> Extraction:
     except PdfiumError:
         return _extract_by_pypdf(reader)
     except Exception:  # noqa: BLE001 - pypdf raises any exception on broken files, which PDFium may still read
-        return read_by_pdfium(file)
-    pages = _replace_placeholder(document, _check(_read_by_both(reader, document)))
-    return _Opened(len(document), pages, document)
+        return _open_damaged(file)
+    attachments = AttachmentReader(_open)
+    pages = _replace_placeholder(document, _check(_read_by_both(reader, document, attachments)))
+    return _Opened(len(document), pages, document, attachments)
 
 
-def _add_attachments(document: PdfDocument, pages: Iterator[ExtractedPage]) -> Iterator[ExtractedPage]:
-    """Yield the pages. The last one gets the texts of the attached files, each as a section under its name."""
+def _open_damaged(file: SourceFile) -> Extraction:
+    """Open a PDF with PDFium alone, without the files that are attached to it."""
+    try:
+        document = open_with_pdfium(file.content)
+    except PdfiumError as error:
+        if error.err_code == pypdfium2.raw.FPDF_ERR_PASSWORD:
+            raise encrypted() from error
+        raise
+    attachments = AttachmentReader(_open)
+    return _Opened(len(document), _check(_read_damaged(document, attachments)), document, attachments)
+
+
+def _add_attachments(opened: Extraction) -> Extraction:
+    """Return the extraction. The last page gets the texts of the attached files, each as a section under its name."""
+    return Extraction(opened.count, _append_attachments(opened)) if isinstance(opened, _Opened) else opened
+
+
+def _append_attachments(opened: _Opened) -> Iterator[ExtractedPage]:
+    pages = opened.pages
     last = next(pages, None)
     if last is None:
         return
@@ -83,7 +99,7 @@ def _add_attachments(document: PdfDocument, pages: Iterator[ExtractedPage]) -> I
         yield last
         last = page
     unread: list[str] = []
-    for attachment in read_attachments(document, _open):
+    for attachment in opened.attachments.read_all(opened.document):
         if attachment.text is None:
             unread.append(attachment.name)
         else:
@@ -106,13 +122,7 @@ def read_by_pdfium(file: SourceFile) -> Extraction:
 
     Raises IngestionError if the file needs a password, PdfiumError if it is broken or has no text.
     """
-    try:
-        document = open_with_pdfium(file.content)
-    except PdfiumError as error:
-        if error.err_code == pypdfium2.raw.FPDF_ERR_PASSWORD:
-            raise encrypted() from error
-        raise
-    return Extraction(len(document), _check(_read_damaged(document)))
+    return _add_attachments(_open_damaged(file))
 
 
 def _extract_by_pypdf(reader: PdfReader) -> Extraction:
@@ -137,13 +147,13 @@ def _drop_unreadable(text: str) -> ExtractedPage:
     return ExtractedPage([text]) if is_readable(text) else ExtractedPage([""], [UNREADABLE])
 
 
-def _read_by_both(reader: PdfReader, document: PdfDocument) -> Iterator[str]:
+def _read_by_both(reader: PdfReader, document: PdfDocument, attachments: AttachmentReader) -> Iterator[str]:
     has_text = False
     failure: Exception | None = None
     layers = _find_hidden_layers(reader)
     for index in range(len(document)):
         try:
-            found = _read_by_pdfium(document, index, layers)
+            found = _read_by_pdfium(document, index, layers, attachments)
         except PdfiumError:
             found = PageText(reader.pages[index].extract_text(), is_sure=True)
         text = found.text
@@ -173,25 +183,32 @@ def _find_hidden_layers(reader: PdfReader) -> HiddenLayers:
         return HiddenLayers()
 
 
-def _read_damaged(document: PdfDocument) -> Iterator[str]:
+def _read_damaged(document: PdfDocument, attachments: AttachmentReader) -> Iterator[str]:
     """Yield the texts of the pages of a file that pypdf refuses. If none has text, the file is broken."""
     has_text = False
     for index in range(len(document)):
-        text = _read_by_pdfium(document, index, HiddenLayers()).text
+        text = _read_by_pdfium(document, index, HiddenLayers(), attachments).text
         has_text = has_text or bool(text.strip())
         yield text
     if not has_text:
         raise PdfiumError("a damaged file without text")
 
 
-def _read_by_pdfium(document: PdfDocument, index: int, layers: HiddenLayers) -> PageText:
-    """Return the text of a page.
+def _read_by_pdfium(document: PdfDocument, index: int, layers: HiddenLayers, attachments: AttachmentReader) -> PageText:
+    """Return the text of a page, and read the files that are attached to it.
 
     Raises PdfiumError if the page cannot be loaded.
     """
-    page = document[index]
+    page = load_page(document, index)
     try:
-        return read_text(page, read_typed(document, page), layers)
+        annotations = read_annotations(document, page)
+        for file in annotations.files:
+            attachments.read(file)
+        if annotations.others:
+            draw_appearances(page, annotations.others)
+            page.close()
+            page = load_page(document, index)
+        return read_text(page, annotations.typed, layers)
     finally:
         page.close()
 

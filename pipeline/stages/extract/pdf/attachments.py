@@ -1,7 +1,7 @@
 """Files that are attached to a PDF. Each of a readable format is part of the text, under its name."""
 
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from ctypes import POINTER, byref, c_ulong, cast, create_string_buffer
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -36,22 +36,36 @@ class Attachment:
     text: str | None
 
 
-def read_attachments(document: PdfDocument, read_pdf: Callable[[SourceFile], Extraction]) -> Iterator[Attachment]:
-    """Yield the files that are attached to a document. `read_pdf` reads those that are PDFs, without attachments."""
-    left = MAX_BYTES
-    for number in range(min(max(FPDFDoc_GetAttachmentCount(document), 0), MAX_ATTACHMENTS)):
-        attachment = FPDFDoc_GetAttachment(document, number)
+class AttachmentReader:
+    """Reads the files that are attached to a document and to its pages."""
+
+    def __init__(self, read_pdf: Callable[[SourceFile], Extraction]) -> None:
+        """Begin without files. `read_pdf` reads those that are PDFs, without their attachments."""
+        self._read_pdf = read_pdf
+        self._bytes_left = MAX_BYTES
+        self._found: dict[Attachment, None] = {}
+
+    def read_all(self, document: PdfDocument) -> list[Attachment]:
+        """Read the files that are attached to a document. Return them, and those of `read` before them."""
+        for number in range(min(max(FPDFDoc_GetAttachmentCount(document), 0), MAX_ATTACHMENTS)):
+            self.read(FPDFDoc_GetAttachment(document, number))
+        return list(self._found)
+
+    def read(self, handle: object) -> None:
+        """Read one attached file. The same file counts once."""
+        if len(self._found) >= MAX_ATTACHMENTS:
+            return
         size = c_ulong()
-        FPDFAttachment_GetFile(attachment, None, 0, byref(size))
-        name = _read_name(attachment)
-        left -= size.value
+        FPDFAttachment_GetFile(handle, None, 0, byref(size))
+        name = _read_name(handle)
+        self._bytes_left -= size.value
         known = _find_format(name)
-        if left < 0 or not size.value or known is None:
-            yield Attachment(name, None)
-            continue
-        content = create_string_buffer(size.value)
-        FPDFAttachment_GetFile(attachment, content, size.value, byref(size))
-        yield Attachment(name, _read(known, content.raw, read_pdf))
+        text = None
+        if self._bytes_left >= 0 and size.value and known:
+            content = create_string_buffer(size.value)
+            FPDFAttachment_GetFile(handle, content, size.value, byref(size))
+            text = _read(known, content.raw, self._read_pdf)
+        self._found[Attachment(name, text)] = None
 
 
 def warn(name: str) -> PageWarning:

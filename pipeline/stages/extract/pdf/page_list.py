@@ -12,8 +12,8 @@ from typing import Any, BinaryIO
 
 from pypdf import PageObject, PasswordType, PdfReader, PdfWriter
 from pypdf.generic import ArrayObject, DictionaryObject, IndirectObject, NameObject
-from pypdfium2 import PdfDocument
-from pypdfium2.raw import FS_SIZEF, FPDF_GetPageSizeByIndexF
+from pypdfium2 import PdfDocument, PdfPage
+from pypdfium2.raw import FS_SIZEF, FPDF_GetPageSizeByIndexF, FPDFPage_GetAnnotCount
 
 from pipeline.errors import FailureCode, IngestionError
 
@@ -21,6 +21,8 @@ MAX_CHECKED = 20_000
 """Largest number of pages that PDFium is asked for one by one. Longer documents are above the limit on pages."""
 MAX_LEAVES = 100_000
 """Largest number of pages that a walk of the tree collects."""
+MAX_DRAWN_FIELDS = 2_000
+"""Largest number of annotations of a page for whose fields appearances are made."""
 INHERITED = ("/Resources", "/MediaBox", "/CropBox", "/Rotate")
 CARRIED = ("/AcroForm", "/OCProperties")
 """Entries of the catalog that a copy keeps, beside its pages."""
@@ -77,6 +79,30 @@ def open_to_draw(content: BinaryIO) -> PdfDocument:
         return open_alike(open_with_pypdf(content), content)[1]
     except Exception:  # noqa: BLE001 - pypdf raises any exception on broken files, which PDFium may still draw
         return open_with_pdfium(content)
+
+
+def load_page(document: PdfDocument, index: int) -> PdfPage:
+    """Return a page. Fields without an appearance have none: making them takes time quadratic in their number.
+
+    Raises PdfiumError if the page cannot be loaded.
+    """
+    form, document.formenv = document.formenv, None
+    try:
+        return document[index]
+    finally:
+        document.formenv = form
+
+
+def load_page_to_draw(document: PdfDocument, index: int) -> PdfPage:
+    """Return a page on which all fields have an appearance, unless there are too many.
+
+    Raises PdfiumError if the page cannot be loaded.
+    """
+    page = load_page(document, index)
+    if not document.formenv or FPDFPage_GetAnnotCount(page) > MAX_DRAWN_FIELDS:
+        return page
+    page.close()
+    return document[index]
 
 
 def _get_root(reader: PdfReader) -> DictionaryObject:
