@@ -2,6 +2,7 @@
 
 import io
 import textwrap
+from collections.abc import Sequence
 
 import pytest
 
@@ -35,7 +36,7 @@ def get_texts(*parts: list[Placed]) -> list[str]:
 
 
 LEFT, RIGHT = make_column("Left", 60, 700), make_column("Right", 320, 700)
-COLUMNS = {
+COLUMNS: dict[str, list[list[Placed]]] = {
     "same lines": [LEFT, RIGHT],
     "half a line lower": [LEFT, make_column("Right", 320, 694)],
     "another leading": [LEFT, make_column("Right", 320, 700, gap=17)],
@@ -75,7 +76,7 @@ def make_table(*rows: tuple[str, ...], x: float = 60, step: float = 250) -> list
     return [(cell, x + step * c, 700 - 13 * r, 10.0) for r, row in enumerate(rows) for c, cell in enumerate(row)]
 
 
-TABLES = {
+TABLES: dict[str, Sequence[tuple[str, ...]]] = {
     "numbers": [("Expected dividend yield, based on a", "4.51"), ("constant dividend in the whole", ""), ("term", "")]
     + [(f"{name} of the water below the lock", str(n)) for n, name in enumerate(("Height", "Speed", "Colour", "Age"))],
     "two texts": [(f"{name} Boats and Barges Limited", "Delaware, in the United States") for name in "ABCDEF"],
