@@ -8,7 +8,7 @@ from fpdf import FPDF
 
 from pipeline.stages.extract import get_format
 from pipeline.stages.extract.format import SourceFile
-from tests.pdfs import FONT, write_line, write_pages, write_stream
+from tests.pdfs import FONT, write_line, write_pages
 
 
 def read(data: bytes) -> str:
@@ -131,60 +131,6 @@ def test_raised_digits_stay_apart_from_the_number(kind: str) -> None:
     assert read(write_pages([f"BT /F1 11 Tf 72 700 Td {shown} ET"])) == expected
 
 
-SHOWN = write_line("Shown")
-HIDDEN = {
-    "above the page": write_line("OFFPAGE slug", 72, 900),
-    "below the page": write_line("OFFPAGE slug", 72, -40),
-    "left of the page": write_line("OFFPAGE slug", -300, 500),
-    "clipped": "q 0 0 50 50 re W n " + write_line("CLIPPED", 200, 500) + " Q",
-    "clipped by two": "q 0 0 500 800 re W n 0 0 50 50 re W n " + write_line("CLIPPED", 200, 500) + " Q",
-    "layer off": "/OC /Off BDC " + write_line("LAYER", 72, 500) + " EMC",
-}
-LAYERS = {50: "<< /Type /OCG /Name (Off) >>", 51: "<< /Type /OCG /Name (On) >>"}
-PROPERTIES = "/OCProperties << /OCGs [50 0 R 51 0 R] /D << /OFF [50 0 R] >> >>"
-
-
-def write_layers(content: str, catalog: str = PROPERTIES) -> bytes:
-    data = write_pages([content], catalog=catalog, more=LAYERS)
-    resources = b"/Properties << /Off 50 0 R /On 51 0 R >>"
-    page = (
-        b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 595 842] /Contents 1000 0 R /Resources << /Font << /F1 5 0 R >> "
-        + resources
-        + b" >> >>"
-    )
-    assert data
-    return write_pages([content], catalog=catalog, more={**LAYERS, 20: page})
-
-
-@pytest.mark.parametrize("kind", HIDDEN)
-def test_what_is_not_shown_is_not_read(kind: str) -> None:
-    assert read(write_layers(SHOWN + HIDDEN[kind])) == "Shown"
-
-
-def test_what_is_shown_is_read() -> None:
-    clipped = "q 0 0 500 800 re W n " + write_line("Within the clip path", 72, 500) + " Q"
-    on = "/OC /On BDC " + write_line("On", 72, 400) + " EMC"
-    invisible = "3 Tr " + write_line("Recognised", 72, 300)
-    expected = "Shown\nWithin the clip path\nOn\nRecognised"
-    assert read(write_layers(SHOWN + clipped + on + invisible)) == expected
-    base_off = "/OCProperties << /OCGs [50 0 R 51 0 R] /D << /BaseState /OFF /ON [51 0 R] >> >>"
-    assert read(write_layers(SHOWN + HIDDEN["layer off"] + on, base_off)) == "Shown\nOn"
-
-
-def test_text_of_a_form_that_is_placed_elsewhere_is_read() -> None:
-    """Objects within a form have coordinates of their own, and so have their clip paths."""
-    form = write_stream(
-        "0 0 60 20 re W n " + write_line("In a form", 5, 5),
-        "/Type /XObject /Subtype /Form /BBox [0 0 100 50] /Resources << /Font << /F1 5 0 R >> >>",
-    )
-    page = (
-        b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 595 842] /Contents 1000 0 R "
-        b"/Resources << /Font << /F1 5 0 R >> /XObject << /X 50 0 R >> >> >>"
-    )
-    data = write_pages([SHOWN + "q 1 0 0 1 300 400 cm /X Do Q"], more={50: form, 20: page})
-    assert read(data) == "Shown\nIn a form"
-
-
 def test_turned_text_is_read() -> None:
     document = FPDF()
     document.add_page()
@@ -193,3 +139,22 @@ def test_turned_text_is_read() -> None:
         document.text(100, 100, "Grease the hinges every fortnight.")
         document.text(100, 120, "Hoist the red flag.")
     assert read(bytes(document.output())) == "Grease the hinges every fortnight.\nHoist the red flag."
+
+
+@pytest.mark.parametrize("matrix", ["0 1 -1 0 {0} 72", "0 -1 1 0 {1} 700", "-1 0 0 -1 500 {0}"])
+def test_turned_lines_are_read_in_their_order(matrix: str) -> None:
+    lines = [
+        f"BT /F1 11 Tf {matrix.format(100 + 20 * n, 500 - 20 * n)} Tm (Rule {n} of the lock) Tj ET\n" for n in range(5)
+    ]
+    for seed in range(3):
+        drawn = random.Random(seed).sample(lines, 5)
+        assert read(write_pages(["".join(drawn)])).split("\n") == [f"Rule {n} of the lock" for n in range(5)]
+
+
+def test_label_that_runs_up_a_page_stays_together() -> None:
+    label = "BT /F1 11 Tf 0 1 -1 0 50 300 Tm (Rules of the lock) Tj ET\n"
+    lines = make_column(72, 700, LEFT)
+    content = label + "".join(write_line(*line) for line in lines)
+    assert sorted(read(write_pages([content])).split("\n")) == sorted(
+        ["Rules of the lock", *(line[0] for line in lines)]
+    )

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from io import BytesIO
 
 import pypdfium2
 import pypdfium2.raw
@@ -17,7 +18,7 @@ from pipeline.stages.extract.pdf.page_list import encrypted, load_page, open_ali
 from pipeline.stages.extract.pdf.page_text import PageText, read_text
 from pipeline.stages.extract.pdf.readability import is_readable, restore_symbols
 from pipeline.stages.extract.pdf.stamps import drop_stamps
-from pipeline.stages.extract.pdf.visibility import HiddenLayers, find_hidden_layers
+from pipeline.stages.extract.pdf.visibility import HiddenShapes, mark_hidden_layers
 from pipeline.stages.extract.pdf.xfa import NOT_RENDERED, is_placeholder, read_form
 from pipeline.types import PageWarning, WarningCode
 
@@ -68,8 +69,12 @@ def _open(file: SourceFile) -> Extraction:
         return _extract_by_pypdf(reader)
     except Exception:  # noqa: BLE001 - pypdf raises any exception on broken files, which PDFium may still read
         return _open_damaged(file)
+    copy = _mark_hidden_layers(reader)
+    if copy:
+        reader, document = PdfReader(copy, strict=False), open_with_pdfium(copy)
     attachments = AttachmentReader(_open)
-    pages = _replace_placeholder(document, _check(_read_by_both(reader, document, attachments)))
+    texts = _read_by_both(reader, document, attachments, has_hidden_layers=copy is not None)
+    pages = _replace_placeholder(document, _check(texts))
     return _Opened(len(document), pages, document, attachments)
 
 
@@ -147,13 +152,14 @@ def _drop_unreadable(text: str) -> ExtractedPage:
     return ExtractedPage([text]) if is_readable(text) else ExtractedPage([""], [UNREADABLE])
 
 
-def _read_by_both(reader: PdfReader, document: PdfDocument, attachments: AttachmentReader) -> Iterator[str]:
+def _read_by_both(
+    reader: PdfReader, document: PdfDocument, attachments: AttachmentReader, *, has_hidden_layers: bool
+) -> Iterator[str]:
     has_text = False
     failure: Exception | None = None
-    layers = _find_hidden_layers(reader)
     for index in range(len(document)):
         try:
-            found = _read_by_pdfium(document, index, layers, attachments)
+            found = _read_by_pdfium(document, index, attachments, has_hidden_layers=has_hidden_layers)
         except PdfiumError:
             found = PageText(reader.pages[index].extract_text(), is_sure=True)
         text = found.text
@@ -174,27 +180,29 @@ def _add(text: str, typed: str) -> str:
     return f"{text}\n{typed}" if text and typed else text
 
 
-def _find_hidden_layers(reader: PdfReader) -> HiddenLayers:
+def _mark_hidden_layers(reader: PdfReader) -> BytesIO | None:
     try:
-        return find_hidden_layers(reader)
+        return mark_hidden_layers(reader)
     except MemoryError:
         raise
     except Exception:  # noqa: BLE001 - pypdf raises any exception on broken files; then all layers are read
-        return HiddenLayers()
+        return None
 
 
 def _read_damaged(document: PdfDocument, attachments: AttachmentReader) -> Iterator[str]:
     """Yield the texts of the pages of a file that pypdf refuses. If none has text, the file is broken."""
     has_text = False
     for index in range(len(document)):
-        text = _read_by_pdfium(document, index, HiddenLayers(), attachments).text
+        text = _read_by_pdfium(document, index, attachments, has_hidden_layers=False).text
         has_text = has_text or bool(text.strip())
         yield text
     if not has_text:
         raise PdfiumError("a damaged file without text")
 
 
-def _read_by_pdfium(document: PdfDocument, index: int, layers: HiddenLayers, attachments: AttachmentReader) -> PageText:
+def _read_by_pdfium(
+    document: PdfDocument, index: int, attachments: AttachmentReader, *, has_hidden_layers: bool
+) -> PageText:
     """Return the text of a page, and read the files that are attached to it.
 
     Raises PdfiumError if the page cannot be loaded.
@@ -208,7 +216,7 @@ def _read_by_pdfium(document: PdfDocument, index: int, layers: HiddenLayers, att
             draw_appearances(page, annotations.others)
             page.close()
             page = load_page(document, index)
-        return read_text(page, annotations.typed, layers)
+        return read_text(page, annotations.typed, HiddenShapes(page) if has_hidden_layers else None)
     finally:
         page.close()
 

@@ -30,7 +30,7 @@ def find_edits(text: str, get_box: Callable[[int], Box]) -> list[Edit]:
     return sorted([*_find_accents(text, get_box), *_find_raised(text, get_box)])
 
 
-def replace(text: str, edits: list[Edit]) -> str:
+def replace_all(text: str, edits: list[Edit]) -> str:
     """Return the text with the edits made."""
     parts, at = [], 0
     for start, end, new in edits:

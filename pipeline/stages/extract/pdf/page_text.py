@@ -3,11 +3,12 @@
 import re
 from collections.abc import Sequence
 from ctypes import byref
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
+from math import pi
 
 from pypdfium2 import PdfPage, PdfTextPage
-from pypdfium2.raw import FS_RECTF, FPDFText_GetLooseCharBox, FPDFText_GetTextObject
+from pypdfium2.raw import FS_RECTF, FPDFText_GetCharAngle, FPDFText_GetLooseCharBox, FPDFText_GetTextObject
 
 from pipeline.stages.extract.format import keep_letters
 from pipeline.stages.extract.pdf.columns import (
@@ -17,10 +18,11 @@ from pipeline.stages.extract.pdf.columns import (
     find_gutters,
     order_columns,
 )
+from pipeline.stages.extract.pdf.frame import Frame, is_right_to_left
 from pipeline.stages.extract.pdf.layout import arrange, is_ordered, join_rows
 from pipeline.stages.extract.pdf.lines import Line, begins_within_sentence
-from pipeline.stages.extract.pdf.marks import Box, Edit, find_edits, replace
-from pipeline.stages.extract.pdf.visibility import HiddenLayers, is_clipped
+from pipeline.stages.extract.pdf.marks import Box, Edit, find_edits, replace_all
+from pipeline.stages.extract.pdf.visibility import HiddenShapes, is_clipped
 
 MAX_LINES = 2000
 """Largest number of lines of a page that are brought in order. Pages with more stay as they were drawn."""
@@ -28,7 +30,9 @@ LONGEST_MARK = 5
 """Longest text that may be a mark in a line, such as "(a)" or "®", in characters."""
 MAX_MARKS = 100
 """Largest number of marks of a page that are put into their lines."""
-SAMPLED_LINES = 4
+SMALLEST_TEXT = 0.0003
+"""Smallest height of text that can be seen, as a share of the longer side of the page."""
+SAMPLED_LINES = 2
 """Number of the wide lines of a page that are searched for gaps, to tell whether the page may have columns."""
 LONGEST_STRING = 32_767
 """Longest string that PDFium reads, in bytes. PDFium drops the rest without an error."""
@@ -59,7 +63,7 @@ class PageText:
     typed: str = ""
 
 
-def read_text(page: PdfPage, typed: Sequence[Typed], layers: HiddenLayers) -> PageText:
+def read_text(page: PdfPage, typed: Sequence[Typed], hidden: HiddenShapes | None) -> PageText:
     """Return the text of a page, with what was typed into it."""
     content = page.get_textpage()
     try:
@@ -67,7 +71,7 @@ def read_text(page: PdfPage, typed: Sequence[Typed], layers: HiddenLayers) -> Pa
         typed = _drop_repeated(typed, text)
         if content.count_chars() != len(text) or _is_torn(text):
             return _read_as_drawn(content, text, typed)
-        found = _Reader(page, content, text, layers).read(typed)
+        found = _Reader(page, content, text, hidden).read(typed)
         is_sure = bool(text.strip()) and len(text) < LONGEST_STRING
         return PageText(found, is_sure, "\n".join(part.text for part in typed))
     finally:
@@ -122,26 +126,31 @@ class _Span:
 class _Reader:
     """Reads one page whose characters are those of its text, in the same order."""
 
-    def __init__(self, page: PdfPage, content: PdfTextPage, text: str, layers: HiddenLayers) -> None:
+    def __init__(self, page: PdfPage, content: PdfTextPage, text: str, hidden: HiddenShapes | None) -> None:
         self._content = content
         self._text = text
         self._shown = page.get_bbox()
-        self._layers = layers
+        self._hidden = hidden
+        left, bottom, right, top = self._shown
+        self._smallest = SMALLEST_TEXT * max(right - left, top - bottom)
+        self._frame: Frame | None = None
         self._rectangle = FS_RECTF()
         self._reference = byref(self._rectangle)
 
     def read(self, typed: Sequence[Typed]) -> str:
         """Return the text of the page, line by line."""
-        found = [self._measure(*match.span()) for match in LINE.finditer(self._text)]
-        drawn = [line for line in found if line]
-        is_turned = _is_turned(drawn)
-        spans = [span for line in drawn for span in self._make_spans(line, is_turned)]
+        drawn = self._measure_all()
+        self._frame = self._find_frame(drawn)
+        if self._frame:
+            drawn = self._measure_all()
+            typed = [replace(part, box=self._frame.place(part.box)) for part in typed]
+        spans = [span for line in drawn for span in self._make_spans(line)]
         gutters = list[Gutter]()
         goes_back = any(line.last[2] < line.first[0] for line in drawn)
-        if not is_turned and len(spans) <= MAX_LINES and (goes_back or self._may_have_columns(spans)):
+        if len(spans) <= MAX_LINES and (goes_back or self._may_have_columns(spans)):
             spans, gutters = self._split_at_gutters(spans)
         edits = find_edits(self._text, self._get_box)
-        if is_turned or len(spans) > MAX_LINES:
+        if len(spans) > MAX_LINES:
             return "\n".join([*(line.text for line in self._write(spans, edits)), *(part.text for part in typed)])
         marks = [] if is_ordered([span.line for span in spans]) else _take_marks(spans)
         placed = [Typed(self._text[mark.start : mark.end], mark.line.box) for mark in marks]
@@ -154,7 +163,27 @@ class _Reader:
     def _get_box(self, index: int) -> Box:
         FPDFText_GetLooseCharBox(self._content, index, self._reference)
         found = self._rectangle
-        return found.left, found.bottom, found.right, found.top
+        box = found.left, found.bottom, found.right, found.top
+        return self._frame.place(box) if self._frame else box
+
+    def _measure_all(self) -> list[_Drawn]:
+        found = (self._measure(*match.span()) for match in LINE.finditer(self._text))
+        return [line for line in found if line]
+
+    def _find_frame(self, drawn: Sequence[_Drawn]) -> Frame | None:
+        """Return the frame of a page, or None if its text runs from left to right."""
+        across = sum(line.last[0] - line.first[0] for line in drawn)
+        up = sum(line.last[1] - line.first[1] for line in drawn)
+        if abs(up) > sum(abs(line.last[0] - line.first[0]) for line in drawn):
+            quarters = 1 if up > 0 else 3
+        else:
+            quarters = 2 if across < 0 and self._get_quarters(drawn[0].start) == 2 else 0
+        frame = Frame(quarters, is_right_to_left(self._text))
+        return None if frame == Frame() else frame
+
+    def _get_quarters(self, index: int) -> int:
+        """Return how many quarters of a turn, clockwise, let a character stand upright."""
+        return -round(float(FPDFText_GetCharAngle(self._content, index)) / (pi / 2)) % 4
 
     def _measure(self, start: int, end: int) -> _Drawn | None:
         """Return where a line begins and ends, without the spaces around it, or None if it has nothing else."""
@@ -162,14 +191,31 @@ class _Reader:
         start, end = start + len(text) - len(text.lstrip()), start + len(text.rstrip())
         return _Drawn(start, end, self._get_box(start), self._get_box(end - 1)) if start < end else None
 
-    def _make_spans(self, drawn: _Drawn, is_turned: bool) -> list[_Span]:
+    def _make_spans(self, drawn: _Drawn) -> list[_Span]:
         """Return the parts of a line that are shown. A line that PDFium made of parts of several lines is split."""
         first, last = drawn.first, drawn.last
-        if not is_turned and (first[1] >= last[3] or last[1] >= first[3]):
-            spans = self._split(drawn.start, drawn.end)
-        else:
+        is_level = first[1] < last[3] and last[1] < first[3]
+        if is_level or self._get_quarters(drawn.start) != (self._frame or Frame()).quarters:
             spans = [_Span(drawn.start, drawn.end, _make_line(first, last))]
+        else:
+            spans = self._split(drawn.start, drawn.end)
+        left, _, right, _ = self._frame.place(self._shown) if self._frame else self._shown
+        if is_level and (min(first[0], last[0]) < left or max(first[2], last[2]) > right):
+            spans = self._find_pieces(spans[0])
+        if self._hidden:
+            spans = [part for span in spans for part in self._drop_hidden(span, self._hidden)]
         return [span for span in spans if self._is_shown(span)]
+
+    def _drop_hidden(self, span: _Span, hidden: HiddenShapes) -> list[_Span]:
+        """Return the parts of a line that belong to no hidden layer."""
+        parts: list[list[int]] = [[]]
+        for index in range(span.start, span.end):
+            shape = FPDFText_GetTextObject(self._content, index)
+            if shape and hidden.hide(shape):
+                parts.append([])
+            elif parts[-1] or not self._text[index].isspace():
+                parts[-1].append(index)
+        return [self._cut(part[0], part[-1] + 1) for part in parts if part]
 
     def _split(self, start: int, end: int) -> list[_Span]:
         spans: list[_Span] = []
@@ -192,28 +238,29 @@ class _Reader:
             return False
         width = max(span.line.right for span in spans) - min(span.line.left for span in spans)
         wide = [span for span in following if 2 * (span.line.right - span.line.left) > width]
-        sample = wide[:: len(wide) // SAMPLED_LINES + 1]
-        count = sum(len(self._find_pieces(span)) > 1 for span in sample)
-        return 3 * count > len(sample) or alternate([span.line for span in following])
+        sample = wide[len(wide) // 4 :: len(wide) // SAMPLED_LINES + 1]
+        return any(len(self._find_pieces(span)) > 1 for span in sample) or alternate([span.line for span in following])
 
     def _find_pieces(self, span: _Span) -> list[_Span]:
         """Return the parts of a line between gaps that may belong to a gutter."""
         gap = GUTTER * span.line.height
         spaces = SPACE.finditer(self._text, span.start, span.end)
-        starts = [span.start, *(space.end() for space in spaces if not -gap < self._measure_space(space) < gap)]
+        starts = [span.start, *(space.end() for space in spaces if self._measure_space(space) >= gap)]
         if len(starts) == 1:
             return [span]
         return [self._cut(start, end) for start, end in pairwise([*starts, span.end])]
 
     def _measure_space(self, space: re.Match[str]) -> float:
-        return self._get_box(space.end())[0] - self._get_box(space.start() - 1)[2]
+        """Return the width of a space. The text may go on at its left."""
+        before, after = self._get_box(space.start() - 1), self._get_box(space.end())
+        return max(after[0] - before[2], before[0] - after[2])
 
     def _cut(self, start: int, end: int) -> _Span:
         """Return a part of a line."""
         text = self._text[start:end].rstrip()
         end = start + len(text)
-        left, bottom, _, top = self._get_box(start)
-        return _Span(start, end, Line(text, left, bottom, self._get_box(end - 1)[2], top))
+        (left, bottom, _, top), last = self._get_box(start), self._get_box(end - 1)
+        return _Span(start, end, Line(text, min(left, last[0]), bottom, last[2], top))
 
     def _split_at_gutters(self, spans: Sequence[_Span]) -> tuple[list[_Span], list[Gutter]]:
         """Return the lines of a page, split where they run over the gutter between columns, and the gutters."""
@@ -237,11 +284,13 @@ class _Reader:
     def _is_shown(self, span: _Span) -> bool:
         """Return True if a line is on the page, in no hidden layer, and not cut away by a clip path."""
         left, bottom, right, top = self._shown
-        line = span.line
+        line = Line("", *self._frame.restore(span.line.box)) if self._frame else span.line
         if line.right < left or line.left > right or line.top < bottom or line.bottom > top:
             return False
+        if line.top - line.bottom < self._smallest:
+            return False
         shape = FPDFText_GetTextObject(self._content, span.start)
-        return not shape or not (self._layers.hide(shape) or is_clipped(shape, line))
+        return not shape or not is_clipped(shape, line)
 
     def _insert(self, typed: Sequence[Typed], spans: Sequence[_Span], edits: list[Edit]) -> list[Typed]:
         """Add edits that insert what was typed beside a text into its line. Return what is beside no text."""
@@ -272,7 +321,7 @@ class _Reader:
                 start, end, new = waiting.pop()
                 own.append((start - span.start, end - span.start, new))
             text = self._text[span.start : span.end]
-            text = SPACES.sub(" ", replace(text, own)).strip() if own else text
+            text = SPACES.sub(" ", replace_all(text, own)).strip() if own else text
             span.line.text = text.translate(HYPHENS_AT_LINE_END) if text[-1:] in HYPHENS else text
         return [span.line for span in spans]
 
@@ -299,12 +348,6 @@ def _is_within(mark: _Span, span: _Span) -> bool:
         and place.is_beside(line)
         and line.left - 2 * line.height <= place.left <= line.right + 0.3 * line.height
     )
-
-
-def _is_turned(lines: Sequence[_Drawn]) -> bool:
-    """Return True if most of the text runs up or down the page, so that lines have no order from top to bottom."""
-    across = sum(abs(line.last[0] - line.first[0]) for line in lines)
-    return sum(abs(line.last[1] - line.first[1]) for line in lines) > across
 
 
 def _make_line(first: Box, last: Box) -> Line:
