@@ -10,6 +10,9 @@ INVISIBLE = dict.fromkeys((0x00AD, 0x200B, 0x2060, 0xFEFF))
 CONTROL_SEQUENCE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\^_]|[ -/]+[0-~])")
 """Colours and other commands to a terminal (ECMA-48)."""
 
+OVERSTRUCK = re.compile(r"[^\n\x08]\x08")
+"""A letter and the backspace that lets the next letter replace it, as manual pages print bold letters."""
+
 
 class _Forms(dict[int, str | None]):
     """Translation of characters, filled as they occur."""
@@ -36,5 +39,5 @@ def fold(text: str) -> str:
 
 
 def remove_control_sequences(text: str) -> str:
-    """Return the text of a terminal's output without the commands to the terminal."""
-    return CONTROL_SEQUENCE.sub("", text)
+    """Return the text of a terminal's output without the commands to the terminal, and without overstruck letters."""
+    return CONTROL_SEQUENCE.sub("", OVERSTRUCK.sub("", text))

@@ -54,6 +54,12 @@ def test_blocks_are_paragraphs(tag: str) -> None:
     [
         ("a<br>b<br/>c", "a\nb\nc"),
         ("a<br><br>b", "a\n\nb"),
+        ("<span style='color:red; display:block'>a</span><span>b</span>", "a\n\nb"),
+        ("<div style=display:flex><span>a</span><b>b</b></div>", "a\n\nb"),
+        ("<div style='white-space: pre-wrap'>a\n  b</div>", "a\n  b"),
+        ("<p>costs <del>5</del><ins>6</ins> euro", "costs 5 6 euro"),
+        ("new<blockquote type=cite><p>old<br>text<blockquote type=cite>older", "new\n\n> old\n> text\n\n> > older"),
+        ("<blockquote class='gmail_quote x'>old</blockquote>new", "> old\n\nnew"),
         ("a\n<br>\nb<p>c", "a\nb\n\nc"),
         ("<ul><li>a<li>b<ul><li>c</ul></ul>d", "a\nb\n\nc\n\nd"),
         ("<dl><dt>a<dd>b</dl>", "a\nb"),
@@ -89,6 +95,8 @@ def test_lines_and_spaces(html: str, text: str) -> None:
         "<object data=x><p>Valve 7</p></object>",
         "<details><summary>More</summary>Valve 7</details>",
         "<dialog open>Valve 7</dialog>",
+        "<iframe srcdoc='<p>Valve 7</p>'></iframe>",
+        "<p style='opacity:0.5;font-size:0.8em;margin-left:-10px'>Valve 7</p>",
         "<table><caption>Valve 7</caption><tr><td>a</table>",
     ],
 )
@@ -102,6 +110,12 @@ def test_what_a_reader_sees_counts(html: str) -> None:
         "<p hidden>x</p>",
         "<p style='color:red; DISPLAY : none'>x</p>",
         "<p style=visibility:hidden>x</p>",
+        "<p style='margin:0;opacity:0'>x</p>",
+        "<p style='font-size: 0px; line-height:0'>x</p>",
+        "<p style='position:absolute; left:-9999px'>x</p>",
+        "<p style='position:absolute;clip:rect(1px, 1px, 1px, 1px)'>x</p>",
+        "<p style='mso-hide:all'>x</p>",
+        "<progress value=3>x</progress><meter value=1>x</meter>",
         "<p aria-hidden=true>x</p>",
         "<template>x</template>",
         "<dialog>x</dialog>",
@@ -116,6 +130,25 @@ def test_what_a_reader_sees_counts(html: str) -> None:
 )
 def test_what_a_reader_does_not_see_does_not_count(html: str) -> None:
     assert show(f"<p>seen</p>{html}") == "seen"
+
+
+@pytest.mark.parametrize(
+    ("formula", "text"),
+    [
+        ("<mfrac><mrow><mi>a</mi><mo>+</mo><mi>b</mi></mrow><mn>2</mn></mfrac>", "(a+b)/2"),
+        ("<msup><mi>r</mi><mn>2</mn></msup>", "r^2"),
+        ("<msub><mi>x</mi><mi>i</mi></msub>", "x_i"),
+        ("<msubsup><mi>x</mi><mi>i</mi><mrow><mi>n</mi><mo>-</mo><mn>1</mn></mrow></msubsup>", "x_i^(n-1)"),
+        ("<munderover><mo>∑</mo><mi>i</mi><mi>n</mi></munderover><mi>i</mi>", "∑_i^n i"),
+        ("<msqrt><mn>2</mn></msqrt>", "√2"),
+    ],
+)
+def test_formulas_are_one_line(formula: str, text: str) -> None:
+    assert show(f"<p>The area is <math>{formula}</math> here.") == f"The area is {text} here."
+
+
+def test_empty_elements_of_xml_do_not_hide_text() -> None:
+    assert show("<?xml version='1.0'?><html><head><title/></head><body><script/><p>seen</p></body></html>") == "seen"
 
 
 @pytest.mark.parametrize(

@@ -156,7 +156,7 @@ def test_mailbox_has_a_page_for_each_message(tmp_path: Path) -> None:
     box.close()
     pages = read_pages((tmp_path / "box").read_bytes(), "application/mbox")
     assert [f"Message {number}." in "".join(page.sections) for number, page in enumerate(pages)] == [True] * 3
-    assert all("From here it goes on." in "".join(page.sections) for page in pages)
+    assert all("\nFrom here it goes on." in "".join(page.sections) for page in pages)
 
 
 def test_line_that_begins_with_from_is_no_new_message() -> None:

@@ -49,6 +49,7 @@ def test_forms_of_letters_are_folded(text: str, folded: str) -> None:
         ("\x1b]0;title\x07prompt \x1b]8;;http://x\x1b\\link", "prompt link"),
         ("\x1b(Bplain\x1bM", "plain"),
         ("a\x1b", "a\x1b"),
+        ("N\bNA\bAME _\ba_\bb\n\bc", "NAME ab\n\bc"),
         ("[31m no escape", "[31m no escape"),
     ],
 )

@@ -100,6 +100,11 @@ def test_titles_stand_above_the_header(titles: str, shown: str) -> None:
     assert text.startswith(shown + "\n\nproduct: Desk\nprice: 10\nstock: 1")
 
 
+def test_titles_stand_above_a_table_of_two_columns() -> None:
+    text = read_csv('"Sales, all"\nCreated: 2024-01-01\nproduct;price\nDesk;5,20\nLamp;6,10\n')
+    assert text.startswith("Sales, all\n\nCreated: 2024-01-01\n\nproduct: Desk\nprice: 5,20")
+
+
 @pytest.mark.parametrize("first", ["sep=;\n", "SEP=;\r\n", '"sep=;"\n', "\ufeffsep=;\n", "sep=;\r"])
 def test_declared_delimiter_is_no_text(first: str) -> None:
     assert read_csv(first + "a;b\n1,5;2,5\n3,5;4,5") == "a: 1,5\nb: 2,5\n\na: 3,5\nb: 4,5"
@@ -116,6 +121,7 @@ def test_declared_delimiter_is_no_text(first: str) -> None:
         ('4,"Alpha" team,x', 'size: "Alpha" team\nnote: x'),
         ('4,"6"" pipe",x', 'size: 6" pipe'),
         ('4,"a" ,x', "size: a\nnote: x"),
+        ('4, "a, b", x', "size: a, b\nnote: x"),
         ('4,8,""half"', 'note: ""half"'),
     ],
 )

@@ -5,6 +5,8 @@ from collections.abc import Iterable, Iterator
 
 from pipeline.stages.extract.format import MAX_SECTIONS
 
+QUOTE = "> "
+"""Mark of a line that another message quotes, as in plain mail."""
 LINE, PARAGRAPH = "\n", "\n\n"
 SPACES = re.compile(r"[ \t\n\r\f\v]+")
 REPEAT_CHARACTERS = 1000
@@ -25,6 +27,7 @@ class Writer:
         self._breaks = 0
         self._has_space = False
         self._label = ""
+        self._quotes = 0
 
     def write(self, text: str) -> None:
         """Add text. White space collapses to one space, unless the text is preformatted."""
@@ -72,6 +75,16 @@ class Writer:
         """End preformatted text."""
         self._preformatted -= 1
 
+    def begin_quote(self) -> None:
+        """Mark the lines of a quoted message with `>`, until the end."""
+        self.end_paragraph()
+        self._quotes += 1
+
+    def end_quote(self) -> None:
+        """End a quoted message."""
+        self._quotes -= 1
+        self.end_paragraph()
+
     def finish(self) -> list[str]:
         """Return the sections, at least one. Joined, they are the text."""
         texts = ["".join(section).strip(LINE).rstrip() for section in self._sections]
@@ -83,9 +96,10 @@ class Writer:
             self._sections.append([])
             self._has_body = False
         section = self._sections[-1]
+        mark = QUOTE * self._quotes if self._break or not section else ""
         if section:
             section.append(self._break or (" " if self._has_space else ""))
-        section.append(self._label + text)
+        section.append(mark + self._label + text)
         self._break, self._breaks, self._has_space, self._label = "", 0, False, ""
         self._has_body = self._has_body or (not self._headings and bool(text.strip()))
 

@@ -115,7 +115,7 @@ def _measure_width(row: Row) -> int:
 def _fills(row: Row, width: int) -> bool:
     """Return True if a row is as wide as a table, and no title above it."""
     filled = sum(map(bool, row))
-    return 2 * filled >= width and (filled > 1 or bool(row[-1]))
+    return 2 * filled >= width and (filled > 1 or _measure_width(row) >= width)
 
 
 def _is_header(row: Row, body: Sequence[Row]) -> bool:

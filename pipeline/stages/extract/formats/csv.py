@@ -77,7 +77,7 @@ class _Lines:
 def _read_rows(text: str, delimiter: str, position: int = 0) -> Iterator[Row]:
     """Yield the rows that hold a value. A quote that is not closed, or closed amid a value, costs its line alone."""
     lines = _Lines(text, position)
-    reader = csv.reader(lines, delimiter=delimiter, strict=True)
+    reader = csv.reader(lines, delimiter=delimiter, strict=True, skipinitialspace=True)
     width = 0
     while lines.position < len(text):
         start, count = lines.position, reader.line_num
@@ -110,7 +110,7 @@ def _split_line(line: str, delimiter: str) -> Row:
 @cache
 def _compile_value(delimiter: str) -> re.Pattern[str]:
     mark = re.escape(delimiter)
-    return re.compile(rf'(?:"((?:[^"]++|"")*+)" *|([^{mark}]*+)){mark}')
+    return re.compile(rf'(?: *+"((?:[^"]++|"")*+)" *|([^{mark}]*+)){mark}')
 
 
 FORMAT = Format(

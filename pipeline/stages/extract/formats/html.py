@@ -14,7 +14,8 @@ from pipeline.stages.extract.layout import LINE, PARAGRAPH, Writer, join_row, re
 from pipeline.stages.extract.office.numbering import format_number
 
 _INVISIBLE_NAMES = """
-script style template head iframe datalist audio video canvas embed applet param source track rt rp defs desc metadata
+script style template head datalist audio video canvas embed applet param source track rt rp defs desc metadata
+progress meter
 """
 INVISIBLE = frozenset(_INVISIBLE_NAMES.split())
 """Elements that browsers show nothing of. Readings beside characters (`rt`) would part the words."""
@@ -35,7 +36,23 @@ text search email url tel number date time button submit reset
 """
 SHOWN_INPUTS = frozenset(_SHOWN_INPUT_NAMES.split())
 """Types of `input` elements whose value is shown."""
-HIDDEN_STYLE = re.compile(r"(?:display\s*:\s*none|visibility\s*:\s*hidden)", re.IGNORECASE)
+HIDDEN_STYLE = re.compile(
+    r"""(?:^|;)\s*(?:
+        display\s*:\s*none
+        | visibility\s*:\s*(?:hidden|collapse)
+        | (?:opacity|font-size)\s*:\s*0(?:\.0+)?(?:px|pt|em|rem|%)?\s*(?:!|;|$)
+        | mso-hide\s*:\s*all
+        | (?:left|top|right|bottom|text-indent|margin-left)\s*:\s*-[0-9]{4,}(?:px|pt|em)
+        | clip\s*:\s*rect\(\s*[01](?:px)?[\s,]+[01](?:px)?[\s,]+[01](?:px)?[\s,]+[01](?:px)?\s*\)
+    )""",
+    re.IGNORECASE | re.VERBOSE,
+)
+"""Inline styles of what nobody sees: not shown, without size, or moved off the page."""
+DISPLAY = re.compile(r"(?:^|;)\s*display\s*:\s*([a-z-]+)", re.IGNORECASE)
+BLOCK_DISPLAYS = frozenset({"block", "flex", "grid", "table", "list-item", "flow-root", "table-row"})
+FLEXIBLE_DISPLAYS = frozenset({"flex", "grid", "inline-flex", "inline-grid"})
+"""Values of `display` whose child elements are blocks, whatever they are elsewhere."""
+KEEPS_SPACE = re.compile(r"(?:^|;)\s*white-space\s*:\s*(?:pre|pre-wrap|break-spaces)\s*(?:!|;|$)", re.IGNORECASE)
 MAX_ROW_CHARACTERS = 2000
 """Longest row of a table of data. Tables with longer ones lay out a page, and keep their paragraphs."""
 LAYOUT = "table table, td h1, td h2, td h3, td h4, td h5, td h6"
@@ -45,6 +62,17 @@ FORMS = {"a": "lowerLetter", "A": "upperLetter", "i": "lowerRoman", "I": "upperR
 INTEGER = re.compile(r"-?[0-9]{1,9}")
 SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 """The number of a note must not look like the last digits of the number before it."""
+MATH_SIGNS = {
+    "mfrac": ("", "/"),
+    "msup": ("", "^"),
+    "msub": ("", "_"),
+    "msubsup": ("", "_", "^"),
+    "munder": ("", "_"),
+    "mover": ("", "^"),
+    "munderover": ("", "_", "^"),
+    "msqrt": ("√",),
+}
+"""For each structure of MathML the signs before its operands."""
 MAX_SPAN = 100
 """Maximum number of rows in which a cell is repeated that spans several."""
 VOID = frozenset(
@@ -72,7 +100,9 @@ def read(file: SourceFile) -> Extraction:
     Raises IngestionError if the file is no text.
     """
     decoded = decode_html(file.content.read(), file.charset)
-    return Extraction(1, iter([ExtractedPage(read_sections(decoded.text, has_title=True), decoded.warnings)]))
+    is_xml = decoded.text.lstrip("\ufeff \t\r\n").startswith("<?xml")
+    html = rewrite_xhtml(decoded.text) if is_xml else decoded.text
+    return Extraction(1, iter([ExtractedPage(read_sections(html, has_title=True), decoded.warnings)]))
 
 
 def read_sections(html: str, max_sections: int = MAX_SECTIONS, *, has_title: bool = False) -> list[str]:
@@ -159,11 +189,31 @@ def _visit(node: LexborNode, writer: Writer, stack: list[Step]) -> None:
             stack += [writer.end_paragraph, *reversed(_number_items(node, writer))]
         case "table" if rows := _read_data_table(node):
             _write_rows(rows, writer)
+        case "iframe":
+            framed = LexborHTMLParser(node.attributes.get("srcdoc") or "").root
+            stack += [writer.end_paragraph, *([framed] if framed else [])]
+            writer.end_paragraph()
         case _:
-            begin, end = _find_marks(node.tag or "", writer)
+            begin, end = _find_marks(node, writer)
             for mark in begin:
                 mark()
-            stack += [*reversed(end), *reversed([*node.iter(include_text=True)])]
+            is_formula = node.tag in MATH_SIGNS
+            children = _read_formula(node, writer) if is_formula else [*node.iter(include_text=True)]
+            stack += [*reversed(end), *reversed(children)]
+
+
+def _read_formula(node: LexborNode, writer: Writer) -> list[Step]:
+    """Return the steps for a structure in MathML, in one line, as formulas in Office files: `(a+b)/2`, `x^2`, `√2`."""
+    steps: list[Step] = []
+    for sign, operand in zip(MATH_SIGNS[node.tag or ""], node.iter(), strict=False):
+        text = "".join((operand.text() or "").split())
+        steps.append(partial(writer.write, sign))
+        steps += (
+            [operand]
+            if len(text) == 1 or text.isalnum()
+            else [partial(writer.write, "("), operand, partial(writer.write, ")")]
+        )
+    return [*steps, partial(writer.write, " ")] if node.tag == "munderover" else steps
 
 
 def _number_items(ordered: LexborNode, writer: Writer) -> list[Step]:
@@ -188,16 +238,38 @@ def _read_integer(value: str | None, default: int) -> int:
     return int(value) if value and INTEGER.fullmatch(value) else default
 
 
-def _find_marks(tag: str, writer: Writer) -> tuple[list[Callable[[], None]], list[Callable[[], None]]]:
+def _find_marks(node: LexborNode, writer: Writer) -> tuple[list[Callable[[], None]], list[Callable[[], None]]]:
     """Return what happens before and after the children of an element."""
+    tag = node.tag or ""
     if tag in HEADINGS:
         return [writer.begin_heading], [writer.end_heading]
-    separate = writer.end_paragraph if tag in PARAGRAPHS else writer.end_line
-    if tag in PREFORMATTED:
+    if tag == "blockquote" and _quotes_mail(node):
+        return [writer.begin_quote], [writer.end_quote]
+    style = node.attributes.get("style") or ""
+    is_block = tag in PARAGRAPHS or _get_display(style) in BLOCK_DISPLAYS or _is_flexible(node.parent)
+    separate = writer.end_paragraph if is_block else writer.end_line
+    if tag in PREFORMATTED or KEEPS_SPACE.search(style):
         return [separate, writer.begin_preformatted], [writer.end_preformatted, separate]
     if tag in CELLS:
         return [partial(writer.write, " ")], []
-    return ([separate], [separate]) if tag in PARAGRAPHS | LINES else ([], [])
+    if tag == "ins" and node.prev and node.prev.tag == "del":
+        return [partial(writer.write, " ")], []
+    return ([separate], [separate]) if is_block or tag in LINES else ([], [])
+
+
+def _quotes_mail(node: LexborNode) -> bool:
+    """Return True if mail programs wrote this element around the message that is answered."""
+    attributes = node.attributes
+    return attributes.get("type") == "cite" or "gmail_quote" in (attributes.get("class") or "")
+
+
+def _get_display(style: str) -> str:
+    found = DISPLAY.search(style)
+    return found[1].lower() if found else ""
+
+
+def _is_flexible(parent: LexborNode | None) -> bool:
+    return parent is not None and _get_display(parent.attributes.get("style") or "") in FLEXIBLE_DISPLAYS
 
 
 def _is_hidden(node: LexborNode) -> bool:

@@ -12,6 +12,8 @@ from pipeline.stages.extract.mime import find_header_names
 MESSAGE = re.compile(rb"(?:\A|(?<=\n\n)|(?<=\n\r\n))From [^\r\n]{1,300}\r?\n(?=[A-Za-z][A-Za-z0-9-]*:)")
 """The line before each message: after an empty line, with a header below it."""
 FEWEST_HEADERS = 2
+ESCAPED = re.compile(rb"^>(>*From )", re.MULTILINE)
+"""A line of a message that mailboxes escape, because it would begin a message (RFC 4155, mboxrd)."""
 
 
 def looks_like_mailbox(head: bytes) -> bool:
@@ -29,7 +31,7 @@ def read(file: SourceFile) -> Extraction:
 def _read_messages(data: bytes, starts: list[tuple[int, int]], *, is_embedded: bool) -> Iterator[ExtractedPage]:
     ends = [start for start, _ in starts[1:]] + [len(data)]
     for (_, start), end in zip(starts, ends, strict=True):
-        yield MailReader(EmbeddedFiles(is_embedded)).read(data[start:end])
+        yield MailReader(EmbeddedFiles(is_embedded)).read(ESCAPED.sub(rb"\1", data[start:end]))
 
 
 FORMAT = Format(

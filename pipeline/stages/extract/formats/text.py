@@ -28,7 +28,7 @@ BINARY_SIGNATURES = (
 )
 CONTROL_SHARE = 0.1
 """Largest share of control characters in a text."""
-TEXT_CONTROLS = frozenset(b"\t\n\r\f\x1b\x00")
+TEXT_CONTROLS = frozenset(b"\t\n\r\f\b\x1b\x00")
 NO_TEXT = re.compile(rb"[\x00-\x06\x0e-\x1a\x1c-\x1f]")
 """Control characters that no text has, not even a log of a terminal."""
 PRINTABLE_BYTES = 224
