@@ -158,3 +158,18 @@ def test_label_that_runs_up_a_page_stays_together() -> None:
     assert sorted(read(write_pages([content])).split("\n")) == sorted(
         ["Rules of the lock", *(line[0] for line in lines)]
     )
+
+
+WIDE = {
+    "spaces": ("(S p a c e d   h e a d i n g) Tj", "Spaced heading"),
+    "gaps": ("[(S)-400(p)-400(a)-400(c)-400(e)-400(d)-900(h)-400(e)-400(a)-400(d)] TJ", "Spaced head"),
+    "beside a number": ("(5 R u l e s of 2026) Tj", "5 Rules of 2026"),
+    "few letters": ("(x y z w) Tj", "x y z w"),
+    "cells": ("[(A)-3000(B)-3000(C)-3000(D)-3000(E)-3000(F)] TJ", "A B C D E F"),
+}
+
+
+@pytest.mark.parametrize("kind", WIDE)
+def test_words_that_are_set_wide_are_joined(kind: str) -> None:
+    shown, expected = WIDE[kind]
+    assert read(write_pages([f"BT /F1 11 Tf 72 700 Td {shown} ET"])) == expected

@@ -137,3 +137,29 @@ def test_stamp_beside_text_stays() -> None:
     texts = ["Scanned with CamScanner", "The lock opens at six.", "Scanned with CamScanner"]
     assert [page.sections for page in read(write_pages([write_line(text) for text in texts]))] == [[t] for t in texts]
     assert not is_stamp("Scanned with care, the letters of the lock keeper are kept in the town hall of Alder.")
+
+
+OTHER_SCRIPTS = {
+    "Russian": "Шлюз закрыт для лодок, когда водомерная рейка у пешеходного моста показывает более трёх метров. "
+    "Каждые две недели смазывайте петли жиром и поднимайте красный флаг над домом смотрителя до прихода барж. "
+    "Зимой ворота открыты только утром, потому что ночью вода замерзает и лёд ломает старые доски у берега.",
+    "Greek": "Η δεξαμενή είναι κλειστή για τα σκάφη όταν ο μετρητής στη γέφυρα δείχνει πάνω από τρία μέτρα νερό. "
+    "Κάθε δύο εβδομάδες αλείφετε τους μεντεσέδες με λίπος και υψώνετε την κόκκινη σημαία στο σπίτι του φύλακα. "
+    "Τον χειμώνα οι πύλες ανοίγουν μόνο το πρωί, επειδή τη νύχτα ο πάγος σπάει τα παλιά ξύλα κοντά στην όχθη.",
+    "Hebrew": "הסכר סגור לסירות כאשר המד ליד הגשר מראה יותר משלושה מטרים של מים. יש לשמן את הצירים פעם בשבועיים "
+    "ולהניף את הדגל האדום מעל בית השומר לפני שהדוברות מגיעות. בחורף השערים נפתחים רק בבוקר, כי בלילה המים קופאים "
+    "והקרח שובר את הקרשים הישנים ליד הגדה. אסור לעגון ליד הקיר התחתון אחרי השקיעה בלי רשות מיוחדת מן העירייה.",
+    "Arabic": "تغلق البوابة أمام القوارب عندما يشير المقياس عند الجسر إلى أكثر من ثلاثة أمتار من الماء. يجب تشحيم "
+    "المفصلات كل أسبوعين ورفع العلم الأحمر فوق بيت الحارس قبل وصول المراكب. في الشتاء تفتح البوابات في الصباح فقط "
+    "لأن الماء يتجمد ليلا والجليد يكسر الألواح القديمة قرب الضفة. لا يسمح لأحد بالرسو عند الجدار السفلي بعد الغروب.",
+}
+
+
+@pytest.mark.parametrize("language", OTHER_SCRIPTS)
+def test_exchanged_letters_of_other_scripts_are_recognised(language: str) -> None:
+    text = OTHER_SCRIPTS[language].lower()
+    letters = sorted(set(filter(str.isalpha, text)))
+    shuffled = ["".join(random.Random(seed).sample(letters, len(letters))) for seed in range(20)]
+    found = [not is_readable(text.translate(str.maketrans("".join(letters), other))) for other in shuffled]
+    assert is_readable(text)
+    assert sum(found) >= 10, "frequent letters may be exchanged for each other"

@@ -1,7 +1,9 @@
-"""Marks that are drawn apart from their letters: accents as TeX sets them, and raised digits after a number."""
+"""Marks that are drawn apart: accents as TeX sets them, raised digits after a number, and letters that are set wide."""
 
 import re
 from collections.abc import Callable, Iterator
+from itertools import pairwise
+from statistics import median
 from unicodedata import normalize
 
 Box = tuple[float, float, float, float]
@@ -21,13 +23,19 @@ MAX_HEIGHT = 0.85
 """Height of a raised digit, as a share of the height of the digit before it."""
 MIN_RISE = 0.15
 """How far the bottom of a raised digit is above that of the digit before it, as a share of its height."""
+SPACED = re.compile(r"(?<!\S)(?:[^\W\d_] ){4,}[^\W\d_](?!\S)")
+"""Single letters with spaces between them: a heading that is set wide, or cells of a table."""
+MAX_SPACING = 0.9
+"""Largest gap between letters of a word that is set wide, in heights of a letter."""
+WORD_SPACING = 1.6
+"""Smallest gap between words that are set wide, as a multiple of the gap between their letters."""
 Edit = tuple[int, int, str]
 """The characters from one index to another, and what replaces them."""
 
 
 def find_edits(text: str, get_box: Callable[[int], Box]) -> list[Edit]:
     """Return what has to be replaced in the text of a page, in order, without overlaps. Takes linear time."""
-    return sorted([*_find_accents(text, get_box), *_find_raised(text, get_box)])
+    return sorted([*_find_accents(text, get_box), *_find_raised(text, get_box), *_find_spaced(text, get_box)])
 
 
 def replace_all(text: str, edits: list[Edit]) -> str:
@@ -85,3 +93,14 @@ def _find_raised(text: str, get_box: Callable[[int], Box]) -> Iterator[Edit]:
 def _is_raised(digit: Box, other: Box) -> bool:
     height = digit[3] - digit[1]
     return other[3] - other[1] < MAX_HEIGHT * height and other[1] - digit[1] > MIN_RISE * height
+
+
+def _find_spaced(text: str, get_box: Callable[[int], Box]) -> Iterator[Edit]:
+    """Words that are set wide are joined. The gaps between them are wider than those between their letters."""
+    for found in SPACED.finditer(text):
+        boxes = [get_box(index) for index in range(found.start(), found.end(), 2)]
+        gaps = [after[0] - before[2] for before, after in pairwise(boxes)]
+        spacing = median(gaps)
+        if 0 < spacing <= MAX_SPACING * (boxes[0][3] - boxes[0][1]):
+            spaces = [" " if gap >= WORD_SPACING * spacing else "" for gap in gaps]
+            yield found.start(), found.end(), "".join(map("".join, zip(found[0][::2], [*spaces, ""], strict=True)))

@@ -6,6 +6,7 @@ A page is unreadable if most of its characters stand for nothing, or if its lett
 import math
 import re
 from collections import Counter
+from dataclasses import dataclass
 from functools import cache
 from unicodedata import category, combining, normalize
 
@@ -27,6 +28,10 @@ LEAST_LIKELY = -7.4
 """Lowest mean logarithm of the frequency of letter pairs. docs/decisions.md has the measurements."""
 COINCIDENCE = (0.045, 0.12)
 """How often two letters of a text are the same. Codes and numbers in base 64 are below, sequences of genes above."""
+MIN_LETTERS_OF_SCRIPT = 200
+"""Smallest number of letters of another script that are judged by how frequent they are."""
+MAX_FOREIGN = 0.02
+"""Largest share of letters that only some languages of a script have. These languages are not judged."""
 MIN_COMMON = 3
 """Number of different common words that prove a text to be readable."""
 NAMELESS = frozenset({"Cc", "Co", "Cn", "Cs"})
@@ -75,6 +80,30 @@ SCRIPTS = re.compile(
 space."""
 
 
+@dataclass(frozen=True, slots=True)
+class Alphabet:
+    """The letters that most languages of a script have, and how frequent some of them are."""
+
+    block: range
+    """Code points of the letters of all languages."""
+    letters: frozenset[str]
+    common: frozenset[str]
+    """The most frequent letters."""
+    least: float
+    """Smallest share of the common letters in a text. docs/decisions.md has the measurements."""
+
+
+ALPHABETS = (
+    Alphabet(range(0x400, 0x530), frozenset(map(chr, range(0x430, 0x460))), frozenset("оаеинтсрвл"), 0.42),
+    Alphabet(range(0x370, 0x400), frozenset(map(chr, range(0x3B1, 0x3CA))), frozenset("αοιετσςνηυρ"), 0.58),
+    Alphabet(range(0x590, 0x600), frozenset(map(chr, range(0x5D0, 0x5EB))), frozenset("יוהלארתבשמ"), 0.55),
+    Alphabet(
+        range(0x600, 0x700), frozenset([*map(chr, range(0x621, 0x64B)), *"پچژکگی"]), frozenset("اليیمونرتبهد"), 0.52
+    ),
+)
+"""Cyrillic, Greek, Hebrew and Arabic."""
+
+
 def restore_symbols(text: str) -> str:
     """Return the text with the letters and signs of symbol fonts as such. Each character stays one character."""
     if not PRIVATE.search(text):
@@ -89,7 +118,7 @@ def is_readable(text: str) -> bool:
     if len(COMMON_WORDS.intersection(text.lower().split())) >= MIN_COMMON:
         return True
     words = WORD.findall(" ".join(token for token in GAP.split(text.lower()) if len(token) <= LONGEST_TOKEN))
-    return not (_mixes_scripts(words) or _is_accented(words) or _is_scrambled(words))
+    return not (_mixes_scripts(words) or _is_accented(words) or _is_scrambled(words) or _is_exchanged(words))
 
 
 def _is_nameless(text: str) -> bool:
@@ -125,6 +154,21 @@ def _is_scrambled(words: list[str]) -> bool:
     pairs = Counter(word[at : at + 2] for word in plain for at in range(len(word) - 1))
     likely = _load_pairs()
     return sum(likely[pair] * n for pair, n in pairs.items()) < LEAST_LIKELY * pairs.total()
+
+
+def _is_exchanged(words: list[str]) -> bool:
+    """Return True if the frequent letters of a script are rare, because letters were exchanged for others."""
+    letters = Counter(_strip_accents("".join(set(words))))
+    if max(letters, default="") < "\u0370":
+        return False
+    for alphabet in ALPHABETS:
+        known = sum(letters[letter] for letter in alphabet.letters)
+        total = sum(count for letter, count in letters.items() if ord(letter) in alphabet.block)
+        if known < MIN_LETTERS_OF_SCRIPT or known < (1 - MAX_FOREIGN) * total:
+            continue
+        if sum(letters[letter] for letter in alphabet.common) < alphabet.least * known:
+            return True
+    return False
 
 
 def _strip_accents(text: str) -> str:
