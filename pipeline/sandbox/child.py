@@ -13,7 +13,19 @@ from typing import BinaryIO
 
 from pipeline.errors import FailureCode, IngestionError
 from pipeline.sandbox import kernel
-from pipeline.sandbox.protocol import Done, Draw, Extract, Failed, Frame, Page, PageImage, ProcessLimits, Task, encode
+from pipeline.sandbox.protocol import (
+    MAX_WARNINGS,
+    Done,
+    Draw,
+    Extract,
+    Failed,
+    Frame,
+    Page,
+    PageImage,
+    ProcessLimits,
+    Task,
+    encode,
+)
 from pipeline.stages.extract import get_format
 from pipeline.stages.extract.format import SourceFile, clean
 
@@ -87,7 +99,8 @@ def _read_pages(file: BinaryIO, order: Extract) -> Iterator[Frame]:
         raise IngestionError(FailureCode.TOO_MANY_PAGES, message)
     characters = 0
     for number, extracted in enumerate(extraction.pages, start=1):
-        page = Page([clean(section) for section in extracted.sections], extraction.count, extracted.warnings)
+        sections = [clean(section) for section in extracted.sections]
+        page = Page(sections, extraction.count, extracted.warnings[:MAX_WARNINGS])
         if number < extraction.count:
             page.sections[-1] += PAGE_SEPARATOR
         characters += len(page.text)

@@ -13,7 +13,7 @@ TOKEN = re.compile(
 """A string, a comment or a bare word. What is not closed goes on to the end of the text."""
 TRAILING_COMMA = re.compile(r'("(?:[^"\\]++|\\.)*+"?)|,(?=\s*[}\]])', re.DOTALL)
 STRICT = re.compile(r"true|false|null|-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?", re.ASCII)
-NUMBER = re.compile(r"[+-]?(?:0[xX][0-9a-fA-F]+|\d+\.?\d*(?:[eE][+-]?\d+)?|\.\d+(?:[eE][+-]?\d+)?)", re.ASCII)
+NUMBER = re.compile(r"[+-]?(?:0[xX][0-9a-fA-F]+|(?:\d++\.?\d*+|\.\d++)(?:[eE][+-]?\d+)?)", re.ASCII)
 COLON = re.compile(r"\s*:")
 ESCAPE = re.compile(r"\\(.)|(\")", re.DOTALL)
 """An escape sequence, or a double quote."""

@@ -58,7 +58,7 @@ class MailReader:
         if kind.startswith("multipart/") and entity.parameter("boundary"):
             return self._read_parts(entity, depth)
         if kind == "message/rfc822":
-            return self._read_mail(Entity(entity.decode_body()), depth + 1)
+            return self._read_mail(entity.unwrap(), depth + 1)
         if kind in {"text/plain", "text/html"} and not entity.is_attachment and not name:
             return self._read_body(entity)
         return self._read_file(entity)

@@ -23,7 +23,7 @@ BUILT_IN = {
     44: "#,##0.00",
 }
 """Formats that files name by number only. Most show a date in the order of the reader's country."""
-LITERAL = re.compile(r'"([^"]*)"|\\(.)|\[\$([^\]-]*)[^\]]*\]|_.|\*.', re.DOTALL)
+LITERAL = re.compile(r'"([^"]*)"|\\(.)|\[\$([^\]-]*+)[^\]]*+\]|_.|\*.', re.DOTALL)
 """Text that a format shows as it is, a currency, or a space of a certain width."""
 CONDITION = re.compile(r"\[[^\]]*\]")
 DIGITS = re.compile(r"[#0?][#0?,.]*")
@@ -32,6 +32,8 @@ EPOCH = datetime(1899, 12, 30)  # noqa: DTZ001 - sheets have no time zones
 EPOCH_1904 = datetime(1904, 1, 1)  # noqa: DTZ001 - sheets have no time zones
 LAST_DAY = 2_958_465
 """The last day of the year 9999."""
+LONGEST_CODE = 1000
+"""Longest format that is read, in characters. Excel allows 255."""
 MAX_DECIMALS = 30
 PROTECTED = {code: 0xE000 + code for code in range(128)}
 SHOWN = {shown: code for code, shown in PROTECTED.items()}
@@ -73,7 +75,7 @@ def show_plain(value: float) -> str:
 @lru_cache(maxsize=1000)
 def read_pattern(code: str) -> Pattern:
     """Read a number format. What is no date and has no digits is `General`."""
-    section = LITERAL.sub(_protect, code).split(";", maxsplit=1)[0]
+    section = LITERAL.sub(_protect, code[:LONGEST_CODE]).split(";", maxsplit=1)[0]
     if ELAPSED.search(section):
         return Pattern(has_time=True)
     section = CONDITION.sub("", section)

@@ -1,9 +1,11 @@
 """Spreadsheets as text: a sheet is a page, begun by its name, with a table for each block of filled cells."""
 
+from bisect import bisect
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import accumulate, chain, pairwise
 
+from pipeline.errors import FailureCode, IngestionError
 from pipeline.stages.extract.format import ExtractedPage
 from pipeline.stages.extract.layout import PARAGRAPH
 from pipeline.stages.extract.table import SAMPLE_ROWS, Row, find_header, write_table
@@ -14,8 +16,10 @@ MAX_COLUMNS = 16_384
 """Maximum number of columns of a sheet. Programs have no more."""
 MAX_EMPTY = 50
 """Maximum number of cells of a table for each filled one."""
-MAX_MERGED_CELLS = 100_000
-"""Maximum number of cells of a sheet that get the text of a merged cell."""
+MAX_REPEATED_CELLS = 100_000
+"""Maximum number of cells of a sheet that get the text of a merged or repeated cell."""
+MAX_CHARACTERS = 50_000_000
+"""Maximum number of characters in the cells of a sheet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +39,24 @@ class Sheet:
     name: str
     rows: dict[int, Cells] = field(default_factory=dict)
     merged: list[Range] = field(default_factory=list)
-    hidden_rows: set[int] = field(default_factory=set)
+    hidden_rows: list[range] = field(default_factory=list)
     hidden_columns: set[int] = field(default_factory=set)
+    characters: int = 0
+
+    def add_row(self, index: int, cells: Cells) -> None:
+        """Add the filled cells of a row.
+
+        Raises IngestionError if the sheet has too much text. A file may refer to one long text from each cell.
+        """
+        self.rows[index] = cells
+        self.count(cells)
+
+    def count(self, cells: Cells) -> None:
+        """Count the characters of cells. Raises IngestionError if the sheet has too much text."""
+        self.characters += sum(map(len, cells.values()))
+        if self.characters > MAX_CHARACTERS:
+            message = f"A sheet has more than {MAX_CHARACTERS} characters of text. Split the sheet."
+            raise IngestionError(FailureCode.TOO_LARGE, message)
 
 
 def write_sheet(sheet: Sheet) -> ExtractedPage:
@@ -70,14 +90,18 @@ def _repeat_merged(sheet: Sheet) -> set[int]:
     headers = set()
     covered = 0
     for area in sheet.merged:
+        if area.bottom < area.top or area.right < area.left:
+            continue
         text = sheet.rows.get(area.top, {}).get(area.left)
         right = area.right if len(sheet.rows.get(area.top, {})) > 1 else area.left
         covered += (area.bottom - area.top + 1) * (right - area.left + 1)
-        if not text or covered > MAX_MERGED_CELLS:
+        if not text or covered > MAX_REPEATED_CELLS:
             continue
         for row in range(area.top, area.bottom + 1):
             if row in sheet.rows:
-                sheet.rows[row] |= dict.fromkeys(range(area.left, right + 1), text)
+                repeated = dict.fromkeys(range(area.left, right + 1), text)
+                sheet.count(repeated)
+                sheet.rows[row] |= repeated
         if right > area.left:
             headers.add(area.top)
     return headers
@@ -108,9 +132,21 @@ def _split(sheet: Sheet, headers: set[int]) -> Iterator[list[Row]]:
 
 def _split_rows(sheet: Sheet) -> Iterator[list[int]]:
     """Yield the indexes of the filled rows between empty ones."""
-    for first, end in _find_runs(sheet.rows.keys() | sheet.hidden_rows):
-        if rows := [index for index in range(first, end) if index in sheet.rows]:
-            yield rows
+    filled = sorted(sheet.rows)
+    hidden = sorted(sheet.hidden_rows, key=lambda rows: rows.start)
+    starts = [rows.start for rows in hidden]
+    before = [0, *accumulate(map(len, hidden))]
+    block: list[int] = []
+    place = -1
+    for index in filled:
+        shown = index - before[bisect(starts, index)]
+        if block and shown > place + 1:
+            yield block
+            block = []
+        block.append(index)
+        place = shown
+    if block:
+        yield block
 
 
 def _find_runs(numbers: Iterable[int]) -> Iterator[tuple[int, int]]:

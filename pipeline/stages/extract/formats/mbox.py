@@ -24,14 +24,22 @@ def looks_like_mailbox(head: bytes) -> bool:
 def read(file: SourceFile) -> Extraction:
     """Read each message of a mailbox as a page. A file that is no mailbox is one message."""
     data = file.content.read()
-    starts = [(found.start(), found.end()) for found in MESSAGE.finditer(data)] or [(0, 0)]
-    return Extraction(len(starts), _read_messages(data, starts, is_embedded=file.is_embedded))
+    count = sum(1 for _ in MESSAGE.finditer(data))
+    return Extraction(max(count, 1), _read_messages(data, is_embedded=file.is_embedded))
 
 
-def _read_messages(data: bytes, starts: list[tuple[int, int]], *, is_embedded: bool) -> Iterator[ExtractedPage]:
-    ends = [start for start, _ in starts[1:]] + [len(data)]
-    for (_, start), end in zip(starts, ends, strict=True):
-        yield MailReader(EmbeddedFiles(is_embedded)).read(ESCAPED.sub(rb"\1", data[start:end]))
+def _read_messages(data: bytes, *, is_embedded: bool) -> Iterator[ExtractedPage]:
+    for message in _split(data):
+        yield MailReader(EmbeddedFiles(is_embedded)).read(ESCAPED.sub(rb"\1", message))
+
+
+def _split(data: bytes) -> Iterator[bytes]:
+    start = 0
+    for number, found in enumerate(MESSAGE.finditer(data)):
+        if number:
+            yield data[start : found.start()]
+        start = found.end()
+    yield data[start:]
 
 
 FORMAT = Format(

@@ -3,6 +3,7 @@
 import re
 
 from pipeline.errors import FailureCode, IngestionError
+from pipeline.stages.extract.embedded import limit_sections
 from pipeline.stages.extract.format import ExtractedPage, Extraction, Format, SourceFile
 from pipeline.stages.extract.formats.html import decode_html, read_sections
 from pipeline.stages.extract.formats.text import looks_like_text
@@ -34,7 +35,8 @@ def read(file: SourceFile) -> Extraction:
         raise IngestionError(FailureCode.MALFORMED, message)
     decoded = [decode_html(page.decode_body(), page.charset) for page in pages]
     sections = [section for page in decoded for section in read_sections(f"{page.text}\n", has_title=True)]
-    return Extraction(1, iter([ExtractedPage(sections, [each for page in decoded for each in page.warnings])]))
+    warnings = [warning for page in decoded for warning in page.warnings]
+    return Extraction(1, iter([ExtractedPage(limit_sections(sections), list(dict.fromkeys(warnings)))]))
 
 
 def _find_pages(entity: Entity, depth: int) -> list[Entity]:

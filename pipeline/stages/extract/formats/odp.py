@@ -34,7 +34,8 @@ def read(file: SourceFile) -> Extraction:
     """
     skipped = Skipped()
     archive, content, _, styles = open_document(file, skipped)
-    slides = [element for element in content.iter() if get_name(element) == "drawing:page"]
+    parts = [part for body in content for part in body if get_name(part) == "office:presentation"]
+    slides = [slide for part in parts for slide in part if get_name(slide) == "drawing:page"]
     return Extraction(max(1, len(slides)), _read_slides(slides, OpenReader(archive, styles, skipped), skipped))
 
 

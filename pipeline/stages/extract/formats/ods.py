@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 from pipeline.errors import FailureCode, IngestionError
 from pipeline.stages.extract.archive import MAX_BYTES, Archive, looks_like_zip
 from pipeline.stages.extract.format import Extraction, Format, SourceFile
-from pipeline.stages.extract.spreadsheet import MAX_COLUMNS, Range, Sheet, write_sheet
+from pipeline.stages.extract.spreadsheet import MAX_COLUMNS, MAX_REPEATED_CELLS, Range, Sheet, write_sheet
 from pipeline.stages.extract.xml import Element, check, get_name
 
 CONTENT = "content.xml"
@@ -17,6 +17,8 @@ NUMBER = re.compile(r"[0-9]{1,9}")
 MAX_ROWS = 1_048_576
 MAX_REPEATED = 1000
 """Maximum number of times that a filled row or cell is repeated."""
+MAX_SPACES = 100
+"""Maximum number of spaces that one element stands for."""
 HIDDEN = ("collapse", "filter")
 SKIPPED = ("annotation", "ruby-text")
 VALUES = ("string-value", "date-value", "boolean-value", "value")
@@ -42,12 +44,13 @@ def read(file: SourceFile) -> Extraction:
 def _read_sheets(data: bytes) -> Iterator[Sheet]:
     hidden: set[str] = set()
     reader: _Reader | None = None
+    repeated = 0
     for event, found in ElementTree.iterparse(io.BytesIO(data), ("start", "end")):  # noqa: S314 - `check` refuses declarations
         match event, get_name(found):
             case "end", "style" if _hides(found):
                 hidden.add(_get(found, "name"))
             case "start", "table" if reader is None:
-                reader = _Reader(Sheet(_get(found, "name")), _get(found, "style-name") not in hidden)
+                reader = _Reader(Sheet(_get(found, "name")), _get(found, "style-name") not in hidden, repeated)
             case "end", "table-column" if reader:
                 reader.add_column(found)
             case "end", "table-row" if reader:
@@ -56,15 +59,18 @@ def _read_sheets(data: bytes) -> Iterator[Sheet]:
             case "end", "table" if reader and _get(found, "name") == reader.sheet.name:
                 if reader.is_visible:
                     yield reader.sheet
+                repeated = reader.repeated
                 reader = None
 
 
 class _Reader:
     """Collects the rows of a sheet."""
 
-    def __init__(self, sheet: Sheet, is_visible: bool) -> None:
+    def __init__(self, sheet: Sheet, is_visible: bool, repeated: int) -> None:
         self.sheet = sheet
         self.is_visible = is_visible
+        self.repeated = repeated
+        """Number of cells that this sheet and those before it got by repetition."""
         self._row = 0
         self._column = 0
 
@@ -80,10 +86,10 @@ class _Reader:
         first, count = self._row, _count(found, "number-rows-repeated")
         self._row = min(first + count, MAX_ROWS)
         if _get(found, "visibility") in HIDDEN:
-            self.sheet.hidden_rows |= set(range(first, self._row))
+            self.sheet.hidden_rows.append(range(first, self._row))
         elif cells := self._read_cells(found, first):
-            repeated = range(first, min(first + min(count, MAX_REPEATED), MAX_ROWS))
-            self.sheet.rows |= {row: dict(cells) for row in repeated}
+            for row in range(first, min(first + self._limit(count, len(cells)), MAX_ROWS)):
+                self.sheet.add_row(row, dict(cells))
 
     def _read_cells(self, found: Element, row: int) -> dict[int, str]:
         cells: dict[int, str] = {}
@@ -91,11 +97,17 @@ class _Reader:
         for cell in found:
             count = _count(cell, "number-columns-repeated")
             if get_name(cell) == "table-cell" and (text := read_cell(cell)):
-                repeated = range(column, min(column + min(count, MAX_REPEATED), MAX_COLUMNS))
+                repeated = range(column, min(column + self._limit(count, 1), MAX_COLUMNS))
                 cells |= {index: text for index in repeated if index not in self.sheet.hidden_columns}
                 self._note_merged(cell, row, column)
             column = min(column + count, MAX_COLUMNS)
         return cells
+
+    def _limit(self, count: int, cells: int) -> int:
+        """Return how many times cells are repeated. A small file could repeat its cells without end."""
+        limited = min(count, MAX_REPEATED, 1 + (MAX_REPEATED_CELLS - self.repeated) // cells)
+        self.repeated += (limited - 1) * cells
+        return limited
 
     def _note_merged(self, cell: Element, row: int, column: int) -> None:
         rows, columns = _count(cell, "number-rows-spanned"), _count(cell, "number-columns-spanned")
@@ -115,7 +127,7 @@ def _read_text(element: Element) -> Iterator[str]:
     for part in element:
         name = get_name(part)
         if name == "s":
-            yield " " * min(_count(part, "c"), MAX_REPEATED)
+            yield " " * min(_count(part, "c"), MAX_SPACES)
         elif name not in SKIPPED:
             yield BREAKS.get(name, "")
             yield from _read_text(part)

@@ -73,7 +73,7 @@ def _read_sheet(book: CalamineWorkbook, name: str) -> ExtractedPage:
         first, left = found.start or (0, 0)
         for index, row in enumerate(found.to_python(), start=first):
             if cells := dict(_show_cells(row, left)):
-                sheet.rows[index] = cells
+                sheet.add_row(index, cells)
         for (top, start), (bottom, end) in found.merged_cell_ranges or ():
             if end < MAX_COLUMNS:
                 sheet.merged.append(Range(top, start, bottom, end))

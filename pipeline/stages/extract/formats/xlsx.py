@@ -88,18 +88,25 @@ class _Workbook:
 
     def _fill(self, sheet: Sheet, data: bytes) -> None:
         check(data)
-        index = -1
-        for _, found in ElementTree.iterparse(io.BytesIO(data)):  # noqa: S314 - `check` refuses declarations
+        index = last_column = -1
+        rows: Element | None = None
+        events = ("start", "end")
+        for event, found in ElementTree.iterparse(io.BytesIO(data), events):  # noqa: S314 - `check` refuses declarations
+            if event == "start":
+                rows = found if get_name(found) == "sheetData" else rows
+                continue
             match get_name(found):
                 case "col" if found.get("hidden") in TRUE:
-                    sheet.hidden_columns |= _list_columns(found)
+                    columns = _list_columns(found, last_column)
+                    sheet.hidden_columns.update(columns)
+                    last_column = max(last_column, columns.stop - 1)
                 case "row":
                     index = _read_number(found.get("r"), index + 2) - 1
                     if found.get("hidden") in TRUE:
-                        sheet.hidden_rows.add(index)
+                        sheet.hidden_rows.append(range(index, index + 1))
                     elif cells := self._read_row(found, sheet.hidden_columns):
-                        sheet.rows[index] = cells
-                    found.clear()
+                        sheet.add_row(index, cells)
+                    (rows if rows is not None else found).clear()
                 case "mergeCell":
                     sheet.merged += _read_range(found.get("ref", ""))
 
@@ -188,9 +195,10 @@ def _find_column(reference: str, default: int) -> int:
     return column - 1
 
 
-def _list_columns(found: Element) -> set[int]:
+def _list_columns(found: Element, before: int) -> range:
+    """Return the indexes of columns, which files list in order, without those up to `before`."""
     first, last = _read_number(found.get("min"), 1), _read_number(found.get("max"), 0)
-    return set(range(first - 1, min(last, MAX_COLUMNS)))
+    return range(max(first - 1, before + 1), min(last, MAX_COLUMNS))
 
 
 def _read_range(reference: str) -> Iterator[Range]:

@@ -14,6 +14,8 @@ MAX_NAME = 60
 """Longest name that is repeated before its value, in characters."""
 SHORTEST_NAME = 3
 """Shortest name that helps a reader, in characters. Shorter ones, like `p`, name the parts of a page."""
+MAX_DEPTH = 10_000
+"""Maximum depth of elements that are read as such."""
 MAX_JOINED = 20
 """Maximum number of elements before the first text of a sentence that are part of it."""
 MAX_JOINED_CHARACTERS = 1000
@@ -22,8 +24,8 @@ WORDS = re.compile(r"[^\W\d_]{2,}(?: [^\W\d_]+)+|[^\W\d_]{4,}")
 """What an attribute begins with if it has words and not only a key."""
 
 
-class _NeedsDeclarations(Exception):
-    """The file declares entities or a structure of its own."""
+class _NotReadable(Exception):
+    """The file declares entities or values of attributes, or is too deep."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +67,10 @@ class _Reader:
         self._parser.EndElementHandler = self._end
         self._parser.CharacterDataHandler = self._write
         self._parser.EntityDeclHandler = _refuse
+        self._parser.AttlistDeclHandler = _refuse
 
     def read(self, text: str) -> str:
-        """Return the text. Raises ExpatError if it is not well-formed, and _NeedsDeclarations if it has entities."""
+        """Return the text. Raises ExpatError if it is not well-formed, and _NotReadable if it has entities."""
         self._parser.Parse(text.encode("utf-8", "replace"), True)
         return "\n".join(line.show() for line in self._lines).strip()
 
@@ -76,6 +79,8 @@ class _Reader:
         if block.has_text:
             block.depth += 1
             return
+        if len(self._stack) > MAX_DEPTH:
+            raise _NotReadable
         block.has_children = True
         space = " " if block.parts and block.parts[-1][-1:].isspace() else ""
         self._lines += [_Line("", " ".join(value.split()), " ") for value in attributes.values() if WORDS.match(value)]
@@ -108,7 +113,7 @@ class _Reader:
 
 
 def _refuse(*_: object) -> None:
-    raise _NeedsDeclarations
+    raise _NotReadable
 
 
 def looks_like_xml(head: bytes) -> bool:
@@ -124,7 +129,7 @@ def read(file: SourceFile) -> Extraction:
     decoded = decode_html(file.content.read(), file.charset)
     try:
         text = _Reader().read(decoded.text)
-    except (expat.ExpatError, _NeedsDeclarations):
+    except (expat.ExpatError, _NotReadable):
         text = decoded.text
     return Extraction(1, iter([ExtractedPage([text], decoded.warnings)]))
 

@@ -22,6 +22,8 @@ LONGEST_PLACEHOLDER = 2_000
 MAX_PACKET_BYTES = 16 * 1024 * 1024
 """Largest packet of a form that is read, in bytes."""
 MAX_PACKETS = 50
+PLACED = frozenset({"draw", "field"})
+"""Elements of a form with a text. None is in another one."""
 NOT_RENDERED = PageWarning(
     WarningCode.FORM_NOT_RENDERED,
     "The page is a form that only Adobe Acrobat shows. Its labels and values were read, but their order is in doubt.",
@@ -40,9 +42,10 @@ def read_form(document: PdfDocument) -> str:
     """
     packets = dict(_find_packets(document))
     values = list(_find_values(packets["datasets"])) if "datasets" in packets else []
-    lines = list(_find_lines(packets["template"], dict(values))) if "template" in packets else []
-    shown = "\n".join(lines)
-    lines += [f"{name}: {value}" for name, value in values if value not in shown]
+    filled = dict(values)
+    lines = list(_find_lines(packets["template"], filled)) if "template" in packets else []
+    shown = {(name, filled.get(name)) for name in _find_names(packets.get("template"))} | {("", line) for line in lines}
+    lines += [f"{name}: {value}" for name, value in values if not {(name, value), ("", value)} & shown]
     if not lines:
         message = "The PDF is a form that only Adobe Acrobat shows. Open it in Acrobat, print it to a PDF, upload that."
         raise IngestionError(FailureCode.MALFORMED, message)
@@ -76,8 +79,12 @@ def _find_values(datasets: Element) -> Iterator[tuple[str, str]]:
 
 def _find_lines(template: Element, values: dict[str, str]) -> Iterator[str]:
     """Yield the texts of a form, and each field's label and value, in the order of the template."""
-    for element in template.iter():
+    waiting = [template]
+    while waiting:
+        element = waiting.pop()
         kind = get_name(element)
+        if kind not in PLACED:
+            waiting += reversed(element)
         if kind == "draw":
             text = _read_value(element)
         elif kind == "field":
@@ -87,6 +94,12 @@ def _find_lines(template: Element, values: dict[str, str]) -> Iterator[str]:
             continue
         if text:
             yield text
+
+
+def _find_names(template: Element | None) -> Iterator[str]:
+    """Yield the names of the fields of a form."""
+    if template is not None:
+        yield from (field.get("name", "") for field in template.iter() if get_name(field) == "field")
 
 
 def _read_value(element: Element) -> str:
