@@ -1,5 +1,6 @@
 """Attacks that a file could make if it took control of its reader: `run` is a fork server's child that makes them all.
 
+A child reads a sample of every format first, so that whatever a reader needs and opens is there when the attacks begin.
 Each attack returns if it succeeds and raises OSError if it is refused. None does damage when it succeeds.
 """
 
@@ -7,6 +8,7 @@ import contextlib
 import ctypes
 import errno
 import fcntl
+import io
 import mmap
 import os
 import platform
@@ -22,6 +24,9 @@ from pathlib import Path
 import msgspec
 
 from pipeline.sandbox.protocol import PNG_BEGINNING, PNG_END, Done, Draw, Page, PageImage, Task, encode
+from pipeline.stages.extract import find_formats
+from pipeline.stages.extract.format import Extraction, SourceFile
+from tests.samples import SAMPLES
 
 library = ctypes.CDLL(None, use_errno=True)
 HERE = -100
@@ -57,6 +62,8 @@ class Target(msgspec.Struct):
 class Outcome(msgspec.Struct):
     """What came of the attacks of one child."""
 
+    read: list[str]
+    """Media types of the samples that it read before."""
     refused: list[str]
     """Refused with EPERM or EACCES."""
     other: dict[str, str]
@@ -346,9 +353,10 @@ LANDLOCKED = (
 
 
 def make_all(target: Target, names: Collection[str]) -> Outcome:
-    """Make these attacks in this process."""
+    """Read the samples, and make these attacks in this process."""
+    read = read_samples()
     attacks = {name: attack for name, attack in {**FILES, **ATTACKS}.items() if name in names}
-    return sort_out({name: find_error(attack, target) for name, attack in attacks.items()})
+    return sort_out({name: find_error(attack, target) for name, attack in attacks.items()}, read)
 
 
 def make_all_apart(target: Target) -> Outcome:
@@ -360,12 +368,30 @@ def make_all_apart(target: Target) -> Outcome:
         if process == 0:
             os._exit(find_error(attack, target))
         errors[name] = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
-    return sort_out(errors)
+    return sort_out(errors, [])
 
 
-def sort_out(errors: dict[str, int]) -> Outcome:
+def read_samples() -> list[str]:
+    """Read a sample of each format with each of its readers, and draw what can be drawn. Return the media types."""
+    found = []
+    for known in find_formats():
+        sample = SAMPLES.get(known.media_type, b"")
+        texts = [_read_text(reader(SourceFile(io.BytesIO(sample)))) for reader in known.readers if sample]
+        if known.draw:
+            known.draw(io.BytesIO(sample), 1, None)
+        if texts and all("text" in text for text in texts):
+            found.append(known.media_type)
+    return found
+
+
+def _read_text(extraction: Extraction) -> str:
+    return "".join(section for page in extraction.pages for section in page.sections)
+
+
+def sort_out(errors: dict[str, int], read: list[str]) -> Outcome:
     refusals = {errno.EPERM, errno.EACCES}
     return Outcome(
+        read=read,
         refused=[name for name, error in errors.items() if error in refusals],
         other={
             name: errno.errorcode.get(error, "it succeeded") for name, error in errors.items() if error not in refusals

@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from pipeline.sandbox.confinement import Layer, find_layers
+from pipeline.stages.extract import find_formats
 from tests.faults.attacked import Outcomes
 from tests.faults.attacks import ATTACKS, FILES
 from tests.processes import PROJECT
@@ -55,6 +56,9 @@ def run_attacked(identity: dict[str, Any]) -> Outcomes:
 def test_row_49_every_attack_is_refused(*, is_root: bool) -> None:
     outcomes = run_attacked({} if is_root else act_as_ordinary_user())
     assert bool(outcomes.unconfined) != is_root
+    formats = [known.media_type for known in find_formats()]
+    for outcome in (outcomes.text, outcomes.image, outcomes.without_landlock, outcomes.without_seccomp):
+        assert outcome.read == formats
     everything = [*FILES, *ATTACKS]
     assert (outcomes.text.other, outcomes.text.refused) == ({}, everything)
     assert (outcomes.image.other, outcomes.image.refused) == ({}, everything)

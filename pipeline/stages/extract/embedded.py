@@ -2,9 +2,11 @@
 
 import io
 from dataclasses import dataclass, field
+from zipfile import BadZipFile, ZipFile
 
 from pipeline.errors import IngestionError, UnsupportedMedia
 from pipeline.stages.extract import get_format
+from pipeline.stages.extract.archive import looks_like_zip
 from pipeline.stages.extract.format import MAX_SECTIONS, ExtractedPage, SourceFile
 from pipeline.stages.extract.identify import HEAD_BYTES, identify
 from pipeline.stages.extract.layout import PARAGRAPH
@@ -13,7 +15,7 @@ from pipeline.types import MAX_WARNING_CHARACTERS, PageWarning, WarningCode
 MAX_FILES = 1000
 """Maximum number of files in one file whose text is read."""
 MAX_EMBEDDED_BYTES = 128 * 1024 * 1024
-"""Maximum size of these files together, in bytes."""
+"""Maximum size of these files together, in bytes. Of archives, such as office files, the inflated size counts."""
 MAX_NAMES = 20
 """Maximum number of names in a warning."""
 MAX_NAME_CHARACTERS = 40
@@ -36,7 +38,7 @@ class EmbeddedFiles:
     def read(self, name: str, declared_type: str, data: bytes, charset: str | None = None) -> list[str]:
         """Return the sections of a file, its name first. If it cannot be read, remember its name, and return none."""
         self._files += 1
-        self._bytes += len(data)
+        self._bytes += _measure(data)
         if self.is_embedded or self._files > MAX_FILES or self._bytes > MAX_EMBEDDED_BYTES:
             self.leave_out(name)
             return []
@@ -78,6 +80,16 @@ def limit_sections(sections: list[str]) -> list[str]:
 def _end_page(sections: list[str]) -> list[str]:
     """Let the next page begin a paragraph."""
     return [*sections[:-1], sections[-1].rstrip() + PARAGRAPH] if sections[-1].strip() else sections[:-1]
+
+
+def _measure(data: bytes) -> int:
+    """Return the size of a file. That of an archive is what its directory says, which `Archive` checks."""
+    if not looks_like_zip(data):
+        return len(data)
+    try:
+        return max(len(data), sum(entry.file_size for entry in ZipFile(io.BytesIO(data)).infolist()))
+    except (BadZipFile, NotImplementedError, ValueError):
+        return len(data)
 
 
 def _identify(name: str, declared_type: str, head: bytes) -> str | None:

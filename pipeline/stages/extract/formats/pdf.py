@@ -19,7 +19,7 @@ from pipeline.stages.extract.pdf.page_text import PageText, read_text
 from pipeline.stages.extract.pdf.readability import is_readable, restore_symbols
 from pipeline.stages.extract.pdf.stamps import drop_stamps
 from pipeline.stages.extract.pdf.visibility import HiddenShapes, mark_hidden_layers
-from pipeline.stages.extract.pdf.xfa import NOT_RENDERED, is_placeholder, read_form
+from pipeline.stages.extract.pdf.xfa import NOT_RENDERED, is_placeholder, read_form, refuse_form
 from pipeline.types import PageWarning, WarningCode
 
 HEADER_WINDOW = 1024
@@ -71,7 +71,7 @@ def _open(file: SourceFile) -> Extraction:
         return _open_damaged(file)
     copy = _mark_hidden_layers(reader)
     if copy:
-        reader, document = PdfReader(copy, strict=False), open_with_pdfium(copy)
+        reader, document = PdfReader(copy, strict=False), open_with_pdfium(copy, has_form=document.formenv is not None)
     attachments = AttachmentReader(_open)
     texts = _read_by_both(reader, document, attachments, has_hidden_layers=copy is not None)
     pages = _replace_placeholder(document, _check(texts))
@@ -87,7 +87,8 @@ def _open_damaged(file: SourceFile) -> Extraction:
             raise encrypted() from error
         raise
     attachments = AttachmentReader(_open)
-    return _Opened(len(document), _check(_read_damaged(document, attachments)), document, attachments)
+    pages = _replace_placeholder(document, _check(_read_damaged(document, attachments)))
+    return _Opened(len(document), pages, document, attachments)
 
 
 def _add_attachments(opened: Extraction) -> Extraction:
@@ -131,7 +132,7 @@ def read_by_pdfium(file: SourceFile) -> Extraction:
 
 
 def _extract_by_pypdf(reader: PdfReader) -> Extraction:
-    return Extraction(len(reader.pages), _check(page.extract_text() for page in reader.pages))
+    return Extraction(len(reader.pages), _refuse_placeholder(_check(page.extract_text() for page in reader.pages)))
 
 
 def _check(texts: Iterable[str]) -> Iterator[ExtractedPage]:
@@ -146,6 +147,14 @@ def _replace_placeholder(document: PdfDocument, pages: Iterable[ExtractedPage]) 
             yield ExtractedPage([read_form(document)], [NOT_RENDERED])
         else:
             yield page
+
+
+def _refuse_placeholder(pages: Iterable[ExtractedPage]) -> Iterator[ExtractedPage]:
+    """Yield the pages, unless the first one only asks to open the file in Acrobat."""
+    for number, page in enumerate(pages):
+        if number == 0 and is_placeholder("".join(page.sections)):
+            raise refuse_form()
+        yield page
 
 
 def _drop_unreadable(text: str) -> ExtractedPage:

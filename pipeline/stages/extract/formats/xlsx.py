@@ -90,8 +90,7 @@ class _Workbook:
         check(data)
         index = last_column = -1
         rows: Element | None = None
-        events = ("start", "end")
-        for event, found in ElementTree.iterparse(io.BytesIO(data), events):  # noqa: S314 - `check` refuses declarations
+        for event, found in ElementTree.iterparse(io.BytesIO(data), ("start", "end")):  # noqa: S314 - `check` refuses declarations
             if event == "start":
                 rows = found if get_name(found) == "sheetData" else rows
                 continue

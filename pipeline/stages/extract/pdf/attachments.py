@@ -55,11 +55,12 @@ class AttachmentReader:
         """Read one attached file. The same file counts once."""
         if len(self._found) >= MAX_ATTACHMENTS:
             return
-        size = c_ulong()
-        FPDFAttachment_GetFile(handle, None, 0, byref(size))
         name = _read_name(handle)
-        self._bytes_left -= size.value
         known = _find_format(name)
+        size = c_ulong()
+        if self._bytes_left >= 0 and known:
+            FPDFAttachment_GetFile(handle, None, 0, byref(size))  # inflates the whole file
+        self._bytes_left -= size.value
         text = None
         if self._bytes_left >= 0 and size.value and known:
             content = create_string_buffer(size.value)
@@ -92,8 +93,9 @@ def _read(known: Format, content: bytes, read_pdf: Callable[[SourceFile], Extrac
     if not known.admits(content[:HEAD_BYTES]):
         return None
     reader = read_pdf if known.media_type == "application/pdf" else known.readers[0]
+    file = SourceFile(io.BytesIO(content), is_embedded=True)
     try:
-        pages = ["".join(page.sections).strip() for page in reader(SourceFile(io.BytesIO(content))).pages]
+        pages = ["".join(page.sections).strip() for page in reader(file).pages]
     except MemoryError:
         raise
     except Exception:  # noqa: BLE001 - readers raise any exception on a broken file; the document itself is readable

@@ -24,6 +24,12 @@ MAX_LEAVES = 100_000
 MAX_DRAWN_FIELDS = 2_000
 """Largest number of annotations of a page for whose fields appearances are made."""
 INHERITED = ("/Resources", "/MediaBox", "/CropBox", "/Rotate")
+MAX_FIELDS = 50_000
+"""Largest number of form fields with which a form is opened. One that is listed several times counts as often."""
+MAX_EXAMINED = 5_000
+"""Largest number of fields of one list that are examined for fields in them."""
+MAX_FIELD_DEPTH = 32
+"""Depth to which PDFium reads the fields of a form."""
 CARRIED = ("/AcroForm", "/OCProperties")
 """Entries of the catalog that a copy keeps, beside its pages."""
 
@@ -51,22 +57,24 @@ def open_alike(reader: PdfReader, content: BinaryIO) -> tuple[PdfReader, PdfDocu
 
     Raises PdfiumError if PDFium cannot open the file, and any other exception if pypdf cannot read its page tree.
     """
-    document = open_with_pdfium(content)
+    has_form = _is_small_form(reader)
+    document = open_with_pdfium(content, has_form=has_form)
     root = _get_root(reader)
     if _is_regular(root) and _loads_all(document, root):
         return reader, document
     copy = _copy_flat(reader, _find_pages(reader, root))
-    return PdfReader(copy, strict=False), open_with_pdfium(copy)
+    return PdfReader(copy, strict=False), open_with_pdfium(copy, has_form=has_form)
 
 
-def open_with_pdfium(content: BinaryIO) -> PdfDocument:
+def open_with_pdfium(content: BinaryIO, *, has_form: bool = True) -> PdfDocument:
     """Open a PDF with PDFium, and its form if it has one.
 
     Raises PdfiumError if it cannot be opened.
     """
     content.seek(0)
     document = PdfDocument(content)
-    document.init_forms()
+    if has_form:
+        document.init_forms()
     return document
 
 
@@ -103,6 +111,24 @@ def load_page_to_draw(document: PdfDocument, index: int) -> PdfPage:
         return page
     page.close()
     return document[index]
+
+
+def _is_small_form(reader: PdfReader) -> bool:
+    """Return False if a form has too many fields. PDFium visits a field once for each way that leads to it."""
+    form = _resolve(_resolve(reader.trailer["/Root"]).get("/AcroForm"))
+    fields = _resolve(form.get("/Fields")) if isinstance(form, DictionaryObject) else None
+    waiting = [(fields, 0)] if isinstance(fields, ArrayObject) else []
+    count = 0
+    while waiting:
+        listed, depth = waiting.pop()
+        count += len(listed)
+        if count > MAX_FIELDS:
+            return False
+        for found in map(_resolve, listed[:MAX_EXAMINED]):
+            kids = _get_kids(found) if isinstance(found, DictionaryObject) else None
+            if kids and depth < MAX_FIELD_DEPTH:
+                waiting.append((kids, depth + 1))
+    return True
 
 
 def _get_root(reader: PdfReader) -> DictionaryObject:

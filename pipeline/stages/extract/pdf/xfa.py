@@ -47,9 +47,14 @@ def read_form(document: PdfDocument) -> str:
     shown = {(name, filled.get(name)) for name in _find_names(packets.get("template"))} | {("", line) for line in lines}
     lines += [f"{name}: {value}" for name, value in values if not {(name, value), ("", value)} & shown]
     if not lines:
-        message = "The PDF is a form that only Adobe Acrobat shows. Open it in Acrobat, print it to a PDF, upload that."
-        raise IngestionError(FailureCode.MALFORMED, message)
+        raise refuse_form()
     return "\n".join(lines)
+
+
+def refuse_form() -> IngestionError:
+    """Return the error for a form that cannot be read."""
+    message = "The PDF is a form that only Adobe Acrobat shows. Open it in Acrobat, print it to a PDF, upload that."
+    return IngestionError(FailureCode.MALFORMED, message)
 
 
 def _find_packets(document: PdfDocument) -> Iterator[tuple[str, Element]]:
