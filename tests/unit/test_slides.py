@@ -239,7 +239,9 @@ def number(kind: str, more: str = "") -> str:
         ),
         ([("a", number("arabicPeriod"), 0), ("b", "", 0), ("c", number("arabicPeriod"), 0)], "1. a\nb\n1. c"),
         ([("a", '<a:buChar char="x"/>', 0)], "a"),
-        ([("a", number("circleNumDbPlain"), 0)], "1. a"),
+        ([("a", number("circleNumDbPlain"), 0)], "① a"),
+        ([("a", number("ea1JpnKorPeriod"), 0)], "一. a"),
+        ([("a", number("unknown"), 0)], "1. a"),
     ],
 )
 def test_list_numbers(paragraphs: list[tuple[str, str, int]], text: str) -> None:

@@ -261,6 +261,7 @@ LEGAL = [level(0, "upperRoman", "%1."), level(1, "decimal", "%1.%2", "<w:isLgl/>
         ([level(0, "lowerLetter", "%1)", '<w:start w:val="26"/>')], [(0, "y"), (0, "z")], "z) y\naa) z"),
         ([level(0, "upperRoman", "%1")], [(0, "x")] * 4, "I x\nII x\nIII x\nIV x"),
         ([level(0, "decimalZero", "§ %1")], [(0, "x")], "§ 01 x"),
+        ([level(0, "chineseCounting", "第%1章")], [(0, "x"), (0, "y")], "第一章 x\n第二章 y"),
         ([level(0, "bullet", "\uf0b7")], [(0, "x"), (0, "y")], "• x\n• y"),
         ([level(0, "none", "")], [(0, "x")], "x"),
         (LEGAL, [(0, "a"), (1, "b"), (1, "c"), (2, "d"), (0, "e"), (1, "f")], "I. a\n1.1 b\n1.2 c\n(a) d\nII. e\n2.1 f"),
@@ -403,6 +404,11 @@ def test_deleted_paragraph_ends_and_large_initials_join_paragraphs() -> None:
     assert read_body(deleted + write_word(" due.")) == "The rent is due."
     assert read_body(paragraph(run("O"), '<w:framePr w:dropCap="drop"/>') + write_word("nce upon")) == "Once upon"
     assert read_body(paragraph(run("end"), "<w:rPr><w:moveFrom/></w:rPr>")) == "end"
+    assert (
+        read_body(paragraph(run("Rent. "), "<w:rPr><w:vanish/><w:specVanish/></w:rPr>") + write_word("It"))
+        == "Rent. It"
+    )
+    assert read_body(paragraph(run("a"), '<w:rPr><w:vanish w:val="0"/></w:rPr>') + write_word("b")) == "a\n\nb"
 
 
 def test_charts_and_diagrams_are_read() -> None:

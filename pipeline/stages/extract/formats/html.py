@@ -8,10 +8,10 @@ from html import escape
 from selectolax.lexbor import LexborHTMLParser, LexborNode
 
 from pipeline.stages.extract.charset import Decoded, decode
+from pipeline.stages.extract.counting import format_number
 from pipeline.stages.extract.format import MAX_SECTIONS, ExtractedPage, Extraction, Format, SourceFile
 from pipeline.stages.extract.formats.text import looks_like_text
 from pipeline.stages.extract.layout import LINE, PARAGRAPH, Writer, join_row, repeat_header
-from pipeline.stages.extract.office.numbering import format_number
 
 _INVISIBLE_NAMES = """
 script style template head datalist audio video canvas embed applet param source track rt rp defs desc metadata

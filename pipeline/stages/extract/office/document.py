@@ -3,12 +3,13 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from pipeline.stages.extract.counting import format_number
 from pipeline.stages.extract.office.chart import clean_description, read_chart, read_diagram
 from pipeline.stages.extract.office.context import Context, Related
 from pipeline.stages.extract.office.fields import MAX_INSTRUCTION, Field, pair_fields, read_form, read_instruction
 from pipeline.stages.extract.office.formula import STRUCTURES, Group, begin_group, end_group, unfold
 from pipeline.stages.extract.office.names import choose, get_attribute, is_on, to_int
-from pipeline.stages.extract.office.numbering import BULLET, format_number
+from pipeline.stages.extract.office.numbering import BULLET
 from pipeline.stages.extract.office.story import Kind, Line, Story
 from pipeline.stages.extract.office.styles import NOTHING, Properties, read_properties
 from pipeline.stages.extract.office.symbols import read_symbol, replace_symbols

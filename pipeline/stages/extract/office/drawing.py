@@ -3,18 +3,38 @@
 import re
 from collections.abc import Iterable
 
+from pipeline.stages.extract.counting import format_number
 from pipeline.stages.extract.office.formula import STRUCTURES, Group, begin_group, end_group, unfold
 from pipeline.stages.extract.office.names import Names, choose, find_all, find_child, to_int
-from pipeline.stages.extract.office.numbering import format_number
 from pipeline.stages.extract.xml import Element
 
 CELL = " | "
 MAX_REPEATED = 200
 """Longest text of a merged cell, in characters, that is repeated in each of its rows."""
 LEVELS = 9
-AUTOMATIC = re.compile(r"(arabic|alphaLc|alphaUc|romanLc|romanUc)(Period|ParenR|ParenBoth|Plain)")
-FORMS = {"alphaLc": "lowerLetter", "alphaUc": "upperLetter", "romanLc": "lowerRoman", "romanUc": "upperRoman"}
-SHAPES = {"Period": "{}.", "ParenR": "{})", "ParenBoth": "({})", "Plain": "{}"}
+AUTOMATIC = re.compile(r"(\w+?)(Period|ParenR|ParenBoth|Minus|Plain)")
+FORMS = {
+    "alphaLc": "lowerLetter",
+    "alphaUc": "upperLetter",
+    "romanLc": "lowerRoman",
+    "romanUc": "upperRoman",
+    "circleNumDb": "decimalEnclosedCircle",
+    "circleNumWdBlack": "decimalEnclosedCircle",
+    "circleNumWdWhite": "decimalEnclosedCircle",
+    "arabicDb": "decimalFullWidth",
+    "ea1Chs": "chineseCounting",
+    "ea1Cht": "taiwaneseCounting",
+    "ea1JpnKor": "japaneseCounting",
+    "ea1JpnChsDb": "chineseCounting",
+    "arabic1": "arabicAlpha",
+    "arabic2": "arabicAbjad",
+    "hebrew2": "hebrew2",
+    "thaiAlpha": "thaiLetters",
+    "thaiNum": "thaiNumbers",
+    "hindiAlpha": "hindiConsonants",
+    "hindiNum": "hindiNumbers",
+}
+SHAPES = {"Period": "{}.", "ParenR": "{})", "ParenBoth": "({})", "Minus": "{} -", "Plain": "{}"}
 UNREAD = frozenset({"a:pPr", "a:rPr", "a:endParaRPr", "m:ctrlPr"})
 
 

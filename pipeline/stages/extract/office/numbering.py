@@ -3,6 +3,7 @@
 import re
 from dataclasses import dataclass, field
 
+from pipeline.stages.extract.counting import format_number
 from pipeline.stages.extract.office.names import Names, get_attribute, is_on, to_int
 from pipeline.stages.extract.office.styles import Styles
 from pipeline.stages.extract.xml import Element
@@ -10,14 +11,8 @@ from pipeline.stages.extract.xml import Element
 LEVELS = 9
 MAX_LABEL = 100
 """Longest pattern of a number, in characters. Longer ones are cut."""
-MAX_LETTERS = 26 * 5
-MAX_ROMAN = 3999
 BULLET = "•"
 PLACE = re.compile(r"%([1-9])")
-ROMAN = (
-    *((1000, "M"), (900, "CM"), (500, "D"), (400, "CD"), (100, "C"), (90, "XC"), (50, "L"), (40, "XL"), (10, "X")),
-    *((9, "IX"), (5, "V"), (4, "IV"), (1, "I")),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,26 +166,3 @@ def _write(counters: list[int | None], levels: dict[int, Level], level: int) -> 
         return format_number(counters[above] or 0, form)
 
     return PLACE.sub(fill, own.pattern).strip()
-
-
-def format_number(number: int, form: str) -> str:
-    """Write a number in one of the forms of ECMA-376, 17.18.59. Unknown forms are written as decimal numbers."""
-    match form:
-        case "none":
-            return ""
-        case "decimalZero":
-            return f"{number:02}"
-        case "lowerLetter" | "upperLetter" if 0 < number <= MAX_LETTERS:
-            letters = chr(ord("a") + (number - 1) % 26) * ((number - 1) // 26 + 1)
-            return letters.upper() if form == "upperLetter" else letters
-        case "lowerRoman" | "upperRoman" if 0 < number <= MAX_ROMAN:
-            return _write_roman(number) if form == "upperRoman" else _write_roman(number).lower()
-    return str(number)
-
-
-def _write_roman(number: int) -> str:
-    digits = ""
-    for value, digit in ROMAN:
-        digits += digit * (number // value)
-        number %= value
-    return digits

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from pipeline.stages.extract.office.numbering import format_number
+from pipeline.stages.extract.counting import format_number
 from pipeline.stages.extract.xml import Element
 
 NUMBER_FORMS = {"i": "lowerRoman", "I": "upperRoman", "a": "lowerLetter", "A": "upperLetter", "": "none"}

@@ -10,6 +10,8 @@ BODY_LEVEL = 9
 """Outline level of text that is no heading. Headings have the levels 0 to 8."""
 HEADING = re.compile(r"heading ?([1-9])", re.IGNORECASE)
 TITLES = frozenset({"title"})
+GONE_MARKS = frozenset({"w:del", "w:moveFrom", "w:vanish", "w:specVanish"})
+"""Properties of a mark at the end of a paragraph that is deleted or hidden, so that the next paragraph continues."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +26,7 @@ class Properties:
     """Level in the list, counted from 0."""
     hidden: bool | None = None
     is_deleted: bool = False
-    """True if the end of the paragraph is deleted, so that the next one continues it."""
+    """True if the end of the paragraph is deleted or hidden, so that the next one continues it."""
     is_superscript: bool = False
     font: str = ""
 
@@ -115,7 +117,7 @@ def read_properties(element: Element, names: Names) -> Properties:
             case "w:numPr":
                 found |= _read_number(child, names)
             case "w:rPr":  # of the mark at the end of the paragraph
-                is_deleted = is_deleted or any(names[mark.tag] in ("w:del", "w:moveFrom") for mark in child)
+                is_deleted = is_deleted or any(names[mark.tag] in GONE_MARKS and is_on(mark) for mark in child)
             case "w:framePr":  # a large initial continues in the next paragraph
                 is_deleted = is_deleted or get_attribute(child, "dropCap") in ("drop", "margin")
     return Properties(is_deleted=is_deleted, **found)  # type: ignore[arg-type]  # each key has the type of its field
