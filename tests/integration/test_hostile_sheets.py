@@ -76,19 +76,19 @@ FILES: dict[str, tuple[str, Callable[[], bytes], str]] = {
     ),
     "cells that are merged forth and back": (
         XLSX,
-        lambda: write_xlsx(TEXT, after="<mergeCell ref='A1:A90000'/><mergeCell ref='C90000:C1'/>" * 1000),
+        lambda: write_xlsx(TEXT, after="<mergeCell ref='A1:A90000'/><mergeCell ref='C90000:C1'/>" * 5000),
         "text",
     ),
     "a long text in each merged cell": (
         XLSX,
         lambda: write_xlsx(
-            SHARED.replace("</row>", "<c><v>1</v></c></row>") + "<row><c/><c><v>1</v></c></row>" * 10_000,
-            shared="x" * 10_000,
-            after="<mergeCell ref='A1:A9999'/>",
+            SHARED.replace("</row>", "<c><v>1</v></c></row>") + "<row><c/><c><v>1</v></c></row>" * 50_000,
+            shared="x" * 30_000,
+            after="<mergeCell ref='A1:A50000'/>",
         ),
         "too_large",
     ),
-    "a long shared text": (XLSX, lambda: write_xlsx(SHARED * 1000, shared="x" * MANY), "too_large"),
+    "a long shared text": (XLSX, lambda: write_xlsx(SHARED * MANY, shared="x" * MANY), "too_large"),
     "a long number format": (
         XLSX,
         lambda: write_xlsx(TEXT + '<row><c s="0"><v>1</v></c></row>', styles=NUMBER_FORMAT.format("[$" * MANY)),
@@ -102,7 +102,7 @@ FILES: dict[str, tuple[str, Callable[[], bytes], str]] = {
     "a repeated column": (ODS, lambda: write_ods(repeat(1, 16_384)), "text"),
     "a repeated row": (ODS, lambda: write_ods(repeat(1_048_576)), "text"),
     "repeated columns in repeated rows": (ODS, lambda: write_ods(repeat(1_048_576, 16_384) * 100), "text"),
-    "a long text that is repeated": (ODS, lambda: write_ods(repeat(1000, text="x" * MANY)), "too_large"),
+    "a long text that is repeated": (ODS, lambda: write_ods(repeat(1000, text="x" * 10 * MANY)), "too_large"),
     "many sheets of hidden rows": (
         ODS,
         lambda: write_open_document("spreadsheet", "".join(map(HIDDEN.format, range(90))) + TABLE),
