@@ -77,7 +77,7 @@ def write_form(template: str, datasets: str) -> bytes:
 
 def attach(count: int, content: bytes, name: str = "a{}.txt") -> bytes:
     """Return a PDF with one file that is attached several times."""
-    packed = write_stream(zlib.compress(content), "/Filter /FlateDecode /Type /EmbeddedFile")
+    packed = write_stream(zlib.compress(content, 1), "/Filter /FlateDecode /Type /EmbeddedFile")
     names = [name.format(number) for number in range(count)]
     tree = " ".join(f"({each}) {2000 + number} 0 R" for number, each in enumerate(names))
     files = {2000 + n: f"<< /Type /Filespec /F ({each}) /EF << /F 8 0 R >> >>" for n, each in enumerate(names)}
@@ -86,7 +86,7 @@ def attach(count: int, content: bytes, name: str = "a{}.txt") -> bytes:
     )
 
 
-VALUES = "".join(f"<f{number}>value {number}</f{number}>" for number in range(MANY))
+VALUES = "".join(f"<f{number}>value {number}</f{number}>" for number in range(5 * MANY))
 ATTRIBUTES = '<!DOCTYPE a [<!ATTLIST b c CDATA "' + "some words " * 1000 + '">]>'
 SPACES = '<text:s text:c="999999999"/>'
 FIELD = "/FT /Tx /T ({}) /V (text) /Rect [72 700 200 720]"
@@ -178,10 +178,10 @@ FILES: dict[str, tuple[str, Callable[[], bytes], str]] = {
     "mails in an archive, each with a file": (ZIP, lambda: pack({f"{n}.eml": write_mail_with(f"{n}.txt") for n in range(25)}), "text"),
     "50,000 fields of one name": (PDF, lambda: write_fields([FIELD.format("a")] * 50_000), "text"),
     "fields in fields": (PDF, write_tree, "text"),
-    "a file that is attached 50 times": (PDF, lambda: attach(50, b"a" * 60 * MIB), "text"),
+    "a file that is attached 50 times": (PDF, lambda: attach(50, bytes(200 * MIB)), "text"),
     "a PDF in a PDF": (PDF, lambda: attach(1, attach(1, attach(1, b"deep")), "a{}.pdf"), "text"),
     "deep form": (PDF, lambda: write_form(nest("<field><value>", "</value></field>", "text", 200_000), ""), "text"),
-    "long form": (PDF, lambda: write_form("<draw><value>text</value></draw>" * MANY, VALUES), "text"),
+    "long form": (PDF, lambda: write_form("<draw><value>text</value></draw>" * 5 * MANY, VALUES), "text"),
     "a form with entities": (PDF, lambda: write_form(f"{BILLION_LAUGHS}<draw/>", ""), "malformed"),
 }  # fmt: skip
 
