@@ -19,7 +19,8 @@ from pipeline.errors import FailureCode, IngestionError
 from pipeline.stages.extract import get_format
 from pipeline.stages.extract.format import SourceFile
 from pipeline.stages.extract.number_format import show_number
-from tests.archives import BILLION_LAUGHS, pack
+from pipeline.types import WarningCode
+from tests.archives import BILLION_LAUGHS, pack, relate
 from tests.languages import LANGUAGES
 
 XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
@@ -129,6 +130,16 @@ def test_merged_names_are_joined_with_the_names_below() -> None:
         (1.5, "[h]:mm", "36:00"),
         (45, '0 "metres"', "45 metres"),
         (True, "General", "TRUE"),
+        (-5, "#,##0;(#,##0)", "(5)"),
+        (-3, "0.00;[Red]-0.00", "-3.00"),
+        (0, '#,##0;(#,##0);"none"', "none"),
+        (0, '_("$"* #,##0.00_);_("$"* (#,##0.00);_("$"* "-"??_)', "$-"),
+        (5551234, "[<=9999999]###-####;(###) ###-####", "555-1234"),
+        (2125551234, "[<=9999999]###-####;(###) ###-####", "(212) 555-1234"),
+        (5, "000-000", "000-005"),
+        (12345, "#\\ ##0", "12 345"),
+        (1234567, '0.0,,"M"', "1.2M"),
+        (1, '"Yes";"Yes";"No"', "Yes"),
     ],
 )
 def test_numbers_are_shown_by_their_formats(value: Any, code: str, shown: str) -> None:
@@ -138,6 +149,10 @@ def test_numbers_are_shown_by_their_formats(value: Any, code: str, shown: str) -
         write_value(0, 0, value, number_format)
 
     assert read(write(fill)) == [f"Fees\n\n{shown}"]
+
+
+def test_numbers_that_a_format_hides_are_left_out() -> None:
+    assert (show_number(7, ";;;"), show_number(-0.001, "0.0"), show_number(3, "")) == ("", "0.0", "3")
 
 
 def test_dates_may_count_from_1904() -> None:
@@ -153,6 +168,59 @@ def test_formulas_show_their_stored_results_and_text_its_runs() -> None:
         sheet.write(0, 4, "two\nlines")
 
     assert read(write(fill)) == ["Fees\n\n3, ab, bold words, a link, two\nlines"]
+
+
+def test_objects_upon_the_cells_are_read() -> None:
+    def fill(book: Any, sheet: Any) -> None:
+        sheet.write_row(0, 0, ["Boat", "Fee"])
+        sheet.write_row(1, 0, ["Barge", 12])
+        sheet.insert_textbox("D5", "Fees rise in May")
+        sheet.write_comment("B2", "Since 2024", {"author": "Ann"})
+        chart = book.add_chart({"type": "column"})
+        chart.add_series({"name": "=Fees!$B$1", "categories": "=Fees!$A$2:$A$2", "values": "=Fees!$B$2:$B$2"})
+        chart.set_title({"name": "Fees of boats"})
+        sheet.insert_chart("D9", chart)
+        alone = book.add_chart({"type": "bar"})
+        alone.add_series({"name": "Tolls", "values": "=Fees!$B$2:$B$2"})
+        book.add_chartsheet("Chart").set_chart(alone)
+
+    text, chart_sheet = read(write(fill))
+    table, *objects = text.split("\n\n")[1:]
+    assert chart_sheet == "Chart\n\nTolls\n12"
+    assert table == "Boat: Barge\nFee: 12"
+    assert objects == ["Fees of boats\nFee\nBarge | 12", "Fees rise in May", "Comment by Ann on B2: Since 2024"]
+
+
+def test_comments_with_replies_are_read_once() -> None:
+    comment = "<comment ref='A1' authorId='0'><text><t>{}</t></text></comment>"
+    parts = {
+        "xl/worksheets/_rels/sheet1.xml.rels": relate(("comments", "/xl/c.xml"), ("threadedComment", "/xl/t.xml")),
+        "xl/c.xml": ("<comments><authors><author>tc=1</author></authors><commentList>"
+                     + comment.format("[Threaded comment] Your version cannot show it. Comment: When?")
+                     + "</commentList></comments>").encode(),
+        "xl/t.xml": b"<ThreadedComments><threadedComment ref='A1' personId='p'><text>When?</text></threadedComment>"
+                    b"<threadedComment ref='A1' personId='q'><text>In May</text></threadedComment></ThreadedComments>",
+        "xl/p.xml": b"<personList><person id='p' displayName='Ann'/></personList>",
+    }  # fmt: skip
+    with ZipFile(io.BytesIO(write(lambda _, sheet: put(sheet, 0, 0, [["x"]])))) as archive:
+        parts = {part: archive.read(part) for part in archive.namelist()} | parts
+    relationship = b'<Relationship Id="p" Type="http://x/person" Target="p.xml"/></Relationships>'
+    related = "xl/_rels/workbook.xml.rels"
+    parts[related] = parts[related].replace(b"</Relationships>", relationship)
+    assert read(pack(parts)) == ["Fees\n\nx\n\nComment by Ann on A1: When?\n\nComment on A1: In May"]
+
+
+def test_formulas_without_results_are_said() -> None:
+    book = openpyxl.Workbook()
+    book.active.append(["text", "=1+1"])
+    file = io.BytesIO()
+    book.save(file)
+    file.seek(0)
+    [page] = get_format(XLSX).readers[0](SourceFile(file)).pages
+    assert ("".join(page.sections), [warning.code for warning in page.warnings]) == (
+        "Sheet\n\ntext",
+        [WarningCode.TEXT_NOT_EXTRACTED],
+    )
 
 
 def change(name: str, edit: Callable[[bytes], bytes | None]) -> bytes:
@@ -220,9 +288,18 @@ def test_cells_of_every_script_come_back_in_order(rows: list[list[str]]) -> None
 
 ODS = "application/vnd.oasis.opendocument.spreadsheet"
 XLS = "application/vnd.ms-excel"
-SPACES = "".join(
-    f' xmlns:{prefix}="urn:oasis:names:tc:opendocument:xmlns:{name}:1.0"'
-    for prefix, name in (("office", "office"), ("table", "table"), ("text", "text"), ("style", "style"))
+SPACES = (
+    "".join(
+        f' xmlns:{prefix}="urn:oasis:names:tc:opendocument:xmlns:{name}:1.0"'
+        for prefix, name in (
+            ("office", "office"),
+            ("table", "table"),
+            ("text", "text"),
+            ("style", "style"),
+            ("draw", "drawing"),
+        )
+    )
+    + ' xmlns:dc="http://purl.org/dc/elements/1.1/"'
 )
 STYLES = '<style:style style:name="h"><style:table-properties table:display="false"/></style:style>'
 
@@ -267,11 +344,21 @@ GAP = '<table:table-cell table:number-columns-repeated="16000"/>'
         (
             ods_table(
                 ods_row(
-                    "<table:table-cell><office:annotation><text:p>no</text:p></office:annotation><text:p>12 <text:span>€"
+                    "<table:table-cell><text:p>12 <text:span>€"
                     "</text:span></text:p><text:p>net</text:p></table:table-cell>"
                 )
             ),
             "12 €\nnet",
+        ),
+        (
+            ods_table(
+                "<table:shapes><draw:frame><draw:text-box><text:p>in a box</text:p></draw:text-box></draw:frame></table:shapes>",
+                ods_row(
+                    "<table:table-cell><office:annotation><dc:creator>Ann</dc:creator><text:p>why?</text:p>"
+                    "</office:annotation><text:p>12</text:p><draw:rect><text:p>upon</text:p></draw:rect></table:table-cell>"
+                ),
+            ),
+            "12\n\nin a box\n\nComment by Ann: why?\n\nupon",
         ),
         (
             ods_table(

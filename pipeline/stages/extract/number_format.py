@@ -1,8 +1,10 @@
 """Numbers as a spreadsheet shows them, by their number format (ECMA-376, part 1, 18.8.30)."""
 
 import re
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from functools import lru_cache
+from operator import eq, ge, gt, le, lt, ne
 from typing import NamedTuple
 
 BUILT_IN = {
@@ -25,8 +27,12 @@ BUILT_IN = {
 """Formats that files name by number only. Most show a date in the order of the reader's country."""
 LITERAL = re.compile(r'"([^"]*)"|\\(.)|\[\$([^\]-]*+)[^\]]*+\]|_.|\*.', re.DOTALL)
 """Text that a format shows as it is, a currency, or a space of a certain width."""
-CONDITION = re.compile(r"\[[^\]]*\]")
+CONDITION = re.compile(r"\[(<=|>=|<>|<|>|=)(-?[0-9.]{1,30})\]")
+BRACKETS = re.compile(r"\[[^\]]*\]")
 DIGITS = re.compile(r"[#0?][#0?,.]*")
+MASK = re.compile(r"[#0?](?:[^.]*[#0?])?", re.DOTALL)
+"""The places of digits with signs between them, as in `000-000`."""
+COMPARE: dict[str, Callable[[float, float], bool]] = {"<=": le, ">=": ge, "<>": ne, "<": lt, ">": gt, "=": eq}
 ELAPSED = re.compile(r"\[(?:h+|m+|s+)\]", re.IGNORECASE)
 EPOCH = datetime(1899, 12, 30)  # noqa: DTZ001 - sheets have no time zones
 EPOCH_1904 = datetime(1904, 1, 1)  # noqa: DTZ001 - sheets have no time zones
@@ -35,13 +41,14 @@ LAST_DAY = 2_958_465
 LONGEST_CODE = 1000
 """Longest format that is read, in characters. Excel allows 255."""
 MAX_DECIMALS = 30
+MAX_THOUSANDS = 5
 PROTECTED = {code: 0xE000 + code for code in range(128)}
 SHOWN = {shown: code for code, shown in PROTECTED.items()}
 MAX_INTEGER = 1e15
 
 
 class Pattern(NamedTuple):
-    """What a number format says: date and time, or the signs around a number, and its digits."""
+    """What a part of a number format says: date and time, or the signs around a number, and its digits."""
 
     has_date: bool = False
     has_time: bool = False
@@ -50,21 +57,67 @@ class Pattern(NamedTuple):
     decimals: int | None = None
     digits: int = 0
     is_grouped: bool = False
+    thousands: int = 0
+    """How often the number is divided by 1,000 to be shown."""
+    mask: str = ""
+    """The places of digits, if there are signs between them."""
+    is_text: bool = False
+    """True if the format shows its own text and no digits. The text may be empty."""
+
+
+class Part(NamedTuple):
+    """A part of a number format, and the numbers that it is for. Without a comparison, it is for all."""
+
+    comparison: str
+    limit: float
+    pattern: Pattern
 
 
 def show_number(value: float, code: str, *, since_1904: bool = False) -> str:
     """Return a number in a format. Dates are ISO 8601, whatever their order on the sheet."""
-    pattern = read_pattern(code)
+    parts = read_parts(code)
+    index = next((n for n, part in enumerate(parts) if _fits(value, part)), len(parts) - 1)
+    pattern = parts[index].pattern
     if pattern.has_date or pattern.has_time:
         return _show_moment(value, pattern, EPOCH_1904 if since_1904 else EPOCH)
+    if pattern.is_text:
+        return pattern.before.strip()
     if pattern.decimals is None:
         return show_plain(value)
-    shown = abs(value) * 100 ** ("%" in pattern.after)
-    digits = f"{shown:{',' if pattern.is_grouped else ''}.{pattern.decimals}f}"
+    digits = _show_digits(abs(value) * 100 ** ("%" in pattern.after), pattern)
+    # Parts for negative numbers show the sign themselves, for example as parentheses.
+    has_sign = value < 0 and len(parts) == 1 and digits.strip("0.,")
+    return f"{'-' if has_sign else ''}{pattern.before}{digits}{pattern.after}".strip()
+
+
+def _fits(value: float, part: Part) -> bool:
+    return not part.comparison or COMPARE[part.comparison](value, part.limit)
+
+
+def _show_digits(value: float, pattern: Pattern) -> str:
+    digits = f"{value / 1000**pattern.thousands:{',' if pattern.is_grouped else ''}.{pattern.decimals}f}"
+    if pattern.mask:
+        return _fill_mask(digits, pattern.mask)
     whole, point, rest = digits.partition(".")
-    digits = whole.rjust(pattern.digits, "0") + point + rest
-    sign = "-" if value < 0 and digits.strip("0.,") else ""
-    return f"{sign}{pattern.before}{digits}{pattern.after}".strip()
+    if whole == "0" and not point and not pattern.digits:
+        return ""
+    return whole.rjust(pattern.digits, "0") + point + rest
+
+
+def _fill_mask(digits: str, mask: str) -> str:
+    """Put digits into their places, from the right. The first place takes all that are left."""
+    left = list(digits.lstrip("0"))
+    shown: list[str] = []
+    is_open = True
+    for sign in reversed(mask):
+        if sign not in "#0?":
+            shown += [sign] if is_open else []
+        elif left:
+            shown.append(left.pop())
+        else:
+            shown += ["0"] if sign == "0" else []
+            is_open = sign == "0"
+    return "".join([*left, *reversed(shown)])
 
 
 def show_plain(value: float) -> str:
@@ -73,23 +126,51 @@ def show_plain(value: float) -> str:
 
 
 @lru_cache(maxsize=1000)
-def read_pattern(code: str) -> Pattern:
-    """Read a number format. What is no date and has no digits is `General`."""
-    section = LITERAL.sub(_protect, code[:LONGEST_CODE]).split(";", maxsplit=1)[0]
+def read_parts(code: str) -> tuple[Part, ...]:
+    """Read a number format: its parts for positive and negative numbers and zero, or for its conditions."""
+    if not code.strip():
+        return (Part("", 0.0, Pattern()),)
+    sections = LITERAL.sub(_protect, code[:LONGEST_CODE]).split(";")[:3]
+    conditions = [CONDITION.search(section) for section in sections]
+    if any(conditions):
+        found = [(each[1], float(each[2])) if each and each[2].count(".") < 2 else ("", 0.0) for each in conditions]
+    else:
+        found = [(">=", 0.0), ("<", 0.0)] if len(sections) == 2 else [(">", 0.0), ("<", 0.0), ("", 0.0)]
+    return tuple(
+        Part(comparison if len(sections) > 1 else "", limit, _read_pattern(section))
+        for (comparison, limit), section in zip(found, sections, strict=False)
+    )
+
+
+def _read_pattern(section: str) -> Pattern:
+    """Read a part of a number format."""
     if ELAPSED.search(section):
         return Pattern(has_time=True)
-    section = CONDITION.sub("", section)
+    section = BRACKETS.sub("", section)
     bare = section.lower()
     if "general" in bare or "@" in bare:
         return Pattern()
     has_date, has_time = bool(set("yd") & set(bare)) or "mmm" in bare, bool(set("hs") & set(bare))
     digits = DIGITS.search(section)
-    if has_date or has_time or not digits or "e+" in bare or "/" in bare:
+    if has_date or has_time or "e+" in bare or "/" in bare:
         return Pattern(has_date, has_time)
-    whole, _, decimals = digits[0].partition(".")
+    if not digits:
+        return Pattern(is_text=True, before=section.translate(SHOWN))
+    mask = MASK.search(section)
+    if mask and not DIGITS.fullmatch(mask[0]):
+        before, after = section[: mask.start()].translate(SHOWN), section[mask.end() :].translate(SHOWN)
+        return Pattern(before=before, after=after, decimals=0, mask=mask[0].translate(SHOWN))
+    places = digits[0].rstrip(",")
+    whole, _, decimals = places.partition(".")
     before, after = section[: digits.start()].translate(SHOWN), section[digits.end() :].translate(SHOWN)
-    places = min(sum(map(decimals.count, "0#?")), MAX_DECIMALS)
-    return Pattern(False, False, before, after, places, min(whole.count("0"), MAX_DECIMALS), "," in whole)
+    return Pattern(
+        before=before,
+        after=after,
+        decimals=min(sum(map(decimals.count, "0#?")), MAX_DECIMALS),
+        digits=min(whole.count("0"), MAX_DECIMALS),
+        is_grouped="," in whole,
+        thousands=min(len(digits[0]) - len(places), MAX_THOUSANDS),
+    )
 
 
 def _protect(found: re.Match[str]) -> str:

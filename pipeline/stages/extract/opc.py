@@ -15,6 +15,11 @@ PACKAGE = ""
 MISSING_PARTS = "Parts of the file are missing or damaged, and were left out. Open it and save it again."
 EMBEDDED_OBJECTS = "The text of embedded objects, such as tables from a spreadsheet, was left out."
 
+UNCALCULATED = (
+    "Formulas of the workbook have no results, because no program has calculated it. "
+    "Open it in a spreadsheet program, save it and upload the new copy."
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Relationship:
@@ -37,6 +42,10 @@ class Skipped:
     def note_object(self) -> None:
         """Say that embedded objects were not read."""
         self._note(PageWarning(WarningCode.TEXT_NOT_EXTRACTED, EMBEDDED_OBJECTS))
+
+    def note_uncalculated(self) -> None:
+        """Say that formulas have no results in the file."""
+        self._note(PageWarning(WarningCode.TEXT_NOT_EXTRACTED, UNCALCULATED))
 
     def _note(self, warning: PageWarning) -> None:
         if warning not in self.warnings:

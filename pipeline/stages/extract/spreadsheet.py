@@ -41,6 +41,8 @@ class Sheet:
     merged: list[Range] = field(default_factory=list)
     hidden_rows: list[range] = field(default_factory=list)
     hidden_columns: set[int] = field(default_factory=set)
+    objects: list[str] = field(default_factory=list)
+    """Paragraphs of what lies upon the cells, such as text boxes and comments."""
     characters: int = 0
 
     def add_row(self, index: int, cells: Cells) -> None:
@@ -60,10 +62,11 @@ class Sheet:
 
 
 def write_sheet(sheet: Sheet) -> ExtractedPage:
-    """Return the page of a sheet. If no cell is filled, it has no text."""
+    """Return the page of a sheet. If no cell is filled and nothing lies upon the cells, it has no text."""
     _close_up(sheet)
     headers = _repeat_merged(sheet)
     paragraphs = list(chain.from_iterable(write_table(table) for table in _split(sheet, headers)))
+    paragraphs += filter(None, sheet.objects)
     return ExtractedPage([PARAGRAPH.join([" ".join(sheet.name.split()), *paragraphs]) if paragraphs else ""])
 
 

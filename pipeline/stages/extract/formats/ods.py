@@ -56,6 +56,9 @@ def _read_sheets(data: bytes) -> Iterator[Sheet]:
             case "end", "table-row" if reader:
                 reader.add_row(found)
                 found.clear()
+            case "end", "shapes" if reader:
+                reader.sheet.objects += _read_objects(found)
+                found.clear()
             case "end", "table" if reader and _get(found, "name") == reader.sheet.name:
                 if reader.is_visible:
                     yield reader.sheet
@@ -96,6 +99,7 @@ class _Reader:
         column = 0
         for cell in found:
             count = _count(cell, "number-columns-repeated")
+            self.sheet.objects += _read_objects(cell)
             if get_name(cell) == "table-cell" and (text := read_cell(cell)):
                 repeated = range(column, min(column + self._limit(count, 1), MAX_COLUMNS))
                 cells |= {index: text for index in repeated if index not in self.sheet.hidden_columns}
@@ -132,6 +136,21 @@ def _read_text(element: Element) -> Iterator[str]:
             yield BREAKS.get(name, "")
             yield from _read_text(part)
         yield part.tail or ""
+
+
+def _read_objects(parent: Element) -> Iterator[str]:
+    """Yield the comment of a cell, and the texts of shapes upon it."""
+    for found in parent:
+        name = get_name(found)
+        if name in ("p", "table-row", "table-cell"):
+            continue
+        paragraphs = (" ".join("".join(_read_text(part)).split()) for part in found.iter() if get_name(part) == "p")
+        text = " ".join(filter(None, paragraphs))
+        author = "".join("".join(part.itertext()) for part in found if get_name(part) == "creator").strip()
+        if text and name == "annotation":
+            yield f"Comment by {author}: {text}" if author else f"Comment: {text}"
+        elif text:
+            yield text
 
 
 def _hides(style: Element) -> bool:

@@ -9,6 +9,7 @@ from xml.etree import ElementTree
 from pipeline.stages.extract.archive import MAX_BYTES, Archive, looks_like_office_file, looks_like_zip
 from pipeline.stages.extract.format import ExtractedPage, Extraction, Format, SourceFile
 from pipeline.stages.extract.number_format import BUILT_IN, show_number
+from pipeline.stages.extract.office.sheet_objects import ObjectReader
 from pipeline.stages.extract.opc import (
     Relationship,
     Skipped,
@@ -61,6 +62,7 @@ class _Workbook:
         self._related = read_relationships(archive, main, self._skipped)
         self._texts = self._read_texts()
         self._codes = self._read_codes()
+        self._is_uncalculated = False
         self._since_1904 = any(
             get_name(found) == "workbookPr" and found.get("date1904") in TRUE for found in self._root
         )
@@ -71,18 +73,21 @@ class _Workbook:
         for found in self._root.iter():
             if get_name(found) == "sheet" and found.get("state", "visible") == "visible":
                 related = self._related.get(_get_id(found), Relationship("", ""))
-                if related.kind != "chartsheet":
-                    entries.append(_Entry(found.get("name", ""), related.target))
+                entries.append(_Entry(found.get("name", ""), related.target))
         return entries
 
     def read_sheet(self, entry: _Entry) -> ExtractedPage:
         """Return the page of a sheet. If its part is missing or broken, say so."""
         skipped = Skipped()
         sheet = Sheet(entry.name)
+        self._is_uncalculated = False
         try:
             self._fill(sheet, self._archive.read(entry.part, MAX_BYTES) if entry.part in self._archive else b"")
         except BrokenXml:
             skipped.note_missing()
+        if self._is_uncalculated:
+            skipped.note_uncalculated()
+        sheet.objects += ObjectReader(self._archive, self._related, skipped).read(entry.part)
         page = write_sheet(sheet)
         return ExtractedPage(page.sections, [*self._skipped.warnings, *skipped.warnings])
 
@@ -123,6 +128,9 @@ class _Workbook:
         if kind == "inlineStr":
             return _read_text(cell)
         value = next((part.text or "" for part in cell if get_name(part) == "v"), "")
+        if not value:
+            self._is_uncalculated |= kind != "str" and any(get_name(part) == "f" for part in cell)
+            return ""
         match kind:
             case "s":
                 index = _read_number(value, -1)

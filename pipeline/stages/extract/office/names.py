@@ -18,6 +18,8 @@ NAMESPACES = {
     f"{_STRICT}drawingml/main": "a",
     f"{_OFFICE}drawingml/2006/wordprocessingDrawing": "wp",
     f"{_STRICT}drawingml/wordprocessingDrawing": "wp",
+    f"{_OFFICE}drawingml/2006/spreadsheetDrawing": "xdr",
+    f"{_STRICT}drawingml/spreadsheetDrawing": "xdr",
     f"{_OFFICE}drawingml/2006/chart": "c",
     f"{_STRICT}drawingml/chart": "c",
     "http://schemas.microsoft.com/office/drawing/2014/chartex": "cx",
