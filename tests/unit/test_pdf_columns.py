@@ -8,6 +8,8 @@ import pytest
 
 from pipeline.stages.extract import get_format
 from pipeline.stages.extract.format import SourceFile
+from pipeline.stages.extract.pdf.columns import find_gutters
+from pipeline.stages.extract.pdf.lines import Line, is_prose
 from tests.pdfs import write_line, write_pages
 
 PROSE = (
@@ -88,6 +90,45 @@ TABLES: dict[str, Sequence[tuple[str, ...]]] = {
 def test_rows_of_a_table_stay_together(kind: str) -> None:
     rows = TABLES[kind]
     assert read(make_table(*rows)) == [" ".join(filter(None, row)) for row in rows]
+
+
+def test_numbers_in_the_middle_of_long_labels_stay_beside_them() -> None:
+    lines = textwrap.wrap(PROSE.format("the"), 40)[:8]
+    numbers = [(f"{n}.5", 330.0, 700 - 26 * n - 6.5, 10.0) for n in range(4)]
+    found = read([(line, 60.0, 700.0 - 13 * n, 10.0) for n, line in enumerate(lines)], numbers)
+    assert found != [*lines, *(number for number, *_ in numbers)]
+
+
+def test_cells_of_prose_that_are_drawn_one_by_one_keep_their_order() -> None:
+    cells = [
+        [
+            (line, x, 700.0 - 60 * row - 13 * n, 10.0)
+            for n, line in enumerate(textwrap.wrap(PROSE.format(name), 36)[1:5])
+        ]
+        for row, names in enumerate((("Case", "Rule"), ("Barge", "Toll"), ("Flag", "Fine")))
+        for x, name in zip((60.0, 320.0), names, strict=True)
+    ]
+    gutters = find_gutters([Line(text, x, y, x + 170, y + 11) for cell in cells for text, x, y, _ in cell])
+    assert gutters == []
+
+
+PROSE_LINES = textwrap.wrap(PROSE.format("The"), 36)
+NO_PROSE = {
+    "capitals": [line.capitalize() for line in PROSE_LINES],
+    "uneven": [line[: 12 + 24 * (n % 5 == 0)] + "." * (24 - 24 * (n % 5 == 0)) for n, line in enumerate(PROSE_LINES)],
+    "numbers": ["p. 12.45 13.75 14.82 17.05 2025 2026"] * 8,
+    "short": ["a barge"] * 8,
+}
+
+
+def make_lines(texts: Sequence[str]) -> list[Line]:
+    return [Line(text, 0, -13 * n, 5 * len(text.rstrip(".")), 11 - 13 * n) for n, text in enumerate(texts)]
+
+
+@pytest.mark.parametrize("kind", NO_PROSE)
+def test_prose_is_told_from_cells(kind: str) -> None:
+    assert is_prose(make_lines(PROSE_LINES))
+    assert not is_prose(make_lines(NO_PROSE[kind]))
 
 
 def test_table_beside_prose_is_read_after_it() -> None:

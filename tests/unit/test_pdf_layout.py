@@ -8,7 +8,7 @@ from fpdf import FPDF
 
 from pipeline.stages.extract import get_format
 from pipeline.stages.extract.format import SourceFile
-from tests.pdfs import FONT, write_line, write_pages
+from tests.pdfs import FONT, write_line, write_pages, write_stream
 
 
 def read(data: bytes) -> str:
@@ -173,3 +173,12 @@ WIDE = {
 def test_words_that_are_set_wide_are_joined(kind: str) -> None:
     shown, expected = WIDE[kind]
     assert read(write_pages([f"BT /F1 11 Tf 72 700 Td {shown} ET"])) == expected
+
+
+def test_columns_of_a_script_from_right_to_left_begin_on_the_right() -> None:
+    letters = b"1 begincodespacerange <00> <FF> endcodespacerange 1 beginbfrange <61> <7A> <05D0> endbfrange endcmap"
+    font = "<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica /ToUnicode 6 0 R >>"
+    left, right = make_column(72, 700, ["a", "b", "c", "d"]), make_column(320, 700, ["e", "f", "g", "h"])
+    drawn = "".join(write_line(text[0] * 9, x, y) for text, x, y in [*left, *right])
+    found = read(write_pages([drawn], more={5: font, 6: write_stream(letters)})).split("\n")
+    assert found == [chr(0x5D0 + "abcdefgh".index(letter)) * 9 for letter in "efghabcd"]

@@ -22,7 +22,8 @@ OBJECTS: dict[int, str | bytes] = {
     60: write_stream(SECRET, FORM.format("595 842")),
     61: write_stream(SECRET, FORM.format("595 842") + " /OC 50 0 R"),
     62: write_stream("/OC /Off BDC " + SECRET + " EMC", FORM.format("595 842")),
-    63: write_stream(SECRET + write_line("In a form", 5, 5), FORM.format("100 50")),
+    56: "<< /Type /OCMD /OCGs [50 0 R 51 0 R] /P /AnyOff >>",
+    63: write_stream(SECRET + "q 0 0 30 20 re W n " + write_line("In a form", 5, 5) + " Q", FORM.format("100 50")),
     64: write_stream(
         "/Form BMC /X0 Do EMC", FORM.format("595 842").replace("/Font", "/XObject << /X0 60 0 R >> /Font")
     ),
@@ -33,7 +34,7 @@ BASE_OFF = "/OCProperties << /OCGs [50 0 R 51 0 R] /D << /BaseState /OFF /ON [51
 
 
 def read(content: str, *, catalog: str = LAYERS, crop: str = BOX) -> str:
-    properties = " ".join(f"/P{number} {number} 0 R" for number in range(50, 56))
+    properties = " ".join(f"/P{number} {number} 0 R" for number in range(50, 57))
     forms = " ".join(f"/X{number} {number} 0 R" for number in range(60, 65))
     page = (
         f"<< /Type /Page /Parent 2 0 R /MediaBox {BOX} /CropBox {crop} /Contents 1000 0 R /Annots [100 0 R] "
@@ -73,6 +74,7 @@ SEEN = {
     "recognised text of a scan": "3 Tr " + write_line("Seen", 72, 500),
     "layer of the same name": "/OC /P51 BDC " + write_line("Seen", 72, 500) + " EMC",
     "one of two layers on": "/OC /P54 BDC " + write_line("Seen", 72, 500) + " EMC",
+    "shown if one of two layers is off": "/OC /P56 BDC " + write_line("Seen", 72, 500) + " EMC",
     "beside a hidden layer": "/OC /P50 BDC " + SECRET + " EMC " + write_line("Seen", 72, 400),
 }
 
