@@ -93,10 +93,12 @@ def test_rows_of_a_table_stay_together(kind: str) -> None:
 
 
 def test_numbers_in_the_middle_of_long_labels_stay_beside_them() -> None:
-    lines = textwrap.wrap(PROSE.format("the"), 40)[:8]
-    numbers = [(f"{n}.5", 330.0, 700 - 26 * n - 6.5, 10.0) for n in range(4)]
-    found = read([(line, 60.0, 700.0 - 13 * n, 10.0) for n, line in enumerate(lines)], numbers)
-    assert found != [*lines, *(number for number, *_ in numbers)]
+    labels = make_lines(textwrap.wrap(PROSE.format("the"), 36)[:8])
+    numbers = [Line(f"{n}.5", 260, -26 * n - 6.5, 275, 4.5 - 26 * n) for n in range(4)]
+    drawn = sorted([*labels, *numbers], key=lambda line: -line.top)
+    assert find_gutters(drawn) == []
+    words = [Line("a word", line.left, line.bottom, line.right, line.top) for line in numbers]
+    assert find_gutters(sorted([*labels, *words], key=lambda line: -line.top)) != []
 
 
 def test_cells_of_prose_that_are_drawn_one_by_one_keep_their_order() -> None:
@@ -115,14 +117,14 @@ def test_cells_of_prose_that_are_drawn_one_by_one_keep_their_order() -> None:
 PROSE_LINES = textwrap.wrap(PROSE.format("The"), 36)
 NO_PROSE = {
     "capitals": [line.capitalize() for line in PROSE_LINES],
-    "uneven": [line[: 12 + 24 * (n % 5 == 0)] + "." * (24 - 24 * (n % 5 == 0)) for n, line in enumerate(PROSE_LINES)],
+    "uneven": [line if n % 5 == 0 else line[:22] + " " * 20 for n, line in enumerate(PROSE_LINES)],
     "numbers": ["p. 12.45 13.75 14.82 17.05 2025 2026"] * 8,
     "short": ["a barge"] * 8,
 }
 
 
 def make_lines(texts: Sequence[str]) -> list[Line]:
-    return [Line(text, 0, -13 * n, 5 * len(text.rstrip(".")), 11 - 13 * n) for n, text in enumerate(texts)]
+    return [Line(text, 0, -13 * n, 5 * len(text.rstrip()), 11 - 13 * n) for n, text in enumerate(texts)]
 
 
 @pytest.mark.parametrize("kind", NO_PROSE)
