@@ -23,6 +23,7 @@ from tests.archives import (
     write_slide,
     write_word,
 )
+from tests.compound import write_compound, write_message
 from tests.pdfs import write_line, write_pages
 
 OPEN_DOCUMENT = "application/vnd.oasis.opendocument."
@@ -79,6 +80,7 @@ SAMPLES: dict[str, bytes] = {
     "application/xml": b'<?xml version="1.0"?><a><name>text</name></a>',
     "application/rtf": b"{\\rtf1 text}",
     "message/rfc822": write_mail(),
+    "application/vnd.ms-outlook": write_compound(write_message({0x0037: "text", 0x1000: "text"})),
     "application/mbox": b"From a\n" + write_mail(),
     "multipart/related": b"MIME-Version: 1.0\nContent-Type: text/html\n\n<p>text",
     "application/zip": pack({"a.txt": b"text", "a.docx": pack(docx_parts(write_word("text")))}),

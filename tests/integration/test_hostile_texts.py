@@ -12,6 +12,7 @@ import pytest
 from pipeline.sandbox.pool import Sandbox
 from pipeline.types import WarningCode
 from tests.archives import BILLION_LAUGHS, MIB, Parts, encrypt, inflate_to, link, overlap, pack, repeat_name
+from tests.compound import Tree, write_compound, write_message
 from tests.integration.test_hostile_formats import LIMITS, find_end
 from tests.integration.test_hostile_sheets import ODS, TEXT, XLS, XLSX, xlsx_parts
 from tests.languages import LANGUAGES
@@ -20,6 +21,7 @@ from tests.samples import SAMPLES, write_open_document, write_xlsb
 
 pytestmark = pytest.mark.anyio
 
+MSG = "application/vnd.ms-outlook"
 MAIL, MAILBOX, MHTML, RTF = "message/rfc822", "application/mbox", "multipart/related", "application/rtf"
 XML, JSON, PDF, ZIP = "application/xml", "application/json", "application/pdf", "application/zip"
 ODT, ODP = (f"application/vnd.oasis.opendocument.{kind}" for kind in ("text", "presentation"))
@@ -112,7 +114,35 @@ def write_tree() -> bytes:
     return write_pages([write_line("text")], catalog=form, page="/Annots [2030 0 R]", more={**kids, 2030: last})
 
 
+def nest_messages(depth: int) -> Tree:
+    tree = write_message({0x1000: "deep"}, header=24)
+    for _ in range(depth):
+        attached = write_message({}, header=8, storages={"__substg1.0_3701000D": tree})
+        tree = write_message({0x1000: "text"}, header=24, storages={"__attach_version1.0_#00000000": attached})
+    return tree
+
+
+def write_message_with(change: Callable[[bytes], bytes]) -> bytes:
+    """Return a message of Outlook with a long text, changed."""
+    return change(write_compound(write_message({0x0037: "a", 0x1000: "text " * 100_000})))
+
+
+def loop(data: bytes) -> bytes:
+    """Let each sector of a compound file lead to the first one."""
+    first = int.from_bytes(data[76:80], "little")
+    return data[: 512 * (first + 1)] + bytes(len(data) - 512 * (first + 1))
+
+
 FILES: dict[str, tuple[str, Callable[[], bytes], str]] = {
+    "a message whose sectors are a loop": (MSG, lambda: write_message_with(loop), "text"),
+    "a message that is cut off": (MSG, lambda: write_message_with(lambda data: data[: len(data) // 2]), "malformed"),
+    "a message with a number of sectors that is a lie": (
+        MSG,
+        lambda: write_message_with(lambda data: data[:44] + b"\xff\xff\xff\x7f" + data[48:]),
+        "text",
+    ),
+    "a message of which nothing is left": (MSG, lambda: write_message_with(lambda data: data[:512]), "malformed"),
+    "200 messages in messages": (MSG, lambda: write_compound(nest_messages(200)), "malformed"),
     "mails in mails": (MAIL, lambda: nest_mails(5000, b"x"), "text"),
     "a large mail in mails": (MAIL, lambda: nest_mails(20, b"text\n" * 4 * MIB), "too_large"),
     "parts in parts": (MAIL, lambda: nest_parts(5000, b"x"), "text"),

@@ -22,6 +22,7 @@ def test_formats_are_found() -> None:
         "application/vnd.oasis.opendocument.presentation",
         "application/vnd.oasis.opendocument.text",
         "application/vnd.ms-excel",
+        "application/vnd.ms-outlook",
         "application/vnd.oasis.opendocument.spreadsheet",
         "application/vnd.openxmlformats-officedocument.presentationml.presentation",
         "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
