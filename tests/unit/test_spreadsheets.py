@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from openpyxl.utils import get_column_letter
 
 from pipeline.errors import FailureCode, IngestionError
+from pipeline.stages.chunk import CHUNK_CHARACTERS
 from pipeline.stages.extract import get_format
 from pipeline.stages.extract.format import SourceFile
 from pipeline.stages.extract.number_format import show_number
@@ -29,9 +30,13 @@ ROWS: list[list[Any]] = [["Boat", "Fee"], ["Barge", 12], ["Punt", 3]]
 SHOWN = "Boat: Barge\nFee: 12\n\nBoat: Punt\nFee: 3"
 
 
-def read(data: bytes) -> list[str]:
-    extraction = get_format(XLSX).readers[0](SourceFile(io.BytesIO(data)))
-    pages = ["".join(page.sections) for page in extraction.pages]
+PLACE = re.compile(r"(?m)^(Fees.*?|Far|Notes|), rows? [0-9]+(?: to [0-9]+)?$")
+
+
+def read(data: bytes, media_type: str = XLSX) -> list[str]:
+    """Return the text of each sheet, without the numbers of rows."""
+    extraction = get_format(media_type).readers[0](SourceFile(io.BytesIO(data)))
+    pages = [PLACE.sub(r"\1", "".join(page.sections)) for page in extraction.pages]
     assert len(pages) == extraction.count
     return pages
 
@@ -170,6 +175,22 @@ def test_formulas_show_their_stored_results_and_text_its_runs() -> None:
     assert read(write(fill)) == ["Fees\n\n3, ab, bold words, a link, two\nlines"]
 
 
+def test_each_section_names_its_sheet_and_rows() -> None:
+    rows = [[f"Boat {number}", "moored at the lock"] for number in range(200)]
+    [page] = (
+        get_format(XLSX)
+        .readers[0](SourceFile(io.BytesIO(write(lambda _, sheet: put(sheet, 4, 0, [["Name", "Place"], *rows])))))
+        .pages
+    )
+    places = [section.split("\n\n")[0] for section in page.sections]
+    shown = [section.count("Name: Boat") for section in page.sections]
+    numbers = [tuple(map(int, re.findall(r"\d+", place))) for place in places]
+    assert [last - first + 1 for first, last in numbers] == shown
+    assert (numbers[0][0], numbers[-1][1], sum(shown)) == (6, 205, 200)
+    assert all(place.startswith("Fees, rows ") for place in places)
+    assert max(map(len, page.sections)) < CHUNK_CHARACTERS
+
+
 def test_objects_upon_the_cells_are_read() -> None:
     def fill(book: Any, sheet: Any) -> None:
         sheet.write_row(0, 0, ["Boat", "Fee"])
@@ -185,7 +206,8 @@ def test_objects_upon_the_cells_are_read() -> None:
         book.add_chartsheet("Chart").set_chart(alone)
 
     text, chart_sheet = read(write(fill))
-    table, *objects = text.split("\n\n")[1:]
+    table, name, *objects = text.split("\n\n")[1:]
+    assert name == "Fees"
     assert chart_sheet == "Chart\n\nTolls\n12"
     assert table == "Boat: Barge\nFee: 12"
     assert objects == ["Fees of boats\nFee\nBarge | 12", "Fees rise in May", "Comment by Ann on B2: Since 2024"]
@@ -207,7 +229,7 @@ def test_comments_with_replies_are_read_once() -> None:
     relationship = b'<Relationship Id="p" Type="http://x/person" Target="p.xml"/></Relationships>'
     related = "xl/_rels/workbook.xml.rels"
     parts[related] = parts[related].replace(b"</Relationships>", relationship)
-    assert read(pack(parts)) == ["Fees\n\nx\n\nComment by Ann on A1: When?\n\nComment on A1: In May"]
+    assert read(pack(parts)) == ["Fees\n\nx\n\nFees\n\nComment by Ann on A1: When?\n\nComment on A1: In May"]
 
 
 def test_formulas_without_results_are_said() -> None:
@@ -218,7 +240,7 @@ def test_formulas_without_results_are_said() -> None:
     file.seek(0)
     [page] = get_format(XLSX).readers[0](SourceFile(file)).pages
     assert ("".join(page.sections), [warning.code for warning in page.warnings]) == (
-        "Sheet\n\ntext",
+        "Sheet, row 1\n\ntext",
         [WarningCode.TEXT_NOT_EXTRACTED],
     )
 
@@ -305,7 +327,7 @@ STYLES = '<style:style style:name="h"><style:table-properties table:display="fal
 
 
 def read_as(media_type: str, data: bytes) -> list[str]:
-    return ["".join(page.sections) for page in get_format(media_type).readers[0](SourceFile(io.BytesIO(data))).pages]
+    return read(data, media_type)
 
 
 def write_ods(*tables: str, before: str = "", parts: Mapping[str, bytes] | None = None) -> bytes:
@@ -358,7 +380,7 @@ GAP = '<table:table-cell table:number-columns-repeated="16000"/>'
                     "</office:annotation><text:p>12</text:p><draw:rect><text:p>upon</text:p></draw:rect></table:table-cell>"
                 ),
             ),
-            "12\n\nin a box\n\nComment by Ann: why?\n\nupon",
+            "12\n\nFees\n\nin a box\n\nComment by Ann: why?\n\nupon",
         ),
         (
             ods_table(

@@ -154,7 +154,8 @@ def test_long_tables_name_their_columns_once_a_passage() -> None:
 
 
 def test_names_are_repeated_in_each_passage_of_a_long_table() -> None:
-    paragraphs = [*write_table([["id", "note"], *([str(number), "word"] for number in range(120_000))])]
+    parts = write_table([["id", "note"], *([str(number), "word"] for number in range(120_000))])
+    paragraphs = [part.text for part in parts]
     tail = [paragraph for paragraph in paragraphs if paragraph.startswith("id | note\n")]
     assert len(tail) > 100
     assert max(map(len, tail)) < 2 * REPEAT_CHARACTERS

@@ -7,7 +7,7 @@ from zipfile import BadZipFile, ZipFile
 from pipeline.errors import IngestionError, UnsupportedMedia
 from pipeline.stages.extract import get_format
 from pipeline.stages.extract.archive import looks_like_zip
-from pipeline.stages.extract.format import MAX_SECTIONS, ExtractedPage, SourceFile
+from pipeline.stages.extract.format import ExtractedPage, SourceFile
 from pipeline.stages.extract.identify import HEAD_BYTES, identify
 from pipeline.stages.extract.layout import PARAGRAPH
 from pipeline.types import MAX_WARNING_CHARACTERS, PageWarning, WarningCode
@@ -69,12 +69,6 @@ def name_sections(name: str, pages: list[list[str]]) -> list[str]:
     """Return the sections of the pages of a file, the first one with the name of the file above it."""
     sections = [section for page in pages for section in page]
     return [f"{name}{PARAGRAPH}{sections[0]}", *sections[1:]] if sections else []
-
-
-def limit_sections(sections: list[str]) -> list[str]:
-    """Return at most as many sections as a page may have. The last one has the rest."""
-    rest = "".join(sections[MAX_SECTIONS - 1 :])
-    return [*sections[: MAX_SECTIONS - 1], rest] if len(sections) > MAX_SECTIONS else sections
 
 
 def _end_page(sections: list[str]) -> list[str]:

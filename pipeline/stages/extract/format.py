@@ -114,6 +114,12 @@ def join_sections(blocks: Iterable[Block], max_sections: int = MAX_SECTIONS) -> 
     return ["".join(section) for section in sections]
 
 
+def limit_sections(sections: list[str]) -> list[str]:
+    """Return at most as many sections as a page may have. The last one has the rest."""
+    rest = "".join(sections[MAX_SECTIONS - 1 :])
+    return [*sections[: MAX_SECTIONS - 1], rest] if len(sections) > MAX_SECTIONS else sections
+
+
 def clean(text: str) -> str:
     """Return the text without NUL and with lone surrogates replaced, so that PostgreSQL can store it."""
     return text.replace("\0", "").encode("utf-8", "replace").decode()

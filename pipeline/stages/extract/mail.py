@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 
 from pipeline.errors import IngestionError
 from pipeline.stages.extract.charset import decode
-from pipeline.stages.extract.embedded import EmbeddedFiles, limit_sections
-from pipeline.stages.extract.format import MAX_SECTIONS, ExtractedPage
+from pipeline.stages.extract.embedded import EmbeddedFiles
+from pipeline.stages.extract.format import MAX_SECTIONS, ExtractedPage, limit_sections
 from pipeline.stages.extract.formats.html import decode_html, read_sections
 from pipeline.stages.extract.layout import PARAGRAPH
 from pipeline.stages.extract.mime import Entity

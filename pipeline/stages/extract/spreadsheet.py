@@ -3,17 +3,21 @@
 from bisect import bisect
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from itertools import accumulate, chain, pairwise
+from itertools import accumulate, chain, islice, pairwise
 
 from pipeline.errors import FailureCode, IngestionError
-from pipeline.stages.extract.format import ExtractedPage
+from pipeline.stages.extract.format import ExtractedPage, limit_sections
 from pipeline.stages.extract.layout import PARAGRAPH
 from pipeline.stages.extract.table import SAMPLE_ROWS, Row, find_header, write_table
 
+Table = dict[int, Row]
+"""Rows by their indexes on the sheet."""
 Cells = dict[int, str]
 """The filled cells of a row: the text of each, by the index of its column."""
 MAX_COLUMNS = 16_384
 """Maximum number of columns of a sheet. Programs have no more."""
+PASSAGE_CHARACTERS = 1300
+"""Number of characters after which a section ends. A passage holds it and the line that names its rows."""
 MAX_EMPTY = 50
 """Maximum number of cells of a table for each filled one."""
 MAX_REPEATED_CELLS = 100_000
@@ -65,9 +69,45 @@ def write_sheet(sheet: Sheet) -> ExtractedPage:
     """Return the page of a sheet. If no cell is filled and nothing lies upon the cells, it has no text."""
     _close_up(sheet)
     headers = _repeat_merged(sheet)
-    paragraphs = list(chain.from_iterable(write_table(table) for table in _split(sheet, headers)))
-    paragraphs += filter(None, sheet.objects)
-    return ExtractedPage([PARAGRAPH.join([" ".join(sheet.name.split()), *paragraphs]) if paragraphs else ""])
+    name = " ".join(sheet.name.split())
+    sections = [
+        PARAGRAPH.join([_write_place(name, rows), *paragraphs])
+        for rows, paragraphs in _group(_write_tables(_split(sheet, headers)))
+    ]
+    if objects := list(filter(None, sheet.objects)):
+        sections.append(PARAGRAPH.join([name, *objects]))
+    sections = [*(section + PARAGRAPH for section in sections[:-1]), *sections[-1:]]
+    return ExtractedPage(limit_sections(sections) or [""])
+
+
+def _write_tables(tables: Iterable[Table]) -> Iterator[tuple[range, str]]:
+    """Yield the paragraphs of tables, and the indexes of the rows that they show."""
+    for table in tables:
+        indexes = list(table)
+        for part in write_table(table.values()):
+            yield range(indexes[part.first], indexes[part.last] + 1), part.text
+
+
+def _group(paragraphs: Iterable[tuple[range, str]]) -> Iterator[tuple[range, list[str]]]:
+    """Join paragraphs until a passage is full. Yield them with the range of their rows."""
+    group: list[str] = []
+    length = first = end = 0
+    for rows, text in paragraphs:
+        if group and length + len(text) > PASSAGE_CHARACTERS:
+            yield range(first, end), group
+            group, length = [], 0
+        first, end = (min(first, rows.start), max(end, rows.stop)) if group else (rows.start, rows.stop)
+        group.append(text)
+        length += len(text) + len(PARAGRAPH)
+    if group:
+        yield range(first, end), group
+
+
+def _write_place(name: str, rows: range) -> str:
+    """Return the name of a sheet and the numbers of rows, as programs count them."""
+    first, last = rows.start + 1, rows.stop
+    numbers = f"row {first}" if first == last else f"rows {first} to {last}"
+    return f"{name}, {numbers}" if name else numbers.capitalize()
 
 
 def _close_up(sheet: Sheet) -> None:
@@ -110,19 +150,19 @@ def _repeat_merged(sheet: Sheet) -> set[int]:
     return headers
 
 
-def _split(sheet: Sheet, headers: set[int]) -> Iterator[list[Row]]:
+def _split(sheet: Sheet, headers: set[int]) -> Iterator[Table]:
     """Yield the tables of a sheet. Empty rows and columns part them, unless what is below has the columns of the above.
 
     Hidden rows part nothing.
     """
-    above: list[Row] = []
+    above: Table = {}
     above_columns: list[tuple[int, int]] = []
     for block in _split_rows(sheet):
         filled = set(chain.from_iterable(sheet.rows[index] for index in block))
         columns = list(_find_runs(filled))
         tables = [_cut(sheet, block, headers, range(*run)) for run in columns]
-        if columns == above_columns and len(tables) == 1 and find_header(tables[0][:SAMPLE_ROWS]) is None:
-            above += tables[0]
+        if columns == above_columns and len(tables) == 1 and _has_no_header(tables[0]):
+            above |= tables[0]
             continue
         if above:
             yield above
@@ -131,6 +171,10 @@ def _split(sheet: Sheet, headers: set[int]) -> Iterator[list[Row]]:
         yield from complete
     if above:
         yield above
+
+
+def _has_no_header(table: Table) -> bool:
+    return find_header([*islice(table.values(), SAMPLE_ROWS)]) is None
 
 
 def _split_rows(sheet: Sheet) -> Iterator[list[int]]:
@@ -161,25 +205,25 @@ def _find_runs(numbers: Iterable[int]) -> Iterator[tuple[int, int]]:
             yield ordered[start], ordered[end - 1] + 1
 
 
-def _cut(sheet: Sheet, block: list[int], headers: set[int], columns: range) -> list[Row]:
+def _cut(sheet: Sheet, block: list[int], headers: set[int], columns: range) -> Table:
     """Return the rows of a block, cut to some columns. Rows without a value there are left out.
 
     If hardly any cell is filled, the rows have no empty cells.
     """
     count = sum(len(sheet.rows[index]) for index in block)
     if len(block) * len(columns) > MAX_EMPTY * count:
-        rows = ([text for column, text in sorted(sheet.rows[index].items()) if column in columns] for index in block)
-        return [row for row in rows if row]
+        rows = {i: [text for column, text in sorted(sheet.rows[i].items()) if column in columns] for i in block}
+        return {index: row for index, row in rows.items() if row}
     filled = {index: [sheet.rows[index].get(column, "") for column in columns] for index in block}
-    return list(_join_headers({index: row for index, row in filled.items() if any(row)}, headers))
+    return dict(_join_headers({index: row for index, row in filled.items() if any(row)}, headers))
 
 
-def _join_headers(rows: dict[int, Row], headers: set[int]) -> Iterator[Row]:
-    """Yield rows. A row of names over several columns is joined with the row of names below it."""
+def _join_headers(rows: Table, headers: set[int]) -> Iterator[tuple[int, Row]]:
+    """Yield rows with their indexes. A row of names over several columns is joined with the row of names below it."""
     remaining = iter(rows.items())
     for index, row in remaining:
         if index in headers and (below := next(remaining, None)):
-            yield [" ".join(dict.fromkeys(filter(None, pair))) for pair in zip(row, below[1], strict=True)]
+            yield index, [" ".join(dict.fromkeys(filter(None, pair))) for pair in zip(row, below[1], strict=True)]
             headers = set()
         else:
-            yield row
+            yield index, row

@@ -3,6 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import chain, islice, pairwise
 from statistics import median
 
@@ -49,7 +50,16 @@ MAX_NAME_WORDS = 4
 """Longest name, in words, that is recognised by one of its words."""
 
 
-def write_table(rows: Iterable[Row]) -> Iterator[str]:
+@dataclass(frozen=True, slots=True)
+class TablePart:
+    """A paragraph of a table, and the positions of the first and the last row that it shows, counted from 0."""
+
+    text: str
+    first: int
+    last: int
+
+
+def write_table(rows: Iterable[Row]) -> Iterator[TablePart]:
     """Yield the paragraphs of a table whose rows have at least one value each.
 
     A paragraph is a row, one line per value, `column: value`. If there is no header, the values are separated by
@@ -58,33 +68,34 @@ def write_table(rows: Iterable[Row]) -> Iterator[str]:
     remaining = iter(rows)
     sample = list(islice(remaining, SAMPLE_ROWS))
     position = find_header(sample)
-    if position is None:
-        yield from (", ".join(filter(None, row)) for row in chain(sample, remaining))
-        return
-    yield from (", ".join(filter(None, row)) for row in sample[:position])
-    names = [" ".join(name.split()) for name in sample[position]]
-    yield from _write_rows(names, chain(sample[position + 1 :], remaining))
+    titles = sample if position is None else sample[:position]
+    for index, row in enumerate(chain(titles, remaining) if position is None else titles):
+        yield TablePart(", ".join(filter(None, row)), index, index)
+    if position is not None:
+        names = [" ".join(name.split()) for name in sample[position]]
+        yield from _write_rows(names, enumerate(chain(sample[position + 1 :], remaining), start=position + 1))
 
 
-def _write_rows(names: Row, rows: Iterator[Row]) -> Iterator[str]:
+def _write_rows(names: Row, rows: Iterator[tuple[int, Row]]) -> Iterator[TablePart]:
     length = 0
-    for row in rows:
+    for index, row in rows:
         text = LINE.join(_name_cells(names, row))
-        yield text
+        yield TablePart(text, index, index)
         length += len(text)
         if length > NAMED_CHARACTERS:
             break
     header = " | ".join(names)
     enough = max(REPEAT_CHARACTERS, REPEAT_SHARE * len(header))
-    lines, length = [header], 0
-    for row in rows:
+    lines, length, first, last = [header], 0, 0, 0
+    for last, row in rows:
+        first = last if len(lines) == 1 else first
         lines.append(" | ".join(row))
         length += len(lines[-1])
         if length > enough:
-            yield LINE.join(lines)
+            yield TablePart(LINE.join(lines), first, last)
             lines, length = [header], 0
     if len(lines) > 1:
-        yield LINE.join(lines)
+        yield TablePart(LINE.join(lines), first, last)
 
 
 def _name_cells(names: Row, row: Row) -> Iterator[str]:

@@ -40,7 +40,7 @@ def read(file: SourceFile) -> Extraction:
         delimiter, start = declared.group(1), declared.end()
     else:
         delimiter = _find_delimiter(text[:SAMPLE_CHARACTERS])
-    paragraphs = write_table(_read_rows(text, delimiter, start))
+    paragraphs = (part.text for part in write_table(_read_rows(text, delimiter, start)))
     return Extraction(1, iter([ExtractedPage([PARAGRAPH.join(paragraphs)], decoded.warnings)]))
 
 

@@ -3,8 +3,7 @@
 import re
 
 from pipeline.errors import FailureCode, IngestionError
-from pipeline.stages.extract.embedded import limit_sections
-from pipeline.stages.extract.format import ExtractedPage, Extraction, Format, SourceFile
+from pipeline.stages.extract.format import ExtractedPage, Extraction, Format, SourceFile, limit_sections
 from pipeline.stages.extract.formats.html import decode_html, read_sections
 from pipeline.stages.extract.formats.text import looks_like_text
 from pipeline.stages.extract.mime import Entity, find_header_names

@@ -2,8 +2,8 @@
 
 from pipeline.stages.extract import get_format
 from pipeline.stages.extract.archive import Archive, looks_like_zip
-from pipeline.stages.extract.embedded import EmbeddedFiles, limit_sections
-from pipeline.stages.extract.format import ExtractedPage, Extraction, Format, SourceFile
+from pipeline.stages.extract.embedded import EmbeddedFiles
+from pipeline.stages.extract.format import ExtractedPage, Extraction, Format, SourceFile, limit_sections
 from pipeline.stages.extract.identify import HEAD_BYTES, identify
 
 FILES_OF_SYSTEMS = ("__MACOSX/", ".DS_Store", "Thumbs.db", "desktop.ini")
