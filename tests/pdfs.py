@@ -73,3 +73,29 @@ def write_fields(
         catalog=f"/AcroForm << /Fields [{references}] {resources} {form} >>",
         more={**widgets, **(more or {})},
     )
+
+
+def write_unicode(lines: Sequence[str]) -> bytes:
+    """Return a PDF of one page in a font that maps its glyphs to these letters. Lines are drawn from left to right."""
+    letters = sorted({letter for line in lines for letter in line})
+    glyphs = {letter: number for number, letter in enumerate(letters, start=1)}
+    pairs = "".join(f"<{glyph:04x}> <{letter.encode('utf-16-be').hex()}>\n" for letter, glyph in glyphs.items())
+    mapping = (
+        "/CIDInit /ProcSet findresource begin begincmap 1 begincodespacerange <0000> <ffff> endcodespacerange\n"
+        f"{len(letters)} beginbfchar\n{pairs}endbfchar endcmap end"
+    )
+    shown = "".join(
+        f"BT /F1 11 Tf 72 {780 - 20 * number} Td <{''.join(f'{glyphs[letter]:04x}' for letter in line)}> Tj ET\n"
+        for number, line in enumerate(lines)
+    )
+    return write_pages(
+        [shown],
+        more={
+            5: "<< /Type /Font /Subtype /Type0 /BaseFont /Sans /Encoding /Identity-H /DescendantFonts [6 0 R] /ToUnicode 8 0 R >>",
+            6: "<< /Type /Font /Subtype /CIDFontType2 /BaseFont /Sans /CIDSystemInfo << /Registry (Adobe) /Ordering (Identity)"
+            " /Supplement 0 >> /FontDescriptor 7 0 R /DW 600 >>",
+            7: "<< /Type /FontDescriptor /FontName /Sans /Flags 4 /FontBBox [0 -200 1000 900] /ItalicAngle 0 /Ascent 900"
+            " /Descent -200 /CapHeight 700 /StemV 80 >>",
+            8: write_stream(mapping),
+        },
+    )

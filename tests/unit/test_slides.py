@@ -18,7 +18,7 @@ from pipeline.stages.extract.formats.pptx import MAIN_TYPES, read
 from pipeline.stages.extract.office.layout import Box, order
 from pipeline.types import WarningCode
 from tests.archives import DRAWING, OFFICE, SLIDES, Parts, pack, pptx_parts, relate, write_shape, write_slide
-from tests.scripts import SCRIPTS
+from tests.languages import SCRIPTS
 
 MATH = "http://schemas.openxmlformats.org/officeDocument/2006/math"
 COMPATIBILITY = "http://schemas.openxmlformats.org/markup-compatibility/2006"

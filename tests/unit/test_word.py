@@ -16,7 +16,7 @@ from pipeline.stages.extract.format import ExtractedPage, SourceFile
 from pipeline.stages.extract.formats.docx import MAIN_TYPES, read
 from pipeline.types import WarningCode
 from tests.archives import WORD, Parts, docx_parts, pack, write_word
-from tests.scripts import SCRIPTS
+from tests.languages import SCRIPTS
 from tests.word import (
     BEGIN,
     CHART,
