@@ -96,10 +96,59 @@ def test_rows_below_an_empty_one_keep_the_names() -> None:
 def test_hidden_rows_and_columns_are_left_out_and_part_nothing() -> None:
     def fill(_: Any, sheet: Any) -> None:
         put(sheet, 0, 0, [["Boat", "Secret", "Fee"], ["Barge", "x", 12], ["hidden", "x", 1], ["Punt", "x", 3]])
+        put(sheet, 4, 0, [["hidden"], ["Raft"]])
         sheet.set_row(2, None, None, {"hidden": True})
+        sheet.set_row(4, None, None, {"hidden": True})
         sheet.set_column(1, 1, None, None, {"hidden": True})
 
-    assert read(write(fill)) == [f"Fees\n\n{SHOWN}"]
+    assert read(write(fill)) == [f"Fees\n\n{SHOWN}\n\nBoat: Raft"]
+
+
+def test_merged_names_beside_hidden_columns() -> None:
+    def fill(_: Any, sheet: Any) -> None:
+        put(
+            sheet,
+            0,
+            0,
+            [["Region", "x", "2024"], ["", "x", "Plan", "Fact"], ["North", "x", 1, 2], ["South", "x", 3, 4]],
+        )
+        sheet.merge_range("C1:D1", "2024")
+        sheet.set_column(1, 1, None, None, {"hidden": True})
+
+    assert read(write(fill))[0].startswith("Fees\n\nRegion: North\n2024 Plan: 1\n2024 Fact: 2\n\nRegion: South")
+
+
+def test_tables_beside_each_other_name_the_rows_of_both() -> None:
+    def fill(_: Any, sheet: Any) -> None:
+        put(sheet, 0, 0, [["a", "b"], *[["x", number] for number in range(5)]])
+        put(sheet, 0, 5, [["c", "d"], ["y", 1]])
+
+    [page] = get_format(XLSX).readers[0](SourceFile(io.BytesIO(write(fill)))).pages
+    assert page.sections[0].startswith("Fees, rows 2 to 6\n")
+
+
+def test_long_rows_are_sections_of_their_own() -> None:
+    rows = [[letter * 700] for letter in "abc"]
+    [page] = get_format(XLSX).readers[0](SourceFile(io.BytesIO(write(lambda _, sheet: put(sheet, 0, 0, rows))))).pages
+    assert [section[:12] for section in page.sections] == ["Fees, row 1\n", "Fees, row 2\n", "Fees, row 3\n"]
+
+
+def test_merged_values_below_the_names_are_no_names() -> None:
+    def fill(_: Any, sheet: Any) -> None:
+        put(sheet, 0, 0, [["Region", "Plan", "Fact"], ["North", "open", ""], ["South", 7, 8]])
+        sheet.merge_range("B2:C2", "open")
+
+    [text] = read(write(fill))
+    assert text == "Fees\n\nRegion: North\nPlan: open\nFact: open\n\nRegion: South\nPlan: 7\nFact: 8"
+
+
+def test_sheet_without_a_name_names_its_rows() -> None:
+    [page] = (
+        get_format(ODS)
+        .readers[0](SourceFile(io.BytesIO(write_ods(ods_table(*ODS_ROWS).replace('"Fees"', '""')))))
+        .pages
+    )
+    assert page.sections == [f"Rows 2 to 3\n\n{SHOWN}"]
 
 
 def test_merged_names_are_joined_with_the_names_below() -> None:

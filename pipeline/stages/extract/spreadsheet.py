@@ -227,3 +227,5 @@ def _join_headers(rows: Table, headers: set[int]) -> Iterator[tuple[int, Row]]:
             headers = set()
         else:
             yield index, row
+            # Below a row of names or values, merged cells are values.
+            headers = set() if sum(map(bool, row)) > 1 else headers

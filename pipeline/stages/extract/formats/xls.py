@@ -93,7 +93,7 @@ def _show(value: Value) -> str:
         case int() | float():
             return show_plain(value)
         case datetime():
-            return value.isoformat(" ", "seconds").removesuffix(" 00:00:00")
+            return value.isoformat(" ", "seconds")
         case timedelta():
             minutes = round(value.total_seconds() / 60)
             return f"{minutes // 60:02}:{minutes % 60:02}"

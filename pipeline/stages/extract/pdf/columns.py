@@ -120,12 +120,12 @@ def _cut(pieces: Sequence[Line], x: float) -> Iterator[list[Line]]:
 
 def _are_columns(zone: Sequence[Line], left: Sequence[Line], right: Sequence[Line], x: float) -> bool:
     """Return True if lines are drawn by turns on both sides of a gutter, and are not the rows of a table."""
-    if not left or not right:
+    turns = sum((before.right <= x) != (line.right <= x) for before, line in pairwise(zone))
+    if turns < MIN_ROWS or not left or not right:
         return False
     beside = [max(row, key=lambda line: line.right) for row in _find_rows(left)]
     besides = beside, [min(row, key=lambda line: line.left) for row in _find_rows(right)]
     fewer, more = sorted(besides, key=len)
-    turns = sum((before.right <= x) != (line.right <= x) for before, line in pairwise(zone))
     if turns < len(fewer):
         return False
     if all(map(is_prose, besides)):

@@ -47,8 +47,14 @@ class Line:
 
     def is_beside(self, other: "Line") -> bool:
         """Return True if most of the lower of both heights is common to both lines."""
-        common = min(self.top, other.top) - max(self.bottom, other.bottom)
-        return common > 0.5 * min(self.height, other.height)
+        # Called for most pairs of lines of a page, so without calls of functions.
+        top = self.top if self.top < other.top else other.top
+        bottom = self.bottom if self.bottom > other.bottom else other.bottom
+        if top <= bottom:
+            return False
+        height, its_height = self.top - self.bottom, other.top - other.bottom
+        lower = height if height < its_height else its_height
+        return top - bottom > 0.5 * (lower if lower > 1 else 1.0)
 
 
 def begins_within_sentence(text: str) -> bool:

@@ -222,13 +222,13 @@ class _Reader:
         for index in range(start, end):
             if self._text[index].isspace():
                 continue
-            box = self._get_box(index)
+            letter = Line("", *self._get_box(index))
             line = spans[-1].line if spans else None
-            if line and line.is_beside(_make_line(box, box)) and box[0] >= line.right - line.height:
+            if line and line.is_beside(letter) and letter.left >= line.right - line.height:
                 spans[-1].end = index + 1
-                line.right = max(line.right, box[2])
+                line.right = max(line.right, letter.right)
             else:
-                spans.append(_Span(index, index + 1, _make_line(box, box)))
+                spans.append(_Span(index, index + 1, letter))
         return spans
 
     def _may_have_columns(self, spans: Sequence[_Span]) -> bool:
@@ -343,11 +343,8 @@ def _is_within(mark: _Span, span: _Span) -> bool:
     """Return True if a mark is over a longer line, touches its end, or is right before its beginning."""
     line, place = span.line, mark.line
     is_longer = span.end - span.start > LONGEST_MARK
-    return (
-        is_longer
-        and place.is_beside(line)
-        and line.left - 2 * line.height <= place.left <= line.right + 0.3 * line.height
-    )
+    is_near = is_longer and line.left - 2 * line.height <= place.left <= line.right + 0.3 * line.height
+    return is_near and place.is_beside(line)
 
 
 def _make_line(first: Box, last: Box) -> Line:
