@@ -40,4 +40,5 @@ def fold(text: str) -> str:
 
 def remove_control_sequences(text: str) -> str:
     """Return the text of a terminal's output without the commands to the terminal, and without overstruck letters."""
-    return CONTROL_SEQUENCE.sub("", OVERSTRUCK.sub("", text))
+    text = OVERSTRUCK.sub("", text) if "\b" in text else text
+    return CONTROL_SEQUENCE.sub("", text) if "\x1b" in text else text

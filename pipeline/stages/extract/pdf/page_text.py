@@ -6,6 +6,7 @@ from ctypes import byref
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from math import pi
+from struct import Struct
 
 from pypdfium2 import PdfPage, PdfTextPage
 from pypdfium2.raw import FS_RECTF, FPDFText_GetCharAngle, FPDFText_GetLooseCharBox, FPDFText_GetTextObject
@@ -39,6 +40,8 @@ LONGEST_STRING = 32_767
 HYPHENS = "\x02\ufffe"
 """Characters that PDFium writes for a hyphen at which it joins two lines."""
 HYPHENS_AT_LINE_END = str.maketrans(dict.fromkeys(HYPHENS, "-"))
+RECTANGLE = Struct("4f")
+"""The edges of a `FS_RECTF`: left, top, right and bottom. Reading them at once takes half the time."""
 SPACE = re.compile(" +")
 SPACES = re.compile("  +")
 LINE = re.compile(f"[^\r\n{HYPHENS}]+[{HYPHENS}]?")
@@ -162,9 +165,8 @@ class _Reader:
 
     def _get_box(self, index: int) -> Box:
         FPDFText_GetLooseCharBox(self._content, index, self._reference)
-        found = self._rectangle
-        box = found.left, found.bottom, found.right, found.top
-        return self._frame.place(box) if self._frame else box
+        left, top, right, bottom = RECTANGLE.unpack(self._rectangle)
+        return self._frame.place((left, bottom, right, top)) if self._frame else (left, bottom, right, top)
 
     def _measure_all(self) -> list[_Drawn]:
         found = (self._measure(*match.span()) for match in LINE.finditer(self._text))
@@ -187,8 +189,11 @@ class _Reader:
 
     def _measure(self, start: int, end: int) -> _Drawn | None:
         """Return where a line begins and ends, without the spaces around it, or None if it has nothing else."""
-        text = self._text[start:end]
-        start, end = start + len(text) - len(text.lstrip()), start + len(text.rstrip())
+        text = self._text
+        while start < end and text[start].isspace():
+            start += 1
+        while start < end and text[end - 1].isspace():
+            end -= 1
         return _Drawn(start, end, self._get_box(start), self._get_box(end - 1)) if start < end else None
 
     def _make_spans(self, drawn: _Drawn) -> list[_Span]:
