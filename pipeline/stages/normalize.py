@@ -10,8 +10,8 @@ INVISIBLE = dict.fromkeys((0x00AD, 0x200B, 0x2060, 0xFEFF))
 CONTROL_SEQUENCE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\^_]|[ -/]+[0-~])")
 """Colours and other commands to a terminal (ECMA-48)."""
 
-OVERSTRUCK = re.compile(r"[^\n\x08]\x08")
-"""A letter and the backspace that lets the next letter replace it, as manual pages print bold letters."""
+OVERSTRUCK = re.compile(r"_\x08(?=\S)|(\S)\x08(?=\1)")
+"""A letter that is printed twice to be bold, or a line under a letter, as in manual pages."""
 
 
 class _Forms(dict[int, str | None]):

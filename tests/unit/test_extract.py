@@ -6,6 +6,7 @@ from pipeline import samples
 from pipeline.errors import FailureCode, IngestionError
 from pipeline.stages.extract import find_formats, get_format
 from pipeline.stages.extract.format import SourceFile, clean
+from pipeline.stages.extract.formats.text import looks_like_text
 
 
 def read(media_type: str, data: bytes) -> list[str]:
@@ -88,6 +89,11 @@ def test_encrypted_pdf_is_distinguished_from_a_broken_one() -> None:
     with pytest.raises(IngestionError) as caught:
         read("application/pdf", stream.getvalue())
     assert caught.value.failure == FailureCode.ENCRYPTED
+
+
+def test_backspaces_alone_do_not_make_data_a_text() -> None:
+    assert not looks_like_text(b"II*\x00\x08\x00\x05\x01\x02\x03" * 20)
+    assert looks_like_text(b"N\bNA\bA _\ba_\bb")
 
 
 def test_clean_text_can_be_stored() -> None:

@@ -28,7 +28,8 @@ BINARY_SIGNATURES = (
 )
 CONTROL_SHARE = 0.1
 """Largest share of control characters in a text."""
-TEXT_CONTROLS = frozenset(b"\t\n\r\f\b\x1b\x00")
+TEXT_CONTROLS = frozenset(b"\t\n\r\f\x1b\x00")
+OVERSTRUCK = re.compile(rb"_\x08(?=[!-~])|([!-~])\x08(?=\1)")
 NO_TEXT = re.compile(rb"[\x00-\x06\x0e-\x1a\x1c-\x1f]")
 """Control characters that no text has, not even a log of a terminal."""
 PRINTABLE_BYTES = 224
@@ -45,6 +46,7 @@ def looks_like_text(head: bytes) -> bool:
         return True
     if head.startswith(BINARY_SIGNATURES):
         return False
+    head = OVERSTRUCK.sub(b"", head)
     controls = sum(byte < 32 and byte not in TEXT_CONTROLS for byte in head)
     return controls <= CONTROL_SHARE * len(head)
 
