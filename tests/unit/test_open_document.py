@@ -6,8 +6,9 @@ from collections.abc import Mapping
 
 import pytest
 
-from pipeline.errors import IngestionError
+from pipeline.errors import IngestionError, UnsupportedMedia
 from pipeline.stages.extract import get_format
+from pipeline.stages.extract.archive import MAX_PART_BYTES
 from pipeline.stages.extract.format import ExtractedPage, SourceFile
 from pipeline.stages.extract.identify import HEAD_BYTES, identify
 from tests.archives import BILLION_LAUGHS, docx_parts, pack, write_word
@@ -23,15 +24,18 @@ KINDS = {
     "chart": "chart",
     "svg": "svg-compatible",
     "presentation": "presentation",
+    "form": "form",
 }
 NAMESPACES = " ".join(f'xmlns:{prefix}="{OASIS}:{kind}:1.0"' for prefix, kind in KINDS.items())
 NAMESPACES += ' xmlns:xlink="http://www.w3.org/1999/xlink" xmlns:dc="http://purl.org/dc/elements/1.1/"'
+NAMESPACES += ' xmlns:field="urn:openoffice:names:experimental:ooo-ms-interop:xmlns:field:1.0" xmlns:officeooo="http://openoffice.org/2009/office"'
 TEXT = "application/vnd.oasis.opendocument.text"
 SLIDES = "application/vnd.oasis.opendocument.presentation"
 ZIP = "application/zip"
 STYLES = (
     '<style:style style:name="H" style:family="text"><style:text-properties text:display="none"/></style:style>'
     '<style:style style:name="K" style:family="text" style:parent-style-name="H"/>'
+    '<style:style style:name="V" style:family="text" style:parent-style-name="H"><style:text-properties text:display="true"/></style:style>'
     '<text:list-style style:name="L"><text:list-level-style-number text:level="1" style:num-format="1" style:num-suffix="."/>'
     '<text:list-level-style-number text:level="2" style:num-format="a" style:num-prefix="(" style:num-suffix=")"/>'
     '</text:list-style><text:list-style style:name="B"><text:list-level-style-bullet text:level="1"/></text:list-style>'
@@ -79,6 +83,7 @@ def item(*texts: str) -> str:
         (write("One", "Two"), "One\n\nTwo"),
         (write('a<text:s text:c="2"/>b<text:tab/>c<text:line-break/>d'), "a b c\nd"),
         (write('shown<text:span text:style-name="H">secret</text:span><text:span text:style-name="K">too</text:span>!'), "shown!"),
+        (write('a<text:span text:style-name="V">b</text:span>c'), "abc"),
         (f'<text:tracked-changes>{write("gone")}</text:tracked-changes>{write("kept")}', "kept"),
         (f'<text:section text:display="none">{write("hidden")}</text:section>{write("shown")}', "shown"),
         (f'<text:list text:style-name="L">{item("A", "B")}</text:list>', "1. A\n2. B"),
@@ -89,6 +94,38 @@ def item(*texts: str) -> str:
             f'<text:list text:style-name="L" text:continue-numbering="true">{item("C")}</text:list>'
             f'<text:list text:style-name="L">{item("D")}</text:list>',
             "1. A\nmore\n(a) x\n(b) y\n2. B\n\nbetween\n\n3. C\n1. D",
+        ),
+        (
+            f'<text:list xml:id="x" text:style-name="L">{item("A", "B")}</text:list><text:list text:style-name="L">{item("C")}</text:list>'
+            f'<text:list text:style-name="L" text:continue-list="x">{item("D")}</text:list>',
+            "1. A\n2. B\n1. C\n3. D",
+        ),
+        (
+            "".join(
+                f'<text:numbered-paragraph text:list-id="{name}" text:style-name="L" text:level="{level}">{write("A")}</text:numbered-paragraph>'
+                for name, level in (("x", 1), ("x", 2), ("y", 1), ("x", 1))
+            ),
+            "1. A\n(a) A\n1. A\n2. A",
+        ),
+        (
+            write(
+                '<field:fieldmark field:type="x.FORMCHECKBOX"><field:param field:name="Checkbox_Checked" field:value="true"/></field:fieldmark> a '
+                '<field:fieldmark field:type="x.FORMCHECKBOX"/> b <field:fieldmark field:type="x.FORMDROPDOWN">'
+                '<field:param field:name="Dropdown_ListEntry" field:value="c"/><field:param field:name="Dropdown_ListEntry" field:value="d"/>'
+                '<field:param field:name="Dropdown_Selected" field:value="1"/></field:fieldmark>'
+                '<field:fieldmark field:type="x.FORMDROPDOWN"><field:param field:name="Dropdown_Selected" field:value="9"/></field:fieldmark>'
+                '<field:fieldmark field:type="x.FORMTEXT">e</field:fieldmark>'
+            ),
+            "☒ a ☐ b de",
+        ),
+        (
+            "<office:forms><form:form>"
+            '<form:text form:id="1" form:current-value="Ann" form:value="x"/><form:textarea xml:id="2" form:value="Bob"/>'
+            '<form:checkbox form:id="3" form:label="yes" form:current-state="checked"/><form:radio form:id="4" form:label="no"/>'
+            '<form:listbox form:id="5"><form:option form:label="red"/><form:option form:label="blue" form:current-selected="true"/></form:listbox>'
+            '<form:button form:id="6" form:label="Send"/></form:form></office:forms>'
+            + write(" ".join(f'<draw:control draw:control="{n}"/>' for n in range(1, 8))),
+            "Ann Bob ☒ yes ☐ no blue Send",
         ),
         (write('Text<text:note text:note-class="footnote"><text:note-citation>1</text:note-citation><text:note-body><text:p>Note.</text:p></text:note-body></text:note> on.', "Next."), "Text[1] on.\n\n[1] Note.\n\nNext."),
         (write('A<text:note text:note-class="endnote"><text:note-citation>i</text:note-citation><text:note-body><text:p>Late.</text:p></text:note-body></text:note>', "B"), "A[i]\n\nB\n\n[i] Late."),
@@ -119,6 +156,8 @@ def test_headings_have_numbers_and_begin_sections() -> None:
     body = f'<text:h text:outline-level="1">One</text:h>{write("a")}<text:h text:outline-level="1">Two</text:h>{write("b")}'
     [page] = read_pages(save(body, style(OUTLINE)))
     assert page.sections == ["1. One\n\na\n\n", "2. Two\n\nb"]
+    again = '<text:h text:outline-level="1" text:restart-numbering="true" text:start-value="7">Seven</text:h>'
+    assert read(again, style(OUTLINE)) == "7. Seven"
 
 
 def test_headers_and_footers_are_read_once() -> None:
@@ -126,10 +165,93 @@ def test_headers_and_footers_are_read_once() -> None:
     assert read(write("Body"), style(master * 2)) == "Head\n\nBody\n\nFoot"
 
 
-def test_formula_is_one_line() -> None:
-    math = "<math xmlns='http://www.w3.org/1998/Math/MathML'><semantics><mrow><msup><mi>a</mi><mn>2</mn></msup><mo>+</mo><mfrac><mi>b</mi><mi>c</mi></mfrac></mrow><annotation>a^2</annotation></semantics></math>"
+def write_master(name: str, more: str = "", shown: str = "true") -> str:
+    header = f'<style:header style:display="{shown}">{write(f"Head {name}")}</style:header>'
+    return f'<style:master-page style:name="{name}" {more}>{header}</style:master-page>'
+
+
+@pytest.mark.parametrize(
+    ("masters", "text"),
+    [
+        (write_master("Envelope") + write_master("Standard"), "Head Standard\n\nBody"),
+        (write_master("Envelope") + write_master("Used"), "Head Envelope\n\nHead Used\n\nBody"),
+        (
+            write_master("Standard", 'style:next-style-name="Next"')
+            + write_master("Next", 'style:next-style-name="Next"'),
+            "Head Standard\n\nHead Next\n\nBody",
+        ),
+        (write_master("Standard", shown="false"), "Body"),
+    ],
+)
+def test_headers_are_those_of_pages_that_are_used(masters: str, text: str) -> None:
+    used = '<style:style style:name="P" style:family="paragraph" style:master-page-name="Used"/>'
+    assert read(write("Body"), style(used + masters)) == text
+
+
+def test_styles_of_headers_do_not_count_in_the_text() -> None:
+    hidden = '<style:style style:name="P1" style:family="paragraph"><style:text-properties text:display="none"/></style:style>'
+    master = (
+        '<style:master-page><style:header><text:p text:style-name="P1">Head</text:p></style:header></style:master-page>'
+    )
+    pages = style(f"<office:automatic-styles>{hidden}</office:automatic-styles>{master}")
+    assert read('<text:p text:style-name="P1">Body</text:p>', pages) == "Body"
+    common = style(f"<office:styles>{hidden}</office:styles>")
+    assert read(f'<text:p text:style-name="P1">x</text:p>{write("y")}', common) == "y"
+
+
+MATH = "http://www.w3.org/1998/Math/MathML"
+
+
+@pytest.mark.parametrize(
+    ("formula", "text"),
+    [
+        (
+            "<semantics><mrow><msup><mi>a</mi><mn>2</mn></msup><mo>+</mo><mfrac><mi>b</mi><mi>c</mi></mfrac></mrow><annotation>a^2</annotation></semantics>",
+            "a^2+b/c",
+        ),
+        ("<msubsup><mi>x</mi><mi>i</mi><mn>2</mn></msubsup>", "x_i^2"),
+        ("<mroot><mrow><mi>x</mi><mi>y</mi></mrow><mn>3</mn></mroot><msqrt><mn>2</mn></msqrt>", "3√(xy)√2"),
+        (
+            "<munderover><mo>∑</mo><mrow><mi>i</mi><mo>=</mo><mn>1</mn></mrow><mi>n</mi></munderover><mi>i</mi>",
+            "∑_(i=1)^n i",
+        ),
+        (
+            "<mfenced><mtable><mtr><mn>1</mn><mn>2</mn></mtr><mtr><mn>3</mn><mn>4</mn></mtr></mtable></mfenced>",
+            "(1, 2; 3, 4)",
+        ),
+        ("<mfenced open='[' close=']' separators=';'><mi>a</mi><mi>b</mi></mfenced><msup><mi>c</mi></msup>", "[a;b]c"),
+    ],
+)
+def test_formula_is_one_line(formula: str, text: str) -> None:
     body = write('Area <draw:frame><draw:object xlink:href="./Object 1"/><draw:image/></draw:frame> wide')
-    assert read(body, {"Object 1/content.xml": math}) == "Area a^2+b/c wide"
+    math = f'<math xmlns="{MATH}">{formula}</math>'
+    assert read(body, {"Object 1/content.xml": math}) == f"Area {text} wide"
+
+
+def flatten(body: str, kind: str) -> bytes:
+    inner = "presentation" if kind == SLIDES else "text"
+    return (
+        f'<?xml version="1.0" encoding="UTF-8"?>\n\n<office:document {NAMESPACES}><office:automatic-styles>{STYLES}</office:automatic-styles>'
+        f"<office:master-styles>{write_master('Standard')}</office:master-styles><office:body><office:{inner}>{body}</office:{inner}></office:body></office:document>"
+    ).encode()
+
+
+def test_flat_files_are_read_like_archives() -> None:
+    formula = f'<draw:frame><draw:object><math xmlns="{MATH}"><msup><mi>a</mi><mn>2</mn></msup></math></draw:object></draw:frame>'
+    data = flatten(write('a<text:span text:style-name="H">no</text:span>') + write(f"is {formula}"), TEXT)
+    assert "".join(read_pages(b"\xef\xbb\xbf" + data)[0].sections) == "Head Standard\n\na\n\nis a^2"
+    assert identify("a.fodt", "application/vnd.oasis.opendocument.text-flat-xml", data[:HEAD_BYTES]) == TEXT
+    slides = flatten(f"<draw:page>{shape('One', 1, 1)}</draw:page>", SLIDES)
+    assert read_pages(slides, SLIDES)[0].sections == ["One"]
+    assert identify("a.fodp", "", slides[:HEAD_BYTES]) == SLIDES
+    [page] = read_pages(flatten(write('x<draw:frame><draw:object xlink:href="./O"/></draw:frame>'), TEXT))
+    assert [warning.code for warning in page.warnings] == ["text_not_extracted"]
+    with pytest.raises(UnsupportedMedia):
+        identify("a.fodt", "", b"<html>")
+    with pytest.raises(IngestionError, match="ZIP archive is damaged"):
+        read_pages(data.replace(b"?>", b"?>" + BILLION_LAUGHS.encode()))
+    with pytest.raises(IngestionError, match="larger than"):
+        read_pages(data + b" " * MAX_PART_BYTES)
 
 
 def test_other_objects_are_named_in_a_warning() -> None:
@@ -157,6 +279,31 @@ def test_presentation_is_read_a_slide_a_page() -> None:
     second = shape("Click to add", 1, 1, 'presentation:placeholder="true"') + shape("Second", 1, 1)
     pages = read_pages(save(f"<draw:page>{first}</draw:page><draw:page>{second}</draw:page>", kind=SLIDES), SLIDES)
     assert [page.sections for page in pages] == [["Title\n\nLeft\n\nRight\n\nBelow\n\nNotes"], ["Second"]]
+
+
+@pytest.mark.parametrize(
+    ("low", "text"),
+    [
+        (f"<draw:g>{shape('low', 1, 10)}<draw:g>{shape('lower', 1, 15)}</draw:g></draw:g>", "top\n\nlow\n\nlower"),
+        (
+            '<draw:custom-shape draw:transform="rotate (-0.52) translate (3.5cm 11.6000000001cm)" svg:width="5cm" svg:height="2cm"><text:p>low</text:p></draw:custom-shape>',
+            "top\n\nlow",
+        ),
+        ('<draw:line svg:x1="9cm" svg:y1="9cm" svg:x2="2cm" svg:y2="8cm"><text:p>low</text:p></draw:line>', "top\n\nlow"),
+        ("<draw:g/>", "top"),
+        ("<officeooo:annotation><dc:creator>Ann</dc:creator><text:p>Why?</text:p></officeooo:annotation>", "top\n\nComment by Ann: Why?"),
+    ],
+)  # fmt: skip
+def test_shapes_have_the_order_of_their_places(low: str, text: str) -> None:
+    [page] = read_pages(save(f"<draw:page>{low}{shape('top', 1, 2)}</draw:page>", kind=SLIDES), SLIDES)
+    assert page.sections == [text]
+
+
+def test_footer_of_slides_is_read_once() -> None:
+    footer = '<presentation:footer-decl presentation:name="f">Secret plan</presentation:footer-decl>'
+    pages = "".join(f'<draw:page presentation:use-footer-name="f">{shape(text, 1, 1)}</draw:page>' for text in "ab")
+    found = read_pages(save(footer + pages, kind=SLIDES), SLIDES)
+    assert [page.sections for page in found] == [["a\n\nSecret plan"], ["b"]]
 
 
 @pytest.mark.parametrize(

@@ -386,3 +386,75 @@ def test_words_come_back_in_their_order(deck: list[tuple[list[str], list[list[st
         for paragraphs, rows in deck
     ]
     assert [text.replace("|", " ").split() for text in read_texts(save(presentation))] == expected
+
+
+def write_run(text: str, fonts: str = "") -> str:
+    return f"<a:r><a:rPr>{fonts}</a:rPr><a:t>{text}</a:t></a:r>"
+
+
+def write_body(*paragraphs: str, start: str = "") -> str:
+    return f"<p:sp><p:txBody>{start}{''.join(paragraphs)}</p:txBody></p:sp>"
+
+
+SYMBOL_FONT, LATIN_FONT = '<a:sym typeface="Wingdings"/>', '<a:latin typeface="Symbol"/>'
+
+
+@pytest.mark.parametrize(
+    ("runs", "text"),
+    [
+        (write_run("Cost ") + write_run("à", SYMBOL_FONT) + write_run(" à la carte", SYMBOL_FONT), "Cost → à la carte"),
+        (write_run("a", SYMBOL_FONT) + write_run("m", LATIN_FONT) + write_run("m"), "aμm"),
+        (write_run("one_x000B_two_x000D_"), "one\ntwo"),
+        (write_run("a_x005F_x0041_b"), "a_x0041_b"),
+        ("<a:fld><a:t>a_x000B_b</a:t></a:fld>", "a\nb"),
+    ],
+)
+def test_signs_of_runs(runs: str, text: str) -> None:
+    assert read_slide(write_body(f"<a:p>{runs}</a:p>")) == text
+
+
+def write_item(text: str, form: str = "") -> str:
+    return f"<a:p><a:pPr>{form}</a:pPr>{write_run(text)}</a:p>"
+
+
+def test_another_kind_of_number_begins_again() -> None:
+    forms = [
+        number("arabicPeriod"),
+        number("arabicPeriod"),
+        number("alphaLcParenR"),
+        number("arabicPeriod", 'startAt="7"'),
+    ]
+    assert read_slide(write_body(*(write_item("x", form) for form in forms))) == "1. x\n2. x\na) x\n7. x"
+
+
+@pytest.mark.parametrize(
+    ("layout", "own", "text"),
+    [
+        (number("arabicPeriod"), "", "1. a\n2. b"),
+        (
+            number("arabicPeriod"),
+            f"<a:lstStyle><a:lvl1pPr>{number('romanUcPeriod')}</a:lvl1pPr></a:lstStyle>",
+            "I. a\nII. b",
+        ),
+        (number("arabicPeriod"), "<a:lstStyle><a:lvl1pPr><a:buNone/></a:lvl1pPr></a:lstStyle>", "a\nb"),
+        (number("arabicPeriod"), "<a:lstStyle><a:lvl1pPr/></a:lstStyle>", "1. a\n2. b"),
+        ("", "", "A. a\nB. b"),
+        ("<a:buNone/>", "", "a\nb"),
+    ],
+)
+def test_numbers_of_layouts_and_masters_count(layout: str, own: str, text: str) -> None:
+    def hold(root: str, form: str) -> bytes:
+        style = f"<a:lstStyle><a:lvl1pPr>{form}</a:lvl1pPr></a:lstStyle>"
+        return part(
+            root,
+            f'<p:sp><p:nvSpPr><p:nvPr><p:ph type="body" idx="3"/></p:nvPr></p:nvSpPr><p:txBody>{style}</p:txBody></p:sp>',
+        )
+
+    parts = {
+        "ppt/l.xml": hold("p:sldLayout", layout),
+        "ppt/_rels/l.xml.rels": relate(("slideMaster", "m.xml")),
+        "ppt/m.xml": hold("p:sldMaster", number("alphaUcPeriod")),
+    }
+    filled = '<p:nvSpPr><p:nvPr><p:ph idx="3"/></p:nvPr></p:nvSpPr>'
+    shapes = write_body(write_item("a"), write_item("b"), start=own).replace("<p:sp>", f"<p:sp>{filled}")
+    assert read_slide(shapes, parts, ("slideLayout", "../l.xml")) == text

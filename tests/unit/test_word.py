@@ -15,7 +15,7 @@ from pipeline.errors import IngestionError
 from pipeline.stages.extract.format import ExtractedPage, SourceFile
 from pipeline.stages.extract.formats.docx import MAIN_TYPES, read
 from pipeline.types import WarningCode
-from tests.archives import WORD, Parts, docx_parts, pack, write_word
+from tests.archives import WORD, Parts, docx_parts, pack, relate, write_word
 from tests.languages import SCRIPTS
 from tests.word import (
     BEGIN,
@@ -77,7 +77,10 @@ def form(control: str) -> str:
             "Dear a z, hello.",
         ),
         (mark("begin") + code("MACROBUTTON None [your name]") + mark("end"), "Dear [your name], hello."),
-        (mark("begin") + code("EQ \\f(1,2)") + mark("end"), "Dear (1,2), hello."),
+        (mark("begin") + code("GOTOBUTTON p1 [page one]") + mark("end"), "Dear [page one], hello."),
+        (mark("begin") + code(' SET rent "450" ') + mark("separate") + run("450") + mark("end"), "Dear , hello."),
+        (mark("begin") + code("ask who") + mark("separate") + run("Bob") + mark("end") + run("z"), "Dear z, hello."),
+        (mark("begin") + code("EQ \\f(1,2)") + mark("end"), "Dear 1/2, hello."),
         (mark("begin") + code("SYMBOL 252 \\f Wingdings") + mark("end"), "Dear ✓, hello."),
         (mark("begin") + run("kept"), "Dear kept, hello."),
         (run("kept") + mark("end") + mark("separate"), "Dear kept, hello."),
@@ -122,13 +125,19 @@ def test_fields_show_their_result(content: str, text: str) -> None:
         ('<w:r><w:sym w:font="Times" w:char="D800"/><w:sym w:font="x" w:char="words"/></w:r>', "az"),
         (run("\uf062", '<w:rFonts w:ascii="Symbol"/>'), "aβz"),
         (run("\uf062", '<w:rFonts w:ascii="Icons"/>'), "a\uf062z"),
+        (run("α ü", '<w:rFonts w:hAnsi="Wingdings"/>'), "aα ✓z"),
+        (run("a", '<w:rFonts w:ascii="Symbol"/>'), "aαz"),
+        ('<w:r><w:sym w:font="Webdings" w:char="F061"/><w:sym w:font="Wingdings 3" w:char="F070"/></w:r>', "a✔▲z"),
         (run("10") + run("6", '<w:vertAlign w:val="superscript"/>'), "a10^6z"),
+        (run("10") + run("6", '<w:rStyle w:val="Raised"/>'), "a10^6z"),
+        ("<w:r><w:t>b\nc</w:t></w:r>", "ab cz"),
         (run("m") + run("2", '<w:vertAlign w:val="superscript"/>'), "am2z"),
         (run("H") + run("2", '<w:vertAlign w:val="subscript"/>'), "aH2z"),
     ],
 )  # fmt: skip
 def test_runs(content: str, text: str) -> None:
-    styles = part("w:styles", '<w:style w:styleId="Secret"><w:rPr><w:vanish/></w:rPr></w:style>')
+    raised = '<w:style w:styleId="Raised"><w:basedOn w:val="Up"/></w:style><w:style w:styleId="Up"><w:rPr><w:vertAlign w:val="superscript"/></w:rPr></w:style>'
+    styles = part("w:styles", f'<w:style w:styleId="Secret"><w:rPr><w:vanish/></w:rPr></w:style>{raised}')
     body = paragraph(run("a") + content + run("z"))
     assert read_body(body, {"word/styles.xml": styles}, ("styles", "styles.xml")) == text
 
@@ -159,13 +168,39 @@ def math(*names: str, **operands: str) -> str:
         (math("m:d", e="x"), "(x)"),
         (math("m:d", '<m:dPr><m:begChr m:val="["/><m:endChr m:val=""/></m:dPr>', e="x"), "[x"),
         (math("m:func", fName="sin", e="x"), "sin x"),
+        (math("m:rad", '<m:radPr><m:degHide m:val="1"/></m:radPr>', deg="2", e="x"), "√x"),
+        (math("m:nary", '<m:naryPr><m:subHide/><m:supHide m:val="0"/></m:naryPr>', sub="0", sup="1", e="f"), "∫^1 f"),
+        (math("m:f", '<m:fPr><m:type m:val="noBar"/></m:fPr>', num="n", den="k"), "n k"),
+        (math("m:phant", '<m:phantPr><m:show m:val="0"/></m:phantPr>', e="x"), ""),
+        (math("m:phant", "<m:phantPr/>", e="x"), "x"),
+        ("<m:r><w:rPr><w:vanish/></w:rPr><m:t>x</m:t></m:r><m:r><w:rPr/><m:t>y</m:t></m:r>", "y"),
         (math("m:limLow", e="lim", lim="x→0"), "lim_(x→0)"),
         ("<m:m><m:mr><m:e><m:r><m:t>1</m:t></m:r></m:e><m:e/></m:mr><m:mr><m:e/></m:mr></m:m>", "1, ;"),
     ],
 )
 def test_formulas_are_one_line(formula: str, text: str) -> None:
     body = paragraph(f"{run('So ')}<m:oMath>{formula}</m:oMath>{run(' holds.')}")
-    assert read_body(body) == f"So {text} holds."
+    assert read_body(body) == " ".join(f"So {text} holds.".split())
+
+
+@pytest.mark.parametrize(
+    ("instruction", "text"),
+    [
+        (r"x = \f(a+b,2)", "x = (a+b)/2"),
+        (r"\r(3,x)", "3√x"),
+        (r"\r(x;)", "x√()"),
+        (r"\r(x)", "√x"),
+        (r'\* jc2 \* "Font:MS Mincho" \* hps10 \o\ad(\s\up 9(とうきょう),東京)', "東京"),
+        (r"x\o(\s\up 5(2),\s\do 3(i))", "x^2_i"),
+        (r"\i\su(i=1,n,i)", "∑_(i=1)^n i"),
+        (r"\b\bc\[(\f(1,2))", "[1/2]"),
+        (r"\b(a) + (b, c)", "(a) + (b, c)"),
+        (r"\f(1,\f(2,3", "1/(2/3)"),
+        (r")\x(", ")"),
+    ],
+)
+def test_equations_of_fields_are_one_line(instruction: str, text: str) -> None:
+    assert read_body(paragraph(mark("begin") + code(f"EQ {instruction}") + mark("end"))) == text
 
 
 def test_formulas_below_each_other_are_lines() -> None:
@@ -192,6 +227,8 @@ OLD_BOX = "<w:pict><v:shape><v:textbox>%s</v:textbox></v:shape></w:pict>"
         '<w:drawing><wp:inline><wp:docPr descr="boxed"/></wp:inline></w:drawing>',
         '<w:pict><v:shape><v:textpath string="boxed"/></v:shape></w:pict>',
         '<w:pict><v:shape alt="boxed"/></w:pict>',
+        '<w:pict><v:group alt="boxed"><v:shape style="visibility: hidden" alt="x"/></v:group></w:pict>',
+        '<w:pict><v:rect style="x"><o:signatureline o:suggestedsigner="boxed"/></v:rect></w:pict>',
         "<w:drawing><a:p><a:r><a:t>boxed</a:t></a:r></a:p></w:drawing>",
     ],
 )
@@ -264,6 +301,18 @@ LEGAL = [level(0, "upperRoman", "%1."), level(1, "decimal", "%1.%2", "<w:isLgl/>
         ([level(0, "chineseCounting", "第%1章")], [(0, "x"), (0, "y")], "第一章 x\n第二章 y"),
         ([level(0, "bullet", "\uf0b7")], [(0, "x"), (0, "y")], "• x\n• y"),
         ([level(0, "none", "")], [(0, "x")], "x"),
+        ([level(0, "decimal", "%1.", "<w:rPr><w:vanish/></w:rPr>"), level(1, "decimal", "%1.%2")], [(0, "a"), (1, "b")], "a\n\n1.1 b"),
+        (
+            ['<w:lvl w:ilvl="0"><mc:AlternateContent><mc:Choice><w:numFmt w:val="custom" w:format="001, 002, 003, ..."/></mc:Choice>'
+             '<mc:Fallback><w:numFmt w:val="decimal"/></mc:Fallback></mc:AlternateContent><w:lvlText w:val="%1"/></w:lvl>'],
+            [(0, "x")],
+            "001 x",
+        ),
+        (
+            [level(0, "decimal", "%1"), level(1, "decimal", "%2"), level(2, "decimal", "(%3)", '<w:lvlRestart w:val="1"/>')],
+            [(1, "a"), (2, "b"), (1, "c"), (2, "d"), (0, "e"), (2, "f")],
+            "1 a\n(1) b\n2 c\n(2) d\n2 e\n(1) f",
+        ),
         (LEGAL, [(0, "a"), (1, "b"), (1, "c"), (2, "d"), (0, "e"), (1, "f")], "I. a\n1.1 b\n1.2 c\n(a) d\nII. e\n2.1 f"),
         ([level(0, "decimal", "%1"), level(1, "decimal", "%1.%2")], [(1, "x")], "1.1 x"),
         (
@@ -364,6 +413,20 @@ def test_headers_and_footers_are_read_once() -> None:
     assert read_text(save(document)).count("Even") == 1
 
 
+def test_headers_of_first_pages_go_on_in_later_sections() -> None:
+    document = docx.Document()
+    document.sections[0].first_page_header.paragraphs[0].text = "First"
+    section = document.add_section(WD_SECTION.NEW_PAGE)
+    assert "First" not in read_text(save(document))
+    section.different_first_page_header_footer = True
+    assert "First" in read_text(save(document))
+    section.first_page_header.is_linked_to_previous = False
+    section.first_page_header.paragraphs[0].text = "Own"
+    text = read_text(save(document))
+    assert "Own" in text
+    assert "First" not in text
+
+
 def test_header_stays_with_the_first_heading() -> None:
     document = docx.Document()
     document.sections[0].header.paragraphs[0].text = "KV-2291"
@@ -387,6 +450,21 @@ def test_notes_follow_their_paragraph_and_endnotes_end_the_document() -> None:
     parts = {"word/footnotes.xml": foot, "word/endnotes.xml": end}
     text = read_body(body, parts, ("footnotes", "footnotes.xml"), ("endnotes", "endnotes.xml"))
     assert text == "one[i][1] goes on\n\n[1] foot 3\n\ncell[2] x\ny\n\n[2] foot 2\n\nagain[1]\n\n[i] end"
+
+
+def test_notes_have_the_marks_that_the_document_says() -> None:
+    foot = part(
+        "w:footnotes", "".join(NOTE % (n, write_word(text)) for n, text in ((2, "* own"), (3, "foot"), (4, "last")))
+    )
+    own = '<w:r><w:footnoteReference w:customMarkFollows="1" w:id="2"/><w:t>*</w:t></w:r>'
+    others = "".join(f'<w:r><w:footnoteReference w:id="{n}"/></w:r>' for n in (3, 4))
+    form = '<w:sectPr><w:footnotePr><w:numFmt w:val="lowerLetter"/><w:numStart w:val="3"/></w:footnotePr></w:sectPr>'
+
+    def read(body: str) -> str:
+        return read_body(body, {"word/footnotes.xml": foot}, ("footnotes", "footnotes.xml"))
+
+    assert read(paragraph(run("a") + own + others)) == "a*[1][2]\n\n* own\n\n[1] foot\n\n[2] last"
+    assert read(paragraph(run("a") + others) + form) == "a[c][d]\n\n[c] foot\n\n[d] last"
 
 
 def test_comments_are_marked_and_at_the_end() -> None:
@@ -418,6 +496,55 @@ def test_charts_and_diagrams_are_read() -> None:
     assert read_body(body, parts, ("chart", "c.xml"), ("diagramData", "d.xml")) == (
         "Sales\n2026\nNorth | 12\n\nPlan\nBuild"
     )
+
+
+def cache(name: str, *values: str) -> str:
+    points = "".join(f'<c:pt idx="{place}"><c:v>{value}</c:v></c:pt>' for place, value in enumerate(values))
+    return f"<c:{name}><c:numRef><c:numCache>{points}</c:numCache></c:numRef></c:{name}>"
+
+
+def write_series(name: str, *parts: str) -> str:
+    return f"<c:ser>{cache('tx', name)}{''.join(parts)}</c:ser>"
+
+
+RICH = "<c:tx><c:rich><a:p><a:r><a:t>{}</a:t></a:r><a:fld><a:t>[VALUE]</a:t></a:fld></a:p></c:rich></c:tx>"
+
+
+@pytest.mark.parametrize(
+    ("series", "text"),
+    [
+        ([write_series("A", cache("xVal", "1"), cache("yVal", "10")), write_series("B", cache("xVal", "7"), cache("yVal", "70"))],
+         "A\n1 | 10\nB\n7 | 70"),
+        ([write_series("A", cache("xVal", "1"), cache("yVal", "10")), write_series("B", cache("xVal", "1"), cache("yVal", "70"))],
+         "A | B\n1 | 10 | 70"),
+        ([write_series("A", f"<c:dLbls><c:dLbl>{RICH.format('Record')}</c:dLbl></c:dLbls>", cache("val", "5"))], "A\n5\nRecord"),
+        ([write_series("A", "<c:trendline><c:name>Fit</c:name></c:trendline>", cache("val", "5"))], "A\n5\nFit"),
+        ([write_series("A", "<datalabelsRange><c:pt><c:v>Kiln</c:v></c:pt></datalabelsRange>", cache("val", "5"))], "A\n5\nKiln"),
+        ([write_series("All_x000a_sales_xD800_", cache("val", "1.2E-2", "0.30000000000000004", "1234567.1"))],
+         "All sales_xD800_\n0.012\n0.3\n1234567.1"),
+    ],
+)  # fmt: skip
+def test_series_and_labels_of_charts(series: list[str], text: str) -> None:
+    body = paragraph('<w:r><w:drawing><c:chart r:id="r1"/></w:drawing></w:r>')
+    assert read_body(body, {"word/c.xml": part("c:chartSpace", "".join(series))}, ("chart", "c.xml")) == text
+
+
+def test_points_of_diagrams_have_the_order_of_their_outline() -> None:
+    texts = {"3": "Third", "1": "First", "2": "Below", "9": "Apart"}
+    points = "".join(
+        f'<dgm:pt modelId="{n}"><a:p><a:r><a:t>{text}</a:t></a:r></a:p></dgm:pt>' for n, text in texts.items()
+    )
+    places = (
+        ("0", "3", 1, "parOf"),
+        ("0", "1", 0, "parOf"),
+        ("1", "2", 0, "parOf"),
+        ("2", "1", 0, "parOf"),
+        ("0", "9", 0, "presOf"),
+    )
+    lines = "".join(f'<dgm:cxn srcId="{a}" destId="{b}" srcOrd="{n}" type="{kind}"/>' for a, b, n, kind in places)
+    data = part("dgm:dataModel", f'{points}<dgm:pt modelId="0" type="doc"/>{lines}')
+    body = paragraph('<w:r><w:drawing><dgm:relIds r:dm="r1"/></w:drawing></w:r>')
+    assert read_body(body, {"word/d.xml": data}, ("diagramData", "d.xml")) == "First\nBelow\nThird\nApart"
 
 
 IMPORTS: dict[str, tuple[str, bytes]] = {
@@ -482,8 +609,20 @@ def test_strict_documents_and_those_without_relationships_are_read() -> None:
     strict = parts["word/document.xml"].replace(WORD.encode(), b"http://purl.oclc.org/ooxml/wordprocessingml/main")
     assert read_text(pack({**parts, "word/document.xml": strict})) == "a-b"
     assert read_text(pack({name: data for name, data in parts.items() if "rels" not in name})) == "a-b"
+    theme = {"word/theme.xml": b"<theme/>", "_rels/.rels": relate(("officeDocument", "word/theme.xml"))}
+    assert read_text(pack({**parts, **theme})) == "a-b"
     with pytest.raises(IngestionError, match="format of its name"):
         read_text(pack({**parts, "[Content_Types].xml": b"<Types/>"}))
+
+
+@pytest.mark.parametrize("target", ["my%20styles.xml", "MY Styles.xml", "/word/my styles.xml", "./x/../my styles.xml"])
+def test_parts_are_found_by_other_spellings_of_their_names(target: str) -> None:
+    styles = part("w:styles", '<w:style w:styleId="S"><w:rPr><w:vanish/></w:rPr></w:style>')
+    body = write_word("seen") + write_word("hidden", "S")
+    data = build(body, {"word/my styles.xml": styles, "word/MY STYLES.bak": b""}, ("styles", target))
+    assert read_page(data) == ExtractedPage(["seen"], [])
+    parts = docx_parts(write_word("seen"))
+    assert read_text(pack({name.lower(): data for name, data in parts.items()})) == "seen"
 
 
 def test_word_wraps_pictures_and_tables_of_python_docx() -> None:

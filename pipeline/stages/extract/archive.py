@@ -8,6 +8,7 @@ import posixpath
 import stat
 import zlib
 from typing import BinaryIO
+from urllib.parse import unquote
 from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, ZipFile, ZipInfo
 
 from pipeline.errors import FailureCode, IngestionError
@@ -51,6 +52,7 @@ class Archive:
         entries = self._zip.infolist()
         _check_directory(entries)
         self._entries = {entry.filename: entry for entry in entries}
+        self._folded: dict[str, str] = {}
         self._inflated = 0
 
     def names(self) -> list[str]:
@@ -59,6 +61,17 @@ class Archive:
 
     def __contains__(self, name: str) -> bool:
         return name in self._entries
+
+    def find(self, name: str) -> str:
+        """Return the part that a reference means: one with its name, or with its name decoded or in another case.
+
+        If there is none, return the reference itself.
+        """
+        if name in self._entries:
+            return name
+        if not self._folded:
+            self._folded = {each.lower(): each for each in self._entries}
+        return next((self._folded[key] for key in (name.lower(), unquote(name).lower()) if key in self._folded), name)
 
     def read(self, name: str, max_bytes: int = MAX_PART_BYTES) -> bytes:
         """Inflate the part with exactly this name, up to the size that the directory declares.

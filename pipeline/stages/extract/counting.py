@@ -61,6 +61,8 @@ DIGITS = {
     "arabicIndic": "٠١٢٣٤٥٦٧٨٩",
 }
 """Digits of decimal numbers."""
+ZEROS = {"decimalZero": 2, "001, 002, 003, ...": 3, "0001, 0002, 0003, ...": 4, "00001, 00002, 00003, ...": 5}
+"""Digits of decimal numbers that begin with zeros."""
 UNITS = ((1000, "千"), (100, "百"), (10, "十"))
 LEGAL_UNITS = ((1000, "仟"), (100, "佰"), (10, "拾"))
 KOREAN_UNITS = ((1000, "천"), (100, "백"), (10, "십"))
@@ -113,8 +115,8 @@ def _write(number: int, form: str) -> str:
     """Return an empty string if the form cannot write this number."""
     text = ""
     match form:
-        case "decimalZero":
-            text = f"{number:02}"
+        case _ if form in ZEROS:
+            text = f"{number:0{ZEROS[form]}}"
         case "lowerRoman" | "upperRoman" if 0 < number <= MAX_ROMAN:
             text = _add_up(number, ROMAN)
         case "hebrew1" if 0 < number <= MAX_HEBREW:

@@ -58,7 +58,8 @@ def open_package(file: BinaryIO, main_types: tuple[str, ...]) -> tuple[Archive, 
     Raises IngestionError if it is not such a package.
     """
     archive = Archive(file)
-    main = _find_main(archive, main_types) if CONTENT_TYPES in archive else None
+    types = archive.find(CONTENT_TYPES)
+    main = _find_main(archive, types, main_types) if types in archive else None
     if main is None:
         message = (
             "The file is a ZIP archive, but does not have the format of its name or media type. "
@@ -68,19 +69,21 @@ def open_package(file: BinaryIO, main_types: tuple[str, ...]) -> tuple[Archive, 
     return archive, main
 
 
-def _find_main(archive: Archive, main_types: tuple[str, ...]) -> str | None:
+def _find_main(archive: Archive, types: str, main_types: tuple[str, ...]) -> str | None:
     """Return the main part: what the package says it is, or else the part whose content type says so."""
     wanted = [f"application/{kind}+xml" for kind in main_types]
     declared = {
         element.get("PartName" if get_name(element) == "Override" else "Extension", ""): element.get("ContentType", "")
-        for element in parse(archive.read(CONTENT_TYPES))
+        for element in parse(archive.read(types))
     }
-    parts = [name for name, kind in declared.items() if kind.strip().lower() in wanted]
-    if not parts:
+    names = [name for name, kind in declared.items() if kind.strip().lower() in wanted]
+    if not names:
         return None
+    parts = [archive.find(resolve("", name)) for name in names]
     related = find_related(read_relationships(archive, PACKAGE, Skipped()), "officeDocument")
-    found = [*related, *(resolve("", part) for part in parts)]
-    return next((part for part in found if part in archive), found[0])
+    # some files say that their theme is the main part
+    found = [*(part for part in related if part in parts), *parts, *related]
+    return next((part for part in found if part in archive), (related or parts)[0])
 
 
 def read_relationships(archive: Archive, part: str, skipped: Skipped) -> dict[str, Relationship]:
@@ -90,12 +93,12 @@ def read_relationships(archive: Archive, part: str, skipped: Skipped) -> dict[st
     Raises IngestionError if they have a DOCTYPE or are too large.
     """
     folder, name = posixpath.split(part)
-    source = posixpath.join(folder, "_rels", f"{name}.rels")
+    source = archive.find(posixpath.join(folder, "_rels", f"{name}.rels"))
     root = read_optional(archive, source, skipped) if source in archive else None
     return {
         found.get("Id", ""): Relationship(
             kind=found.get("Type", "").rpartition("/")[2],
-            target=resolve(folder, found.get("Target", "")),
+            target=archive.find(resolve(folder, found.get("Target", ""))),
         )
         for found in (root if root is not None else ())
         if found.get("TargetMode") != "External"

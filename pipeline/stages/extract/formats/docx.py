@@ -14,7 +14,7 @@ from pipeline.stages.extract.formats.mhtml import looks_like_mhtml
 from pipeline.stages.extract.formats.rtf import looks_like_rtf
 from pipeline.stages.extract.layout import PARAGRAPH
 from pipeline.stages.extract.office.context import Context, Related
-from pipeline.stages.extract.office.document import Reader, Reference
+from pipeline.stages.extract.office.document import Reader, Section
 from pipeline.stages.extract.office.names import find_all, get_attribute, is_on
 from pipeline.stages.extract.office.story import Kind, Line, to_blocks
 from pipeline.stages.extract.opc import Skipped, find_related, open_package, read_optional, read_relationships
@@ -62,30 +62,39 @@ class _Document:
 
     def read(self) -> list[Line]:
         """Return the lines of headers, body, endnotes, footers and comments, in this order."""
-        context = Context(self.archive, self.main, self.skipped, self._import)
+        root = parse(self.archive.read(self.main))
+        context = Context(self.archive, self.main, root, self.skipped, self._import)
         reader = Reader(context, context.related)
-        body = reader.read(parse(self.archive.read(self.main)))
-        headers, footers = self._read_margins(context, reader.references)
+        body = reader.read(root)
+        headers, footers = self._read_margins(context, reader.sections)
         if body and headers:  # A heading stays with the heading before it.
             headers = [Line(line.text, Kind.HEADING) for line in headers]
         return [*headers, *body, *reader.endnotes, *footers, *self._read_comments(context)]
 
-    def _read_margins(self, context: Context, references: list[Reference]) -> tuple[list[Line], list[Line]]:
+    def _read_margins(self, context: Context, sections: list[Section]) -> tuple[list[Line], list[Line]]:
         """Return the lines of headers and of footers. Lines that several of them have are read once."""
         margins: dict[str, dict[str, Line]] = {"w:headerReference": {}, "w:footerReference": {}}
         has_even = self._has_even_pages(context)
+        current: dict[tuple[str, str], str] = {}
         read: set[str] = set()
-        for reference in references:
-            part = context.related.get(reference.identifier)
-            is_shown = {"first": reference.has_first, "even": has_even}.get(reference.variant, True)
-            if part is None:
-                self.skipped.note_missing()
-            elif is_shown and part.target not in read:
-                read.add(part.target)
-                for line in self._read_part(context, part.target):
-                    margins[reference.kind].setdefault(line.text, Line(line.text))
+        for section in sections:
+            current |= section.margins
+            for (kind, variant), identifier in current.items():
+                is_shown = {"first": section.has_first, "even": has_even}.get(variant, True)
+                if not is_shown or identifier in read:
+                    continue
+                read.add(identifier)
+                for line in self._read_margin(context, identifier):
+                    margins[kind].setdefault(line.text, Line(line.text))
         headers, footers = margins.values()
         return list(headers.values()), list(footers.values())
+
+    def _read_margin(self, context: Context, identifier: str) -> list[Line]:
+        part = context.related.get(identifier)
+        if part is None:
+            self.skipped.note_missing()
+            return []
+        return self._read_part(context, part.target)
 
     def _has_even_pages(self, context: Context) -> bool:
         for part in find_related(context.related, "settings"):

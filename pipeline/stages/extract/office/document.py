@@ -1,9 +1,9 @@
 """The text of one part of a Word document: its body, a header, a footer, a note or a comment."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from pipeline.stages.extract.counting import format_number
 from pipeline.stages.extract.office.chart import clean_description, read_chart, read_diagram
 from pipeline.stages.extract.office.context import Context, Related
 from pipeline.stages.extract.office.fields import MAX_INSTRUCTION, Field, pair_fields, read_form, read_instruction
@@ -17,6 +17,9 @@ from pipeline.stages.extract.opc import read_optional
 from pipeline.stages.extract.xml import Element
 
 SIGNS = {"w:tab": "\t", "w:ptab": "\t", "w:br": "\n", "w:cr": "\n", "w:noBreakHyphen": "-"}
+OLD_SHAPES = ("v:shape", "v:rect", "v:roundrect", "v:oval", "v:line", "v:polyline", "v:group")
+HIDDEN_SHAPE = re.compile(r"visibility: *hidden|display: *none", re.IGNORECASE)
+SIGNERS = ("suggestedsigner", "suggestedsigner2")
 _UNREAD_NAMES = """
 w:del w:moveFrom w:delText w:rt w:rPr w:sdtPr w:tblPr w:tblGrid w:tblPrEx w:trPr w:tcPr m:ctrlPr
 """
@@ -25,16 +28,13 @@ UNREAD = frozenset(_UNREAD_NAMES.split())
 
 
 @dataclass(frozen=True, slots=True)
-class Reference:
-    """A header or footer of a section."""
+class Section:
+    """The headers and footers that begin with a section. Those of the section before it go on."""
 
-    kind: str
-    """`w:headerReference` or `w:footerReference`."""
-    variant: str
-    """`default`, `first` or `even`."""
-    identifier: str
+    margins: dict[tuple[str, str], str]
+    """Relationship ids by `w:headerReference` or `w:footerReference`, and by `default`, `first` or `even`."""
     has_first: bool
-    """True if the first page of the section has a header of its own."""
+    """True if the first page of the section has headers and footers of its own."""
 
 
 Item = Element | str | Callable[[], None]
@@ -57,7 +57,7 @@ class Reader:
     """Walks through a part. Not recursive: nesting has no limit. Takes time linear in the size of the part."""
 
     def __init__(self, context: Context, related: Related) -> None:
-        self.references: list[Reference] = []
+        self.sections: list[Section] = []
         self.endnotes: list[Line] = []
         self._context = context
         self._names = context.names
@@ -150,9 +150,15 @@ class Reader:
         if self._hidden_paragraphs[-1] if hidden is None else hidden:
             return
         self._font = own.font
-        if own.is_superscript:
+        if own.is_superscript or (own.style is not None and self._context.styles.find(own.style).is_superscript):
             self._mark_superscript(element)
         self._stack += reversed(element)
+
+    @_action("m:r")
+    def _read_math(self, element: Element) -> None:
+        own = next((child for child in element if self._names[child.tag] == "w:rPr"), None)
+        if own is None or not read_properties(own, self._names).hidden:
+            self._stack += reversed(element)
 
     def _mark_superscript(self, run: Element) -> None:
         """Keep a superscript digit apart from the number before it: 10^6, not 106."""
@@ -164,7 +170,7 @@ class Reader:
     @_action("w:t", "m:t", "a:t")
     def _read_text(self, element: Element) -> None:
         if element.text:
-            self._add(replace_symbols(element.text, self._font))
+            self._add(replace_symbols(element.text, self._font).replace("\n", " "))
 
     @_action(*SIGNS)
     def _read_sign(self, element: Element) -> None:
@@ -190,7 +196,7 @@ class Reader:
                 self._fields[begin] = Field(form=read_form(element, self._names))
                 self._begun_fields.append(self._fields[begin])
                 self._instructions += 1
-            case "separate", Field(in_result=False) as field_:
+            case "separate", Field(in_result=False, is_silent=False) as field_:
                 field_.in_result = True
                 field_.pieces = len(self._story.pieces)
                 self._instructions -= 1
@@ -282,14 +288,20 @@ class Reader:
             self._add_later(clean_description(get_attribute(properties, "descr")))
         self._stack += reversed(element)
 
-    @_action("v:shape")
+    @_action(*OLD_SHAPES)
     def _read_shape(self, element: Element) -> None:
+        if HIDDEN_SHAPE.search(element.get("style", "")):
+            return
         self._add_later(clean_description(get_attribute(element, "alt")))
         self._stack += reversed(element)
 
     @_action("v:textpath")
     def _read_word_art(self, element: Element) -> None:
         self._add_later(" ".join((get_attribute(element, "string") or "").split()))
+
+    @_action("o:signatureline")
+    def _read_signature(self, element: Element) -> None:
+        self._add_later(*(get_attribute(element, name) or "" for name in SIGNERS))
 
     def _add_later(self, *texts: str) -> None:
         if not self._instructions:
@@ -340,10 +352,12 @@ class Reader:
         identifier = get_attribute(reference, "id") or ""
         if self._instructions:
             return
-        is_first = identifier not in notes.numbers
-        number = notes.numbers.setdefault(identifier, len(notes.numbers) + 1)
-        label = format_number(number, "lowerRoman" if is_endnote else "decimal")
-        self._add(f"[{label}]")
+        is_first = identifier not in notes.labels
+        if is_first:
+            has_own_mark = get_attribute(reference, "customMarkFollows") in ("1", "true", "on")
+            notes.labels[identifier] = "" if has_own_mark else f"[{notes.count()}]"
+        label = notes.labels[identifier]
+        self._add(label)
         note = notes.elements.get(identifier)
         if note is None:
             self._context.skipped.note_missing()
@@ -364,16 +378,12 @@ class Reader:
     @_action("w:sectPr")
     def _read_section(self, element: Element) -> None:
         has_first = any(self._names[child.tag] == "w:titlePg" and is_on(child) for child in element)
-        self.references += [
-            Reference(
-                self._names[child.tag],
-                get_attribute(child, "type") or "default",
-                get_attribute(child, "id") or "",
-                has_first,
-            )
+        margins = {
+            (name, get_attribute(child, "type") or "default"): get_attribute(child, "id") or ""
             for child in element
-            if self._names[child.tag] in ("w:headerReference", "w:footerReference")
-        ]
+            if (name := self._names[child.tag]) in ("w:headerReference", "w:footerReference")
+        }
+        self.sections.append(Section(margins, has_first))
 
     # Formulas
 

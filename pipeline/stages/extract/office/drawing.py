@@ -1,11 +1,12 @@
 """Text of DrawingML: paragraphs with list numbers, and tables."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from pipeline.stages.extract.counting import format_number
 from pipeline.stages.extract.office.formula import STRUCTURES, Group, begin_group, end_group, unfold
-from pipeline.stages.extract.office.names import Names, choose, find_all, find_child, to_int
+from pipeline.stages.extract.office.names import Names, choose, find_all, find_child, to_int, unescape
+from pipeline.stages.extract.office.symbols import replace_symbols
 from pipeline.stages.extract.xml import Element
 
 CELL = " | "
@@ -34,16 +35,30 @@ FORMS = {
     "hindiAlpha": "hindiConsonants",
     "hindiNum": "hindiNumbers",
 }
+Forms = Mapping[str, Element | None]
+"""Automatic numbers by level, such as `a:lvl1pPr`. None stands for a bullet, or for nothing."""
+NOTHING: Forms = {}
 SHAPES = {"Period": "{}.", "ParenR": "{})", "ParenBoth": "({})", "Minus": "{} -", "Plain": "{}"}
+FONTS = ("a:latin", "a:sym")
 UNREAD = frozenset({"a:pPr", "a:rPr", "a:endParaRPr", "m:ctrlPr"})
 
 
-def read_paragraphs(body: Element, names: Names) -> list[str]:
-    """Return the lines of all paragraphs in a text body, with the numbers of lists. Empty ones are left out."""
-    numbering = _Numbering(body, names)
+def read_forms(body: Element, names: Names) -> Forms:
+    """Return the numbers or bullets that a text body sets for its levels."""
+    style = find_child(body, names, "a:lstStyle")
+    levels = style if style is not None else ()
+    return {names[level.tag]: find_child(level, names, "a:buAutoNum") for level in levels if _has_bullet(level, names)}
+
+
+def read_paragraphs(body: Element, names: Names, inherited: Forms = NOTHING) -> list[str]:
+    """Return the lines of all paragraphs in a text body, with the numbers of lists. Empty ones are left out.
+
+    `inherited` has the numbers of levels for which the body has none.
+    """
+    numbering = _Numbering(names, {**inherited, **read_forms(body, names)})
     lines = []
     for paragraph in find_all(body, names, "a:p"):
-        text = read_paragraph(paragraph, names)
+        text = read_paragraph(paragraph, names).strip("\n")
         label = numbering.count(paragraph) if text.strip() else ""
         lines.append(f"{label} {text}" if label else text)
     return [line for line in lines if line.strip()]
@@ -52,13 +67,10 @@ def read_paragraphs(body: Element, names: Names) -> list[str]:
 class _Numbering:
     """Counts the paragraphs of a text body."""
 
-    def __init__(self, body: Element, names: Names) -> None:
-        """Read the numbers that the body has for each level: elements such as `a:lvl1pPr`."""
+    def __init__(self, names: Names, forms: Forms) -> None:
         self._names = names
-        self._counters: dict[int, int] = {}
-        style = find_child(body, names, "a:lstStyle")
-        levels = style if style is not None else ()
-        self._forms = {names[level.tag]: find_child(level, names, "a:buAutoNum") for level in levels}
+        self._counters: dict[int, tuple[dict[str, str], int]] = {}
+        self._forms = forms
 
     def count(self, paragraph: Element) -> str:
         """Return the number of a paragraph in its list, or an empty string."""
@@ -75,17 +87,18 @@ class _Numbering:
             self._counters.pop(below, None)
         if form is None:
             return ""
-        before = self._counters.get(level, to_int(form.get("startAt"), 1) - 1)
-        self._counters[level] = before + 1
+        before, number = self._counters.get(level, ({}, 0))
+        number = number + 1 if before == form.attrib else to_int(form.get("startAt"), 1)
+        self._counters[level] = form.attrib, number
         found = AUTOMATIC.match(form.get("type") or "")
         kind, shape = (found[1], found[2]) if found else ("arabic", "Period")
-        return SHAPES[shape].format(format_number(before + 1, FORMS.get(kind, "decimal")))
+        return SHAPES[shape].format(format_number(number, FORMS.get(kind, "decimal")))
 
 
 def _has_bullet(properties: Element | None, names: Names) -> bool:
-    """Return True if the paragraph says itself which bullet it has, or that it has none."""
+    """Return True if the paragraph says itself which number or bullet it has, or that it has none."""
     children = properties if properties is not None else ()
-    return any(names[child.tag] in ("a:buNone", "a:buChar", "a:buBlip") for child in children)
+    return any(names[child.tag] in ("a:buNone", "a:buChar", "a:buBlip", "a:buAutoNum") for child in children)
 
 
 def read_paragraph(paragraph: Element, names: Names) -> str:
@@ -102,15 +115,25 @@ def read_paragraph(paragraph: Element, names: Names) -> str:
 
 def _read_run(run: Element, pieces: list[str], names: Names) -> None:
     """Read a run. A superscript digit is kept apart from the number before it: 10^6, not 106."""
-    baseline = 0
+    baseline, fonts = 0, {}
     for child in run:
         name = names[child.tag]
         if name == "a:rPr":
             baseline = to_int(child.get("baseline"))
+            fonts = {names[font.tag]: font.get("typeface", "") for font in child if names[font.tag] in FONTS}
         elif name == "a:t" and child.text:
             if baseline > 0 and child.text[0].isdigit() and pieces and pieces[-1][-1:].isdigit():
                 pieces.append("^")
-            pieces.append(child.text)
+            pieces.append(_replace_symbols(unescape(child.text), fonts))
+
+
+def _replace_symbols(text: str, fonts: dict[str, str]) -> str:
+    """Return the text as its fonts show it.
+
+    PowerPoint writes an arrow as `à` with Wingdings as the font of symbols. The text behind it often keeps that font.
+    """
+    is_sign = len(text.strip()) == 1 and not text.isascii()
+    return replace_symbols(text, fonts.get("a:latin", "") or (fonts.get("a:sym", "") if is_sign else ""))
 
 
 def _read_content(root: Element, pieces: list[str], names: Names) -> None:
@@ -133,7 +156,7 @@ def _unfold(element: Element, names: Names) -> list[Element | str | Group]:
     """Return what an element shows: text, and elements that are read in turn."""
     name = names[element.tag]
     if name in ("a:t", "m:t"):
-        return [element.text or ""]
+        return [unescape(element.text or "")]
     if name == "a:br":
         return ["\n"]
     if name == "mc:AlternateContent":

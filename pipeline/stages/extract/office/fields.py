@@ -1,8 +1,8 @@
 """Fields of a Word document: an instruction, and the result that Word shows."""
 
-import re
 from dataclasses import dataclass
 
+from pipeline.stages.extract.office.equation import read_equation
 from pipeline.stages.extract.office.names import Names, find_all, get_attribute, is_on, to_int
 from pipeline.stages.extract.office.symbols import read_symbol
 from pipeline.stages.extract.xml import Element
@@ -10,8 +10,8 @@ from pipeline.stages.extract.xml import Element
 CHECKED, UNCHECKED = "☒", "☐"
 MAX_INSTRUCTION = 1000
 """Longest instruction of a field, in characters, that is looked at."""
-SWITCH = re.compile(r"\\[a-z]+ ?\d*", re.IGNORECASE)
-"""What the formula of an `EQ` field has besides its operands."""
+SILENT = frozenset({"SET", "ASK"})
+"""Fields whose result Word stores, but does not show."""
 CHECKBOX_VALUES = ("w:checked", "w:default")
 
 
@@ -26,6 +26,11 @@ class Field:
     """Text of a check box or drop-down list."""
     pieces: int = 0
     """Number of pieces of the paragraph before the result."""
+
+    @property
+    def is_silent(self) -> bool:
+        """True if Word does not show the result."""
+        return any(word.upper() in SILENT for word in self.instruction.split(maxsplit=1)[:1])
 
 
 def pair_fields(root: Element, names: Names) -> dict[int, int]:
@@ -67,10 +72,10 @@ def read_instruction(instruction: str) -> str:
     """Return the text that Word shows for a field without a result."""
     words = instruction.split()
     match [word.upper() for word in words[:1]]:
-        case ["MACROBUTTON"]:
+        case ["MACROBUTTON" | "GOTOBUTTON"]:
             return " ".join(words[2:])
         case ["EQ"]:
-            return SWITCH.sub("", instruction.strip()[2:]).strip()
+            return read_equation(instruction.strip()[2:])
         case ["SYMBOL"] if len(words) > 1:
             font = instruction.partition("\\f")[2].strip().strip('"').split('"')[0]
             code = f"{to_int(words[1]):x}" if words[1].isdigit() else words[1].lower().removeprefix("0x")

@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from enum import Enum
 
-from pipeline.stages.extract.office.names import Names, get_attribute
+from pipeline.stages.extract.office.names import OFF, Names, get_attribute, is_on
 from pipeline.stages.extract.xml import Element
 
 
 class Group(Enum):
-    """Begin and end of an operand. It is put into parentheses unless it is one number or one word."""
+    """Begin and end of an operand. It is put into parentheses unless it is one number, one word or one sign."""
 
     BEGIN = "begin"
     END = "end"
@@ -26,7 +26,7 @@ PATTERNS: dict[str, tuple[tuple[str, str], ...]] = {
 }
 """For each structure its operands, and the sign before each."""
 STRUCTURES = frozenset(
-    {*PATTERNS, "m:rad", "m:nary", "m:d", "m:func", "m:m", "m:mr", "m:eqArr", "m:acc", "m:oMathPara"}
+    {*PATTERNS, "m:rad", "m:nary", "m:d", "m:func", "m:m", "m:mr", "m:eqArr", "m:acc", "m:oMathPara", "m:phant"}
 )
 
 
@@ -37,6 +37,8 @@ def unfold(element: Element, names: Names) -> list[Item]:
     if name in PATTERNS:
         parts = [(sign, operands.get(operand)) for sign, operand in PATTERNS[name]]
         items: list[Item] = []
+        if name == "m:f" and _get(operands.get("m:fPr"), names, "m:type", "") == "noBar":
+            parts[1] = (" ", parts[1][1])
         for sign, operand in parts:
             items += [sign, *_group(operand)] if _is_full(operand) else []
         return items
@@ -51,10 +53,15 @@ def _unfold_operation(operands: dict[str, Element], name: str, names: Names) -> 
     """Return a root, a function, a letter with an accent, or a sum."""
     match name:
         case "m:rad":
-            degree = _group(operands.get("m:deg")) if _is_full(operands.get("m:deg")) else []
+            is_shown = _is_full(operands.get("m:deg")) and not _has(operands.get("m:radPr"), names, "m:degHide")
+            degree = _group(operands.get("m:deg")) if is_shown else []
             return [*degree, "√", *_group(operands.get("m:e"))]
         case "m:func":
             return [*_find(operands, "m:fName"), " ", *_find(operands, "m:e")]
+        case "m:phant" if _get(operands.get("m:phantPr"), names, "m:show", "1") in OFF:
+            return []
+        case "m:phant":
+            return _find(operands, "m:e")
         case "m:acc":
             return [*_find(operands, "m:e"), _get(operands.get("m:accPr"), names, "m:chr", "\u0302")]
     return _unfold_sum(operands, names)
@@ -74,7 +81,7 @@ def _unfold_sum(operands: dict[str, Element], names: Names) -> list[Item]:
     """Return a sum, an integral or a product with its bounds."""
     bounds: list[Item] = []
     for sign, name in (("_", "m:sub"), ("^", "m:sup")):
-        if _is_full(bound := operands.get(name)):
+        if _is_full(bound := operands.get(name)) and not _has(operands.get("m:naryPr"), names, f"{name}Hide"):
             bounds += [sign, *_group(bound)]
     return [_get(operands.get("m:naryPr"), names, "m:chr", "∫"), *bounds, " ", *_find(operands, "m:e")]
 
@@ -106,6 +113,11 @@ def _get(properties: Element | None, names: Names, name: str, default: str) -> s
     return default
 
 
+def _has(properties: Element | None, names: Names, name: str) -> bool:
+    """Return True if a property is set and on."""
+    return any(names[child.tag] == name and is_on(child) for child in (properties if properties is not None else ()))
+
+
 def begin_group(pieces: list[str]) -> int:
     """Keep a place for a parenthesis, and return it."""
     pieces.append("")
@@ -113,8 +125,8 @@ def begin_group(pieces: list[str]) -> int:
 
 
 def end_group(pieces: list[str], place: int) -> None:
-    """Put the pieces after a place into parentheses, unless they are one number or one word."""
+    """Put the pieces after a place into parentheses, unless they are one number, one word or one sign."""
     inner = pieces[place + 1 :] if len(pieces) - place <= 2 else None
-    if inner is None or not all(piece.isalpha() or piece.isdigit() for piece in inner):
+    if inner is None or not all(piece.isalpha() or piece.isdigit() or len(piece) == 1 for piece in inner):
         pieces[place] = "("
         pieces.append(")")

@@ -1,5 +1,6 @@
 """Short names of the elements of Office Open XML, the same for its strict and its transitional form."""
 
+import re
 from collections.abc import Iterator
 
 from pipeline.stages.extract.xml import Element
@@ -32,6 +33,15 @@ NAMESPACES = {
 """Prefixes of the namespaces that are read. Elements of other namespaces have names without a prefix."""
 
 
+OFF = ("0", "false", "off", "none")
+"""Values of properties that are not set."""
+
+
+ESCAPE = re.compile(r"_x([0-9A-Fa-f]{4})_")
+"""A character that XML cannot hold, as Office writes it in slides and charts."""
+BREAKS = {"\v": "\n", "\r": "\n"}
+
+
 class Names(dict[str, str]):
     """Short names by tag, such as `w:p`. They are made on first use: a document has few tags, each very often."""
 
@@ -52,7 +62,7 @@ def get_attribute(element: Element, name: str) -> str | None:
 
 def is_on(element: Element) -> bool:
     """Return True unless the element's `val` says no."""
-    return get_attribute(element, "val") not in ("0", "false", "off", "none")
+    return get_attribute(element, "val") not in OFF
 
 
 def to_int(value: str | None, default: int = 0) -> int:
@@ -60,6 +70,17 @@ def to_int(value: str | None, default: int = 0) -> int:
     if value is None or len(value) > 7 or not value.lstrip("-").isascii() or not value.lstrip("-").isdigit():
         return default
     return int(value)
+
+
+def unescape(text: str) -> str:
+    """Return a text with the characters that were escaped. Surrogates stay escaped, because no text may hold them."""
+    return ESCAPE.sub(_unescape, text) if "_x" in text else text
+
+
+def _unescape(found: re.Match[str]) -> str:
+    character = chr(int(found[1], 16))
+    is_surrogate = 0xD800 <= ord(character) <= 0xDFFF
+    return found[0] if is_surrogate else BREAKS.get(character, character)
 
 
 def find_all(root: Element, names: Names, *wanted: str) -> Iterator[Element]:

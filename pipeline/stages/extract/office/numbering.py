@@ -1,11 +1,12 @@
 """Numbers of list items and headings in a Word document, as Word shows them."""
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from pipeline.stages.extract.counting import format_number
-from pipeline.stages.extract.office.names import Names, get_attribute, is_on, to_int
-from pipeline.stages.extract.office.styles import Styles
+from pipeline.stages.extract.office.names import Names, choose, get_attribute, is_on, to_int
+from pipeline.stages.extract.office.styles import Styles, read_properties
 from pipeline.stages.extract.xml import Element
 
 LEVELS = 9
@@ -22,9 +23,11 @@ class Level:
     start: int = 1
     form: str = "decimal"
     pattern: str = ""
-    restarts: bool = True
+    restart: int = LEVELS
+    """Number of levels above, any of which lets the numbers begin again. 0: they go on through the document."""
     is_legal: bool = False
     """True if numbers of the levels above are written as 1, 2, 3."""
+    is_hidden: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,21 +130,32 @@ class Numbering:
                     found.levels[number] = self._read_level(child)
 
     def _read_level(self, element: Element) -> Level:
-        start, form, pattern, restarts, is_legal = 1, "decimal", "", True, False
-        for child in element:
+        start, form, pattern, restart, is_legal, is_hidden = 1, "decimal", "", LEVELS, False, False
+        for child in _list_children(element, self._names):
             value = get_attribute(child, "val") or ""
             match self._names[child.tag]:
                 case "w:start":
                     start = to_int(value, 1)
                 case "w:numFmt":
-                    form = value
+                    form = get_attribute(child, "format") or value
                 case "w:lvlText":
                     pattern = value[:MAX_LABEL]
                 case "w:lvlRestart":
-                    restarts = value != "0"
+                    restart = to_int(value, LEVELS)
                 case "w:isLgl":
                     is_legal = is_on(child)
-        return Level(start, form, pattern, restarts, is_legal)
+                case "w:rPr":
+                    is_hidden = bool(read_properties(child, self._names).hidden)
+        return Level(start, form, pattern, restart, is_legal, is_hidden)
+
+
+def _list_children(element: Element, names: Names) -> Iterator[Element]:
+    """Yield the children of an element, and the first of alternatives among them."""
+    for child in element:
+        if names[child.tag] == "mc:AlternateContent":
+            yield from choose(child)
+        else:
+            yield child
 
 
 def _advance(counters: list[int | None], levels: dict[int, Level], level: int) -> None:
@@ -151,12 +165,14 @@ def _advance(counters: list[int | None], levels: dict[int, Level], level: int) -
     current = counters[level]
     counters[level] = levels.get(level, Level()).start if current is None else current + 1
     for below in range(level + 1, LEVELS):
-        if levels.get(below, Level()).restarts:
+        if level < levels.get(below, Level()).restart:
             counters[below] = None
 
 
 def _write(counters: list[int | None], levels: dict[int, Level], level: int) -> str:
     own = levels.get(level, Level())
+    if own.is_hidden:
+        return ""
     if own.form == "bullet":
         return BULLET
 

@@ -1,6 +1,7 @@
 """Styles and list numbers of OpenDocument files (ISO/IEC 26300)."""
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from pipeline.stages.extract.counting import format_number
 from pipeline.stages.extract.xml import Element
@@ -19,6 +20,7 @@ def get_name(element: Element) -> str:
     return shorten(element.tag)
 
 
+@lru_cache(maxsize=4096)
 def shorten(name: str) -> str:
     """Return a name with the kind of its namespace, as in `urn:oasis:names:tc:opendocument:xmlns:text:1.0`."""
     namespace, _, local = name[1:].rpartition("}")
@@ -55,13 +57,13 @@ class Styles:
     """The styles of a file, and the numbers of its lists so far."""
 
     _parents: dict[tuple[str, str], str] = field(default_factory=dict)
-    _hidden: set[tuple[str, str]] = field(default_factory=set)
+    _hidden: dict[tuple[str, str], bool] = field(default_factory=dict)
     _lists: dict[str, dict[int, _Level]] = field(default_factory=dict)
     _lists_of_styles: dict[str, str] = field(default_factory=dict)
     _counters: dict[str, dict[int, int]] = field(default_factory=dict)
 
     def add(self, root: Element) -> None:
-        """Add the styles of a part of the file."""
+        """Add the styles of a part of the file. Later ones replace earlier ones with the same name."""
         for element in root.iter():
             match get_name(element):
                 case "style:style":
@@ -74,8 +76,8 @@ class Styles:
     def is_hidden(self, family: str, name: str) -> bool:
         """Return True if text of a style is hidden."""
         for _ in range(MAX_PARENTS):
-            if (family, name) in self._hidden:
-                return True
+            if (is_hidden := self._hidden.get((family, name))) is not None:
+                return is_hidden
             if not (name := self._parents.get((family, name), "")):
                 return False
         return False
@@ -88,15 +90,14 @@ class Styles:
             style = self._parents.get(("paragraph", style), "")
         return self._lists_of_styles.get(style, "")
 
-    def restart(self, name: str) -> None:
-        """Let the numbers of a list begin again."""
-        self._counters.pop(name, None)
+    def number(self, name: str, level: int, thread: str, start: int | None = None) -> str:
+        """Return the number or bullet of the next item on a level, from 1, of a list with the style `name`.
 
-    def number(self, name: str, level: int, start: int | None = None) -> str:
-        """Return the number or bullet of the next item on a level of a list, from 1."""
+        Lists with the same `thread` are counted together.
+        """
         levels = self._lists.get(name, {})
         found = levels.get(level)
-        counters = self._counters.setdefault(name, {})
+        counters = self._counters.setdefault(thread, {})
         counters[level] = start if start is not None else counters.get(level, (found.start if found else 1) - 1) + 1
         for deeper in [each for each in counters if each > level]:
             del counters[deeper]
@@ -122,11 +123,9 @@ class Styles:
         if (name := attributes.get("style:list-style-name")) is not None and key[0] == "paragraph":
             self._lists_of_styles[key[1]] = name
         for properties in element:
-            if (
-                get_attributes(properties).get("text:display") in {"none", "true"}
-                and get_name(properties) == "style:text-properties"
-            ):
-                self._hidden.add(key)
+            display = get_attributes(properties).get("text:display")
+            if display is not None and get_name(properties) == "style:text-properties":
+                self._hidden[key] = display == "none"
 
     def _add_list(self, name: str, element: Element) -> None:
         levels = self._lists.setdefault(name, {})

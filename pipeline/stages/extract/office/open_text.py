@@ -5,7 +5,17 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from pipeline.stages.extract.archive import Archive, resolve
-from pipeline.stages.extract.office.open_styles import MAX_SPACES, OUTLINE, Styles, get_attributes, get_name, read_count
+from pipeline.stages.extract.office.mathml import read_formula
+from pipeline.stages.extract.office.open_forms import read_controls, read_mark
+from pipeline.stages.extract.office.open_styles import (
+    MAX_LEVEL,
+    MAX_SPACES,
+    OUTLINE,
+    Styles,
+    get_attributes,
+    get_name,
+    read_count,
+)
 from pipeline.stages.extract.office.story import Kind, Line, Story
 from pipeline.stages.extract.opc import Skipped, read_optional
 from pipeline.stages.extract.xml import Element
@@ -13,10 +23,10 @@ from pipeline.stages.extract.xml import Element
 _SKIPPED_NAMES = """
 text:tracked-changes text:ruby-text text:note-citation text:sequence-decls text:variable-decls text:user-field-decls
 text:table-of-content-source text:illustration-index-source text:table-index-source text:object-index-source
-text:user-index-source text:alphabetical-index-source text:bibliography-source office:forms office:scripts
+text:user-index-source text:alphabetical-index-source text:bibliography-source office:scripts
 office:event-listeners text:script drawing:image drawing:plugin drawing:applet office:binary-data
 table:shapes drawing:glue-point drawing:enhanced-geometry text:dde-connection-decls
-presentation:notes text:page-number text:alphabetical-index-auto-mark-file annotation
+presentation:notes text:page-number text:alphabetical-index-auto-mark-file
 """
 SKIPPED = frozenset(_SKIPPED_NAMES.split())
 """Elements whose text no reader sees at their place."""
@@ -38,15 +48,18 @@ SHAPES = frozenset(
         "caption",
     )
 )
-FORMULA_SIGNS = {"msup": "^", "msub": "_", "mfrac": "/"}
+CHART_PARTS = frozenset({"chart:title", "chart:subtitle", "table:table"})
+MAX_START = 10**6
+"""Largest number that a list begins with."""
 Step = Callable[[], None]
 
 
 @dataclass(frozen=True, slots=True)
 class _List:
-    """The list that an element is in: the name of its style, and its level, from 1."""
+    """The list that an element is in: the name of its style, what counts its items, and its level, from 1."""
 
     style: str = ""
+    thread: str = ""
     level: int = 0
     item: "_Item | None" = None
 
@@ -60,14 +73,17 @@ class _Item:
 
 
 class OpenReader:
-    """Reads elements of one file, and collects comments and warnings."""
+    """Reads elements of one file, and collects comments and warnings. A flat file is in no archive."""
 
-    def __init__(self, archive: Archive, styles: Styles, skipped: Skipped) -> None:
+    def __init__(self, archive: Archive | None, styles: Styles, skipped: Skipped) -> None:
         self._archive = archive
         self._styles = styles
         self._skipped = skipped
         self._story = Story()
         self._stack: list[tuple[Element, _List] | Step] = []
+        self._threads: dict[str, str] = {}
+        self._last_threads: dict[str, str] = {}
+        self._controls: dict[str, str] = {}
         self.comments: list[Line] = []
         self.endnotes: list[Line] = []
 
@@ -110,7 +126,7 @@ class OpenReader:
             self._visit_paragraph(element, attributes, around, is_heading=name == "text:h")
         elif name.startswith("table:table") or name == COVERED:
             self._visit_table(name, element, attributes)
-        elif name in {"text:list", "text:list-item", "text:list-header"}:
+        elif name in {"text:list", "text:list-item", "text:list-header", "text:numbered-paragraph"}:
             self._visit_list(name, element, attributes, around)
         elif name.startswith("drawing:") or name in SHAPES:
             self._visit_drawing(name, element, attributes)
@@ -133,21 +149,35 @@ class OpenReader:
         if item is not None and item.is_numbered:
             item.is_numbered = False
             name = around.style or self._styles.find_list(attributes.get("text:style-name", ""))
-            return self._styles.number(name, around.level, item.start)
+            return self._styles.number(name, around.level, around.thread, item.start)
         if is_heading and item is None and attributes.get("text:is-list-header") != "true":
-            return self._styles.number(OUTLINE, read_count(attributes.get("text:outline-level"), 10))
+            start = attributes.get("text:start-value") if attributes.get("text:restart-numbering") == "true" else None
+            level = read_count(attributes.get("text:outline-level"), 10)
+            return self._styles.number(OUTLINE, level, OUTLINE, read_count(start, MAX_START) if start else None)
         return ""
 
     def _visit_list(self, name: str, element: Element, attributes: dict[str, str], around: _List) -> None:
         if name == "text:list":
             style = attributes.get("text:style-name") or around.style
-            if not around.level and style and not _continues(attributes):
-                self._styles.restart(style)
-            self._push(element, _List(style, around.level + 1))
+            thread = around.thread if around.level else self._find_thread(attributes, style)
+            self._push(element, _List(style, thread, around.level + 1))
             return
+        if name == "text:numbered-paragraph":
+            style, level = attributes.get("text:style-name", ""), read_count(attributes.get("text:level"), MAX_LEVEL)
+            around = _List(style, f"id {attributes.get('text:list-id', style)}", level)
         start = attributes.get("text:start-value")
-        item = _Item(name == "text:list-item", read_count(start, 10**6) if start else None)
+        item = _Item(name != "text:list-header", read_count(start, MAX_START) if start else None)
         self._push(element, replace(around, item=item))
+
+    def _find_thread(self, attributes: dict[str, str], style: str) -> str:
+        """Return what counts the items of a list: that of the list it continues, or one of its own."""
+        before = self._threads.get(attributes.get("text:continue-list", ""))
+        if before is None and attributes.get("text:continue-numbering") == "true":
+            before = self._last_threads.get(style)
+        thread = before or f"list {len(self._threads)}"
+        identifier = attributes.get("id") or attributes.get("text:id") or thread
+        self._threads[identifier] = self._last_threads[style] = thread
+        return thread
 
     def _visit_table(self, name: str, element: Element, attributes: dict[str, str]) -> None:
         story = self._story
@@ -189,7 +219,9 @@ class OpenReader:
             case "drawing:frame":
                 self._visit_frame(element)
             case "drawing:object" | "drawing:object-ole":
-                self._visit_object(attributes)
+                self._visit_object(element, attributes)
+            case "drawing:control":
+                self._write(self._controls.get(attributes.get("drawing:control", ""), ""))
             case "drawing:a" | "drawing:g" | "drawing:page":
                 self._push(element, _List())
             case _ if name in SHAPES:
@@ -210,17 +242,12 @@ class OpenReader:
         if first is not None:
             self._push([first], _List())
 
-    def _visit_object(self, attributes: dict[str, str]) -> None:
-        target = attributes.get("href", "") or next((v for k, v in attributes.items() if k.endswith("href")), "")
-        part = f"{resolve('', target)}/content.xml"
-        if part not in self._archive:
-            self._skipped.note_object()
-            return
-        root = read_optional(self._archive, part, self._skipped)
+    def _visit_object(self, element: Element, attributes: dict[str, str]) -> None:
+        root = self._find_object(element, attributes.get("href", ""))
         if root is None:
             return
-        if get_name(root).rpartition(":")[2].rpartition("}")[2] == "math":
-            self._write(f" {_write_formula(root)} ")
+        if get_name(root) == "math":
+            self._write(f" {read_formula(root)} ")
             return
         charts = [element for element in root.iter() if get_name(element) == "chart:chart"]
         if not charts:
@@ -229,6 +256,16 @@ class OpenReader:
         self._story.begin_box()
         self._stack.append(self._story.end_box)
         self._push([child for child in charts[0] if get_name(child) in CHART_PARTS], _List())
+
+    def _find_object(self, element: Element, target: str) -> Element | None:
+        """Return the content of an object. It is in a part of its own, or in the element if the file is flat."""
+        if len(element):
+            return element[0]
+        part = f"{resolve('', target)}/content.xml"
+        if self._archive is None or part not in self._archive:
+            self._skipped.note_object()
+            return None
+        return read_optional(self._archive, part, self._skipped)
 
     def _visit_inline(self, name: str, element: Element, attributes: dict[str, str], around: _List) -> None:
         match name:
@@ -240,13 +277,16 @@ class OpenReader:
                 self._story.pieces.append("\n")
             case "text:note" if not self._story.is_full:
                 self._visit_note(element, attributes)
-            case "office:annotation":
+            case "office:forms":
+                self._controls |= read_controls(element)
+            case "field:fieldmark":
+                self._write(read_mark(element))
+                self._push_mixed(element, around)
+            case "office:annotation" | "annotation":
                 self._visit_comment(element)
             case "text:span" if self._styles.is_hidden("text", attributes.get("text:style-name", "")):
                 pass
             case "text:section" if self._styles.is_hidden("section", attributes.get("text:style-name", "")):
-                pass
-            case "text:hidden-paragraph" | "office:annotation-end":
                 pass
             case _:
                 self._push_mixed(element, around)
@@ -255,7 +295,8 @@ class OpenReader:
         citation = next((child for child in note if get_name(child) == "text:note-citation"), None)
         label = "".join(citation.itertext()).strip() if citation is not None else ""
         is_endnote = attributes.get("text:note-class") == "endnote"
-        self._write(f"[{label}]")
+        label = f"[{label}]"
+        self._write(label)
         self._story.begin_note()
         self._stack.append(partial(self._story.end_note, label, is_endnote=is_endnote))
         self._push(note, _List())
@@ -267,40 +308,3 @@ class OpenReader:
         texts = ("".join(child.itertext()) for child in comment if get_name(child) in {"text:p", "text:list"})
         if text := " ".join(" ".join(texts).split()):
             self.comments.append(Line(f"Comment by {author}: {text}" if author else f"Comment: {text}"))
-
-
-CHART_PARTS = frozenset({"chart:title", "chart:subtitle", "table:table"})
-
-
-def _continues(attributes: dict[str, str]) -> bool:
-    return attributes.get("text:continue-numbering") == "true" or "text:continue-list" in attributes
-
-
-def _write_formula(root: Element) -> str:
-    """Return a formula of MathML on one line."""
-    pieces: list[str] = []
-    stack: list[Element | str] = [root]
-    while stack:
-        step = stack.pop()
-        if isinstance(step, str):
-            pieces.append(step)
-            continue
-        name = step.tag.rpartition("}")[2]
-        if name in {"annotation", "annotation-xml", "mphantom"}:
-            continue
-        if name in {"mi", "mn", "mo", "mtext", "ms"}:
-            pieces.append("".join(step.itertext()).strip())
-            continue
-        stack += reversed(_arrange(name, list(step)))
-    return "".join(pieces)
-
-
-def _arrange(name: str, children: list[Element]) -> list[Element | str]:
-    """Return the children of an element of MathML with the signs that stand for their places."""
-    if name == "msqrt":
-        return ["√(", *children, ")"]
-    if name in FORMULA_SIGNS and len(children) > 1:
-        sign = FORMULA_SIGNS[name]
-        grouped = [[child] if len(child) < 2 else ["(", child, ")"] for child in children[:2]]
-        return [*grouped[0], sign, *grouped[1]]
-    return [*children]

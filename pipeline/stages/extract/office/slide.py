@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from pipeline.stages.extract.archive import Archive
 from pipeline.stages.extract.office.chart import clean_description, read_chart, read_diagram
-from pipeline.stages.extract.office.drawing import read_paragraphs, read_table
+from pipeline.stages.extract.office.drawing import Forms, read_forms, read_paragraphs, read_table
 from pipeline.stages.extract.office.layout import Box, Boxed, order
 from pipeline.stages.extract.office.names import Names, find_all, find_child, get_attribute
 from pipeline.stages.extract.opc import Relationship, Skipped, find_related, read_optional, read_relationships
@@ -21,8 +21,19 @@ MASTER_TYPES = {"ctrTitle": "title", "subTitle": "body", "obj": "body"}
 """Placeholders of a master by those of layouts. Others have the same type in both."""
 
 Related = dict[str, Relationship]
-Places = dict[str, Box]
-"""Places of placeholders, by their index, such as `1`, and by their type, such as `body`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Placeholder:
+    """What the placeholder of a layout or master says for the shapes that fill it."""
+
+    box: Box | None = None
+    forms: Forms = field(default_factory=dict)
+
+
+NO_PLACEHOLDER = Placeholder()
+Placeholders = dict[str, Placeholder]
+"""Placeholders by their index, such as `1`, and by their type, such as `body`."""
 
 
 @dataclass
@@ -33,7 +44,7 @@ class Deck:
     names: Names
     size: tuple[int, int] | None
     """Width and height of the slides, or None if the file does not say."""
-    layouts: dict[str, Places] = field(default_factory=dict)
+    layouts: dict[str, Placeholders] = field(default_factory=dict)
     repeated: set[str] = field(default_factory=set)
     """Texts of headers and footers that were read."""
 
@@ -76,38 +87,44 @@ class SlideReader:
 
     def _find_box(self, shape: Element) -> Box | None:
         """Return the place of a shape: its own, or that of its placeholder in the layout."""
-        own = _read_box(shape, self._names)
+        return _read_box(shape, self._names) or self._find_placeholder(shape).box
+
+    def _find_placeholder(self, shape: Element) -> Placeholder:
+        """Return the placeholder of the layout that a shape fills."""
         placeholder = find_placeholder(shape, self._names)
-        if own is not None or placeholder is None:
-            return own
+        if placeholder is None:
+            return NO_PLACEHOLDER
         for layout in find_related(self._related, "slideLayout"):
             if layout not in self._deck.layouts:
                 self._deck.layouts[layout] = self._read_layout(layout)
             kind, index = placeholder
-            return self._deck.layouts[layout].get(index) or self._deck.layouts[layout].get(kind)
-        return None
+            known = self._deck.layouts[layout]
+            return known.get(index) or known.get(kind) or NO_PLACEHOLDER
+        return NO_PLACEHOLDER
 
-    def _read_layout(self, part: str) -> Places:
-        """Return the places of the placeholders of a layout. Some are those of its master."""
+    def _read_layout(self, part: str) -> Placeholders:
+        """Return the placeholders of a layout. What they do not say is as in its master."""
         masters = find_related(read_relationships(self._deck.archive, part, self._skipped), "slideMaster")
         for master in masters:
             if master not in self._deck.layouts:
-                self._deck.layouts[master] = self._read_places(master, {})
-        return self._read_places(part, self._deck.layouts[masters[0]] if masters else {})
+                self._deck.layouts[master] = self._read_placeholders(master, {})
+        return self._read_placeholders(part, self._deck.layouts[masters[0]] if masters else {})
 
-    def _read_places(self, part: str, inherited: Places) -> Places:
-        """Return the places of the placeholders of a part, by index and by type."""
+    def _read_placeholders(self, part: str, inherited: Placeholders) -> Placeholders:
+        """Return the placeholders of a part, by index and by type."""
         root = read_optional(self._deck.archive, part, self._skipped)
-        places: Places = {}
+        found: Placeholders = {}
         for shape in find_all(root, self._names, *SHAPES) if root is not None else ():
             placeholder = find_placeholder(shape, self._names)
             if placeholder is not None:
                 kind, index = placeholder
-                box = _read_box(shape, self._names) or inherited.get(MASTER_TYPES.get(kind, kind))
-                for key in (index, kind):
-                    if key and box is not None:
-                        places.setdefault(key, box)
-        return places
+                above = inherited.get(MASTER_TYPES.get(kind, kind), NO_PLACEHOLDER)
+                body = find_child(shape, self._names, "p:txBody")
+                own = read_forms(body, self._names) if body is not None else {}
+                box = _read_box(shape, self._names) or above.box
+                for key in filter(None, (index, kind)):
+                    found.setdefault(key, Placeholder(box, {**above.forms, **own}))
+        return found
 
     def _get_type(self, shape: Element) -> str | None:
         placeholder = find_placeholder(shape, self._names)
@@ -131,7 +148,8 @@ class SlideReader:
         if self._names[shape.tag] == "p:graphicFrame":
             return [line for element in find_all(shape, self._names, *FRAMES) for line in self._read_frame(element)]
         body = find_child(shape, self._names, "p:txBody")
-        lines = read_paragraphs(body, self._names) if body is not None else []
+        forms = self._find_placeholder(shape).forms
+        lines = read_paragraphs(body, self._names, forms) if body is not None else []
         if kind in REPEATED:
             lines = [line for line in lines if line not in self._deck.repeated]
             self._deck.repeated.update(lines)

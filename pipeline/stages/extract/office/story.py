@@ -164,9 +164,12 @@ class Story:
         self.begin_box()
 
     def end_note(self, label: str, *, is_endnote: bool) -> None:
-        """End a note. A footnote follows the paragraph or table that refers to it, an endnote ends the document."""
+        """End a note with the mark `label`, such as `[1]`.
+
+        A footnote follows the paragraph or table that refers to it, an endnote ends the document.
+        """
         text = " ".join(line.text for line in self._end_container().lines)
-        (self.endnotes if is_endnote else self._notes).append(Line(f"[{label}] {text}"))
+        (self.endnotes if is_endnote else self._notes).append(Line(f"{label} {text}" if label else text))
 
     def add_later(self, lines: list[Line]) -> None:
         """Add lines after the current paragraph."""

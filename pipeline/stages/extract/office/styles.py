@@ -44,6 +44,7 @@ class Properties:
             level=base.level if self.level is None else self.level,
             hidden=base.hidden if self.hidden is None else self.hidden,
             is_deleted=self.is_deleted,
+            is_superscript=self.is_superscript or base.is_superscript,
         )
 
 
@@ -113,7 +114,7 @@ def read_properties(element: Element, names: Names) -> Properties:
             case "w:vertAlign":
                 found["is_superscript"] = get_attribute(child, "val") == "superscript"
             case "w:rFonts":
-                found["font"] = get_attribute(child, "ascii") or ""
+                found["font"] = get_attribute(child, "ascii") or get_attribute(child, "hAnsi") or ""
             case "w:numPr":
                 found |= _read_number(child, names)
             case "w:rPr":  # of the mark at the end of the paragraph
