@@ -141,6 +141,8 @@ def test_what_a_reader_does_not_see_does_not_count(html: str) -> None:
         ("<msubsup><mi>x</mi><mi>i</mi><mrow><mi>n</mi><mo>-</mo><mn>1</mn></mrow></msubsup>", "x_i^(n-1)"),
         ("<munderover><mo>∑</mo><mi>i</mi><mi>n</mi></munderover><mi>i</mi>", "∑_i^n i"),
         ("<msqrt><mn>2</mn></msqrt>", "√2"),
+        ("<semantics><mi>x</mi><annotation encoding='application/x-tex'>\\hat x</annotation></semantics>", "x"),
+        ("<mi>a</mi><mo>&nbsp;&lt;&InvisibleTimes;</mo><mi>b", "a<\u2062b"),
     ],
 )
 def test_formulas_are_one_line(formula: str, text: str) -> None:

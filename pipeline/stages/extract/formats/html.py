@@ -12,6 +12,8 @@ from pipeline.stages.extract.counting import format_number
 from pipeline.stages.extract.format import MAX_SECTIONS, ExtractedPage, Extraction, Format, SourceFile
 from pipeline.stages.extract.formats.text import looks_like_text
 from pipeline.stages.extract.layout import LINE, PARAGRAPH, Writer, join_row, repeat_header
+from pipeline.stages.extract.office.mathml import read_formula
+from pipeline.stages.extract.xml import BrokenXml, parse
 
 _INVISIBLE_NAMES = """
 script style template head datalist audio video canvas embed applet param source track rt rp defs desc metadata
@@ -62,17 +64,6 @@ FORMS = {"a": "lowerLetter", "A": "upperLetter", "i": "lowerRoman", "I": "upperR
 INTEGER = re.compile(r"-?[0-9]{1,9}")
 SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 """The number of a note must not look like the last digits of the number before it."""
-MATH_SIGNS = {
-    "mfrac": ("", "/"),
-    "msup": ("", "^"),
-    "msub": ("", "_"),
-    "msubsup": ("", "_", "^"),
-    "munder": ("", "_"),
-    "mover": ("", "^"),
-    "munderover": ("", "_", "^"),
-    "msqrt": ("√",),
-}
-"""For each structure of MathML the signs before its operands."""
 MAX_SPAN = 100
 """Maximum number of rows in which a cell is repeated that spans several."""
 VOID = frozenset(
@@ -174,16 +165,13 @@ def _walk(root: LexborNode, writer: Writer, *, hides_noscript: bool) -> None:
 
 def _visit(node: LexborNode, writer: Writer, stack: list[Step]) -> None:
     """Write an element that has no children, or push the steps for its children."""
+    text = _read_whole(node)
+    if text is not None:
+        writer.write(text)
+        return
     match node.tag:
         case "br":
             writer.break_line()
-        case "img" | "area":
-            writer.write(f" {node.attributes.get('alt') or ''} ")
-        case "input":
-            if (node.attributes.get("type") or "text").lower() in SHOWN_INPUTS:
-                writer.write(f" {node.attributes.get('value') or ''} ")
-        case "sup" if (digits := (node.text() or "").strip()) and digits.isascii() and digits.isdigit():
-            writer.write(digits.translate(SUPERSCRIPTS))
         case "ol":
             writer.end_paragraph()
             stack += [writer.end_paragraph, *reversed(_number_items(node, writer))]
@@ -197,23 +185,30 @@ def _visit(node: LexborNode, writer: Writer, stack: list[Step]) -> None:
             begin, end = _find_marks(node, writer)
             for mark in begin:
                 mark()
-            is_formula = node.tag in MATH_SIGNS
-            children = _read_formula(node, writer) if is_formula else [*node.iter(include_text=True)]
-            stack += [*reversed(end), *reversed(children)]
+            stack += [*reversed(end), *reversed([*node.iter(include_text=True)])]
 
 
-def _read_formula(node: LexborNode, writer: Writer) -> list[Step]:
-    """Return the steps for a structure in MathML, in one line, as formulas in Office files: `(a+b)/2`, `x^2`, `√2`."""
-    steps: list[Step] = []
-    for sign, operand in zip(MATH_SIGNS[node.tag or ""], node.iter(), strict=False):
-        text = "".join((operand.text() or "").split())
-        steps.append(partial(writer.write, sign))
-        steps += (
-            [operand]
-            if len(text) == 1 or text.isalnum()
-            else [partial(writer.write, "("), operand, partial(writer.write, ")")]
-        )
-    return [*steps, partial(writer.write, " ")] if node.tag == "munderover" else steps
+def _read_whole(node: LexborNode) -> str | None:
+    """Return the text of an element that stands for itself, whatever its children are. None for other elements."""
+    match node.tag:
+        case "img" | "area":
+            return f" {node.attributes.get('alt') or ''} "
+        case "input":
+            is_shown = (node.attributes.get("type") or "text").lower() in SHOWN_INPUTS
+            return f" {node.attributes.get('value') or ''} " if is_shown else ""
+        case "sup" if (digits := (node.text() or "").strip()) and digits.isascii() and digits.isdigit():
+            return digits.translate(SUPERSCRIPTS)
+        case "math":
+            return _read_math(node)
+    return None
+
+
+def _read_math(node: LexborNode) -> str:
+    """Return a formula on one line, as in Office files."""
+    try:
+        return read_formula(parse((node.html or "").replace("&nbsp;", " ").encode()))
+    except BrokenXml:
+        return node.text()
 
 
 def _number_items(ordered: LexborNode, writer: Writer) -> list[Step]:
