@@ -142,7 +142,7 @@ def _check_directory(entries: list[ZipInfo]) -> None:
 
 
 def _is_plain(entry: ZipInfo) -> bool:
-    """Return True if the entry is no link and its name stays within the archive. It is never written to disk."""
+    """Return True if the entry is not a link and its name stays within the archive. It is never written to disk."""
     name = entry.orig_filename
     is_link = stat.S_ISLNK(entry.external_attr >> 16)
     return not (is_link or name.startswith("/") or "\\" in name or "\0" in name or ".." in name.split("/"))

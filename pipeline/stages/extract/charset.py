@@ -78,7 +78,7 @@ SIGNS = frozenset("’‘“”„«»–—…•€£§©®™°±½¼¾µ×·
 WITHIN_WORDS = frozenset("’–—·…")
 OPENING = frozenset("‚„‹«“")
 MAX_ODDNESS = 0.6
-"""Oddness above which a longer text is no text."""
+"""Oddness above which longer data is not text."""
 FEWEST_JUDGED = 50
 """Number of characters beyond ASCII from which a text is refused for its oddness."""
 
@@ -96,7 +96,7 @@ def decode(data: bytes, label: str | None = None) -> Decoded:
 
     A label is looked up in the table of the WHATWG Encoding Standard, so it means what it means to browsers. Labels
     that browsers do not know are ignored.
-    Raises IngestionError if the data is no text in any character set.
+    Raises IngestionError if the data is not text in any character set.
     """
     text = _decode_unicode(data)
     if text is None and (declared := find_codec(label)):

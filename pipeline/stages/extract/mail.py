@@ -23,7 +23,7 @@ ENCRYPTION = frozenset({"application/pgp-encrypted"})
 FLOWED = re.compile(r"(?<!\n--)(?<=[^ \n]) \n(?![> \n]|-- $)", re.MULTILINE)
 """The end of a line that goes on in the next one (RFC 3676)."""
 FEWEST_WORDS = 0.5
-"""Share of the words of the HTML text below which the plain text is no alternative to it."""
+"""Share of the words of the HTML text below which the plain text does not replace it."""
 
 
 @dataclass

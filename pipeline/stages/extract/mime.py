@@ -166,7 +166,7 @@ def _decode_text(data: bytes, charset: str | None) -> str:
 
 
 def find_header_names(head: bytes) -> set[str]:
-    """Return the names of the headers in the first bytes of a mail, in lower case. Empty if these are no headers."""
+    """Return the names of the headers in the first bytes of a mail, in lower case. Empty if these are not headers."""
     names: set[str] = set()
     lines = head.split(b"\n")
     for line in lines[: max(1, len(lines) - 1)]:

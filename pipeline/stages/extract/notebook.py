@@ -10,7 +10,7 @@ Pairs = tuple[tuple[str, Any], ...]
 
 
 def write_notebook(value: Any) -> list[str]:
-    """Return the paragraphs of a notebook, or an empty list if the value is no notebook."""
+    """Return the paragraphs of a notebook, or an empty list if the value is not a notebook."""
     members = _read_members(value)
     sheets = [_read_members(sheet) for sheet in _read_list(members.get("worksheets"))]
     cells = [_read_members(cell) for part in (members, *sheets) for cell in _read_list(part.get("cells"))]

@@ -204,7 +204,7 @@ class _Message(_Properties):
             return
         main, _, kind = attached.find_text(MEDIA_TYPE).partition("/")
         is_type = main.isalnum() and kind.replace("-", "").replace(".", "").replace("+", "").isalnum()
-        # Pictures that the HTML shows are no attachments to a reader.
+        # A reader does not see pictures in the HTML as attachments.
         is_part = main == "image" and bool(attached.find_text(CONTENT_ID))
         mail.add_attachment(
             data or b"",

@@ -88,7 +88,7 @@ def looks_like_html(head: bytes) -> bool:
 def read(file: SourceFile) -> Extraction:
     """Read an HTML file as one page. Its title and each heading begin a section.
 
-    Raises IngestionError if the file is no text.
+    Raises IngestionError if the file is not text.
     """
     decoded = decode_html(file.content.read(), file.charset)
     is_xml = decoded.text.lstrip("\ufeff \t\r\n").startswith("<?xml")
@@ -138,7 +138,7 @@ def _close(element: re.Match[str]) -> str:
 def decode_html(data: bytes, charset: str | None = None) -> Decoded:
     """Decode a page. `charset` is what was declared for the file. Without it, the page's own declaration counts.
 
-    Raises IngestionError if the data is no text.
+    Raises IngestionError if the data is not text.
     """
     return decode(data, charset or _find_declared_charset(data))
 

@@ -22,7 +22,7 @@ def looks_like_mailbox(head: bytes) -> bool:
 
 
 def read(file: SourceFile) -> Extraction:
-    """Read each message of a mailbox as a page. A file that is no mailbox is one message."""
+    """Read each message of a mailbox as a page. A file that is not a mailbox is one message."""
     data = file.content.read()
     count = sum(1 for _ in MESSAGE.finditer(data))
     return Extraction(max(count, 1), _read_messages(data, is_embedded=file.is_embedded))

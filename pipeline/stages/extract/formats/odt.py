@@ -45,7 +45,7 @@ def looks_like_open_document(head: bytes, media_type: bytes) -> bool:
 
 
 def looks_like_flat(head: bytes) -> bool:
-    """Return True if these are the first bytes of an OpenDocument file that is no archive, but one part."""
+    """Return True if these are the first bytes of a flat OpenDocument file, which is not an archive."""
     return FLAT.match(head.removeprefix(BOM_UTF8)) is not None
 
 

@@ -136,7 +136,7 @@ def _extract_by_pypdf(reader: PdfReader) -> Extraction:
 
 
 def _check(texts: Iterable[str]) -> Iterator[ExtractedPage]:
-    """Yield the pages with these texts. Text that is not readable and stamps on scans are no text."""
+    """Yield the pages with these texts. Unreadable text and stamps on scans do not count as text."""
     return drop_stamps(_drop_unreadable(restore_symbols(text)) for text in texts)
 
 

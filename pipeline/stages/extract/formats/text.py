@@ -33,9 +33,9 @@ OVERSTRUCK = re.compile(rb"_\x08(?=[!-~])|([!-~])\x08(?=\1)")
 NO_TEXT = re.compile(rb"[\x00-\x06\x0e-\x1a\x1c-\x1f]")
 """Control characters that no text has, not even a log of a terminal."""
 PRINTABLE_BYTES = 224
-"""Number of values of bytes that are no control characters of ASCII."""
+"""Number of byte values that are not control characters of ASCII."""
 RANDOM_SHARE = 0.85
-"""Share of the different bytes of random data above which data in an unknown character set is no text."""
+"""Share of the different bytes of random data above which data in an unknown character set is not text."""
 FEWEST_BYTES = 24
 """Number of bytes from which data can be told from random data."""
 
@@ -83,7 +83,7 @@ def _is_legacy_text(head: bytes) -> bool:
 def read(file: SourceFile) -> Extraction:
     """Read a text file as one page of one section.
 
-    Raises IngestionError if the file is no text.
+    Raises IngestionError if the file is not text.
     """
     decoded = read_lines(file)
     text = leave_out_blobs(remove_control_sequences(decoded.text))
@@ -93,7 +93,7 @@ def read(file: SourceFile) -> Extraction:
 def read_lines(file: SourceFile) -> Decoded:
     """Return the text of a file, with all line ends as newlines. Words that NUL separates stay separate.
 
-    Raises IngestionError if the file is no text.
+    Raises IngestionError if the file is not text.
     """
     decoded = decode(file.content.read(), file.charset)
     text = decoded.text.replace("\r\n", "\n").replace("\r", "\n")

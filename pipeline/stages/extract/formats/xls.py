@@ -53,7 +53,7 @@ def _check_parts(data: bytes) -> None:
 
 @contextmanager
 def _translate_faults() -> Iterator[None]:
-    """Raise what calamine raises as an IngestionError. Broken files make it panic, which is no Exception in Python."""
+    """Raise what calamine raises as an IngestionError. Broken files make it panic, which is a BaseException."""
     try:
         yield
     except PasswordError as error:
@@ -61,7 +61,7 @@ def _translate_faults() -> Iterator[None]:
         raise IngestionError(FailureCode.ENCRYPTED, message) from error
     except BaseException as error:
         if isinstance(error, CalamineError) or type(error).__name__ == "PanicException":
-            message = "The file is no workbook, or is damaged. Open it, save it as .xlsx and upload the new copy."
+            message = "The file is damaged, or is not a workbook. Open it, save it as .xlsx and upload the new copy."
             raise IngestionError(FailureCode.MALFORMED, message) from error
         raise
 

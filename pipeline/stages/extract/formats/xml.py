@@ -117,14 +117,14 @@ def _refuse(*_: object) -> None:
 
 
 def looks_like_xml(head: bytes) -> bool:
-    """Return True if these are the first bytes of an XML file that is no web page."""
+    """Return True if these are the first bytes of an XML file that is not a web page."""
     return head.lstrip(b"\xef\xbb\xbf").startswith(DECLARATION) and not HTML_ROOT.search(head)
 
 
 def read(file: SourceFile) -> Extraction:
     """Read an XML file as one page of one section. If it is not well-formed or declares entities, its source is read.
 
-    Raises IngestionError if the file is no text.
+    Raises IngestionError if the file is not text.
     """
     decoded = decode_html(file.content.read(), file.charset)
     try:

@@ -7,7 +7,7 @@ from pipeline.stages.extract.office.names import Names, get_attribute, is_on, to
 from pipeline.stages.extract.xml import Element
 
 BODY_LEVEL = 9
-"""Outline level of text that is no heading. Headings have the levels 0 to 8."""
+"""Outline level of text that is not a heading. Headings have the levels 0 to 8."""
 HEADING = re.compile(r"heading ?([1-9])", re.IGNORECASE)
 TITLES = frozenset({"title"})
 GONE_MARKS = frozenset({"w:del", "w:moveFrom", "w:vanish", "w:specVanish"})

@@ -1,7 +1,8 @@
 """The pages of a PDF: one list for pypdf and PDFium, for texts and images.
 
-PDFium finds page n by the counts in the page tree. If they are wrong, or a node holds something that is no page, PDFium
-loses pages or shows one twice. The tree is then walked node by node, and both libraries get a copy with a flat tree.
+PDFium finds page n by the counts in the page tree. If they are wrong, or a node holds something that is not a page,
+PDFium loses pages or shows one twice. The tree is then walked node by node, and both libraries get a copy with a flat
+tree.
 """
 
 import io
@@ -212,7 +213,7 @@ class _Walk:
                 waiting += [(kid, inherited) for kid in reversed(found)]
 
     def _fill(self, node: DictionaryObject, kids: ArrayObject) -> list[Any]:
-        """Return the kids of a node. In the place of one that is no page comes a page that only knows its parent."""
+        """Return the kids of a node. An entry that is not a page becomes a page that only knows its parent."""
         found = [_resolve(kid) for kid in kids]
         is_kid = [_is_page(kid) or (isinstance(kid, DictionaryObject) and _get_kids(kid) is not None) for kid in found]
         if all(is_kid):
