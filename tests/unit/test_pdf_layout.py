@@ -182,3 +182,15 @@ def test_columns_of_a_script_from_right_to_left_begin_on_the_right() -> None:
     drawn = "".join(write_line(text[0] * 9, x, y) for text, x, y in [*left, *right])
     found = read(write_pages([drawn], more={5: font, 6: write_stream(letters)})).split("\n")
     assert found == [chr(0x5D0 + "abcdefgh".index(letter)) * 9 for letter in "efghabcd"]
+
+
+def test_columns_with_a_few_letters_from_right_to_left_begin_on_the_left() -> None:
+    letters = (
+        "1 begincodespacerange <00> <FF> endcodespacerange 1 beginbfrange <61> <70> <0061> endbfrange "
+        "1 beginbfchar <71> <05D0> endbfchar endcmap"
+    )
+    font = "<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica /ToUnicode 6 0 R >>"
+    left, right = make_column(72, 700, ["a", "b", "c", "d"]), make_column(320, 700, ["e", "f", "g", "h"])
+    drawn = "".join(write_line(text[0] * 8 + "q", x, y) for text, x, y in [*right, *left])
+    found = read(write_pages([drawn], more={5: font, 6: write_stream(letters)})).split("\n")
+    assert found == [letter * 8 + "\u05d0" for letter in "abcdefgh"]
