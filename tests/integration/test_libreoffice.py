@@ -10,6 +10,7 @@ import pytest
 from pipeline.stages.extract import get_format
 from pipeline.stages.extract.format import SourceFile
 from pipeline.stages.extract.identify import HEAD_BYTES, identify
+from tests.integration.test_scripts_of_formats import LINES, write_docx
 
 SOFFICE = shutil.which("soffice")
 FOLDER = Path(__file__).resolve().parents[1] / "libreoffice"
@@ -59,12 +60,12 @@ WRITTEN = [
 ]
 
 
-def convert(source: str, extension: str, folder: Path) -> bytes:
+def convert(source: Path, extension: str, folder: Path) -> bytes:
     assert SOFFICE
     profile = f"-env:UserInstallation=file://{folder}/profile"
-    command = [SOFFICE, profile, "--headless", "--convert-to", extension, "--outdir", str(folder), str(FOLDER / source)]
+    command = [SOFFICE, profile, "--headless", "--convert-to", extension, "--outdir", str(folder), str(source)]
     subprocess.run(command, check=True, capture_output=True, timeout=120)
-    return (folder / source).with_suffix(f".{extension}").read_bytes()
+    return (folder / source.name).with_suffix(f".{extension}").read_bytes()
 
 
 def read(name: str, data: bytes) -> str:
@@ -85,5 +86,15 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_documents_of_libreoffice_are_read_completely(
     source: str, extension: str, texts: list[str], folder: Path
 ) -> None:
-    text = read(f"rich.{extension}", convert(source, extension, folder))
+    text = read(f"rich.{extension}", convert(FOLDER / source, extension, folder))
     assert [each for each in texts if each not in text] == []
+
+
+@pytest.mark.skipif(SOFFICE is None, reason="LibreOffice is not installed")
+@pytest.mark.parametrize("extension", ["odt", "html"])
+def test_ten_scripts_of_libreoffice_come_back_in_their_order(extension: str, folder: Path) -> None:
+    source = folder / "scripts.docx"
+    source.write_bytes(write_docx())
+    words = " ".join(LINES.values()).split()
+    text = read(f"scripts.{extension}", convert(source, extension, folder))
+    assert [word for word in text.split() if word in words] == words
