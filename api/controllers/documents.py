@@ -9,7 +9,7 @@ from uuid import UUID
 import msgspec
 from litestar import Controller, Response, delete, get, post, put
 from litestar.datastructures import State
-from litestar.params import FromPath, HeaderParameter, PathParameter, QueryParameter
+from litestar.params import FromPath, PathParameter, QueryParameter
 from litestar.response import Stream
 
 from api.auth import UserRequest, require_valid, work_while_current
@@ -19,7 +19,7 @@ from api.http.etags import IfNoneMatch, is_known, make_etag
 from api.http.multipart import discard_body, receive_file
 from api.http.operations import NOT_MODIFIED, PageImageOperation, UploadOperation, problems
 from api.http.pagination import DEFAULT_LIMIT, PageCursor, PageLimit
-from api.http.prefer import parse_wait
+from api.http.prefer import Prefer, confirm_wait, parse_wait
 from api.ratelimit import limit_page_images, limit_uploads
 from pipeline.errors import NotAuthenticated, NotFound, QuotaExceeded, TooManyRequests
 from pipeline.runtime import Runtime
@@ -78,10 +78,7 @@ class DocumentController(Controller):
         request: UserRequest,
         runtime: RuntimeDependency,
         document_id: FromPath[UUID],
-        prefer: Annotated[
-            str | None,
-            HeaderParameter(name="Prefer", description="`wait=N`: wait up to N seconds, at most 30, for a new status."),
-        ] = None,
+        prefer: Prefer = None,
         if_none_match: IfNoneMatch = None,
     ) -> Response[Document]:
         """Return a document. 304 if it still matches `If-None-Match`."""
@@ -93,8 +90,7 @@ class DocumentController(Controller):
             document = await body_deadlines.work_while_connected(request, work_while_current(request, waiting))
         etag = make_etag(msgspec.json.encode(document))
         headers = {"ETag": etag, "Cache-Control": "private, no-cache", **_polling_headers(document)}
-        if wait is not None:
-            headers["Preference-Applied"] = f"wait={wait}"
+        headers |= confirm_wait(wait)
         if is_known(etag, if_none_match):
             return cast("Response[Document]", Response(None, status_code=304, headers=headers))
         return Response(document, headers=headers)

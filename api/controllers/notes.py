@@ -2,13 +2,15 @@
 
 from uuid import UUID
 
-from litestar import Controller, delete, get, patch, post
+from litestar import Controller, Response, delete, get, patch, post
 from litestar.params import FromPath, JSONBody
 
-from api.auth import UserRequest
+from api.auth import UserRequest, work_while_current
 from api.deps import RuntimeDependency
+from api.http import body_deadlines
 from api.http.operations import problems
 from api.http.pagination import DEFAULT_LIMIT, PageCursor, PageLimit
+from api.http.prefer import Prefer, confirm_wait, parse_wait
 from api.schemas import NoteChange, NoteDraft
 from pipeline.types import Note, NoteList
 from pipeline.use_cases import notes
@@ -36,10 +38,22 @@ class NoteController(Controller):
         """List the caller's notes, page by page."""
         return await notes.list_page(runtime, request.user, limit=limit, cursor=cursor)
 
-    @get("/{note_id:uuid}", summary="Get a note", responses=problems(401, 404))
-    async def show(self, request: UserRequest, runtime: RuntimeDependency, note_id: FromPath[UUID]) -> Note:
+    @get(
+        "/{note_id:uuid}",
+        summary="Get a note, or wait for the status of its indexing to change",
+        responses=problems(401, 404),
+    )
+    async def show(
+        self, request: UserRequest, runtime: RuntimeDependency, note_id: FromPath[UUID], prefer: Prefer = None
+    ) -> Response[Note]:
         """Return a note."""
-        return await notes.get(runtime, request.user, note_id)
+        wait = parse_wait(prefer)
+        if wait is None:
+            note = await notes.get(runtime, request.user, note_id)
+        else:
+            waiting = notes.wait_for_change(runtime, request.user, note_id, wait)
+            note = await body_deadlines.work_while_connected(request, work_while_current(request, waiting))
+        return Response(note, headers=confirm_wait(wait))
 
     @patch("/{note_id:uuid}", summary="Change a note", responses=problems(401, 403, 404, 422, 507))
     async def change(

@@ -1,7 +1,7 @@
 """Documents: upload, replace, read, retry and delete."""
 
 from collections.abc import AsyncIterator
-from time import monotonic
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -22,7 +22,7 @@ from pipeline.types import (
     SubjectKind,
     new_id,
 )
-from pipeline.use_cases import quotas
+from pipeline.use_cases import quotas, status_changes
 
 
 async def require_room(runtime: Runtime, owner_id: UUID, body_bytes: int) -> None:
@@ -137,17 +137,7 @@ async def wait_for_change(runtime: Runtime, owner_id: UUID, document_id: UUID, s
 
     Raises NotFound, also if the document is deleted meanwhile.
     """
-    deadline = monotonic() + seconds
-    with runtime.changes.watch(document_id) as watch:
-        document = await get(runtime, owner_id, document_id)
-        first_status = document.status
-        while not document.status.is_terminal and document.status == first_status:
-            left = deadline - monotonic()
-            if left <= 0:
-                break
-            await watch.next(min(left, runtime.waits.poll))
-            document = await get(runtime, owner_id, document_id)
-    return document
+    return await status_changes.wait(runtime, document_id, partial(get, runtime, owner_id, document_id), seconds)
 
 
 async def list_page(

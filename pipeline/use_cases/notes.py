@@ -1,5 +1,6 @@
 """Notes: create, read, change and delete."""
 
+from functools import partial
 from uuid import UUID
 
 from sqlalchemy.exc import IntegrityError
@@ -9,7 +10,7 @@ from pipeline.db.storage import Stored
 from pipeline.errors import AccountGone
 from pipeline.runtime import Runtime
 from pipeline.types import Note, NoteList, Subject, SubjectKind, new_id
-from pipeline.use_cases import quotas
+from pipeline.use_cases import quotas, status_changes
 
 
 async def create(runtime: Runtime, owner_id: UUID, title: str, body: str) -> Note:
@@ -39,6 +40,14 @@ async def get(runtime: Runtime, owner_id: UUID, note_id: UUID) -> Note:
     """
     async with runtime.database.transaction(owner_id) as session:
         return await access.get_note(session, owner_id, note_id)
+
+
+async def wait_for_change(runtime: Runtime, owner_id: UUID, note_id: UUID, seconds: float) -> Note:
+    """Return the note when the status of its indexing changes, or after `seconds`. Return a terminal note at once.
+
+    Raises NotFound, also if the note is deleted meanwhile.
+    """
+    return await status_changes.wait(runtime, note_id, partial(get, runtime, owner_id, note_id), seconds)
 
 
 async def list_page(runtime: Runtime, owner_id: UUID, *, limit: int, cursor: str | None) -> NoteList:

@@ -36,6 +36,27 @@ async def test_note_becomes_searchable(api: Api, database_url: str) -> None:
     assert await asyncio.to_thread(find_violations, database_url) == {}
 
 
+async def test_wait_returns_when_the_status_changes(api: Api) -> None:
+    person = await api.register()
+    location = f"/v1/notes/{(await write(api, person))['id']}"
+    waiting = asyncio.create_task(api.get(person, location, Prefer="wait=20"))
+    await asyncio.sleep(0.2)
+    assert not waiting.done()
+    await claim(api.runtime)
+    response = await waiting
+    assert (response.json()["status"], response.headers["preference-applied"]) == ("processing", "wait=20")
+
+
+async def test_wait_ends_with_its_time_and_at_once_for_terminal_notes(api: Api) -> None:
+    person = await api.register()
+    location = f"/v1/notes/{(await write(api, person))['id']}"
+    assert (await api.get(person, location, Prefer="wait=0")).json()["status"] == "pending"
+    await api.work()
+    shown = await asyncio.wait_for(api.get(person, location, Prefer="wait=20"), 10)
+    assert shown.json()["status"] == "ready"
+    assert "preference-applied" not in (await api.get(person, location)).headers
+
+
 async def test_title_is_found_too(api: Api) -> None:
     person = await api.register()
     await write(api, person, "Passport of Grandmother", "In the upper drawer on the left.")
