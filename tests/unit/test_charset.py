@@ -7,6 +7,7 @@ import pytest
 from pipeline.errors import FailureCode, IngestionError
 from pipeline.stages.extract.charset import decode, find_codec
 from pipeline.stages.extract.formats.html import decode_html
+from pipeline.stages.extract.identify import identify
 from pipeline.types import WarningCode
 from tests.languages import LANGUAGES
 
@@ -56,10 +57,11 @@ def test_utf_16_needs_no_mark(encoding: str) -> None:
 
 
 @pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
-@pytest.mark.parametrize("name", ["Russian", "Chinese", "Japanese", "Korean", "Thai"])
+@pytest.mark.parametrize("name", LANGUAGES)
 def test_utf_16_needs_no_latin_letters(name: str, encoding: str) -> None:
     text = LANGUAGES[name].text + "\n"
     assert decode(text.encode(encoding)).text == text
+    assert identify("a.txt", "text/plain", text.encode(encoding)[:4095]) == "text/plain"
 
 
 def test_nul_among_letters_is_no_utf_16() -> None:

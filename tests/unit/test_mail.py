@@ -149,6 +149,11 @@ def test_names_of_attachments_in_every_form() -> None:
         assert "Grü.txt\n\nbody" in read(data.encode())
 
 
+def test_body_without_its_boundary_is_read() -> None:
+    data = f'{HEAD}Content-Type: multipart/mixed; boundary="b"\n\nThe rent is due.'
+    assert read(data.encode()).endswith("\n\nThe rent is due.\n\n")
+
+
 def test_mailbox_has_a_page_for_each_message(tmp_path: Path) -> None:
     box = mailbox.mbox(tmp_path / "box")
     for number in range(3):

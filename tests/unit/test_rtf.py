@@ -54,6 +54,9 @@ def read(body: bytes, head: bytes = HEAD) -> list[str]:
         (rb"{\object{\*\objclass Excel}{\*\objdata 0105}{\result{Table}}}", "Table"),
         (rb"{\mmath{\*\moMath{\msSup{\msSupPr{\mctrlPr x}}{\me{\mr a}}{\msup{\mr 2}}}}}", "a^2"),
         (rb"\htmlrtf web\htmlrtf0 {\*\htmltag <p>}shown", "shown"),
+        (rb"450{\super 12} EUR", "450^12 EUR"),
+        (rb"10\super 6\nosupersub 0 and {\super 1}2", "10^60 and 12"),
+        (rb"word{\super 1}", "word1"),
     ],
 )
 def test_rtf_is_what_word_shows(body: bytes, text: str) -> None:

@@ -139,6 +139,13 @@ def _find_utf16(data: bytes) -> str | None:
     return encoding if _is_written(_try(sample, encoding)) else None
 
 
+def begins_in_utf16(head: bytes) -> bool:
+    """Return True if a text in UTF-16 without a byte order mark begins with these bytes. A last letter may be cut."""
+    head = head[: len(head) // 2 * 2]
+    encoding = _find_utf16(head)
+    return encoding is not None and any(_is_written(_try(part, encoding)) for part in (head, head[:-2]))
+
+
 def _is_written(text: str | None) -> bool:
     """Return True if a text has letters, digits, punctuation and white space only."""
     return bool(text) and all(unicodedata.category(char)[0] in "LMNPSZ" or char.isspace() for char in text or "")

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass, field
+from itertools import chain
 
 from pipeline.errors import IngestionError
 from pipeline.stages.extract.charset import decode
@@ -64,7 +65,11 @@ class MailReader:
         return self._read_file(entity)
 
     def _read_parts(self, entity: Entity, depth: int) -> list[str]:
-        parts = entity.parts()
+        parts = iter(entity.parts())
+        first = next(parts, None)
+        if first is None:  # the boundary occurs nowhere
+            return self._read_body(entity)
+        parts = chain([first], parts)
         if entity.media_type == "multipart/alternative":
             return self._choose([(part.media_type, self._read_entity(part, depth + 1)) for part in parts])
         return [section for part in parts for section in self._read_entity(part, depth + 1)]

@@ -143,6 +143,8 @@ class _State(NamedTuple):
     is_hidden: bool = False
     is_deleted: bool = False
     skips_web: bool = False
+    is_raised: bool = False
+    """True for superscripts."""
     table: str = ""
     """Name of the table of fonts or styles whose entries are read."""
     font: int = -1
@@ -166,6 +168,7 @@ class _Reader:
         self._headings: set[int] = set()
         self._style_name: list[bytes] = []
         self._bytes = bytearray()
+        self._was_raised = False
         self._bytes_codec = WESTERN
         self._left_out = 0
         self._is_starred = False
@@ -259,7 +262,14 @@ class _Reader:
             if codec != self._bytes_codec:
                 self._flush()
                 self._bytes_codec = codec
+            if self._state.is_raised and not self._was_raised and data[:1].isdigit() and self._ends_with_digit():
+                self._bytes += b"^"  # 10^6, not 106
+            self._was_raised = self._state.is_raised
             self._bytes += data
+
+    def _ends_with_digit(self) -> bool:
+        parts = self._state.story.parts
+        return self._bytes[-1:].isdigit() if self._bytes else bool(parts) and parts[-1][-1:].isdigit()
 
     def _write(self, text: str) -> None:
         if self._is_shown():
@@ -401,7 +411,9 @@ ACTIONS: dict[str, Action] = {
     "v": _set("is_hidden"),
     "deleted": _set("is_deleted"),
     "htmlrtf": _set("skips_web"),
-    "plain": lambda reader, _number: reader.change(is_hidden=False, is_deleted=False, font=-1),
+    "super": _set("is_raised"),
+    "nosupersub": lambda reader, _number: reader.change(is_raised=False),
+    "plain": lambda reader, _number: reader.change(is_hidden=False, is_deleted=False, is_raised=False, font=-1),
     "pard": _Reader.reset_paragraph,
     "intbl": _set("in_table"),
     "outlinelevel": _set_number("level"),

@@ -5,7 +5,7 @@ import re
 
 from pipeline.errors import IngestionError
 from pipeline.stages.extract.blobs import leave_out_blobs
-from pipeline.stages.extract.charset import Decoded, decode
+from pipeline.stages.extract.charset import Decoded, begins_in_utf16, decode
 from pipeline.stages.extract.format import ExtractedPage, Extraction, Format, SourceFile
 from pipeline.stages.normalize import remove_control_sequences
 
@@ -46,9 +46,9 @@ def looks_like_text(head: bytes) -> bool:
         return True
     if head.startswith(BINARY_SIGNATURES):
         return False
-    head = OVERSTRUCK.sub(b"", head)
-    controls = sum(byte < 32 and byte not in TEXT_CONTROLS for byte in head)
-    return controls <= CONTROL_SHARE * len(head)
+    controls = sum(byte < 32 and byte not in TEXT_CONTROLS for byte in OVERSTRUCK.sub(b"", head))
+    # The letters of many scripts have high bytes in UTF-16 that are control characters of ASCII.
+    return controls <= CONTROL_SHARE * len(head) or begins_in_utf16(head)
 
 
 def reads_as_text(head: bytes) -> bool:
