@@ -5,7 +5,7 @@ import zlib
 import pytest
 
 from pipeline.errors import FailureCode, IngestionError
-from pipeline.stages.extract.charset import decode, find_codec
+from pipeline.stages.extract.charset import begins_in_utf16, decode, find_codec
 from pipeline.stages.extract.formats.html import decode_html
 from pipeline.stages.extract.identify import identify
 from pipeline.types import WarningCode
@@ -62,6 +62,13 @@ def test_utf_16_needs_no_latin_letters(name: str, encoding: str) -> None:
     text = LANGUAGES[name].text + "\n"
     assert decode(text.encode(encoding)).text == text
     assert identify("a.txt", "text/plain", text.encode(encoding)[:4095]) == "text/plain"
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize("name", ["Thai", "Russian", "Chinese"])
+def test_first_bytes_of_utf_16_may_end_within_a_letter(name: str, encoding: str) -> None:
+    text = " " + LANGUAGES[name].text + "\U0001f600"
+    assert begins_in_utf16(text.encode(encoding)[:-2])
 
 
 def test_nul_among_letters_is_no_utf_16() -> None:

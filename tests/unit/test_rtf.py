@@ -55,6 +55,7 @@ def read(body: bytes, head: bytes = HEAD) -> list[str]:
         (rb"{\mmath{\*\moMath{\msSup{\msSupPr{\mctrlPr x}}{\me{\mr a}}{\msup{\mr 2}}}}}", "a^2"),
         (rb"\htmlrtf web\htmlrtf0 {\*\htmltag <p>}shown", "shown"),
         (rb"450{\super 12} EUR", "450^12 EUR"),
+        (rb"450{\super 1}{\super 2} EUR", "450^12 EUR"),
         (rb"10\super 6\nosupersub 0 and {\super 1}2", "10^60 and 12"),
         (rb"word{\super 1}", "word1"),
     ],

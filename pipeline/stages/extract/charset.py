@@ -142,8 +142,12 @@ def _find_utf16(data: bytes) -> str | None:
 def begins_in_utf16(head: bytes) -> bool:
     """Return True if a text in UTF-16 without a byte order mark begins with these bytes. A last letter may be cut."""
     head = head[: len(head) // 2 * 2]
-    encoding = _find_utf16(head)
-    return encoding is not None and any(_is_written(_try(part, encoding)) for part in (head, head[:-2]))
+    return _is_utf16(head) or _is_utf16(head[:-2])
+
+
+def _is_utf16(data: bytes) -> bool:
+    encoding = _find_utf16(data)
+    return encoding is not None and _is_written(_try(data, encoding))
 
 
 def _is_written(text: str | None) -> bool:
