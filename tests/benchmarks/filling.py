@@ -1,4 +1,4 @@
-"""Owners with so many chunks, written past the service: what is measured is the search."""
+"""Fills a database with owners of many chunks. It writes them directly, because the service would take hours."""
 
 import io
 import struct
@@ -16,36 +16,36 @@ from pipeline.types import new_id
 
 DIMENSION = 384
 MODEL = PACKAGED_MODEL
-"""It answers; the vectors need not be its own."""
-DOCUMENT_CHUNKS = 250
-ROWS_AT_ONCE = 10_000
+"""The model that the rows name. The vectors need not come from it."""
+CHUNKS_PER_DOCUMENT = 250
+ROWS_PER_COPY = 10_000
 COLUMNS = ("owner_id", "id", "document_id", "ordinal", "page", "page_end", "start", "end", "text", "model", "embedding")
 
 
 @dataclass(frozen=True)
 class Owner:
-    """Somebody with so many chunks."""
+    """A user who owns this number of chunks."""
 
     id: UUID
     chunks: int
 
 
 class Corpus(Protocol):
-    """Texts and their unit vectors."""
+    """A source of texts and their unit vectors."""
 
     def read(self, first: int, count: int) -> tuple[Sequence[str], np.ndarray]:
-        """So many of them, from `first` on."""
+        """Return `count` texts, from number `first` on, and their vectors of shape (count, DIMENSION)."""
         ...
 
 
 async def fill(url: str, corpora: Mapping[Owner, Corpus]) -> None:
-    """Insert users with documents of 250 chunks each; the indexes for the search are made anew behind them."""
+    """Insert users with documents of 250 chunks each. The search indexes are dropped first and built again at the end."""
     connection = await asyncpg.connect(url)
     try:
         await connection.execute(f"INSERT INTO embedding_models VALUES ('{MODEL}', 'active') ON CONFLICT DO NOTHING")
-        async with _without_indexes(connection):
+        async with _without_search_indexes(connection):
             for owner, corpus in corpora.items():
-                await _copy(connection, owner, corpus)
+                await _insert_owner(connection, owner, corpus)
         await connection.execute("VACUUM ANALYZE chunks")
         await connection.execute("ANALYZE documents")
     finally:
@@ -53,7 +53,7 @@ async def fill(url: str, corpora: Mapping[Owner, Corpus]) -> None:
 
 
 @asynccontextmanager
-async def _without_indexes(connection: asyncpg.Connection) -> AsyncIterator[None]:
+async def _without_search_indexes(connection: asyncpg.Connection) -> AsyncIterator[None]:
     indexes = await connection.fetch(
         "SELECT indexname, indexdef FROM pg_indexes WHERE tablename = 'chunks' AND indexdef ~ 'USING (hnsw|gin)'"
     )
@@ -65,24 +65,24 @@ async def _without_indexes(connection: asyncpg.Connection) -> AsyncIterator[None
         await connection.execute(index["indexdef"])
 
 
-async def _copy(connection: asyncpg.Connection, owner: Owner, corpus: Corpus) -> None:
+async def _insert_owner(connection: asyncpg.Connection, owner: Owner, corpus: Corpus) -> None:
     email = f"{owner.id}@bench"
     await connection.execute("INSERT INTO users (id, email, password_hash) VALUES ($1, $2, '')", owner.id, email)
-    documents = [new_id() for _ in range(-(-owner.chunks // DOCUMENT_CHUNKS))]
+    documents = [new_id() for _ in range(-(-owner.chunks // CHUNKS_PER_DOCUMENT))]
     await connection.executemany(
         "INSERT INTO documents (owner_id, id, filename, media_type, size_bytes, sha256, status, chunks)"
         " VALUES ($1, $2, '', '', 0, $3, 'ready', $4)",
         [
-            (owner.id, document, document.bytes, min(DOCUMENT_CHUNKS, owner.chunks - number * DOCUMENT_CHUNKS))
+            (owner.id, document, document.bytes, min(CHUNKS_PER_DOCUMENT, owner.chunks - number * CHUNKS_PER_DOCUMENT))
             for number, document in enumerate(documents)
         ],
     )
     names = ", ".join(f'"{name}"' for name in COLUMNS)
     await connection.execute(f"CREATE TEMP TABLE staged AS SELECT {names} FROM chunks WITH NO DATA")
-    for first in range(0, owner.chunks, ROWS_AT_ONCE):
-        texts, vectors = corpus.read(first, min(ROWS_AT_ONCE, owner.chunks - first))
+    for first in range(0, owner.chunks, ROWS_PER_COPY):
+        texts, vectors = corpus.read(first, min(ROWS_PER_COPY, owner.chunks - first))
         rows = (
-            _pack_row(owner, documents[ordinal // DOCUMENT_CHUNKS], ordinal % DOCUMENT_CHUNKS, text, vector)
+            _pack_row(owner, documents[ordinal // CHUNKS_PER_DOCUMENT], ordinal % CHUNKS_PER_DOCUMENT, text, vector)
             for ordinal, (text, vector) in enumerate(zip(texts, vectors.astype(">f2"), strict=True), start=first)
         )
         await connection.copy_to_table("staged", source=_pack(rows), columns=COLUMNS, format="binary")
@@ -94,7 +94,7 @@ async def _copy(connection: asyncpg.Connection, owner: Owner, corpus: Corpus) ->
 
 
 def _pack(rows: Iterable[bytes]) -> io.BytesIO:
-    """Rows in PostgreSQL's binary COPY format."""
+    """Return rows in PostgreSQL's binary COPY format."""
     return io.BytesIO(b"PGCOPY\n\xff\r\n\0" + bytes(8) + b"".join(rows) + b"\xff\xff")
 
 

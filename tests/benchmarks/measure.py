@@ -1,11 +1,9 @@
-"""Clocks and counters: processor time and memory of process trees, times of requests."""
+"""Processor time and memory of process trees."""
 
 import contextlib
-import statistics
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -82,39 +80,3 @@ def _get_size(process: psutil.Process) -> int:
     with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
         return int(process.memory_full_info().uss)
     return 0
-
-
-@dataclass
-class Times:
-    """Seconds that requests took, and all of them together."""
-
-    each: list[float] = field(default_factory=list)
-    total: float = 0.0
-
-    @property
-    def p50(self) -> float:
-        return statistics.median(self.each)
-
-    @property
-    def p95(self) -> float:
-        return statistics.quantiles(self.each, n=20)[-1]
-
-    @property
-    def rate(self) -> float:
-        return len(self.each) / self.total
-
-
-def time_requests(ask: Callable[[str], object], questions: Sequence[str], clients: int) -> Times:
-    """Ask all questions, each once, by so many clients at the same time."""
-    times = Times()
-
-    def ask_one(question: str) -> None:
-        started = time.perf_counter()
-        ask(question)
-        times.each.append(time.perf_counter() - started)
-
-    started = time.perf_counter()
-    with ThreadPoolExecutor(clients) as threads:
-        list(threads.map(ask_one, questions))
-    times.total = time.perf_counter() - started
-    return times

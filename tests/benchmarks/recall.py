@@ -1,7 +1,7 @@
-"""`python -m tests.benchmarks.recall`: what the index misses of the nearest passages, and what it saves.
+"""`python -m tests.benchmarks.recall`: which of the nearest passages the vector index misses, and the time it saves.
 
-Takes a file with a text a line, all different: the last 100 are the queries, the others belong to owners of the
-sizes asked for and, in parts of 10,000, to so many others. Vectors are kept beside the file.
+It reads a file with one text per line, all different. The last 100 texts are the queries. The others become the chunks
+of owners with the given sizes, and of other owners with 10,000 chunks each. The vectors are stored next to the file.
 """
 
 import argparse
@@ -24,21 +24,23 @@ from pipeline.operations.local.place import open_place
 from pipeline.operations.local.servers import run_postgres
 from pipeline.types import SearchMode, new_id
 from tests.benchmarks.filling import DIMENSION, MODEL, Owner, fill
-from tests.benchmarks.measure import Times
+from tests.benchmarks.times import Times
 from tests.databases import migrate, run_sql
 
 QUERIES = 100
 TOP_K = 10
-MOST = 50
-NEIGHBOUR_CHUNKS = 10_000
-ENCODE_AT_ONCE = 2_000
+LONG_LIST = 50
+"""Number of passages that the long searches ask for."""
+CHUNKS_OF_OTHERS = 10_000
+"""Chunks of each other owner."""
+TEXTS_PER_ENCODING = 2_000
 EXACT = SearchBounds(exact_search_rows=1_000_000_000)
-"""More chunks than any owner has: every search is exact."""
+"""Bounds with which every search compares all vectors, because no owner has so many chunks."""
 
 
 @dataclass(frozen=True)
 class Lines:
-    """Some of the lines and their vectors."""
+    """Lines of the file and their vectors."""
 
     texts: Sequence[str]
     vectors: np.ndarray
@@ -52,20 +54,20 @@ class Lines:
 
 
 def load(file: Path) -> Lines:
-    """The lines with their vectors, which are computed once."""
+    """Read the lines of a file and their vectors. Compute the vectors if they are not stored yet."""
     texts = file.read_text(encoding="utf-8").splitlines()
-    kept = file.with_suffix(".npy")
-    if not kept.exists():
-        vectors = np.lib.format.open_memmap(kept, mode="w+", dtype=np.float16, shape=(len(texts), DIMENSION))
+    stored = file.with_suffix(".npy")
+    if not stored.exists():
+        vectors = np.lib.format.open_memmap(stored, mode="w+", dtype=np.float16, shape=(len(texts), DIMENSION))
         model = EmbeddingModel(PACKAGED_MODEL)
-        for first in range(0, len(texts), ENCODE_AT_ONCE):
-            vectors[first : first + ENCODE_AT_ONCE] = model.encode(texts[first : first + ENCODE_AT_ONCE])
-    return Lines(texts, np.load(kept, mmap_mode="r"))
+        for first in range(0, len(texts), TEXTS_PER_ENCODING):
+            vectors[first : first + TEXTS_PER_ENCODING] = model.encode(texts[first : first + TEXTS_PER_ENCODING])
+    return Lines(texts, np.load(stored, mmap_mode="r"))
 
 
 @dataclass(frozen=True)
 class Found:
-    """What a way of searching found, and how fast."""
+    """The texts that each query found, and the times."""
 
     texts: list[list[str]]
     times: Times
@@ -91,29 +93,29 @@ async def ask(
 
 
 async def compare(database: Database, owner: Owner, queries: Lines) -> list[str]:
-    """A row of the table: recall of the service's own choice, and times of both ways."""
-    await ask(database, owner, queries, SearchMode.VECTOR, TOP_K)  # prepares the statement and warms the caches
+    """Return a row of the table: the recall of the service's bounds, and the times of the ways to search."""
+    await ask(database, owner, queries, SearchMode.VECTOR, TOP_K)  # to prepare the statement and fill the caches
     chosen = await ask(database, owner, queries, SearchMode.VECTOR, TOP_K)
-    most = await ask(database, owner, queries, SearchMode.VECTOR, MOST)
+    long = await ask(database, owner, queries, SearchMode.VECTOR, LONG_LIST)
     await ask(database, owner, queries, SearchMode.HYBRID, TOP_K)
     hybrid = await ask(database, owner, queries, SearchMode.HYBRID, TOP_K)
     await ask(database, owner, queries, SearchMode.VECTOR, TOP_K, EXACT)
     exact = await ask(database, owner, queries, SearchMode.VECTOR, TOP_K, EXACT)
     recall = [len(set(one) & set(other)) / TOP_K for one, other in zip(chosen.texts, exact.texts, strict=True)]
-    short = sum(len(texts) < min(MOST, owner.chunks) for texts in most.texts)
+    short = sum(len(texts) < min(LONG_LIST, owner.chunks) for texts in long.texts)
     cells = [f"{1000 * way.times.p50:.1f} / {1000 * way.times.p95:.1f}" for way in (chosen, exact, hybrid)]
     return [f"{owner.chunks:,}", f"{np.mean(recall):.4f}", str(short), *cells]
 
 
 async def measure(url: str, lines: Lines, sizes: Sequence[int], others: int) -> Table:
-    """Fill a database and compare, owner by owner."""
+    """Fill a database, and return the table with a row for each owner of `sizes`."""
     queries = lines.cut(len(lines.texts) - QUERIES, QUERIES)
-    owners = [Owner(new_id(), size) for size in (*sizes, *[NEIGHBOUR_CHUNKS] * (others // NEIGHBOUR_CHUNKS))]
+    owners = [Owner(new_id(), size) for size in (*sizes, *[CHUNKS_OF_OTHERS] * (others // CHUNKS_OF_OTHERS))]
     starts = np.cumsum([0, *(owner.chunks for owner in owners)])
     await fill(
         url, {owner: lines.cut(int(first), owner.chunks) for owner, first in zip(owners, starts[:-1], strict=True)}
     )
-    table = Table("chunks", f"recall@{TOP_K}", f"short of {MOST}", "ms p50 / p95", "exact", "hybrid")
+    table = Table("chunks", f"recall@{TOP_K}", f"fewer than {LONG_LIST}", "ms p50 / p95", "exact", "hybrid")
     database = Database(url.replace("://", "+asyncpg://", 1), pool_size=1, timeout_seconds=600)
     try:
         for owner in owners[: len(sizes)]:
@@ -125,14 +127,16 @@ async def measure(url: str, lines: Lines, sizes: Sequence[int], others: int) -> 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.recall", description=__doc__)
-    parser.add_argument("file", type=Path, help="texts, one a line")
-    parser.add_argument("--sizes", type=int, nargs="+", default=(200, 20_000, 200_000), help="chunks of owners")
-    parser.add_argument("--others", type=int, default=1_000_000, help="chunks of others")
+    parser.add_argument("file", type=Path, help="texts, one per line")
+    parser.add_argument(
+        "--sizes", type=int, nargs="+", default=(200, 20_000, 200_000), help="chunks of each owner who is searched"
+    )
+    parser.add_argument("--others", type=int, default=1_000_000, help="chunks of all other owners together")
     options = parser.parse_args()
     lines = load(options.file)
     missing = sum(options.sizes) + options.others + QUERIES - len(lines.texts)
     if missing > 0:
-        parser.error(f"{missing} lines are missing")
+        parser.error(f"the file needs {missing} more lines")
     with (
         tempfile.TemporaryDirectory(prefix="sluice-bench-") as folder,
         open_place(Path(folder)) as place,

@@ -18,8 +18,9 @@ import httpx2
 import numpy as np
 
 from pipeline.embedding.model import PACKAGED_MODEL, EmbeddingModel
-from tests.benchmarks.measure import MIB, Service, Times, measure, time_requests
+from tests.benchmarks.measure import MIB, Service, measure
 from tests.benchmarks.report import Report
+from tests.benchmarks.times import Times, time_requests
 
 UPLOADS_AT_ONCE = 4
 POLL_SECONDS = 0.01
