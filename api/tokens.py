@@ -1,7 +1,11 @@
 """Access tokens: JWTs signed with HS256. No other algorithm is accepted."""
 
-from dataclasses import dataclass
+import hashlib
+from collections import OrderedDict
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from time import time
+from typing import Any
 from uuid import UUID
 
 import jwt
@@ -18,14 +22,32 @@ GENERATION = "gen"
 """Claim with the account's token generation."""
 REQUIRED_CLAIMS = ["exp", "iat", "sub", "jti", "iss", "aud"]
 
+MAX_REMEMBERED = 10_000
+"""Maximum number of verified tokens that a process remembers, each with 32 bytes of digest."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """A token that was verified, and the times between which it is valid, in seconds since 1970."""
+
+    identity: Identity
+    valid_from: float
+    valid_until: float
+
 
 @dataclass(frozen=True)
 class Tokens:
-    """Issues and verifies tokens with one secret. A new secret invalidates all tokens."""
+    """Issues and verifies tokens with one secret. A new secret invalidates all tokens.
+
+    A process checks the signature of a token once. It remembers the digest of the token, not the token.
+    """
 
     secret: str
     lifetime: timedelta
     leeway: timedelta = LEEWAY
+    capacity: int = MAX_REMEMBERED
+    verified: OrderedDict[bytes, Verified] = field(default_factory=OrderedDict, init=False, repr=False, compare=False)
+    """The tokens used last, by their digests, at most `capacity`."""
 
     def issue(self, identity: Identity) -> str:
         """Return a token for an account, valid for `lifetime` from now."""
@@ -46,6 +68,16 @@ class Tokens:
 
         Raises NotAuthenticated if the token is expired, forged, incomplete or issued for another audience.
         """
+        digest = hashlib.sha256(token.encode()).digest()
+        verified = self.verified.get(digest)
+        if verified is None or not verified.valid_from <= time() < verified.valid_until:
+            verified = self.verified[digest] = self._decode(token)
+            if len(self.verified) > self.capacity:
+                self.verified.popitem(last=False)
+        self.verified.move_to_end(digest)
+        return verified.identity
+
+    def _decode(self, token: str) -> Verified:
         try:
             claims = jwt.decode(
                 token,
@@ -56,9 +88,14 @@ class Tokens:
                 leeway=self.leeway,
                 options={"require": REQUIRED_CLAIMS},
             )
-            # Earlier releases issued tokens without a generation.
-            return Identity(UUID(claims["sub"]), int(claims.get(GENERATION, 0)))
+            return self._find_validity(claims)
         except jwt.ExpiredSignatureError:
             raise NotAuthenticated("The token has expired. Log in again.", code="token_expired") from None
         except (jwt.InvalidTokenError, ValueError, TypeError):
             raise NotAuthenticated("The token is not valid. Log in again.", code="invalid_token") from None
+
+    def _find_validity(self, claims: dict[str, Any]) -> Verified:
+        leeway = self.leeway.total_seconds()
+        # Earlier releases issued tokens without a generation.
+        identity = Identity(UUID(claims["sub"]), int(claims.get(GENERATION, 0)))
+        return Verified(identity, int(claims["iat"]) - leeway, int(claims["exp"]) + leeway)

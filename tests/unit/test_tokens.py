@@ -4,6 +4,7 @@ from uuid import uuid4
 
 import jwt
 import pytest
+import time_machine
 
 from api.tokens import Tokens
 from pipeline.errors import NotAuthenticated
@@ -84,3 +85,25 @@ def test_other_algorithms_and_secrets_are_refused() -> None:
     for token in forged:
         with pytest.raises(NotAuthenticated):
             tokens.verify(token)
+
+
+def test_verified_token_ends_at_its_expiry_and_before_its_issue() -> None:
+    with time_machine.travel(1_800_000_000, tick=False) as clock:
+        token = tokens.issue(Identity(uuid4(), 0))
+        end = 15 * 60 + 30
+        for shift in (0, end - 1, -30):
+            clock.move_to(1_800_000_000 + shift)
+            tokens.verify(token)
+        for shift, code in ((end, "token_expired"), (-31, "invalid_token")):
+            clock.move_to(1_800_000_000 + shift)
+            with pytest.raises(NotAuthenticated) as refused:
+                tokens.verify(token)
+            assert refused.value.code == code
+
+
+def test_number_of_remembered_tokens_is_limited() -> None:
+    own = Tokens(SECRET, timedelta(minutes=15), capacity=2)
+    issued = [own.issue(Identity(uuid4(), number)) for number in range(3)]
+    for _ in range(2):
+        assert [own.verify(token).generation for token in issued] == [0, 1, 2]
+        assert len(own.verified) == 2
