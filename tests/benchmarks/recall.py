@@ -2,14 +2,16 @@
 
 It reads a file with one text per line, all different. The last 100 texts are the queries. The others become the chunks
 of owners with the given sizes, and of other owners with 10,000 chunks each. The vectors are stored next to the file.
+The table is printed, and written to a file from which `tests.benchmarks.page` makes docs/benchmarks.md.
 """
 
 import argparse
 import asyncio
+import json
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +26,7 @@ from pipeline.operations.local.place import open_place
 from pipeline.operations.local.servers import run_postgres
 from pipeline.types import SearchMode, new_id
 from tests.benchmarks.filling import DIMENSION, MODEL, Owner, fill
+from tests.benchmarks.machine import read_machine
 from tests.benchmarks.times import Times
 from tests.databases import migrate, run_sql
 
@@ -72,6 +75,11 @@ class Found:
     texts: list[list[str]]
     times: Times
 
+    @property
+    def milliseconds(self) -> tuple[float, float]:
+        """The p50 and p95."""
+        return 1000 * self.times.p50, 1000 * self.times.p95
+
 
 async def ask(
     database: Database,
@@ -92,8 +100,23 @@ async def ask(
     return found
 
 
-async def compare(database: Database, owner: Owner, queries: Lines) -> list[str]:
-    """Return a row of the table: the recall of the service's bounds, and the times of the ways to search."""
+@dataclass(frozen=True)
+class Row:
+    """A row of the table: how the chunks of one owner are searched. Times are p50 and p95 in milliseconds."""
+
+    chunks: int
+    recall: float
+    """Share of the nearest passages that a `vector` search with the service's bounds finds."""
+    incomplete: int
+    """Number of the long searches that found too few passages."""
+    vector_ms: tuple[float, float]
+    exact_ms: tuple[float, float]
+    """Of `vector` searches that compare every vector."""
+    hybrid_ms: tuple[float, float]
+
+
+async def compare(database: Database, owner: Owner, queries: Lines) -> Row:
+    """Search the chunks of one owner in each way."""
     await ask(database, owner, queries, SearchMode.VECTOR, TOP_K)  # to prepare the statement and fill the caches
     chosen = await ask(database, owner, queries, SearchMode.VECTOR, TOP_K)
     long = await ask(database, owner, queries, SearchMode.VECTOR, LONG_LIST)
@@ -102,27 +125,37 @@ async def compare(database: Database, owner: Owner, queries: Lines) -> list[str]
     await ask(database, owner, queries, SearchMode.VECTOR, TOP_K, EXACT)
     exact = await ask(database, owner, queries, SearchMode.VECTOR, TOP_K, EXACT)
     recall = [len(set(one) & set(other)) / TOP_K for one, other in zip(chosen.texts, exact.texts, strict=True)]
-    short = sum(len(texts) < min(LONG_LIST, owner.chunks) for texts in long.texts)
-    cells = [f"{1000 * way.times.p50:.1f} / {1000 * way.times.p95:.1f}" for way in (chosen, exact, hybrid)]
-    return [f"{owner.chunks:,}", f"{np.mean(recall):.4f}", str(short), *cells]
+    return Row(
+        chunks=owner.chunks,
+        recall=float(np.mean(recall)),
+        incomplete=sum(len(texts) < min(LONG_LIST, owner.chunks) for texts in long.texts),
+        vector_ms=chosen.milliseconds,
+        exact_ms=exact.milliseconds,
+        hybrid_ms=hybrid.milliseconds,
+    )
 
 
-async def measure(url: str, lines: Lines, sizes: Sequence[int], others: int) -> Table:
-    """Fill a database, and return the table with a row for each owner of `sizes`."""
+async def measure(url: str, lines: Lines, sizes: Sequence[int], others: int) -> list[Row]:
+    """Fill a database, and return a row for each owner of `sizes`."""
     queries = lines.cut(len(lines.texts) - QUERIES, QUERIES)
     owners = [Owner(new_id(), size) for size in (*sizes, *[CHUNKS_OF_OTHERS] * (others // CHUNKS_OF_OTHERS))]
     starts = np.cumsum([0, *(owner.chunks for owner in owners)])
     await fill(
         url, {owner: lines.cut(int(first), owner.chunks) for owner, first in zip(owners, starts[:-1], strict=True)}
     )
-    table = Table("chunks", f"recall@{TOP_K}", f"fewer than {LONG_LIST}", "ms p50 / p95", "exact", "hybrid")
     database = Database(url.replace("://", "+asyncpg://", 1), pool_size=1, timeout_seconds=600)
     try:
-        for owner in owners[: len(sizes)]:
-            table.add_row(*await compare(database, owner, queries))
+        return [await compare(database, owner, queries) for owner in owners[: len(sizes)]]
     finally:
         await database.close()
-    return table
+
+
+def print_rows(rows: Sequence[Row]) -> None:
+    table = Table("chunks", f"recall@{TOP_K}", f"fewer than {LONG_LIST}", "ms p50 / p95", "exact", "hybrid")
+    for row in rows:
+        times = [f"{p50:.1f} / {p95:.1f}" for p50, p95 in (row.vector_ms, row.exact_ms, row.hybrid_ms)]
+        table.add_row(f"{row.chunks:,}", f"{row.recall:.4f}", str(row.incomplete), *times)
+    Console(width=110).print(table)
 
 
 def main() -> None:
@@ -132,6 +165,7 @@ def main() -> None:
         "--sizes", type=int, nargs="+", default=(200, 20_000, 200_000), help="chunks of each owner who is searched"
     )
     parser.add_argument("--others", type=int, default=1_000_000, help="chunks of all other owners together")
+    parser.add_argument("--output", type=Path, default=Path(".bench/recall.json"), help="file for the table")
     options = parser.parse_args()
     lines = load(options.file)
     missing = sum(options.sizes) + options.others + QUERIES - len(lines.texts)
@@ -145,7 +179,11 @@ def main() -> None:
         run_sql(server.url, "CREATE DATABASE recall")
         database_url = server.url.replace("/postgres?", "/recall?")
         migrate(database_url, "head")
-        Console(width=110).print(asyncio.run(measure(database_url, lines, options.sizes, options.others)))
+        rows = asyncio.run(measure(database_url, lines, options.sizes, options.others))
+    print_rows(rows)
+    result = {"machine": asdict(read_machine()), "others": options.others, "rows": [asdict(row) for row in rows]}
+    options.output.parent.mkdir(exist_ok=True)
+    options.output.write_text(json.dumps(result, indent=2) + "\n")
 
 
 if __name__ == "__main__":
