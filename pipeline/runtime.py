@@ -13,6 +13,7 @@ from pipeline.db.candidates import DEFAULT_BOUNDS, SearchBounds
 from pipeline.db.session import Database
 from pipeline.embedding.active_model import CHECK_SECONDS, Encoders
 from pipeline.embedding.encoder import Encoder
+from pipeline.embedding.prompts import Prompts
 from pipeline.fair_queue import FairQueue
 from pipeline.llm.client import LanguageModel
 from pipeline.logs import get_logger
@@ -158,7 +159,13 @@ async def open_runtime(
         database=database,
         redis_breaker=redis_breaker,
         doorbell=Doorbell(settings.redis_dsn, redis_breaker),
-        encoders=Encoders(database, settings.embedding_model, shared=encoder, check_seconds=waits.model_check),
+        encoders=Encoders(
+            database,
+            settings.embedding_model,
+            make=lambda name: make_encoder(settings, name),
+            shared=encoder,
+            check_seconds=waits.model_check,
+        ),
         sandbox=sandbox or Sandbox(),
         changes=ChangeFeed(url, timeout_seconds=database_timeout_seconds, is_pooled=is_pooled),
         queue_front=share_front(database),
@@ -188,6 +195,11 @@ def choose_temporary_folder() -> None:
         tempfile.gettempdir()
     except FileNotFoundError:
         tempfile.tempdir = os.environ.get("TMPDIR", "/tmp")  # noqa: S108 - a folder, not the name of a file
+
+
+def make_encoder(settings: Settings, name: str) -> Encoder:
+    """Return the encoder of a model, as the settings want it."""
+    return Encoder(name, Prompts(settings.embedding_query_prompt, settings.embedding_document_prompt))
 
 
 def make_language_model(settings: Settings) -> LanguageModel | None:

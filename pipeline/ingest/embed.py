@@ -8,6 +8,7 @@ import numpy as np
 
 from pipeline.db.chunks import fingerprint
 from pipeline.embedding.encoder import Encoder
+from pipeline.embedding.prompts import Purpose
 from pipeline.ingest.attempt import Attempt
 from pipeline.ingest.progress import measure_embedding, measure_extraction
 from pipeline.ingest.read import ReadPage
@@ -104,5 +105,5 @@ async def _find_vectors(
     """Return the vectors of the texts, and the number of vectors that were known."""
     fingerprints = [fingerprint(text) for text in texts]
     unknown = [text for text, mark in zip(texts, fingerprints, strict=True) if mark not in known]
-    made = iter(await encoder.encode(unknown) if unknown else ())
+    made = iter(await encoder.encode(unknown, Purpose.DOCUMENT) if unknown else ())
     return [known[mark] if mark in known else next(made) for mark in fingerprints], len(texts) - len(unknown)

@@ -7,6 +7,7 @@ import numpy as np
 
 from pipeline.db import access, chunks, embedding_models, queue
 from pipeline.embedding.encoder import Encoder
+from pipeline.embedding.prompts import Purpose
 from pipeline.errors import IngestionError, ModelUnavailable
 from pipeline.ingest.attempt import Attempt
 from pipeline.ingest.progress import EMBEDDED
@@ -65,5 +66,6 @@ async def _embed(attempt: Attempt, encoder: Encoder, texts: Sequence[str]) -> li
     vectors: list[np.ndarray] = []
     while len(vectors) < len(texts):
         await attempt.reach(Stage.EMBEDDING, EMBEDDED)
-        vectors += list(await encoder.encode(texts[len(vectors) : len(vectors) + attempt.embed_at_once]))
+        next_texts = texts[len(vectors) : len(vectors) + attempt.embed_at_once]
+        vectors += list(await encoder.encode(next_texts, Purpose.DOCUMENT))
     return vectors

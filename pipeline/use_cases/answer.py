@@ -8,6 +8,7 @@ from uuid import UUID
 
 from pipeline import metrics
 from pipeline.embedding.encoder import Encoder
+from pipeline.embedding.prompts import Purpose
 from pipeline.errors import AnswerUnavailable
 from pipeline.llm.client import LanguageModel
 from pipeline.runtime import Runtime
@@ -73,9 +74,12 @@ async def _say_nothing_found() -> AsyncGenerator[Piece]:
 
 async def _quote(encoder: Encoder, question: str, passages: Sequence[Passage]) -> AsyncGenerator[Piece]:
     candidates = await asyncio.to_thread(list_candidates, question, passages)
-    vectors = await encoder.encode([question, *(candidate.text for candidate in candidates)])
+    [asked], sentences = await asyncio.gather(
+        encoder.encode([question], Purpose.QUERY),
+        encoder.encode([candidate.text for candidate in candidates], Purpose.DOCUMENT),
+    )
     separator = ""
-    for chosen in choose(candidates, vectors[1:], vectors[0], QUOTED_SENTENCES):
+    for chosen in choose(candidates, sentences, asked, QUOTED_SENTENCES):
         yield Piece(f"{separator}“{chosen.text}” [{chosen.passage}]", (chosen.passage,))
         separator = "\n"
     metrics.ANSWERS.labels("quoted").inc()

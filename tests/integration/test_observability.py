@@ -15,6 +15,7 @@ from prometheus_client import REGISTRY
 from pydantic import SecretStr
 from uvicorn.config import LOGGING_CONFIG
 
+from pipeline.embedding.prompts import Purpose
 from pipeline.ingest.heartbeat import Heartbeat, HeldLease
 from pipeline.ingest.progress import StageReporter
 from pipeline.logs import configure_logging
@@ -216,7 +217,9 @@ async def test_encoder_reports_its_queue_and_its_passes(api: Api) -> None:
         return read_metric((await api.client.get("/metrics")).text, f"sluice_encoder_{name}")
 
     passes, tokens = await look("pass_seconds_count"), await look("pass_tokens_sum")
-    waiting = [asyncio.create_task(api.runtime.encoder.encode(["some words " * 100] * 5)) for _ in range(3)]
+    waiting = [
+        asyncio.create_task(api.runtime.encoder.encode(["some words " * 100] * 5, Purpose.QUERY)) for _ in range(3)
+    ]
     await asyncio.sleep(0)
     assert await look("waiting_requests") == 3
     await asyncio.gather(*waiting)

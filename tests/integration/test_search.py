@@ -11,6 +11,7 @@ from pipeline.db.candidates import SearchBounds
 from pipeline.db.retrieval import PassageQuery, find_passages
 from pipeline.embedding.active_model import Encoders
 from pipeline.embedding.model import PACKAGED_MODEL
+from pipeline.embedding.prompts import Purpose
 from pipeline.errors import ModelUnavailable
 from pipeline.types import SearchMode, new_id
 from tests.databases import Databases, fetch, fetch_value, rewrite_statements
@@ -113,7 +114,7 @@ async def test_search_by_words_needs_no_model(api: Api) -> None:
     not_loaded = Encoders(api.runtime.database, PACKAGED_MODEL, check_seconds=1.0)
     api.app.state.runtime = replace(api.runtime, encoders=not_loaded)
     with pytest.raises(ModelUnavailable):
-        await not_loaded.active.encode(["horse"])
+        await not_loaded.active.encode(["horse"], Purpose.QUERY)
     assert await find(api, person, "sleeping horses", mode="keyword") == ["The horse sleeps in the barn."]
     assert await find(api, person, "horse", mode="keyword", document_ids=[str(new_id())]) == []
 
