@@ -14,7 +14,8 @@ from uuid import uuid4
 import asyncpg
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import Engine, event
+from sqlalchemy import Engine, Pool, event
+from sqlalchemy.engine.interfaces import DBAPIConnection
 
 PROJECT = Path(__file__).resolve().parents[1]
 ALEMBIC = Config(PROJECT / "alembic.ini")
@@ -117,7 +118,7 @@ class Databases:
 
 @contextmanager
 def rewrite_statements(rewrite: Callable[[str], str]) -> Iterator[None]:
-    """Pass every statement that SQLAlchemy sends through a function."""
+    """Pass every statement that SQLAlchemy sends through a function. `Database.statement` sends its own."""
 
     def before_execute(_connection: object, _cursor: object, statement: str, parameters: Any, *_: object) -> Any:
         return rewrite(statement), parameters
@@ -127,6 +128,23 @@ def rewrite_statements(rewrite: Callable[[str], str]) -> Iterator[None]:
         yield
     finally:
         event.remove(Engine, "before_cursor_execute", before_execute)
+
+
+@contextmanager
+def note_direct_statements(noted: list[str]) -> Iterator[None]:
+    """Note the statements of `Database.statement`."""
+
+    def note(logged: asyncpg.connection.LoggedQuery) -> None:
+        noted.append(logged.query)
+
+    def watch(connection: DBAPIConnection, *_: object) -> None:
+        connection.driver_connection.add_query_logger(note)
+
+    event.listen(Pool, "checkout", watch)
+    try:
+        yield
+    finally:
+        event.remove(Pool, "checkout", watch)
 
 
 # What must hold in every database when no work is left. Each query finds the rows that break a rule.

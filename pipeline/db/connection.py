@@ -58,6 +58,8 @@ def make_options(*, timeout_seconds: float, role: str | None, is_pooled: bool) -
     if is_pooled:
         # Two statements of a connection may run in two sessions, and a prepared statement exists in one only.
         return options | {"statement_cache_size": 0, "server_settings": {"application_name": "sluice"}}
+    # A search is planned once in a connection, however long its statement is.
+    options |= {"max_cached_statement_lifetime": 0, "max_cacheable_statement_size": 0}
     milliseconds = str(int(timeout_seconds * 1000))
     timeouts = {
         "statement_timeout": milliseconds,

@@ -26,11 +26,11 @@ from sqlalchemy import (
     union,
 )
 from sqlalchemy.dialects.postgresql import JSONB
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from pipeline.db import candidates
 from pipeline.db.audit import Event
 from pipeline.db.candidates import DEFAULT_BOUNDS, OWNER, Scope, SearchBounds
+from pipeline.db.direct import DirectConnection
 from pipeline.db.models import INDEXED_DIMENSIONS, AuditLog, Chunk, Document, Note
 from pipeline.types import Passage, SearchMode, SubjectKind, new_id
 
@@ -75,7 +75,7 @@ class PassageQuery:
 
 
 async def find_passages(
-    connection: AsyncConnection, query: PassageQuery, audited: dict[str, Any] | None = None
+    connection: DirectConnection, query: PassageQuery, audited: dict[str, Any] | None = None
 ) -> list[Passage]:
     """Return the owner's best passages for a query, best first.
 

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from typing import Any
 from uuid import UUID
 
 import asyncpg
@@ -9,9 +10,11 @@ from sqlalchemy import event, func, select
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DBAPIError, DisconnectionError, InterfaceError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_sessionmaker, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
+from sqlalchemy.util import greenlet_spawn
 
 from pipeline.db.connection import make_creator, make_options
+from pipeline.db.direct import DirectConnection, make_compiler
 from pipeline.db.models import EMAIL_SETTING, SERVICE_ROLE, USER_SETTING
 from pipeline.errors import DatabaseUnavailable, ReadOnlyDatabase, StorageFull
 
@@ -58,9 +61,8 @@ class Database:
             hide_parameters=True,  # errors are logged
         )
         event.listen(self._engine.sync_engine, "checkout", _refuse_closed)
-        autocommitting = self._engine.execution_options(isolation_level="AUTOCOMMIT")
-        # Without a transaction, PgBouncer could execute a statement in another session than it was prepared in.
-        self._statements = self._engine if is_pooled else autocommitting
+        self._is_pooled = is_pooled
+        self._compile = make_compiler(self._engine.dialect)
         self._sessions = async_sessionmaker(self._engine, expire_on_commit=False)
 
     @asynccontextmanager
@@ -78,14 +80,39 @@ class Database:
                 yield session
 
     @asynccontextmanager
-    async def statement(self) -> AsyncIterator[AsyncConnection]:
+    async def statement(self) -> AsyncIterator[DirectConnection]:
         """Open a connection for one statement, which is committed at once. It must set the user itself.
 
         Raises the same errors as `transaction`.
         """
         with translate_database_errors():
-            async with self._statements.begin() as connection:
-                yield connection
+            async with self._borrow() as driver:
+                connection = DirectConnection(driver, self._compile)
+                if self._is_pooled:
+                    # Without a transaction, PgBouncer could execute a statement in another session than it was
+                    # prepared in.
+                    async with driver.transaction():
+                        yield connection
+                else:
+                    yield connection
+
+    @asynccontextmanager
+    async def _borrow(self) -> AsyncIterator[Any]:
+        """Borrow a connection of asyncpg from the pool. If its state is not known afterwards, it is closed."""
+        try:
+            lent = await greenlet_spawn(self._engine.sync_engine.pool.connect)
+        except self._engine.dialect.loaded_dbapi.Error as error:
+            raise error.__cause__ or error from None
+        driver: Any = lent.driver_connection
+        try:
+            yield driver
+        except asyncpg.PostgresError:
+            raise  # the connection is still of use, or closed
+        except BaseException:
+            driver.terminate()
+            raise
+        finally:
+            await greenlet_spawn(lent.close)
 
     async def close(self) -> None:
         """Close every connection."""

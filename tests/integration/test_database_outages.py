@@ -8,7 +8,10 @@ from collections.abc import Iterator
 import httpx2
 import pytest
 from pydantic import SecretStr
+from sqlalchemy import func, select
 
+from pipeline.db.session import Database, open_database
+from pipeline.errors import DatabaseUnavailable
 from pipeline.settings import Settings
 from pipeline.types import Identity, new_id
 from tests.databases import fetch
@@ -125,3 +128,30 @@ async def test_closed_connections_are_replaced_without_errors(api: Api, database
     await asyncio.sleep(0.1)  # the client must notice the closed connections
     for _ in range(3):
         assert (await api.client.post("/v1/search", headers=person.headers, json={"query": "x"})).status_code == 200
+
+
+async def read_pid(database: Database) -> int:
+    async with database.statement() as connection:
+        [row] = await connection.execute(select(func.pg_backend_pid().label("pid")))
+    pid: int = row.pid
+    return pid
+
+
+async def test_connection_of_a_cancelled_statement_is_replaced(settings: Settings, database_url: str) -> None:
+    async with open_database(settings.sqlalchemy_url, pool_size=1, timeout_seconds=5) as database:
+        first = await read_pid(database)
+        assert await read_pid(database) == first
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.05), database.statement() as connection:
+                await connection.execute(select(func.pg_sleep(30)))
+        second = await read_pid(database)
+        assert second != first
+        await fetch(database_url, "SELECT pg_terminate_backend($1, 5000)", second)
+        assert await read_pid(database) != second
+
+
+async def test_statement_without_a_database_is_refused(settings: Settings) -> None:
+    url = settings.sqlalchemy_url.replace("/test_", "/no_such_")
+    async with open_database(url, pool_size=1, timeout_seconds=5) as database:
+        with pytest.raises(DatabaseUnavailable):
+            await read_pid(database)

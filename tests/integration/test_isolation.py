@@ -1,20 +1,27 @@
 """Users cannot reach the data of others: not over the API, not by queries without a filter, not as the service role."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
 from uuid import UUID
 
 import asyncpg
 import numpy as np
 import pytest
-from sqlalchemy import delete, select, text, update
+from sqlalchemy import create_engine, delete, select, text, update
 from sqlalchemy.exc import ProgrammingError
 
 from pipeline.db import audit, models
+from pipeline.db.connection import connect, make_options
+from pipeline.db.direct import DirectConnection, make_compiler
 from pipeline.db.models import SERVICE_ROLE
 from pipeline.db.retrieval import PassageQuery, find_passages
 from pipeline.db.session import act_for_email
 from pipeline.embedding.model import PACKAGED_MODEL
+from pipeline.embedding.prompts import Purpose
+from pipeline.settings import Settings
 from pipeline.types import SearchMode
-from tests.databases import fetch, rewrite_statements
+from tests.databases import fetch
 from tests.integration.conftest import Api, Person
 
 pytestmark = pytest.mark.anyio
@@ -104,23 +111,45 @@ async def test_rows_of_others_cannot_be_written(api: Api) -> None:
     assert (await api.get(anna, f"/v1/notes/{ids['note_id']}")).json()["title"] == "anna's note"
 
 
-async def test_search_without_its_filter_leaks_nothing(api: Api) -> None:
+async def test_search_without_its_filter_leaks_nothing(api: Api, settings: Settings) -> None:
     """Without the owner filter in the statement, row-level security still hides the rows."""
     await fill(api, "anna")
     bert, _ = await fill(api, "bert")
-    removed = 0
+    bert_id = await find_id(api, bert)
+    [vector] = await api.runtime.encoder.encode(["secret of anna"], Purpose.QUERY)
+    query = PassageQuery(bert_id, SearchMode.HYBRID, "secret of anna", vector, PACKAGED_MODEL, 50)
+    async with connecting(settings) as driver:
+        unfiltered = Unfiltered(driver)
+        passages = await find_passages(
+            DirectConnection(unfiltered, make_compiler(create_engine(settings.sqlalchemy_url).dialect)), query
+        )
+    assert unfiltered.removed > 1
+    assert sorted(passage.text for passage in passages) == ["A note of bert.", "The secret of bert."]
 
-    def remove_filter(statement: str) -> str:
-        nonlocal removed
-        removed += statement.count("chunks.owner_id = acting.user_id")
-        return statement.replace("chunks.owner_id = acting.user_id", "acting.user_id IS NOT NULL")
 
-    with rewrite_statements(remove_filter):
-        query = {"query": "secret of anna", "top_k": 50}
-        response = await api.client.post("/v1/search", headers=bert.headers, json=query)
-    texts = [passage["text"] for passage in response.json()["passages"]]
-    assert removed > 1
-    assert sorted(texts) == ["A note of bert.", "The secret of bert."]
+class Unfiltered:
+    """A connection that removes the owner filter of searches."""
+
+    def __init__(self, driver: asyncpg.Connection) -> None:
+        self._driver = driver
+        self.removed = 0
+
+    async def fetch(self, statement: str, *arguments: object, **options: Any) -> list[Any]:
+        self.removed += statement.count("chunks.owner_id = acting.user_id")
+        statement = statement.replace("chunks.owner_id = acting.user_id", "acting.user_id IS NOT NULL")
+        rows: list[Any] = await self._driver.fetch(statement, *arguments, **options)
+        return rows
+
+
+@asynccontextmanager
+async def connecting(settings: Settings) -> AsyncIterator[asyncpg.Connection]:
+    """Open a connection as the service does."""
+    options = make_options(timeout_seconds=10, role=SERVICE_ROLE, is_pooled=False)
+    driver = await connect(settings.sqlalchemy_url.replace("+asyncpg", ""), is_pooled=False, **options)
+    try:
+        yield driver
+    finally:
+        await driver.close()
 
 
 async def test_word_search_checks_the_acting_user(api: Api) -> None:
@@ -143,8 +172,8 @@ async def test_connection_forgets_the_acting_user_after_a_search(api: Api) -> No
         await find_passages(
             connection, PassageQuery(anna, SearchMode.HYBRID, "x", np.eye(1, 384)[0], PACKAGED_MODEL, 10)
         )
-        setting = await connection.scalar(text("SELECT current_setting('sluice.user_id')"))
-    assert setting == ""
+        [row] = await connection.execute(text("SELECT current_setting('sluice.user_id') AS acting"))
+    assert row.acting == ""
 
 
 @pytest.mark.parametrize(

@@ -166,7 +166,8 @@ async def test_search_runs_in_a_transaction(settings: Settings) -> None:
     """Without one, PgBouncer could prepare its statement in one session and execute it in another."""
     async with open_pool(settings, is_pooled=True) as database, database.statement() as connection:
         await connection.execute(select(func.set_config(USER_SETTING, "someone", True)))
-        assert await connection.scalar(select(func.current_setting(USER_SETTING))) == "someone"
+        [row] = await connection.execute(select(func.current_setting(USER_SETTING).label("user")))
+        assert row.user == "someone"
 
 
 async def read(settings: Settings, *, is_pooled: bool) -> None:
