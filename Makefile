@@ -48,8 +48,8 @@ openapi: .venv/.installed ## Write docs/openapi.json.
 env-example: .venv/.installed ## Write .env.example from the settings.
 	$(BIN)/python -m pipeline.operations.env_example > .env.example
 
-# OPTIONS="FOLDER --rounds 1": see python -m tests.benchmarks --help
-bench: .venv/.installed-bench .bench/.installed-baseline ## Measure the service. OPTIONS: see python -m tests.benchmarks --help
+# OPTIONS="FOLDER --rounds 1 --sizes 1000 --page FILE": see python -m tests.benchmarks --help
+bench: .venv/.installed-dev .bench/.installed-baseline ## Measure the speed, and write docs/benchmarks.md.
 	$(BIN)/python -m tests.benchmarks --baseline .bench/baseline/bin/python $(OPTIONS)
 
 # OPTIONS="FOLDER --url http://127.0.0.1:8000": see python -m tests.benchmarks.retrieval --help
@@ -68,10 +68,6 @@ chaos: .venv/.installed-dev ## Run random faults for SECONDS, from SEED.
 
 .venv/.installed-dev: .venv/.installed
 	$(UV) --extra embedded --extra dev
-	@touch $@
-
-.venv/.installed-bench: .venv/.installed-dev
-	$(UV) --extra bench
 	@touch $@
 
 .bench/.installed-baseline: tests/benchmarks/baseline/requirements.txt .venv/.installed

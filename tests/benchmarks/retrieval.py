@@ -1,147 +1,38 @@
-"""`make bench-retrieval`: how well queries find what answers them, over HTTP, beside plain nearest-vector search.
+"""`make bench-retrieval`: how well searches over HTTP find the passages that answer a question.
 
-A set is a folder with `documents/` and `questions.jsonl`; a question names its document, the pages of its evidence
-(of a PDF) and the evidence's text. Each set has an account of its own, so a second run finds everything loaded.
-Intervals are of the difference to `mode: vector` in the same run: paired bootstrap over the questions, 95 %.
+A set is a folder with `documents/` and `questions.jsonl`. A question names its document, the text of its evidence and,
+in a PDF, the pages of the evidence. Each set has a user of its own, so a second run on the same service finds the
+documents there. The scores are written to a file. `--compare BEFORE AFTER` compares two such files.
 """
 
 import argparse
-import json
-import math
-import re
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
-from dataclasses import dataclass
-from functools import partial
+from contextlib import contextmanager
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
 import httpx2
-import numpy as np
-from rich.console import Console
-from rich.table import Table
 
+from tests.benchmarks.machine import read_machine
+from tests.benchmarks.scores import Scores, SetScores, print_changes, print_modes, read_scores
+from tests.benchmarks.scoring import TOP_K, Hit, Question, Score, load_questions, score
+from tests.benchmarks.stack import read_model
 from tests.e2e.conftest import Up
 from tests.service import NO_LIMITS
 
 SHARED = Path("../shared/data")
-TOP_K = 10
-EVIDENCE_CHARACTERS = 6_000
-"""So much of the passages fits into a prompt, whatever their size."""
 PASSWORD = "password of a benchmark"
-UPLOADS_AT_ONCE = 8
-SAMPLES = 10_000
-BASELINE = "vector"
-MODES = ("hybrid", "keyword", BASELINE)
-SCOPES = ("all", "one document")
-WORD = re.compile(r"[a-z0-9]+")
-
-Grams = set[tuple[str, ...]]
-
-
-@dataclass(frozen=True)
-class Question:
-    """What is asked, and where the answer stands."""
-
-    text: str
-    document: str
-    pages: frozenset[int]
-    evidence: tuple[Grams, ...]
-
-
-@dataclass(frozen=True)
-class Hit:
-    """A passage that was found."""
-
-    document: str
-    page: int
-    text: str
-
-
-@dataclass(frozen=True)
-class Score:
-    """How well one question was answered, each from 0 to 1."""
-
-    hit_at_5: float
-    evidence: float
-    """Share of the evidence's word 3-grams within the first 6,000 characters of what was found."""
-    ndcg_at_10: float
-
-
-METRICS: dict[str, Callable[[Score], float]] = {
-    "hit@5": lambda score: score.hit_at_5,
-    f"evidence@{EVIDENCE_CHARACTERS}": lambda score: score.evidence,
-    "nDCG@10": lambda score: score.ndcg_at_10,
-}
-
-
-def load_questions(folder: Path, field: str) -> list[Question]:
-    """The questions of a set; `field` names their wording (XQuAD has German ones, too)."""
-    lines = (folder / "questions.jsonl").read_text(encoding="utf-8").splitlines()
-    return [
-        Question(
-            text=row[field],
-            document=row["document"],
-            pages=frozenset(row["evidence_pages"]),
-            evidence=tuple(map(cut_into_grams, row["evidence_text"])),
-        )
-        for row in map(json.loads, lines)
-        if field in row
-    ]
-
-
-def cut_into_grams(text: str) -> Grams:
-    """Word 3-grams; of a shorter text all its words as one."""
-    words = WORD.findall(text.lower())
-    return set(zip(words, words[1:], words[2:], strict=False)) or {tuple(words)} - {()}
-
-
-def score(question: Question, hits: Sequence[Hit]) -> Score:
-    """A hit counts when it is of the right file and of an evidence page, or holds half of an evidence text."""
-    found = [cut_into_grams(hit.text) for hit in hits]
-    relevant = [
-        hit.document == question.document
-        and (
-            hit.page in question.pages
-            if question.pages
-            else any(2 * len(text & grams) >= len(text) > 0 for text in question.evidence)
-        )
-        for hit, grams in zip(hits, found, strict=True)
-    ]
-    return Score(float(any(relevant[:5])), _measure_evidence(question, hits), _compute_ndcg(question, hits, relevant))
-
-
-def _measure_evidence(question: Question, hits: Sequence[Hit]) -> float:
-    wanted: Grams = set().union(*question.evidence)
-    got: Grams = set()
-    left = EVIDENCE_CHARACTERS
-    for hit in hits:
-        if left > 0 and hit.document == question.document:
-            got |= cut_into_grams(hit.text[:left])
-        left -= len(hit.text)
-    return len(wanted & got) / len(wanted) if wanted else 0.0
-
-
-def _compute_ndcg(question: Question, hits: Sequence[Hit], relevant: Sequence[bool]) -> float:
-    """Several hits of one page count once; of a text file only the first relevant one counts."""
-    gains: dict[tuple[str, int], bool] = {}
-    for place, (hit, is_relevant) in enumerate(zip(hits, relevant, strict=True)):
-        gains.setdefault((hit.document, hit.page if question.pages else place), is_relevant)
-    ranks = [rank for rank, gain in enumerate(gains.values()) if gain and rank < TOP_K]
-    ideal = min(max(1, len(question.pages)), TOP_K)
-    return sum(map(_discount, ranks[:ideal])) / sum(map(_discount, range(ideal)))
-
-
-def _discount(rank: int) -> float:
-    return 1 / math.log2(rank + 2)
+REQUESTS_AT_ONCE = 8
+MODES = ("vector", "hybrid", "keyword")
+SCOPES = ("all documents", "the right document")
 
 
 class Account:
-    """Somebody who has the documents of one set."""
+    """A user who has the documents of one set."""
 
     def __init__(self, url: str, name: str) -> None:
         self._credentials = {"email": f"{name}@retrieval.example.org", "password": PASSWORD}
@@ -154,7 +45,7 @@ class Account:
         self._http.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
 
     def _request(self, method: str, path: str, **content: Any) -> Any:
-        """The answer's JSON, once the limits let us and with a token that is still valid."""
+        """Return the JSON of the answer. Wait if a rate limit refuses the request, and log in again if the token has expired."""
         while True:
             answer = self._http.request(method, path, **content)
             if answer.status_code == HTTPStatus.UNAUTHORIZED:
@@ -180,79 +71,71 @@ class Account:
         return [Hit(passage["title"], passage["page"], passage["text"]) for passage in found["passages"]]
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """The scores of each mode on the questions of one set, in the same order."""
-
-    name: str
-    scores: dict[str, list[Score]]
-
-    def add_rows(self, table: Table) -> None:
-        """Means of each mode, and by how much they differ from those of the baseline."""
-        for mode, scores in self.scores.items():
-            cells = [
-                self._describe([measure(one) for one in scores], [measure(one) for one in self.scores[BASELINE]])
-                for measure in METRICS.values()
-            ]
-            table.add_row(self.name, mode, str(len(scores)), *cells)
-
-    def _describe(self, values: list[float], baseline: list[float]) -> str:
-        mean = f"{np.mean(values):.3f}"
-        if values == baseline:
-            return mean
-        low, high = bootstrap(np.subtract(values, baseline))
-        return f"{mean} ({low:+.3f} to {high:+.3f})"
-
-
-def bootstrap(differences: np.ndarray) -> tuple[float, float]:
-    """95 % interval of the mean of paired differences (percentile bootstrap, Efron 1979), always with the same seed."""
-    drawn = np.random.default_rng(0).integers(len(differences), size=(SAMPLES, len(differences)))
-    low, high = np.percentile(differences[drawn].mean(axis=1), [2.5, 97.5])
-    return float(low), float(high)
-
-
-def compare_set(url: str, folder: Path, field: str) -> list[Comparison]:
-    """Load a set and ask its questions, of all documents and of the right one."""
+def score_set(url: str, folder: Path, field: str) -> list[SetScores]:
+    """Load a set and ask its questions in each mode, in all documents and in the right one."""
     account = Account(url, folder.name)
-    with ThreadPoolExecutor(UPLOADS_AT_ONCE) as threads:
+    questions = load_questions(folder, field)
+    name = folder.name if field == "question" else f"{folder.name} ({field})"
+    with ThreadPoolExecutor(REQUESTS_AT_ONCE) as threads:
         files = sorted((folder / "documents").iterdir())
         ids = {file.name: document for file, document in zip(files, threads.map(account.load, files), strict=True)}
-        questions = load_questions(folder, field)
-        comparisons = []
-        for scope in SCOPES:
 
-            def ask(mode: str, question: Question, scope: str = scope) -> Score:
-                document_id = ids[question.document] if scope == "one document" else None
-                return score(question, account.search(question.text, mode, document_id))
+        def ask(question: Question, mode: str, scope: str) -> Score:
+            document_id = None if scope == SCOPES[0] else ids[question.document]
+            return score(question, account.search(question.text, mode, document_id))
 
-            scores = {mode: list(threads.map(partial(ask, mode), questions)) for mode in MODES}
-            comparisons.append(Comparison(f"{folder.name}, {scope}", scores))
-    return comparisons
+        def ask_all(scope: str, mode: str) -> list[Score]:
+            return list(threads.map(lambda question: ask(question, mode, scope), questions))
+
+        return [SetScores(name, scope, {mode: ask_all(scope, mode) for mode in MODES}) for scope in SCOPES]
 
 
-def run_service(folder: Path) -> Up:
-    """A service of our own, for those who name none."""
-    return Up(folder, **NO_LIMITS)
+@contextmanager
+def find_service(url: str | None) -> Iterator[tuple[str, str]]:
+    """Yield the URL and the model of the named service, or of a new one."""
+    if url:
+        yield url, ""
+        return
+    with tempfile.TemporaryDirectory(prefix="sluice-bench-") as folder:
+        up = Up(Path(folder), **NO_LIMITS)
+        try:
+            yield up.url, read_model(up.data_dir)
+        finally:
+            up.stop()
+
+
+def parse_options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.retrieval", description=__doc__)
+    parser.add_argument("folders", nargs="*", type=Path, help=f"sets; by default all sets in {SHARED}")
+    parser.add_argument("--url", help="a running service; by default one is started")
+    parser.add_argument("--field", default="question", help="wording of the questions; XQuAD also has question_de")
+    parser.add_argument("--output", type=Path, default=Path(".bench/retrieval.json"), help="file for the scores")
+    parser.add_argument(
+        "--compare",
+        nargs=2,
+        type=Path,
+        metavar=("BEFORE", "AFTER"),
+        help="compare two files of scores, and ask nothing",
+    )
+    options = parser.parse_args()
+    options.folders = options.folders or sorted(file.parent for file in SHARED.glob("*/questions.jsonl"))
+    if not options.folders and not options.compare:
+        parser.error(f"there are no sets in {SHARED}; name some")
+    return options
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.retrieval", description=__doc__)
-    parser.add_argument("folders", nargs="*", type=Path, help=f"sets; else those in {SHARED}")
-    parser.add_argument("--url", help="a running service; else one is started")
-    parser.add_argument("--field", default="question", help="the question's wording: XQuAD has question_de, too")
-    options = parser.parse_args()
-    folders = options.folders or sorted(file.parent for file in SHARED.glob("*/questions.jsonl"))
-    if not folders:
-        parser.error(f"there are no sets in {SHARED}; name some")
-    table = Table("set", "mode", "questions", *METRICS)
-    with ExitStack() as resources:
-        if not options.url:
-            service = run_service(Path(resources.enter_context(tempfile.TemporaryDirectory())))
-            resources.callback(service.stop)
-        for folder in folders:
-            for comparison in compare_set(options.url or service.url, folder, options.field):
-                comparison.add_rows(table)
-    Console(width=150).print(table)
+    options = parse_options()
+    if options.compare:
+        before, after = map(read_scores, options.compare)
+        print_changes(before, after)
+        return
+    with find_service(options.url) as (url, model):
+        sets = [scores for folder in options.folders for scores in score_set(url, folder, options.field)]
+    scores = Scores(read_machine(), model, sets)
+    print_modes(scores)
+    options.output.parent.mkdir(exist_ok=True)
+    scores.write(options.output)
 
 
 if __name__ == "__main__":

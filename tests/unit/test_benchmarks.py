@@ -1,6 +1,17 @@
 """What the benchmarks compute and write. They measure nothing here."""
 
-from tests.benchmarks.machine import parse_cpu_information
+from pathlib import Path
+
+import pytest
+
+from tests.benchmarks.comparisons import compute_ratios
+from tests.benchmarks.machine import Machine, parse_cpu_information
+from tests.benchmarks.page import PAGE, write
+from tests.benchmarks.report import Report, format_range
+from tests.benchmarks.scores import Scores, SetScores, bootstrap, print_changes, read_scores
+from tests.benchmarks.scoring import Score
+
+MACHINE = Machine("Test", ["AVX2"], 2)
 
 CPU_INFORMATION = """\
 processor\t: 0
@@ -16,3 +27,70 @@ flags\t\t: fpu avx2 avx512_vnni avx512_bf16
 def test_machine_has_its_instruction_sets() -> None:
     machine = parse_cpu_information(CPU_INFORMATION, cores=2)
     assert str(machine) == "AMD EPYC 9R14 (AVX512-BF16, AVX512-VNNI, AVX2), 2 cores"
+
+
+def test_ratios_are_of_the_same_round() -> None:
+    report = Report(MACHINE)
+    for ours, theirs in ((10.0, 5.0), (30.0, 10.0), (20.0, 5.0)):
+        report.note("part_pages_per_second", ours)
+        report.note("baseline_pages_per_second", theirs)
+    compute_ratios(report)
+    assert report.figures["ingestion_over_baseline"] == [2.0, 3.0, 4.0]
+    assert "two_workers_over_one" not in report.figures  # neither was measured
+
+
+@pytest.mark.parametrize(
+    ("values", "text"),
+    [([2.0, 3.0, 4.5], "3 (2–4.50)"), ([0.0123456], "0.0123"), ([1234.5], "1,234"), ([1166], "1,166")],
+)
+def test_figures_are_written_with_their_range(values: list[float], text: str) -> None:
+    assert format_range(values) == text
+
+
+def test_page_is_written_from_the_results(tmp_path: Path) -> None:
+    report = Report(MACHINE, {"model": "tiny, float32"}, {"part_pages_per_second": [10.0, 12.0, 11.0]})
+    report.write(tmp_path / "report.json")
+    Scores(MACHINE, "tiny, float32", [score_set(0.0, 1.0)]).write(tmp_path / "retrieval.json")
+    write(tmp_path / "page.md", tmp_path)
+    text = (tmp_path / "page.md").read_text()
+    assert "Measured on: Test (AVX2), 2 cores. Encoded with: tiny, float32." in text
+    assert "| ingestion, pages per second | – | 11 (10–12) |" in text
+    assert "| two | all documents | 2 | 0.000, 0.500 | 1.000, 0.500 | +1.000 to +1.000 |" in text
+    assert "`python -m tests.benchmarks.recall FILE` measures it" in text
+
+
+def test_page_in_the_documentation_has_the_text_of_the_template(tmp_path: Path) -> None:
+    """What is not a figure is changed in the template, not in the page."""
+    write(tmp_path / "page.md", tmp_path)
+    expected = (tmp_path / "page.md").read_text().splitlines()
+    written = PAGE.read_text().splitlines()
+    assert [line for line in expected if line not in written and not line.startswith(("Not measured", "–"))] == []
+
+
+def test_interval_of_a_difference() -> None:
+    before = [0.0, 1.0] * 50
+    low, high = bootstrap(before, [*before[:-20], *[1.0] * 20])
+    assert 0 < low < 0.1 < high < 0.2
+    with pytest.raises(ValueError, match="cannot be paired"):
+        bootstrap(before, before[1:])
+
+
+def test_scores_are_read_as_they_were_written(tmp_path: Path) -> None:
+    scores = Scores(MACHINE, "tiny", [score_set(0.0, 1.0)])
+    scores.write(tmp_path / "scores.json")
+    assert read_scores(tmp_path / "scores.json") == scores
+
+
+def test_changes_are_printed_by_set_and_mode(capsys: pytest.CaptureFixture[str]) -> None:
+    print_changes(Scores(MACHINE, "", [score_set(0.0, 1.0)]), Scores(MACHINE, "", [score_set(1.0, 1.0)]))
+    rows = [line.split("│") for line in capsys.readouterr().out.splitlines() if "all documents" in line]
+    assert [[cell.strip() for cell in row[3:6]] for row in rows] == [
+        ["vector", "2", "0.000, 1.000 (+1.000 to +1.000)"],
+        ["hybrid", "2", "1.000, 1.000 (–)"],
+    ]
+
+
+def score_set(vector: float, hybrid: float) -> SetScores:
+    """Two questions with these values of hit@5 in each mode."""
+    modes = {"vector": vector, "hybrid": hybrid}
+    return SetScores("two", "all documents", {mode: [Score(hit, 0.5, 0.5)] * 2 for mode, hit in modes.items()})

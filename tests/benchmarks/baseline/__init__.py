@@ -1,4 +1,4 @@
-"""What people write themselves, to be measured beside the service."""
+"""The baseline: what people often write themselves. It is measured beside the service."""
 
 import os
 import socket
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import httpx2
 
-from tests.benchmarks.measure import Service
+from tests.benchmarks.processes import Service
 
 FOLDER = Path(__file__).parent
 START_SECONDS = 120
@@ -18,7 +18,7 @@ START_SECONDS = 120
 
 @contextmanager
 def run_baseline(python: Path, database_url: str) -> Iterator[Service]:
-    """Serve the baseline with the Python of its venv, on an empty database."""
+    """Serve the baseline on an empty database, with the Python of its own virtual environment."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -43,4 +43,4 @@ def _wait(url: str, process: subprocess.Popen[bytes]) -> None:
             time.sleep(0.2)
         else:
             return
-    raise RuntimeError("the baseline does not start")
+    raise RuntimeError("the baseline did not start; see its messages above")

@@ -1,6 +1,6 @@
-"""The baseline: LangChain from file to answer, behind a minimal HTTP endpoint, as a tutorial would have it.
+"""The baseline: a tutorial's document search with LangChain, behind two HTTP routes.
 
-Run by `tests.benchmarks.baseline`, in the venv of requirements.txt, with the database in DATABASE_URL.
+`tests.benchmarks.baseline` runs it in a virtual environment with requirements.txt. DATABASE_URL names its database.
 """
 
 import os
@@ -29,7 +29,7 @@ def upload(file: UploadFile) -> dict[str, int]:
         copy.flush()
         pages = PyPDFLoader(copy.name).load()
     for page in pages:
-        page.page_content = page.page_content.replace("\0", "")  # PostgreSQL stores no NUL, and pypdf finds some
+        page.page_content = page.page_content.replace("\0", "")  # PostgreSQL stores no NUL characters
     chunks = splitter.split_documents(pages)
     store.add_documents(chunks)
     return {"pages": len(pages), "chunks": len(chunks)}
@@ -37,5 +37,5 @@ def upload(file: UploadFile) -> dict[str, int]:
 
 @app.post("/search")
 def search(query: Annotated[str, Body(embed=True)]) -> list[str]:
-    """The ten nearest passages."""
+    """Return the ten nearest passages."""
     return [document.page_content for document, _ in store.similarity_search_with_score(query, k=10)]

@@ -1,0 +1,74 @@
+"""The servers and services that are measured."""
+
+import json
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.db.models import SERVICE_ROLE
+from pipeline.operations.local.place import open_place
+from pipeline.operations.local.servers import run_postgres, run_valkey
+from tests.benchmarks.processes import Kind, Service
+from tests.databases import run_sql
+from tests.e2e.conftest import Up
+from tests.service import NO_LIMITS
+
+MODEL_LOADED = '"event": "model.loaded"'
+SETTINGS = {**NO_LIMITS, "JWT_TTL_MINUTES": "600", "LEASE_SECONDS": "15"}
+
+
+@dataclass(frozen=True)
+class Servers:
+    """PostgreSQL and Valkey, which everything that is measured shares."""
+
+    postgres_url: str
+    """As the owner of all tables."""
+    valkey_url: str
+    process_ids: dict[Kind, int]
+
+    def make_database(self, name: str) -> str:
+        """Create an empty database and return its URL."""
+        run_sql(self.postgres_url, f"CREATE DATABASE {name}")
+        return self.postgres_url.replace("/postgres?", f"/{name}?")
+
+    def make_environment(self, database_url: str) -> dict[str, str]:
+        """Return the settings that name the servers."""
+        return {
+            "DATABASE_URL": database_url.replace("//postgres:@", f"//{SERVICE_ROLE}:@"),
+            "DATABASE_OWNER_URL": database_url,
+            "REDIS_URL": self.valkey_url,
+        }
+
+
+@contextmanager
+def run_servers() -> Iterator[Servers]:
+    """Run PostgreSQL and Valkey on a temporary folder."""
+    with (
+        tempfile.TemporaryDirectory(prefix="sluice-bench-") as folder,
+        open_place(Path(folder)) as place,
+        run_postgres(place) as postgres,
+        run_valkey(place) as valkey,
+    ):
+        process_ids = {Kind.POSTGRESQL: postgres.child.process.pid, Kind.VALKEY: valkey.child.process.pid}
+        yield Servers(postgres.url, valkey.url, process_ids)
+
+
+@contextmanager
+def run_service(servers: Servers, database_url: str, *, workers: int) -> Iterator[Service]:
+    """Run `make up` without rate limits, with a number of workers."""
+    with tempfile.TemporaryDirectory(prefix="sluice-bench-") as folder:
+        settings = {**SETTINGS, **servers.make_environment(database_url), "WORKER_PROCESSES": str(workers)}
+        up = Up(Path(folder), **settings)
+        try:
+            yield Service(up.url, up.process.pid, servers.process_ids, read_model(up.data_dir))
+        finally:
+            up.stop()
+
+
+def read_model(data_dir: Path) -> str:
+    """Return the model of a service with its engine and precision, as the service has logged it."""
+    lines = [line for line in (data_dir / "log.jsonl").read_text().splitlines() if MODEL_LOADED in line]
+    event = json.loads(lines[-1])
+    return ", ".join(str(event[name]) for name in ("model", "engine", "precision") if name in event)
