@@ -209,7 +209,7 @@ class Chunk(Base):
         ),
         Index(None, "owner_id", "document_id", "ordinal", "model", unique=True),
         Index(None, "owner_id", "note_id", "ordinal", "model", unique=True),
-        Index(None, "owner_id", "lexemes", postgresql_using="gin"),
+        Index(None, "owner_id", "lexemes", postgresql_using="gin", postgresql_with={"fastupdate": "off"}),
         CheckConstraint("num_nonnulls(document_id, note_id) = 1", name="one_source"),
     )
 

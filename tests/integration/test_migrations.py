@@ -22,6 +22,11 @@ from tests.processes import run_module, start_module
 
 PROJECT = Path(__file__).resolve().parents[2]
 
+ADDED_CHUNKS = """INSERT INTO chunks (owner_id, id, document_id, ordinal, page, page_end, start, "end", text, lexemes,
+        model, embedding)
+    SELECT gen_random_uuid(), gen_random_uuid(), gen_random_uuid(), 0, 1, 1, 0, 1, '', 'word', 'model', '[1]'
+    FROM generate_series(1, 9)"""
+
 
 @pytest.fixture(scope="module")
 def empty_database(postgres_url: str) -> str:
@@ -71,6 +76,18 @@ def test_vectors_and_their_fingerprints_stay_in_the_row(template_url: str) -> No
            WHERE attrelid = 'chunks'::regclass AND attlen = -1 AND attstorage = 'p'""",
     )
     assert {row["attname"] for row in rows} == {"embedding", "embedded_sha256"}
+
+
+def test_new_words_do_not_wait_in_a_list(postgres_url: str) -> None:
+    """Words that waited in the list before the migration are moved into the index."""
+    url = clone_database(postgres_url, "listed_words", template="template1")
+    migrate(url, "0017")
+    run_sql(url, "SET session_replication_role = replica", ADDED_CHUNKS)
+    flush = "SELECT gin_clean_pending_list('ix_chunks_owner_id_lexemes')"
+    migrate(url, "head")
+    assert run_sql(url, flush)[0][0] == 0
+    run_sql(url, "SET session_replication_role = replica", ADDED_CHUNKS)
+    assert run_sql(url, flush)[0][0] == 0
 
 
 def test_commands_of_the_runbook(postgres_url: str) -> None:
@@ -128,7 +145,7 @@ def test_functions_that_act_as_their_owner_are_safe(template_url: str) -> None:
     unsafe = run_sql(
         template_url,
         """SELECT proname FROM pg_proc JOIN pg_roles ON pg_roles.oid = proowner
-           WHERE prosecdef AND (proconfig IS DISTINCT FROM '{"search_path=pg_catalog, public, pg_temp"}'
+           WHERE prosecdef AND (proconfig @> '{"search_path=pg_catalog, public, pg_temp"}' IS NOT TRUE
                OR rolsuper OR rolbypassrls OR rolcanlogin OR rolcreaterole OR rolcreatedb
                OR has_function_privilege('public', pg_proc.oid, 'EXECUTE'))""",
     )
