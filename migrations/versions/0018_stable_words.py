@@ -15,7 +15,7 @@ depends_on = None
 INDEX = "ix_chunks_owner_id_lexemes"
 FUNCTION = "sluice_find_worded(tsquery, text, integer, integer)"
 SETTINGS = {
-    # Without these, the plan decides which rows come before the limit. Bitmap scans read rows in the order of the table.
+    # Without these, the plan decides which rows come before the limit. Bitmap scans read in the order of the table.
     "enable_indexscan": "off",
     "max_parallel_workers_per_gather": "0",
     # The planner does not know that the words of a chunk are stored outside its row. It would read those of all chunks.
