@@ -328,8 +328,7 @@ class TextChunk:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class Passage:
+class Passage(msgspec.Struct, frozen=True):
     """A chunk that answers a query, with its position and score.
 
     `start` and `end` are character offsets in the extracted text of a document or in the body of a note.

@@ -1,7 +1,6 @@
 """Parts that all tests share: PostgreSQL and Valkey for each test process, an empty database for each test."""
 
 import json
-import logging
 import os
 import signal
 import sys
@@ -34,10 +33,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 def log_errors_only() -> None:
     """Log as between tests. A stream that pytest has replaced for one test is closed after it."""
-    configure_logging("ERROR")
-    handler = logging.getLogger().handlers[0]
-    assert isinstance(handler, logging.StreamHandler)
-    handler.setStream(sys.__stderr__)
+    configure_logging("ERROR", sys.__stderr__)
 
 
 log_errors_only()

@@ -32,11 +32,8 @@ pytestmark = pytest.mark.anyio
 @pytest.fixture
 def log_stream() -> Iterator[io.StringIO]:
     """Everything that is logged, as it would go to standard error."""
-    configure_logging("DEBUG")
     stream = io.StringIO()
-    (handler,) = logging.getLogger().handlers
-    assert isinstance(handler, logging.StreamHandler)
-    handler.setStream(stream)
+    configure_logging("DEBUG", stream)
     yield stream
     log_errors_only()
 
