@@ -89,9 +89,9 @@ def migrate(_options: Namespace) -> None:
 
 def change_model(options: Namespace) -> None:
     """Embed everything with another model, print the progress, and make that model active."""
-    owner_url = load_operator_settings().owner_url
+    settings = load_operator_settings()
     with suppress(KeyboardInterrupt):  # the old model stays active, and the same command continues the change
-        asyncio.run(reembed(owner_url, options.model, lambda line: print(line, flush=True)))
+        asyncio.run(reembed(settings, options.model, lambda line: print(line, flush=True)))
 
 
 def run_doctor(options: Namespace) -> None:

@@ -61,6 +61,14 @@ ENCODER_PASS_SECONDS = Histogram(
     "Time of one forward pass.",
     buckets=(0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5),
 )
+EMBEDDING_SERVER_SECONDS = Histogram(
+    "sluice_embedding_server_seconds",
+    "Time of one successful request to the embedding server.",
+    buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
+)
+EMBEDDING_SERVER_FAILURES = Counter(
+    "sluice_embedding_server_failures_total", "Requests to the embedding server that failed."
+)
 REDIS_UP = Gauge("sluice_redis_up", "Whether the last request to Redis succeeded.", multiprocess_mode="livemostrecent")
 SUBJECTS = Gauge(
     "sluice_subjects", "Documents and notes by status.", ["kind", "status"], multiprocess_mode="livemostrecent"

@@ -12,8 +12,8 @@ from pipeline.circuit_breaker import CircuitBreaker
 from pipeline.db.candidates import DEFAULT_BOUNDS, SearchBounds
 from pipeline.db.session import Database
 from pipeline.embedding.active_model import CHECK_SECONDS, Encoders
-from pipeline.embedding.encoder import Encoder
-from pipeline.embedding.prompts import Prompts
+from pipeline.embedding.factory import make_encoder
+from pipeline.embedding.text_encoder import TextEncoder
 from pipeline.fair_queue import FairQueue
 from pipeline.llm.client import LanguageModel
 from pipeline.logs import get_logger
@@ -120,7 +120,7 @@ class Runtime:
     recent_logins: RecentLogins = field(default_factory=RecentLogins)
 
     @property
-    def encoder(self) -> Encoder:
+    def encoder(self) -> TextEncoder:
         """The encoder of the active model. Read it again for each piece of work: the model may change."""
         return self.encoders.active
 
@@ -130,7 +130,7 @@ async def open_runtime(
     settings: Settings,
     *,
     database_timeout_seconds: float,
-    encoder: Encoder | None = None,
+    encoder: TextEncoder | None = None,
     sandbox: Sandbox | None = None,
     waits: Waits | None = None,
 ) -> AsyncIterator[Runtime]:
@@ -195,11 +195,6 @@ def choose_temporary_folder() -> None:
         tempfile.gettempdir()
     except FileNotFoundError:
         tempfile.tempdir = os.environ.get("TMPDIR", "/tmp")  # noqa: S108 - a folder, not the name of a file
-
-
-def make_encoder(settings: Settings, name: str) -> Encoder:
-    """Return the encoder of a model, as the settings want it."""
-    return Encoder(name, Prompts(settings.embedding_query_prompt, settings.embedding_document_prompt))
 
 
 def make_language_model(settings: Settings) -> LanguageModel | None:

@@ -34,7 +34,11 @@ SECRET_ADVICE = "create one with: openssl rand -base64 48"  # noqa: S105 - a com
 DATABASE_ADVICE = "set it in the environment or .env, or use the DATA_DIR of a running `make up`"
 MIB = 1024 * 1024
 GIB = 1024 * MIB
-WEB_FORMS = {"llm_base_url": "http://127.0.0.1:8080/v1", "public_url": PAGE_FORM}
+WEB_FORMS = {
+    "embedding_base_url": "http://127.0.0.1:8081/v1",
+    "llm_base_url": "http://127.0.0.1:8080/v1",
+    "public_url": PAGE_FORM,
+}
 RATE_LIMITS = (
     "rate_limit_login",
     "rate_limit_login_address",
@@ -140,6 +144,17 @@ class Settings(BaseSettings):
     prompt in the model's own configuration, which suffices for most models."""
     embedding_document_prompt: str | None = None
     """The same before each passage, as `"passage: "`. A change applies only to later ingestions."""
+    embedding_base_url: HttpUrl | None = None
+    """OpenAI-compatible server that embeds texts, as `http://127.0.0.1:8081/v1`. It runs every model except
+    the packaged one and those in folders. If not set, each process runs the model itself."""
+    embedding_api_key: SecretStr | None = None
+    """API key for that server, if it requires one."""
+    embedding_batch_size: Annotated[int, Field(ge=1, le=2048)] = 32
+    """Maximum number of passages in a request to that server."""
+    embedding_concurrency: Annotated[int, Field(ge=1, le=256)] = 8
+    """Maximum number of requests that a process sends to that server at the same time."""
+    embedding_timeout_seconds: Annotated[float, Field(gt=0, le=60)] = 30.0
+    """Time limit for a request to that server, in seconds."""
     text_search_config: TextSearchConfig = "english"
     """PostgreSQL text search configuration: the language whose words are stemmed, or `simple` for no stemming. A change
     applies only to later ingestions."""
@@ -213,7 +228,7 @@ class Settings(BaseSettings):
             raise ValueError(f"is shorter than {MINIMUM_SECRET_BYTES} bytes; {SECRET_ADVICE}")
         return secret
 
-    @field_validator("metrics_token", "llm_api_key")
+    @field_validator("metrics_token", "embedding_api_key", "llm_api_key")
     @classmethod
     def _require_header_value(cls, token: SecretStr | None) -> SecretStr | None:
         # Clients and servers disagree about the bytes of other characters in a header.

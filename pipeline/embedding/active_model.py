@@ -9,7 +9,7 @@ from sqlalchemy.exc import ProgrammingError
 from pipeline.db import embedding_models, schema
 from pipeline.db.embedding_models import Models
 from pipeline.db.session import Database
-from pipeline.embedding.encoder import Encoder
+from pipeline.embedding.text_encoder import TextEncoder
 from pipeline.errors import DatabaseUnavailable, ModelUnavailable
 from pipeline.logs import get_logger
 
@@ -27,8 +27,8 @@ class Encoders:
         database: Database,
         configured: str,
         *,
-        make: Callable[[str], Encoder] = Encoder,
-        shared: Encoder | None = None,
+        make: Callable[[str], TextEncoder],
+        shared: TextEncoder | None = None,
         check_seconds: float,
     ) -> None:
         """Start with the model `configured`. `make` returns the encoder of a model by its name.
@@ -37,7 +37,7 @@ class Encoders:
         """
         self.active = shared or make(configured)
         """The configured model until the database has been read."""
-        self.next: Encoder | None = None
+        self.next: TextEncoder | None = None
         self.is_mismatched = False
         """True if EMBEDDING_MODEL has been neither the active nor the next model since this process started."""
         self._database = database
@@ -71,12 +71,17 @@ class Encoders:
 
     @property
     def is_ready(self) -> bool:
-        """True if the active model is known and loaded."""
+        """True if the active model is known and texts can be embedded."""
         return self.is_known and self.active.is_ready
 
     @property
+    def is_interrupted(self) -> bool:
+        """True if the server of the active model does not embed texts now, but has done so before."""
+        return self.is_known and self.active.is_interrupted
+
+    @property
     def has_failed(self) -> bool:
-        """True if the thread of the active model, or the task that follows the database, has ended by an error."""
+        """True if the encoder of the active model, or the task that follows the database, has ended by an error."""
         return self.active.has_failed or (self._following is not None and self._following.done())
 
     @property
@@ -143,14 +148,14 @@ class Encoders:
             self.active = self._make(name)
         self.active.start()
 
-    async def _delay_switch(self, encoder: Encoder) -> None:
+    async def _delay_switch(self, encoder: TextEncoder) -> None:
         """Delay the switch to the next model until this process has loaded it."""
         with suppress(DatabaseUnavailable, ModelUnavailable):
             async with self._database.transaction() as session:
                 await embedding_models.delay_switch(session)
                 await encoder.wait()
 
-    def _close(self, encoder: Encoder) -> None:
+    def _close(self, encoder: TextEncoder) -> None:
         if encoder is not self._shared:
             encoder.close()
 

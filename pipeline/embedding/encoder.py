@@ -14,14 +14,12 @@ import numpy as np
 
 from pipeline import metrics
 from pipeline.embedding.model import BATCH_TOKENS, EmbeddingModel, cut_batches, find_folder
-from pipeline.embedding.prompts import Prompts, Purpose, find_prompts
+from pipeline.embedding.prompts import NO_PROMPTS, Prompts, Purpose, find_prompts
 from pipeline.errors import FailureCode, IngestionError, ModelUnavailable
 from pipeline.logs import get_logger
 
 RELOAD_SECONDS = 5.0
 """Pause before another try to load a model that failed to load."""
-
-NO_PROMPTS = Prompts()
 
 log = get_logger()
 
@@ -80,6 +78,11 @@ class Encoder:
     def is_ready(self) -> bool:
         """True if the model is loaded."""
         return self._loaded.done() and self._loaded.exception() is None
+
+    @property
+    def is_interrupted(self) -> bool:
+        """False, because a loaded model stays loaded."""
+        return False
 
     @property
     def has_failed(self) -> bool:

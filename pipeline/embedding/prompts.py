@@ -39,6 +39,9 @@ class Prompts:
         return [prompt + text for text in texts] if prompt else texts
 
 
+NO_PROMPTS = Prompts()
+
+
 def find_prompts(model: str, folder: Path | None) -> Prompts:
     """Return the prompts of a model that has been loaded from `folder`, or by its hub name if there is none.
 

@@ -12,7 +12,8 @@ from pipeline.db import chunks, embedding_models, queue
 from pipeline.db.embedding_models import Models
 from pipeline.db.session import Database
 from pipeline.embedding.active_model import CHECK_SECONDS
-from pipeline.embedding.model import EmbeddingModel
+from pipeline.embedding.factory import ModelUnusable, measure_dimension
+from pipeline.settings import Settings
 
 LARGEST_DIMENSION = 3_800
 """Largest dimension of stored vectors. A row contains its vector, and must fit into a page of 8 KiB."""
@@ -37,18 +38,18 @@ class ModelChangeError(Exception):
     """The model cannot be changed. The message gives the reason."""
 
 
-async def reembed(owner_url: str, model: str, tell: Tell, waits: ReembedWaits | None = None) -> None:
+async def reembed(settings: Settings, model: str, tell: Tell, waits: ReembedWaits | None = None) -> None:
     """Embed everything with `model`, make it the active model, and delete the vectors of the old one.
 
     If it is interrupted, the old model stays active, and the same call continues the change. A call with the active
     model abandons an unfinished change. `tell` is called with each progress message.
-    Raises ModelChangeError, DatabaseUnavailable.
+    Raises ModelChangeError, DatabaseUnavailable, SettingsError.
     """
     waits = waits or ReembedWaits()
-    database = Database(owner_url, pool_size=2, timeout_seconds=DATABASE_TIMEOUT_SECONDS, role=None)
+    database = Database(settings.owner_url, pool_size=2, timeout_seconds=DATABASE_TIMEOUT_SECONDS, role=None)
     try:
         if await _needs_change(database, model, tell):
-            await _begin(database, model)
+            await _begin(database, settings, model)
             await _wait_for_vectors(database, model, tell, waits)
             tell(f"{model} is the active model now; set EMBEDDING_MODEL to it")
         await _delete_unused_vectors(database)
@@ -73,11 +74,11 @@ async def _needs_change(database: Database, model: str, tell: Tell) -> bool:
         return False
 
 
-async def _begin(database: Database, model: str) -> None:
+async def _begin(database: Database, settings: Settings, model: str) -> None:
     """Register the model as the next one."""
     async with database.transaction() as session:
         _refuse_other_change(await embedding_models.read(session), model)
-    await asyncio.to_thread(require_usable, model)
+    await require_usable(settings, model)
     # Vectors of an abandoned change are incomplete, but would be counted as complete.
     await _delete_unused_vectors(database)
     async with database.transaction() as session:
@@ -94,15 +95,15 @@ def _refuse_other_change(models: Models, model: str) -> None:
         )
 
 
-def require_usable(model: str) -> None:
-    """Load a model.
+async def require_usable(settings: Settings, model: str) -> None:
+    """Load a model, or ask its server.
 
     Raises ModelChangeError if that fails, or if its vectors are too large to store.
     """
     try:
-        dimension = EmbeddingModel(model).dimension
-    except (OSError, ValueError, RuntimeError, ImportError, KeyError) as error:
-        raise ModelChangeError(f"{model} cannot be loaded: {error}") from error
+        dimension = await measure_dimension(settings, model)
+    except ModelUnusable as error:
+        raise ModelChangeError(str(error)) from error
     if dimension > LARGEST_DIMENSION:
         raise ModelChangeError(
             f"the vectors of {model} have {dimension} numbers; at most {LARGEST_DIMENSION} can be stored"

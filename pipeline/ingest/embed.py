@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from pipeline.db.chunks import fingerprint
-from pipeline.embedding.encoder import Encoder
 from pipeline.embedding.prompts import Purpose
+from pipeline.embedding.text_encoder import TextEncoder
 from pipeline.ingest.attempt import Attempt
 from pipeline.ingest.progress import measure_embedding, measure_extraction
 from pipeline.ingest.read import ReadPage
@@ -73,7 +73,7 @@ def _split(pages: list[PageText], heading: str) -> tuple[list[TextChunk], list[s
 
 
 async def embed(
-    attempt: Attempt, splits: AsyncIterable[SplitPages], encoder: Encoder, known: Mapping[bytes, np.ndarray]
+    attempt: Attempt, splits: AsyncIterable[SplitPages], encoder: TextEncoder, known: Mapping[bytes, np.ndarray]
 ) -> Content:
     """Embed chunks as they arrive, a few at a time. Chunks with `known` fingerprints keep their vectors."""
     content = Content(encoder.model_name)
@@ -89,7 +89,7 @@ async def embed(
 
 
 async def _embed_next(
-    attempt: Attempt, content: Content, encoder: Encoder, known: Mapping[bytes, np.ndarray], share: float
+    attempt: Attempt, content: Content, encoder: TextEncoder, known: Mapping[bytes, np.ndarray], share: float
 ) -> None:
     embedded = len(content.vectors)
     await attempt.reach(Stage.EMBEDDING, measure_embedding(embedded, len(content.chunks), share))
@@ -100,7 +100,7 @@ async def _embed_next(
 
 
 async def _find_vectors(
-    encoder: Encoder, texts: Sequence[str], known: Mapping[bytes, np.ndarray]
+    encoder: TextEncoder, texts: Sequence[str], known: Mapping[bytes, np.ndarray]
 ) -> tuple[list[np.ndarray], int]:
     """Return the vectors of the texts, and the number of vectors that were known."""
     fingerprints = [fingerprint(text) for text in texts]

@@ -10,7 +10,7 @@ from typing import BinaryIO
 import numpy as np
 
 from pipeline.db import access, chunks, contents
-from pipeline.embedding.encoder import Encoder
+from pipeline.embedding.text_encoder import TextEncoder
 from pipeline.errors import LeaseLost, translate_file_errors
 from pipeline.ingest.attempt import Attempt
 from pipeline.ingest.progress import measure_extraction
@@ -31,7 +31,7 @@ class ReadPage:
 class Source:
     """The input of an attempt."""
 
-    encoder: Encoder
+    encoder: TextEncoder
     """The encoder of the model that was active when the attempt began."""
     pages: AsyncGenerator[ReadPage]
     known: Mapping[bytes, np.ndarray]

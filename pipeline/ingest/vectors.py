@@ -6,8 +6,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from pipeline.db import access, chunks, embedding_models, queue
-from pipeline.embedding.encoder import Encoder
 from pipeline.embedding.prompts import Purpose
+from pipeline.embedding.text_encoder import TextEncoder
 from pipeline.errors import IngestionError, ModelUnavailable
 from pipeline.ingest.attempt import Attempt
 from pipeline.ingest.progress import EMBEDDED
@@ -62,7 +62,7 @@ async def embed_with_next(attempt: Attempt, texts: Sequence[str]) -> dict[str, l
         return {}  # the `reembed` command queues the missing vectors
 
 
-async def _embed(attempt: Attempt, encoder: Encoder, texts: Sequence[str]) -> list[np.ndarray]:
+async def _embed(attempt: Attempt, encoder: TextEncoder, texts: Sequence[str]) -> list[np.ndarray]:
     vectors: list[np.ndarray] = []
     while len(vectors) < len(texts):
         await attempt.reach(Stage.EMBEDDING, EMBEDDED)

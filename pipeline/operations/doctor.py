@@ -1,6 +1,5 @@
 """Checks of every part, with advice on problems: `python -m pipeline doctor`."""
 
-import asyncio
 import shutil
 import socket
 import tempfile
@@ -30,6 +29,7 @@ from pipeline.db.requirements import (
 )
 from pipeline.db.schema import Server
 from pipeline.db.session import Database, get_state
+from pipeline.embedding.factory import is_remote
 from pipeline.embedding.reembed import ModelChangeError, require_usable
 from pipeline.errors import AnswerUnavailable, CannotWrite, DatabaseUnavailable, IngestionError, UnsafeDatabase
 from pipeline.notify.doorbell import Doorbell
@@ -305,15 +305,18 @@ async def _check_model(database: Database, settings: Settings) -> Finding:
         found = f"the active model is {models.active}, but EMBEDDING_MODEL is {configured}"
         advice = f"set EMBEDDING_MODEL={models.active}, or run python -m pipeline reembed --model {configured}"
         return _fail("embedding model", found, advice)
+    model = models.active or configured
+    runs_there = is_remote(settings, model)
     try:
-        await asyncio.to_thread(require_usable, models.active or configured)
+        await require_usable(settings, model)
     except ModelChangeError as error:
-        return _fail("embedding model", str(error), "install it, or correct EMBEDDING_MODEL")
+        advice = "see The embedding server is down in RUNBOOK.md" if runs_there else "install it"
+        return _fail("embedding model", str(error), f"{advice}, or correct EMBEDDING_MODEL")
     if models.next:
         found = f"the active model is {models.active}; the change to {models.next} is not finished"
         advice = f"run python -m pipeline reembed --model {models.next} to continue"
         return _warn("embedding model", found, advice)
-    return _ok("embedding model", f"{models.active or configured} can be loaded")
+    return _ok("embedding model", f"{model} {'is served' if runs_there else 'can be loaded'}")
 
 
 async def _check_queue(database: Database) -> Finding:

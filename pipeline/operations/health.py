@@ -33,10 +33,12 @@ class Checks:
     def are_ready(self) -> bool:
         """True if requests can be served. Redis and the layers of the sandbox are not required.
 
-        A read-only database and one that is newer than this code can serve requests, too.
+        A read-only database and one that is newer than this code can serve requests, too. Without the embedding server
+        uploads and searches by words still work, so an interruption takes no process out of the balancer.
         """
         is_readable = self.database in ("ok", "read_only")
-        return is_readable and self.migrations in ("ok", "ahead") and self.embedding_model == "ok"
+        has_model = self.embedding_model in ("ok", "interrupted")
+        return is_readable and has_model and self.migrations in ("ok", "ahead")
 
 
 async def check(runtime: Runtime) -> Checks:
@@ -54,7 +56,9 @@ async def check(runtime: Runtime) -> Checks:
 def _check_model(runtime: Runtime) -> str:
     if runtime.encoders.is_mismatched:
         return "mismatch"
-    return "ok" if runtime.encoders.is_ready else "loading"
+    if runtime.encoders.is_ready:
+        return "ok"
+    return "interrupted" if runtime.encoders.is_interrupted else "loading"
 
 
 async def _check_database(runtime: Runtime) -> tuple[str, str]:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from pipeline import metrics
-from pipeline.embedding.encoder import Encoder
 from pipeline.embedding.prompts import Purpose
+from pipeline.embedding.text_encoder import TextEncoder
 from pipeline.errors import AnswerUnavailable
 from pipeline.llm.client import LanguageModel
 from pipeline.runtime import Runtime
@@ -72,7 +72,7 @@ async def _say_nothing_found() -> AsyncGenerator[Piece]:
     yield Piece(NOTHING_FOUND)
 
 
-async def _quote(encoder: Encoder, question: str, passages: Sequence[Passage]) -> AsyncGenerator[Piece]:
+async def _quote(encoder: TextEncoder, question: str, passages: Sequence[Passage]) -> AsyncGenerator[Piece]:
     candidates = await asyncio.to_thread(list_candidates, question, passages)
     [asked], sentences = await asyncio.gather(
         encoder.encode([question], Purpose.QUERY),

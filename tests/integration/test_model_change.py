@@ -1,7 +1,7 @@
 """A change of the embedding model: background jobs embed everything again, then searches switch in one step."""
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +10,7 @@ from uuid import UUID
 
 import numpy as np
 import pytest
+from pydantic import HttpUrl, SecretStr
 from sqlalchemy import column, exists, make_url, select, table
 
 from pipeline.db import chunks, embedding_models, queue
@@ -30,6 +31,7 @@ from pipeline.settings import Settings
 from pipeline.types import JobKind, Lease, SearchMode, Stage, Subject, SubjectKind, TextChunk
 from pipeline.use_cases.search import search
 from tests.databases import fetch, fetch_value, find_violations
+from tests.embedding_server import embed
 from tests.integration.conftest import (
     LEASE_SECONDS,
     Api,
@@ -42,6 +44,7 @@ from tests.integration.conftest import (
     wait_for,
     work,
 )
+from tests.llm_server import LlmServer, run_llm_server
 from tests.second_model import DIMENSION, make_model
 
 pytestmark = pytest.mark.anyio
@@ -114,7 +117,8 @@ def name_driver(database_url: str) -> str:
 
 async def change(database_url: str, model: str, lines: list[str] | None = None) -> None:
     """Run the operator's command."""
-    await reembed.reembed(name_driver(database_url), model, (lines if lines is not None else []).append, WAITS)
+    settings = Settings(_env_file=None, database_url=SecretStr(database_url))
+    await reembed.reembed(settings, model, (lines if lines is not None else []).append, WAITS)
 
 
 async def count(database_url: str, model: str) -> int:
@@ -479,3 +483,32 @@ async def test_readiness_refuses_a_model_that_the_chunks_do_not_have(
         await fetch(database_url, "INSERT INTO embedding_models VALUES ($1, 'next')", second_model)
         await wait_for(lambda: runtime.encoders.is_next_ready)
         assert await check(runtime) == (PACKAGED_MODEL, "ok", True)
+
+
+class TestEmbeddingServer:
+    @pytest.fixture
+    def server(self) -> Iterator[LlmServer]:
+        with run_llm_server() as server:
+            server.behave = embed
+            yield server
+
+    @pytest.fixture
+    def settings(self, settings: Settings, server: LlmServer) -> Settings:
+        return settings.model_copy(update={"embedding_base_url": HttpUrl(server.url)})
+
+    async def test_change_from_the_packaged_model_to_a_server(
+        self, api: Api, settings: Settings, server: LlmServer, database_url: str
+    ) -> None:
+        person = await api.register()
+        await upload(api, person, write(3), "locks.md")
+        await api.work()
+        before, lines = await ask(api, person, mode="vector"), list[str]()
+        assert not server.calls, "the packaged model runs in the process"
+        async with run_beside(keep_working(api.runtime)):
+            await reembed.reembed(settings, "a-model", lines.append, WAITS)
+        await wait_for(lambda: api.runtime.encoder.model_name == "a-model")
+        after = await ask(api, person, mode="vector")
+        assert server.calls[-1].body["input"] == [QUESTION["query"]]
+        assert sorted(text for text, _ in after) == sorted(text for text, _ in before)
+        assert after != before
+        assert await count(database_url, "a-model") == 3

@@ -7,12 +7,13 @@ import os
 import re
 import sys
 from collections.abc import Iterator
+from contextlib import aclosing
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
 import pytest
-from pydantic import SecretStr
+from pydantic import HttpUrl, SecretStr
 
 from pipeline.__main__ import main
 from pipeline.db.schema import find_newest_revision
@@ -25,7 +26,8 @@ from pipeline.types import Identity
 from pipeline.use_cases import accounts
 from tests.conftest import log_errors_only
 from tests.databases import clone_database, run_sql
-from tests.llm_server import run_llm_server
+from tests.embedding_server import embed, refuse
+from tests.llm_server import Behaviour, run_llm_server
 
 SECRET = "a secret of the tests, over 32 bytes long"
 EMAIL, PASSWORD = "anna@example.org", "password of anna"
@@ -62,6 +64,26 @@ def test_doctor_of_a_healthy_service(settings: Settings, database_url: str) -> N
     assert "pgvector" in found["database"].found
     assert found["migrations"].found == find_newest_revision()
     assert not any(finding.advice for finding in found.values())
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "verdict", "found"),
+    [(embed, Verdict.OK, "a-model is served"), (refuse(401), Verdict.FAILED, "refuses every request (status 401)")],
+)
+def test_doctor_asks_the_embedding_server(
+    settings: Settings, behaviour: Behaviour, verdict: Verdict, found: str
+) -> None:
+    async def examine_model(settings: Settings) -> Finding:
+        async with aclosing(examine(settings)) as findings:
+            return await anext(finding async for finding in findings if finding.part == "embedding model")
+
+    with run_llm_server() as server:
+        server.behave = behaviour
+        there = {"embedding_base_url": HttpUrl(server.url), "embedding_model": "a-model"}
+        finding = asyncio.run(examine_model(settings.model_copy(update=there)))
+    assert finding.verdict == verdict
+    assert found in finding.found
+    assert ("RUNBOOK.md" in finding.advice) == (verdict == Verdict.FAILED)
 
 
 def test_doctor_advises_on_each_broken_part(settings: Settings, database_url: str) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.databases import migrate_again, run_sql
+from tests.embedding_server import embed
 from tests.llm_server import run_llm_server
 from tests.servers import find_postgres_program
 
@@ -41,6 +42,16 @@ def test_backup_is_a_dump_of_the_database(database_url: str, tmp_path: Path) -> 
     restored = migrate_again(database_url, dump, tool.with_name("pg_restore"))
     tables = run_sql(restored, "SELECT relname FROM pg_class WHERE relrowsecurity")
     assert {"documents", "chunks", "notes"} <= {row["relname"] for row in tables}
+
+
+def test_request_to_the_embedding_server() -> None:
+    [block] = [block["text"] for block in BLOCKS if "/embeddings" in block["text"]]
+    with run_llm_server() as server:
+        server.behave = embed
+        names = {"EMBEDDING_BASE_URL": server.url, "EMBEDDING_API_KEY": "key", "EMBEDDING_MODEL": "a-model"}
+        done = subprocess.run(["sh", "-c", block], env=os.environ | names, capture_output=True, text=True, check=True)
+    assert '"embedding": [' in done.stdout
+    assert (server.calls[0].body["model"], server.calls[0].headers["Authorization"]) == ("a-model", "Bearer key")
 
 
 def test_question_to_the_language_model() -> None:

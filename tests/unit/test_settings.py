@@ -220,12 +220,21 @@ def test_address_of_the_language_model(monkeypatch: pytest.MonkeyPatch) -> None:
     assert str(load_settings().llm_base_url) == "http://127.0.0.1:8080/v1"
 
 
+def test_address_of_the_embedding_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EMBEDDING_BASE_URL", "127.0.0.1:8081")
+    with pytest.raises(SettingsError, match=r"^EMBEDDING_BASE_URL is not of the form http://127.0.0.1:8081/v1$"):
+        load_settings()
+    monkeypatch.setenv("EMBEDDING_BASE_URL", "http://127.0.0.1:8081/v1")
+    assert str(load_settings().embedding_base_url) == "http://127.0.0.1:8081/v1"
+
+
 def test_secrets_do_not_show() -> None:
     settings = Settings(
         _env_file=None,
         jwt_secret="0123456789" * 4,
         database_url="postgresql://u:hidden@h/d",
         llm_api_key="sk-hidden",
+        embedding_api_key="sk-hidden",
     )
     assert "0123456789" not in repr(settings)
     assert "hidden" not in repr(settings)

@@ -1,0 +1,69 @@
+"""Chooses where a model runs: in this process, or on the embedding server that the settings name."""
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from pipeline.embedding.encoder import Encoder
+from pipeline.embedding.model import EmbeddingModel, find_folder
+from pipeline.embedding.prompts import Prompts
+from pipeline.embedding.text_encoder import TextEncoder
+from pipeline.settings import Settings
+
+if TYPE_CHECKING:
+    from pipeline.embedding.server import EmbeddingServer
+
+
+class ModelUnusable(Exception):
+    """The model cannot be loaded, or its server cannot be used. The message gives the reason."""
+
+
+def is_remote(settings: Settings, model: str) -> bool:
+    """Return True if a server runs the model. The packaged model and models in folders always run in this process."""
+    return settings.embedding_base_url is not None and find_folder(model) is None
+
+
+def make_encoder(settings: Settings, model: str) -> TextEncoder:
+    """Return the encoder of a model."""
+    prompts = Prompts(settings.embedding_query_prompt, settings.embedding_document_prompt)
+    if not is_remote(settings, model):
+        return Encoder(model, prompts)
+    from pipeline.embedding.remote import RemoteEncoder  # noqa: PLC0415 - imports the HTTP client
+
+    return RemoteEncoder(model, _read_server(settings), prompts)
+
+
+async def measure_dimension(settings: Settings, model: str) -> int:
+    """Return the dimension of a model's vectors.
+
+    Raises ModelUnusable.
+    """
+    if is_remote(settings, model):
+        return await _ask_dimension(settings, model)
+    try:
+        return await asyncio.to_thread(lambda: EmbeddingModel(model).dimension)
+    except (OSError, ValueError, RuntimeError, ImportError, KeyError) as error:
+        raise ModelUnusable(f"{model} cannot be loaded: {error}") from error
+
+
+async def _ask_dimension(settings: Settings, model: str) -> int:
+    from pipeline.embedding.server import ServerFailure, connect  # noqa: PLC0415 - imports the HTTP client
+
+    server = _read_server(settings)
+    try:
+        async with connect(server, model) as client:
+            vectors = await client.embed(["Hello"], server.timeout_seconds)
+    except ServerFailure as failure:
+        raise ModelUnusable(f"{model}: the embedding server {failure}") from failure
+    return int(vectors.shape[1])
+
+
+def _read_server(settings: Settings) -> "EmbeddingServer":
+    from pipeline.embedding.server import EmbeddingServer  # noqa: PLC0415 - imports the HTTP client
+
+    return EmbeddingServer(
+        base_url=str(settings.embedding_base_url),
+        api_key=settings.embedding_api_key.get_secret_value() if settings.embedding_api_key else None,
+        batch_size=settings.embedding_batch_size,
+        concurrency=settings.embedding_concurrency,
+        timeout_seconds=settings.embedding_timeout_seconds,
+    )

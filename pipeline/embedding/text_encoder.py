@@ -1,0 +1,44 @@
+"""What the service needs of an encoder, wherever its model runs."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+
+from pipeline.embedding.prompts import Purpose
+
+
+class TextEncoder(Protocol):
+    """Turns texts into vectors without blocking the event loop."""
+
+    model_name: str
+
+    def start(self) -> None:
+        """Start to load the model or to look for its server, unless already started. Retry until closed."""
+
+    @property
+    def is_ready(self) -> bool:
+        """True if texts can be embedded now."""
+
+    @property
+    def is_interrupted(self) -> bool:
+        """True if texts could be embedded before, but cannot now. It ends by itself."""
+
+    @property
+    def has_failed(self) -> bool:
+        """True if the encoder has ended by a programming error."""
+
+    async def wait(self) -> None:
+        """Return when texts can be embedded.
+
+        Raises ModelUnavailable if the encoder is closed first.
+        """
+
+    async def encode(self, texts: Sequence[str], purpose: Purpose) -> np.ndarray:
+        """Return float32 unit vectors of shape (texts, dimension), made with the prompt of this purpose.
+
+        Raises ModelUnavailable if no text can be embedded now, IngestionError if these texts cannot.
+        """
+
+    def close(self) -> None:
+        """Refuse new requests. Those that were accepted are still answered."""
