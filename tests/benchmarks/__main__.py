@@ -105,8 +105,7 @@ def run_round(report: Report, number: int, options: argparse.Namespace, files: F
         search(report, service, "/v1/search", client.headers, questions, "search")
         ingest_passes(report, service, options.passes, list(files.pages))
     if options.baseline:
-        url = servers.make_database(f"baseline_{number}").replace("://", "+psycopg://", 1)
-        with run_baseline(options.baseline, url) as baseline:
+        with run_baseline(options.baseline, servers, f"baseline_{number}") as baseline:
             ingest_into_baseline(report, baseline, part, "baseline")
             search(report, baseline, "/search", {}, questions, "baseline_search")
     compare_workers(report, number, servers, files.choose_short(options.worker_pages))

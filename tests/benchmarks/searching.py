@@ -51,6 +51,7 @@ def search(
         report.note(f"{name}_{clients}_p50_ms", 1000 * times.p50)
         report.note(f"{name}_{clients}_p95_ms", 1000 * times.p95)
         report.note(f"{name}_{clients}_requests_per_second", times.rate)
+        report.note(f"{name}_{clients}_cpu_ms_per_request", 1000 * usage.all_cpu_seconds / part)
         for kind, seconds in usage.cpu_seconds.items():
             report.note(f"{name}_{clients}_cpu_ms_per_request_{kind}", 1000 * seconds / part)
 

@@ -11,24 +11,26 @@ from pathlib import Path
 import httpx2
 
 from tests.benchmarks.processes import Service
+from tests.benchmarks.stack import Servers
 
 FOLDER = Path(__file__).parent
 START_SECONDS = 120
 
 
 @contextmanager
-def run_baseline(python: Path, database_url: str) -> Iterator[Service]:
-    """Serve the baseline on an empty database, with the Python of its own virtual environment."""
+def run_baseline(python: Path, servers: Servers, database: str) -> Iterator[Service]:
+    """Serve the baseline on a new database, with the Python of its own virtual environment."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
+    url = servers.make_database(database).replace("://", "+psycopg://", 1)
     command = [str(python), "-m", "uvicorn", "server:app", "--port", str(port), "--log-level", "warning"]
-    environment = {**os.environ, "DATABASE_URL": database_url, "HF_HUB_OFFLINE": "1"}
+    environment = {**os.environ, "DATABASE_URL": url, "HF_HUB_OFFLINE": "1"}
     process = subprocess.Popen(command, cwd=FOLDER, env=environment)
-    url = f"http://127.0.0.1:{port}"
+    address = f"http://127.0.0.1:{port}"
     try:
-        _wait(url, process)
-        yield Service(url, process.pid)
+        _wait(address, process)
+        yield Service(address, process.pid, servers.process_ids)
     finally:
         process.terminate()
         process.wait()
