@@ -10,6 +10,7 @@ from pipeline.ingest.heartbeat import Heartbeat
 from pipeline.notify.change_feed import ChangeFeed
 from pipeline.runtime import Runtime
 from pipeline.sandbox.pool import Sandbox
+from tests.conftest import Logged
 from tests.integration.conftest import wait_for
 from tests.integration.test_queue import add_document, add_owner, show
 from tests.integration.test_sandbox import make_server
@@ -92,8 +93,8 @@ async def test_account_does_not_wait_for_files_of_another_that_fill_all_slots(
     await running
 
 
-async def test_change_feed_goes_on_after_a_programming_error(caplog: pytest.LogCaptureFixture) -> None:
+async def test_change_feed_goes_on_after_a_programming_error(logged: Logged) -> None:
     feed = ChangeFeed("postgresql+asyncpg://host:not-a-port/name", timeout_seconds=1)
     feed.start()
-    await wait_for(lambda: sum("change_feed.failed" in record.getMessage() for record in caplog.records) > 1)
+    await wait_for(lambda: [event["event"] for event in logged].count("change_feed.failed") > 1)
     await feed.close()
