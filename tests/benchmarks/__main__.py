@@ -104,6 +104,8 @@ def run_round(report: Report, number: int, options: argparse.Namespace, files: F
         measure_floor(report, database_url, client.user_id, questions)
         search(report, service, "/v1/search", client.headers, questions, "search")
         ingest_passes(report, service, options.passes, list(files.pages))
+    with run_service(servers, database_url, workers=1, api_processes=2) as service:
+        search(report, service, "/v1/search", client.headers, questions, "search_2_processes")
     if options.baseline:
         with run_baseline(options.baseline, servers, f"baseline_{number}") as baseline:
             ingest_into_baseline(report, baseline, part, "baseline")

@@ -90,18 +90,18 @@ def measure(service: Service) -> Iterator[Usage]:
     usage = Usage()
     done = threading.Event()
     sampler = threading.Thread(target=_sample_memory, args=(service, usage, done))
-    cpu, started = _read_cpu(service), time.perf_counter()
+    cpu, started = read_cpu(service), time.perf_counter()
     sampler.start()
     try:
         yield usage
     finally:
         usage.seconds = time.perf_counter() - started
-        usage.cpu_seconds = {kind: seconds - cpu[kind] for kind, seconds in _read_cpu(service).items()}
+        usage.cpu_seconds = {kind: seconds - cpu[kind] for kind, seconds in read_cpu(service).items()}
         done.set()
         sampler.join()
 
 
-def _read_cpu(service: Service) -> defaultdict[Kind, float]:
+def read_cpu(service: Service) -> defaultdict[Kind, float]:
     """Return the processor seconds of each kind since its processes started, ended children included."""
     seconds: defaultdict[Kind, float] = defaultdict(float)
     roots = {service.process_id: Kind.ROOT, **{number: kind for kind, number in service.servers.items()}}

@@ -56,11 +56,11 @@ def run_servers() -> Iterator[Servers]:
 
 
 @contextmanager
-def run_service(servers: Servers, database_url: str, *, workers: int) -> Iterator[Service]:
-    """Run `make up` without rate limits, with a number of workers."""
+def run_service(servers: Servers, database_url: str, *, workers: int, api_processes: int = 1) -> Iterator[Service]:
+    """Run `make up` without rate limits."""
     with tempfile.TemporaryDirectory(prefix="sluice-bench-") as folder:
-        settings = {**SETTINGS, **servers.make_environment(database_url), "WORKER_PROCESSES": str(workers)}
-        up = Up(Path(folder), **settings)
+        processes = {"WORKER_PROCESSES": str(workers), "API_PROCESSES": str(api_processes)}
+        up = Up(Path(folder), **SETTINGS, **servers.make_environment(database_url), **processes)
         try:
             yield Service(up.url, up.process.pid, servers.process_ids, read_model(up.data_dir))
         finally:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.benchmarks.processes import Service, read_cpu
 from tests.benchmarks.report import Report
 from tests.benchmarks.stack import MODEL_LOADED, SETTINGS, Servers
 from tests.databases import migrate
@@ -27,30 +28,32 @@ def measure_starts(report: Report, servers: Servers, database_url: str) -> None:
             environment = {**os.environ, **SETTINGS, **servers.make_environment(database_url), "JWT_SECRET": SECRET}
             environment["DATA_DIR"] = folder
             for start in ("first_start", "start"):
-                report.note(f"{name}_{start}_seconds", time_start(module, environment, Path(folder) / "log.jsonl"))
+                seconds, cpu_seconds = time_start(module, environment, Path(folder) / "log.jsonl")
+                report.note(f"{name}_{start}_seconds", seconds)
+                report.note(f"{name}_{start}_cpu_seconds", cpu_seconds)
 
 
-def time_start(module: str, environment: dict[str, str], log: Path) -> float:
-    """Return the seconds from the start of a process until it is ready."""
+def time_start(module: str, environment: dict[str, str], log: Path) -> tuple[float, float]:
+    """Return the seconds from the start of a process until it is ready, and the processor seconds."""
     log.write_text("")
     port = find_port()
     started = time.monotonic()
-    with _run(module, environment | {"PORT": str(port)}, log):
+    with _run(module, environment | {"PORT": str(port)}, log) as process_id:
         if module == "api":
             wait_until_answering(f"http://127.0.0.1:{port}")
         else:
             wait_until(lambda: MODEL_LOADED in log.read_text(), START_SECONDS, "the worker has loaded the model")
-        return time.monotonic() - started
+        return time.monotonic() - started, sum(read_cpu(Service("", process_id)).values())
 
 
 @contextmanager
-def _run(module: str, environment: dict[str, str], log: Path) -> Iterator[None]:
+def _run(module: str, environment: dict[str, str], log: Path) -> Iterator[int]:
     # Not `tests.processes`: its processes begin with everything imported.
     with log.open("ab") as file:
         command = [sys.executable, "-m", module]
         process = subprocess.Popen(command, cwd=PROJECT, env=environment, stdout=file, stderr=file)
     try:
-        yield
+        yield process.pid
     finally:
         process.terminate()
         process.wait(START_SECONDS)

@@ -1,5 +1,7 @@
 """What the benchmarks compute and write. They measure nothing here."""
 
+import os
+import time
 from pathlib import Path
 
 import pytest
@@ -7,6 +9,7 @@ import pytest
 from tests.benchmarks.comparisons import compute_ratios
 from tests.benchmarks.machine import Machine, parse_cpu_information
 from tests.benchmarks.page import PAGE, write
+from tests.benchmarks.processes import Kind, Service, read_cpu
 from tests.benchmarks.report import Report, format_range
 from tests.benchmarks.scores import Scores, SetScores, bootstrap, print_changes, read_scores
 from tests.benchmarks.scoring import Score
@@ -45,6 +48,12 @@ def test_ratios_are_of_the_same_round() -> None:
 )
 def test_figures_are_written_with_their_range(values: list[float], text: str) -> None:
     assert format_range(values) == text
+
+
+def test_cpu_of_a_single_process_is_that_of_the_root() -> None:
+    seconds = read_cpu(Service("", os.getpid()))
+    assert set(seconds) == {Kind.ROOT}
+    assert seconds[Kind.ROOT] >= time.process_time() - 1
 
 
 def test_page_is_written_from_the_results(tmp_path: Path) -> None:
