@@ -30,7 +30,7 @@ def embed(call: Call) -> None:
 
 
 def answer(call: Call, body: object, status: int = 200, **headers: str) -> None:
-    call.begin(status, Content_Type="application/json", **headers)
+    call.begin(status, Content_Type="application/json", Connection="close", **headers)
     call.send(body if isinstance(body, bytes) else json.dumps(body).encode())
     call.end()
 

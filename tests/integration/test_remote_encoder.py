@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -138,6 +139,26 @@ async def test_server_is_not_asked_before_its_retry_after(
         await encoder.encode(["one"], purpose)
     assert [call.body["input"] for call in server.calls if call.body["input"] != [PROBE]] == [[f"{PREFIX[purpose]}one"]]
     encoder.close()
+
+
+async def test_question_does_not_wait_as_long_as_passages(server: LlmServer) -> None:
+    encoder = await start(make_encoder(server, replace(PATIENT, question=0)), server)
+    server.behave = once(refuse(503))
+    assert len(await encoder.encode(["one"], Purpose.DOCUMENT)) == 1
+    server.behave = once(refuse(503))
+    with pytest.raises(ModelUnavailable):
+        await encoder.encode(["one"], Purpose.QUERY)
+    encoder.close()
+
+
+async def test_closing_ends_the_wait_for_another_try(server: LlmServer) -> None:
+    encoder = await start(make_encoder(server, PATIENT), server)
+    server.behave = refuse(503, Retry_After="1")
+    waiting = asyncio.create_task(encoder.encode(["one"], Purpose.DOCUMENT))
+    await wait_for(lambda: server.calls)
+    encoder.close()
+    with pytest.raises(ModelUnavailable, match="replaced"):
+        await waiting
 
 
 @pytest.mark.parametrize(
