@@ -13,6 +13,7 @@ INSTRUCTION_SETS = {
     "avx2": "AVX2",
 }
 """Names by the flag of Linux, the fastest first. They decide how fast a model encodes."""
+LIMIT = "ONEDNN_MAX_CPU_ISA"
 CPU_INFORMATION = Path("/proc/cpuinfo")
 
 
@@ -24,10 +25,13 @@ class Machine:
     instruction_sets: list[str]
     cores: int
     """Cores that this process may use."""
+    limit: str = ""
+    """The most advanced instructions that oneDNN may use. Empty if it may use all. It simulates other processors."""
 
     def __str__(self) -> str:
         sets = ", ".join(self.instruction_sets) or "unknown instruction sets"
-        return f"{self.processor} ({sets}), {self.cores} cores"
+        limit = f", limited by {LIMIT}={self.limit}" if self.limit else ""
+        return f"{self.processor} ({sets}{limit}), {self.cores} cores"
 
 
 def read_machine() -> Machine:
@@ -35,13 +39,13 @@ def read_machine() -> Machine:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if not CPU_INFORMATION.exists():
         return Machine(platform.processor() or platform.machine(), [], cores)
-    return parse_cpu_information(CPU_INFORMATION.read_text(), cores)
+    return parse_cpu_information(CPU_INFORMATION.read_text(), cores, os.environ.get(LIMIT, ""))
 
 
-def parse_cpu_information(text: str, cores: int) -> Machine:
+def parse_cpu_information(text: str, cores: int, limit: str = "") -> Machine:
     """Describe a machine with this /proc/cpuinfo."""
     fields = dict(line.partition(":")[::2] for line in text.split("\n\n", maxsplit=1)[0].splitlines())
     known = {name.strip(): value.strip() for name, value in fields.items()}
     flags = known.get("flags", "").split()
     sets = [name for flag, name in INSTRUCTION_SETS.items() if flag in flags]
-    return Machine(known.get("model name", platform.machine()), sets, cores)
+    return Machine(known.get("model name", platform.machine()), sets, cores, limit)

@@ -12,7 +12,8 @@ from uuid import UUID
 import asyncpg
 import numpy as np
 
-from pipeline.embedding.model import PACKAGED_MODEL, EmbeddingModel
+from pipeline.embedding.model import PACKAGED_MODEL
+from tests.benchmarks.models import load_model
 from tests.benchmarks.processes import Service, measure
 from tests.benchmarks.report import Report
 from tests.benchmarks.times import Times, time_requests
@@ -83,7 +84,7 @@ def measure_floor(report: Report, database_url: str, owner_id: UUID, questions: 
 
 
 async def _measure_floor(url: str, owner_id: UUID, questions: Sequence[str]) -> tuple[Times, Times]:
-    model = EmbeddingModel(PACKAGED_MODEL)
+    model = load_model()
     encoding, querying = Times(), Times()
     connection = await asyncpg.connect(url, server_settings={"jit": "off"})
     try:

@@ -19,11 +19,13 @@ from pipeline.stages.extract import get_format
 from pipeline.stages.extract.format import SourceFile
 from pipeline.types import PageText, Subject, SubjectKind, TextChunk, new_id
 from tests.benchmarks.matrices import compute_operations, measure_matrix_peak
+from tests.benchmarks.models import load_model, load_reference
 from tests.benchmarks.report import Report
 from tests.databases import fetch
 
 PDF = "application/pdf"
 ENCODING_TURNS = 3
+REFERENCES = (Precision.BFLOAT16, Precision.FLOAT32)
 SAMPLE_CHUNKS = 128
 """Chunks that are encoded and stored, taken evenly from all files."""
 
@@ -66,8 +68,8 @@ def time_cpu(work: Callable[[], object]) -> float:
 
 def measure_encoding(report: Report, texts: list[str]) -> np.ndarray:
     """Encode texts with the model of the service and with torch. Return the vectors of the service."""
-    model = EmbeddingModel(PACKAGED_MODEL)
-    references = {f"torch_{precision}": EmbeddingModel(PACKAGED_MODEL, precision) for precision in Precision}
+    model = load_model()
+    references = {f"torch_{precision}": load_reference(precision) for precision in REFERENCES}
     vectors, exact = model.encode(texts), references[f"torch_{Precision.FLOAT32}"].encode(texts)
     cosines = (vectors * exact).sum(axis=1)
     report.note("encoding_mean_cosine_to_float32", float(cosines.mean()))

@@ -30,6 +30,8 @@ flags\t\t: fpu avx2 avx512_vnni avx512_bf16
 def test_machine_has_its_instruction_sets() -> None:
     machine = parse_cpu_information(CPU_INFORMATION, cores=2)
     assert str(machine) == "AMD EPYC 9R14 (AVX512-BF16, AVX512-VNNI, AVX2), 2 cores"
+    simulated = parse_cpu_information(CPU_INFORMATION, cores=2, limit="AVX2")
+    assert "AVX2, limited by ONEDNN_MAX_CPU_ISA=AVX2), 2 cores" in str(simulated)
 
 
 def test_ratios_are_of_the_same_round() -> None:
