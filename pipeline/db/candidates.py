@@ -1,9 +1,9 @@
-"""Candidate passages for a query: ids of chunks, found by vector, by words and by titles, each with a limit.
+"""Candidate passages for a query, found by vector, by words and by titles, each with a limit.
 
-The SQL functions that are called here are defined in migrations/versions/0006_words.py:
+The SQL functions that are called here are defined in migrations/versions/0006_words.py and 0019_ranked_once.py:
 
 - `sluice_choose_words`: the words of a question as text search queries, with and without the frequent words
-- `sluice_find_worded`: the chunks that match a text search query best
+- `sluice_match_words`: the chunks that match a text search query, with their ranks
 - `sluice_name_titles`: the documents and notes whose titles a question names
 """
 
@@ -41,6 +41,12 @@ MODEL = bindparam("model", type_=String)
 QUESTION = bindparam("question", type_=String)
 DOCUMENTS = bindparam("document_ids", type_=ARRAY(Uuid))
 
+SOURCE = func.coalesce(Chunk.document_id, Chunk.note_id).label("source_id")
+"""Document or note of a chunk."""
+
+Measured = Select[UUID, UUID, float]
+"""Rows of a chunk's id, its document or note, and its distance to the question."""
+
 
 @dataclass(frozen=True)
 class SearchBounds:
@@ -53,7 +59,11 @@ class SearchBounds:
     max_scan_tuples: int = 200_000
     """`hnsw.max_scan_tuples`: number of vectors after which an index scan stops looking for more."""
     max_matches: int = 2_000
-    """Approximate limit of chunks that match by words. In a larger corpus the most frequent words are left out."""
+    """Expected number of matches by words, from which on a search by words alone leaves out the most frequent words."""
+    max_hybrid_matches: int = 300
+    """The same for hybrid search. It ranks candidates of other kinds by all words, so it needs fewer matches."""
+    max_ranked: int = 2_000
+    """Number of matches that are ranked. If there are more than expected, the others are left out."""
     named_titles: int = 3
     """Number of documents and notes, best first, whose passages are candidates because the question names the title."""
 
@@ -113,8 +123,8 @@ class Scope:
         return and_(*conditions)
 
 
-def find_by_vector(scope: Scope, number: ColumnElement[int], dimension: int | None) -> Select[UUID]:
-    """Select the ids of the `number` nearest chunks, by index if the dimension has one and the owner has many chunks.
+def find_by_vector(scope: Scope, number: ColumnElement[int], dimension: int | None) -> Measured:
+    """Select the `number` nearest chunks, by index if the dimension has one and the owner has many chunks.
 
     An HNSW index filters after it has searched. If an owner has a small share of the table, it returns too few rows.
     So its result is used only if it is complete. Otherwise every vector is compared. PostgreSQL runs only the branch
@@ -137,10 +147,30 @@ def find_by_vector(scope: Scope, number: ColumnElement[int], dimension: int | No
 
 def _find_nearest(
     scope: Scope, number: ColumnElement[int], dimension: int | None, condition: ColumnElement[bool]
-) -> Select[UUID]:
+) -> Measured:
     distance = measure_distance(dimension)
-    nearest = select(Chunk.id).where(scope.condition, condition).order_by(distance).limit(number).lateral("nearest")
-    return select(nearest.c.id).select_from(scope.acting.join(nearest, true()))
+    nearest = (
+        select(Chunk.id, SOURCE, distance)
+        .where(scope.condition, condition)
+        .order_by(distance)
+        .limit(number)
+        .lateral("nearest")
+    )
+    return select(nearest).select_from(scope.acting.join(nearest, true()))
+
+
+def measure(scope: Scope, found: CTE) -> Measured:
+    """Select the chunks of `found` with their distances, one by one.
+
+    The limit in the lateral join keeps PostgreSQL from reading a row before `acting` has run.
+    """
+    row = (
+        select(Chunk.id, SOURCE, measure_distance(None))
+        .where(belongs_to_owner(scope.acting), Chunk.id == found.c.id)
+        .limit(literal(1, Integer))
+        .lateral("row")
+    )
+    return select(row).select_from(scope.acting.join(found, true()).join(row, true()))
 
 
 def _count_chunks(acting: CTE) -> ColumnElement[int]:
@@ -152,12 +182,15 @@ def _count_chunks(acting: CTE) -> ColumnElement[int]:
     return select(size.c.chunks).scalar_subquery()
 
 
-def choose_words(scope: Scope) -> CTE:
-    """Return two text search queries: `every` matches any word of the question, `rare` leaves out frequent words."""
+def choose_words(scope: Scope, max_matches: int) -> CTE:
+    """Return two text search queries: `every` matches any word of the question, `rare` leaves out frequent words.
+
+    `max_matches` limits the expected number of matches of `rare`.
+    """
     documents = cast(DOCUMENTS if scope.of_documents else None, ARRAY(Uuid))
     configuration = cast(bindparam("configuration", type_=String), REGCONFIG)
     words = (
-        func.sluice_choose_words(configuration, QUESTION, documents, literal(scope.bounds.max_matches, Integer))
+        func.sluice_choose_words(configuration, QUESTION, documents, literal(max_matches, Integer))
         .table_valued(column("every", TSQUERY), column("rare", TSQUERY))
         .lateral("words")
     )
@@ -165,33 +198,47 @@ def choose_words(scope: Scope) -> CTE:
     return asked.cte("asked").prefix_with("MATERIALIZED")
 
 
-def rank_by_words(asked: CTE) -> ColumnElement[float]:
-    """Return the rank of a chunk by the words of the question, relative to its length."""
-    return _rank(select(asked.c.every).scalar_subquery())
-
-
-def _rank(words: ColumnElement[object]) -> ColumnElement[float]:
-    for_its_length = literal(1, Integer)
-    return func.coalesce(func.ts_rank(Chunk.lexemes, words, for_its_length), 0.0, type_=Double)
-
-
-def find_by_words(scope: Scope, asked: CTE, number: ColumnElement[int]) -> Select[UUID]:
-    """Select the ids of the `number` chunks that rank best by the rare words of the question."""
-    if not scope.of_documents:
-        found = (
-            func.sluice_find_worded(asked.c.rare, MODEL, literal(scope.bounds.max_matches, Integer), number)
-            .table_valued(column("chunk_id", Uuid))
-            .lateral("worded")
+def match_words(scope: Scope, asked: CTE) -> CTE:
+    """Return the ids of the chunks that match the rare words of the question, and their ranks by all words."""
+    if scope.of_documents:
+        matching = select(Chunk.id, _rank(asked).label("rank")).where(
+            scope.condition, Chunk.lexemes.bool_op("@@")(asked.c.rare)
         )
-        return select(found.c.chunk_id.label("id")).select_from(asked.join(found, true()))
+        # Without an offset, PostgreSQL could read rows before `acting` has run.
+        row = matching.offset(literal(0, Integer)).lateral("row")
+        matches = select(row).select_from(scope.acting.join(asked, true()).join(row, true()))
+    else:
+        limit = literal(scope.bounds.max_ranked, Integer)
+        found = (
+            func.sluice_match_words(asked.c.rare, asked.c.every, MODEL, limit)
+            .table_valued(column("id", Uuid), column("rank", Double))
+            .lateral("found")
+        )
+        matches = select(found.c.id, found.c.rank).select_from(asked.join(found, true()))
+    return matches.cte("matches").prefix_with("MATERIALIZED")
+
+
+def _rank(asked: CTE) -> ColumnElement[float]:
+    """Return the rank of a chunk by all words of the question, relative to its length."""
+    for_its_length = literal(1, Integer)
+    return func.ts_rank(Chunk.lexemes, asked.c.every, for_its_length, type_=Double)
+
+
+def find_by_words(matches: CTE, number: ColumnElement[int]) -> Select[UUID]:
+    """Select the ids of the `number` matches with the highest ranks."""
+    return select(matches.c.id).order_by(matches.c.rank.desc(), matches.c.id).limit(number)
+
+
+def rank_by_words(scope: Scope, asked: CTE, matches: CTE, chunk_id: ColumnElement[UUID]) -> ColumnElement[float]:
+    """Return the rank of a chunk, from `matches` if it is there. `matches` is an outer join."""
     ranked = (
-        select(Chunk.id)
-        .where(scope.condition, Chunk.lexemes.bool_op("@@")(asked.c.rare))
-        .order_by(_rank(asked.c.rare).desc(), Chunk.id)
-        .limit(number)
-        .lateral("worded")
+        select(_rank(asked))
+        .select_from(asked)
+        .where(belongs_to_owner(scope.acting), Chunk.id == chunk_id)
+        .correlate_except(Chunk, asked)
+        .scalar_subquery()
     )
-    return select(ranked.c.id).select_from(scope.acting.join(asked, true()).join(ranked, true()))
+    return func.coalesce(matches.c.rank, ranked, 0.0, type_=Double)
 
 
 def name_titles(scope: Scope) -> CTE:
@@ -206,8 +253,8 @@ def name_titles(scope: Scope) -> CTE:
     )
 
 
-def find_by_title(scope: Scope, named: CTE, number: ColumnElement[int]) -> Select[UUID]:
-    """Select the ids of the `number` nearest chunks of the documents and notes whose titles the question names best."""
+def find_by_title(scope: Scope, named: CTE, number: ColumnElement[int]) -> Measured:
+    """Select the `number` nearest chunks of the documents and notes whose titles the question names best."""
     best = (
         select(named.c.source_id)
         .order_by(named.c.cover.desc(), named.c.source_id)

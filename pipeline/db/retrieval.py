@@ -11,7 +11,6 @@ from sqlalchemy import (
     CTE,
     Double,
     Integer,
-    Label,
     Select,
     String,
     Uuid,
@@ -24,6 +23,7 @@ from sqlalchemy import (
     select,
     true,
     union,
+    union_all,
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
@@ -40,12 +40,13 @@ MINIMUM_SPREAD = 0.3
 """Smallest range of cosines that is stretched to a full point. Smaller differences mean little."""
 
 AnySelect = Select[*tuple[Any, ...]]
+Scored = Select[UUID, float]
+"""Rows of a chunk's id and its score."""
 
 # A literal: for a parameter, PostgreSQL would assume a tenth of the rows, reject its cached plan and plan every time.
 LIMIT = bindparam("limit", type_=Integer, literal_execute=True)
 
 PASSAGE = (
-    Chunk.id,
     Chunk.document_id,
     Chunk.note_id,
     Chunk.page,
@@ -122,7 +123,7 @@ async def find_passages(
 def _build(
     mode: SearchMode, dimension: int | None, bounds: SearchBounds, *, of_documents: bool, is_audited: bool
 ) -> AnySelect:
-    """Build the statement: ids of candidates, their scores, the best of them, and the titles of the best."""
+    """Build the statement: candidates with their scores, the best of them, and only then their texts and titles."""
     scope = Scope(candidates.act(bounds), of_documents, bounds)
     match mode:
         case SearchMode.VECTOR:
@@ -135,25 +136,21 @@ def _build(
     best = (
         select(ranked).order_by(ranked.c.score.desc(), ranked.c.id).limit(LIMIT).cte("best").prefix_with("MATERIALIZED")
     )
-    filename = select(Document.filename).where(Document.owner_id == OWNER, Document.id == best.c.document_id)
-    title = select(Note.title).where(Note.owner_id == OWNER, Note.id == best.c.note_id)
-    named = func.coalesce(filename.scalar_subquery(), title.scalar_subquery()).label("title")
-    statement = select(best, named).order_by(best.c.score.desc(), best.c.id)
+    statement = _read(scope, best)
     return statement.add_cte(_audit(scope.acting, best)) if is_audited else statement
 
 
-def _score_by_vector(scope: Scope, dimension: int | None) -> AnySelect:
-    found = candidates.find_by_vector(scope, LIMIT, dimension).cte("candidates")
-    return _read(scope, found, (1.0 - candidates.measure_distance(None)).label("score"))
+def _score_by_vector(scope: Scope, dimension: int | None) -> Scored:
+    found = candidates.find_by_vector(scope, LIMIT, dimension).subquery("found")
+    return select(found.c.id, (1.0 - found.c.distance).label("score"))
 
 
-def _score_by_words(scope: Scope) -> AnySelect:
-    asked = candidates.choose_words(scope)
-    found = candidates.find_by_words(scope, asked, literal(CANDIDATES, Integer)).cte("candidates")
-    return _read(scope, found, candidates.rank_by_words(asked).label("score"))
+def _score_by_words(scope: Scope) -> Scored:
+    matches = candidates.match_words(scope, candidates.choose_words(scope, scope.bounds.max_matches))
+    return select(matches.c.id, matches.c.rank.label("score"))
 
 
-def _score_by_all(scope: Scope, dimension: int | None) -> AnySelect:
+def _score_by_all(scope: Scope, dimension: int | None) -> Scored:
     """Score by the sum of three numbers from 0 to 1: cosine, words, and the share of the title that the query names.
 
     Cosine and words are scaled to the range of the candidates. The number for words is squared, so that a passage that
@@ -161,38 +158,52 @@ def _score_by_all(scope: Scope, dimension: int | None) -> AnySelect:
     each kind of search.
     """
     number = literal(CANDIDATES, Integer)
-    asked, named = candidates.choose_words(scope), candidates.name_titles(scope)
-    found = union(
-        candidates.find_by_vector(scope, number, dimension),
-        candidates.find_by_words(scope, asked, number),
-        candidates.find_by_title(scope, named, number),
-    ).cte("candidates")
-    measured = _read(
-        scope,
-        found,
-        (1.0 - candidates.measure_distance(None)).label("similarity"),
-        candidates.rank_by_words(asked).label("words"),
-    ).subquery("measured")
-    source = func.coalesce(measured.c.document_id, measured.c.note_id)
+    asked, named = candidates.choose_words(scope, scope.bounds.max_hybrid_matches), candidates.name_titles(scope)
+    matches = candidates.match_words(scope, asked)
+    near = (
+        union(
+            candidates.find_by_vector(scope, number, dimension),
+            candidates.find_by_title(scope, named, number),
+        )
+        .cte("near")
+        .prefix_with("MATERIALIZED")
+    )
+    worded = candidates.find_by_words(matches, number).subquery("worded")
+    far = select(worded.c.id).where(worded.c.id.not_in(select(near.c.id))).cte("far").prefix_with("MATERIALIZED")
+    found = union_all(select(near), candidates.measure(scope, far)).subquery("found")
+    rank = candidates.rank_by_words(scope, asked, matches, found.c.id)
+    measured = (
+        select(found.c.id, found.c.source_id, (1.0 - found.c.distance).label("similarity"), rank.label("words"))
+        .select_from(scope.acting.join(found, true()).outerjoin(matches, matches.c.id == found.c.id))
+        .cte("measured")
+        .prefix_with("MATERIALIZED")
+    )
     similarity, words = measured.c.similarity, measured.c.words
     lowest, highest = func.min(similarity).over(), func.max(similarity).over()
     by_vector = (similarity - lowest) / func.greatest(highest - lowest, MINIMUM_SPREAD, type_=Double)
     by_words = func.coalesce(words / func.nullif(func.max(words).over(), 0.0, type_=Double), 0.0)
     by_title = func.coalesce(named.c.cover, 0.0)
     score = by_vector + func.power(by_words, 2.0) + by_title
-    return select(*(measured.c[column.name] for column in PASSAGE), score.label("score")).select_from(
-        measured.outerjoin(named, named.c.source_id == source)
+    return select(measured.c.id, score.label("score")).select_from(
+        measured.outerjoin(named, named.c.source_id == measured.c.source_id)
     )
 
 
-def _read(scope: Scope, found: CTE, *scores: Label[float]) -> AnySelect:
-    """Select the candidates' rows and scores.
+def _read(scope: Scope, best: CTE) -> AnySelect:
+    """Select the texts and titles of the best passages.
 
     The limit in the lateral join keeps PostgreSQL from reading a row before `acting` has run.
     """
-    condition = and_(candidates.belongs_to_owner(scope.acting), Chunk.id == found.c.id)
-    row = select(*PASSAGE, *scores).where(condition).limit(literal(1, Integer)).lateral("row")
-    return select(row).select_from(scope.acting.join(found, true()).join(row, true()))
+    condition = and_(candidates.belongs_to_owner(scope.acting), Chunk.id == best.c.id)
+    row = select(*PASSAGE).where(condition).limit(literal(1, Integer)).lateral("row")
+    filename = select(Document.filename).where(Document.owner_id == OWNER, Document.id == row.c.document_id)
+    title = select(Note.title).where(Note.owner_id == OWNER, Note.id == row.c.note_id)
+    named = func.coalesce(filename.scalar_subquery(), title.scalar_subquery()).label("title")
+    return (
+        select(row, best.c.score, named)
+        .select_from(scope.acting.join(best, true()).join(row, true()))
+        .order_by(best.c.score.desc(), best.c.id)
+    )
 
 
 def _audit(acting: CTE, best: CTE) -> CTE:

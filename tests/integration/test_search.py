@@ -99,7 +99,7 @@ async def test_frequent_words_are_dropped_if_there_are_too_many_matches(api: Api
         await api.upload(person, f"The gate of lock {number} opens at seven.{' Heron!' * (number == 7)}".encode())
     await api.work()
     assert len(await find(api, person, "gate of the heron", mode="keyword", top_k=50)) == 12
-    api.app.state.runtime = replace(api.runtime, search_bounds=SearchBounds(max_matches=10))
+    api.app.state.runtime = replace(api.runtime, search_bounds=SearchBounds(max_matches=10, max_ranked=10))
     assert len(await find(api, person, "gate of the heron", mode="keyword", top_k=50)) == 1
     assert len(await find(api, person, "gate", mode="keyword", top_k=50)) == 10, (
         "the rarest word stays, and its matches are limited"
@@ -264,7 +264,13 @@ class TestBesideManyChunks:
         await fetch(database_url, "UPDATE chunks SET lexemes = 'gate'")
         await fetch(database_url, "ANALYZE chunks")
         query = PassageQuery(
-            owner, SearchMode.KEYWORD, "gate", None, PACKAGED_MODEL, 50, bounds=SearchBounds(max_matches=20)
+            owner,
+            SearchMode.KEYWORD,
+            "gate",
+            None,
+            PACKAGED_MODEL,
+            50,
+            bounds=SearchBounds(max_matches=20, max_ranked=20),
         )
 
         async def search() -> set[str]:
@@ -294,8 +300,9 @@ async def test_query_is_one_statement(api: Api) -> None:
         for number in range(2):
             assert await find(api, person, f"horse {number}")
         await asyncio.sleep(0)  # asyncpg notes a statement one turn of the event loop later
-    # The process regularly reads which model is active, independent of requests.
-    assert len([statement for statement in statements if not statement.startswith("SELECT embedding_models")]) == 2
+    # The process regularly reads which model is active, in a transaction and independent of requests.
+    of_the_check = ("BEGIN", "SELECT embedding_models", "COMMIT")
+    assert len([statement for statement in statements if not statement.startswith(of_the_check)]) == 2
 
 
 @pytest.mark.parametrize("query", [" ", "?!…", "\U0001f469\u200d\U0001f680", "\u200b", "-"])
