@@ -34,7 +34,7 @@ def decode_by_chardet(data: bytes) -> str | None:
         return None
 
 
-def decode_by_us(data: bytes) -> str | None:
+def decode_as_service(data: bytes) -> str | None:
     try:
         return decode(data).text
     except IngestionError:
@@ -43,7 +43,7 @@ def decode_by_us(data: bytes) -> str | None:
 
 DECODERS: dict[str, Callable[[bytes], str | None]] = {
     "chardet": decode_by_chardet,
-    "chardet and our rules": decode_by_us,
+    "the service": decode_as_service,
 }
 
 

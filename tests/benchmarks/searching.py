@@ -12,6 +12,7 @@ from uuid import UUID
 import asyncpg
 import numpy as np
 
+from pipeline.db.models import Chunk
 from pipeline.embedding.model import PACKAGED_MODEL
 from tests.benchmarks.models import load_model
 from tests.benchmarks.processes import Service, measure
@@ -26,7 +27,7 @@ FLOOR_QUESTIONS = 100
 TOP_K = 10
 SUBJECTS = ("revenue", "operating income", "number of employees", "dividend", "risk of litigation", "long-term debt")
 NEAREST = f"""
-SELECT id, text, embedding <=> $2::halfvec AS distance FROM chunks
+SELECT id, text, {Chunk.embedding.key} <=> $2::halfvec AS distance FROM {Chunk.__tablename__}
 WHERE owner_id = $1 AND model = '{PACKAGED_MODEL}' ORDER BY distance LIMIT {TOP_K}"""
 """The query of a vector search without anything else."""
 
