@@ -1,7 +1,7 @@
 """`make bench`: how fast documents are ingested and questions answered, by the service and by a baseline.
 
-It prints the median of each figure, writes all values to `report.json`, and writes docs/benchmarks.md. Nothing is
-asserted, because figures depend on the machine. Compare ratios of one run.
+It prints the median of each figure, and writes all values to `report.json`, plans of searches to `plans-SIZE.txt`, and
+the page docs/benchmarks.md. Nothing is asserted, because figures depend on the machine. Compare ratios of one run.
 """
 
 import argparse
@@ -25,7 +25,6 @@ from tests.benchmarks.searching import make_questions, measure_floor, search
 from tests.benchmarks.stack import Servers, run_servers, run_service
 from tests.benchmarks.stages import measure_stages
 from tests.benchmarks.starting import measure_demo, measure_starts
-from tests.databases import migrate
 
 SHARED = Path("../shared/data/finance/documents")
 WORKERS = (1, 2)
@@ -76,11 +75,13 @@ def parse_options() -> argparse.Namespace:
         help="Python of the baseline's virtual environment; without it the baseline is not measured",
     )
     parser.add_argument("--part-pages", type=int, default=1000, help="pages that the baseline ingests, about")
-    parser.add_argument("--worker-pages", type=int, default=150, help="pages for the comparison of workers, about")
+    parser.add_argument("--worker-pages", type=int, default=400, help="pages for the comparison of workers, about")
     parser.add_argument(
         "--sizes", type=parse_sizes, default=(3_000, 100_000, 1_000_000), help="chunks of the owners to search"
     )
-    parser.add_argument("--output", type=Path, default=Path(".bench"), help="folder for report.json")
+    parser.add_argument(
+        "--output", type=Path, default=Path(".bench"), help="folder for report.json and the plans of searches"
+    )
     parser.add_argument("--page", type=Path, default=page.PAGE, help="the page to write")
     return parser.parse_args()
 
@@ -147,9 +148,7 @@ def measure(report: Report, options: argparse.Namespace) -> None:
         for number in range(options.rounds):
             run_round(report, number, options, files, servers)
         if options.sizes:
-            url = servers.make_database("growth")
-            migrate(url, "head")
-            measure_growth(report, url, options.sizes)
+            measure_growth(report, servers, options.sizes, options.output)
             report.note_ratio(
                 "search_growth",
                 f"growth_{max(options.sizes)}_chunks_p50_ms",

@@ -3,15 +3,21 @@
 import asyncio
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
+import psutil
+from sqlalchemy import text
 
 from pipeline.db.retrieval import PassageQuery, find_passages
 from pipeline.db.session import Database
 from pipeline.types import SearchMode, new_id
 from tests.benchmarks.filling import DIMENSION, MODEL, Owner, fill
+from tests.benchmarks.plans import write_plans
 from tests.benchmarks.report import Report
+from tests.benchmarks.stack import Servers
 from tests.benchmarks.times import Times
+from tests.databases import migrate
 
 QUERIES = 60
 WARM_UP_QUERIES = 5
@@ -44,15 +50,18 @@ def _normalize(vectors: np.ndarray) -> np.ndarray:
     return unit
 
 
-def measure_growth(report: Report, database_url: str, sizes: Sequence[int]) -> None:
+def measure_growth(report: Report, servers: Servers, sizes: Sequence[int], plans: Path) -> None:
     """Add one owner for each size, in this order, and search the chunks of each.
 
-    Each owner is searched when it has just been added, and again when all owners are there.
+    Each owner is searched when it has just been added, and again when all owners are there. The plans of a search are
+    written to the folder `plans`.
     """
-    asyncio.run(_measure_growth(report, database_url, sizes))
+    url = servers.make_database("growth")
+    migrate(url, "head")
+    asyncio.run(_measure_growth(report, url, sizes, servers.postgres_log, plans))
 
 
-async def _measure_growth(report: Report, url: str, sizes: Sequence[int]) -> None:
+async def _measure_growth(report: Report, url: str, sizes: Sequence[int], log: Path, plans: Path) -> None:
     database = Database(url.replace("://", "+asyncpg://", 1), pool_size=1, timeout_seconds=3600)
     owners: list[Owner] = []
     try:
@@ -61,21 +70,42 @@ async def _measure_growth(report: Report, url: str, sizes: Sequence[int]) -> Non
             await fill(url, {owner: Vectors(seed=size)})
             owners.append(owner)
             await _time_searches(report, database, owner, f"growth_{size}_chunks")
+            [vector] = Vectors(seed=1).draw(1)
+            await write_plans(url, _make_query(owner, 0, vector), log, plans / f"plans-{size}.txt")
         for owner in owners[:-1]:
             await _time_searches(report, database, owner, f"growth_{owner.chunks}_chunks_beside_others")
     finally:
         await database.close()
 
 
+def _make_query(owner: Owner, number: int, vector: np.ndarray) -> PassageQuery:
+    return PassageQuery(owner.id, SearchMode.HYBRID, QUESTION.format(number), vector, MODEL, TOP_K)
+
+
 async def _time_searches(report: Report, database: Database, owner: Owner, name: str) -> None:
+    vectors = Vectors(seed=1).draw(QUERIES)
+    queries = [_make_query(owner, number, vector) for number, vector in enumerate(vectors)]
+    for query in queries[:WARM_UP_QUERIES]:
+        await _search(database, query)
     times = Times()
-    for number, vector in enumerate(Vectors(seed=1).draw(QUERIES + WARM_UP_QUERIES)):
-        query = PassageQuery(owner.id, SearchMode.HYBRID, QUESTION.format(number), vector, MODEL, TOP_K)
+    before = await _read_backend_cpu(database)
+    for query in queries:
         started = time.perf_counter()
-        async with database.statement() as connection:
-            passages = await find_passages(connection, query)
+        await _search(database, query)
         times.each.append(time.perf_counter() - started)
-        assert len(passages) == TOP_K
-    del times.each[:WARM_UP_QUERIES]
+    cpu_seconds = await _read_backend_cpu(database) - before
     report.note(f"{name}_p50_ms", 1000 * times.p50)
     report.note(f"{name}_p95_ms", 1000 * times.p95)
+    report.note(f"{name}_cpu_ms", 1000 * cpu_seconds / QUERIES)
+
+
+async def _search(database: Database, query: PassageQuery) -> None:
+    async with database.statement() as connection:
+        assert len(await find_passages(connection, query)) == TOP_K
+
+
+async def _read_backend_cpu(database: Database) -> float:
+    """Return the processor seconds of PostgreSQL's process for the only connection of the pool."""
+    async with database.transaction() as session:
+        times = psutil.Process(await session.scalar(text("SELECT pg_backend_pid()"))).cpu_times()
+    return times.user + times.system

@@ -65,7 +65,8 @@ CPU time per search in milliseconds, with 32 clients:
 ## Large collections
 
 One `hybrid` search in PostgreSQL, without HTTP and encoding. The texts and vectors are artificial. Each owner was
-searched alone, and again when the database also held the chunks of the others.
+searched alone, and again when the database also held the chunks of the others. `make bench` writes the plans of these
+searches, EXPLAIN (ANALYZE, BUFFERS), to `.bench/`.
 
 {growth}
 
@@ -186,10 +187,17 @@ def _make_growth_table(report: Report) -> str:
         if name.startswith("growth_") and name.endswith("_chunks_p50_ms")
     )
     rows = [
-        (f"{size:,}", *(_show(report, f"growth_{size}_chunks{kind}_p50_ms") for kind in ("", "_beside_others")))
+        (
+            f"{size:,}",
+            _show(report, f"growth_{size}_chunks_p50_ms"),
+            _show(report, f"growth_{size}_chunks_cpu_ms"),
+            _show(report, f"growth_{size}_chunks_beside_others_p50_ms"),
+        )
         for size in sizes
     ]
-    return _make_table(("chunks of the owner", "p50, ms", "p50 beside all others, ms"), rows)
+    return _make_table(
+        ("chunks of the owner", "p50, ms", "CPU time of PostgreSQL, ms", "p50 beside all others, ms"), rows
+    )
 
 
 def _fill_quality(scores: Scores | None) -> dict[str, str]:

@@ -26,6 +26,7 @@ class Servers:
     postgres_url: str
     """As the owner of all tables."""
     valkey_url: str
+    postgres_log: Path
     process_ids: dict[Kind, int]
 
     def make_database(self, name: str) -> str:
@@ -52,7 +53,7 @@ def run_servers() -> Iterator[Servers]:
         run_valkey(place) as valkey,
     ):
         process_ids = {Kind.POSTGRESQL: postgres.child.process.pid, Kind.VALKEY: valkey.child.process.pid}
-        yield Servers(postgres.url, valkey.url, process_ids)
+        yield Servers(postgres.url, valkey.url, place.data_dir / "postgresql.log", process_ids)
 
 
 @contextmanager
