@@ -77,7 +77,7 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--part-pages", type=int, default=1000, help="pages that the baseline ingests, about")
     parser.add_argument("--worker-pages", type=int, default=400, help="pages for the comparison of workers, about")
     parser.add_argument(
-        "--sizes", type=parse_sizes, default=(3_000, 100_000, 1_000_000), help="chunks of the owners to search"
+        "--sizes", type=parse_sizes, default=(3_000, 200_000, 1_000_000), help="chunks of the owners to search"
     )
     parser.add_argument(
         "--output", type=Path, default=Path(".bench"), help="folder for report.json and the plans of searches"

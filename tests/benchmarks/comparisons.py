@@ -56,6 +56,8 @@ GOALS = (
     Goal("search_over_baseline", "search with 32 clients, requests per second, against the baseline", "≥ 6"),
     Goal("search_cpu_of_baseline", "search with 32 clients, CPU time of the baseline against ours", ""),
     Goal("two_api_processes_over_one", "search with 32 clients, two API processes against one", ""),
+    Goal("growth_3000_chunks_cpu_ms", "one search in PostgreSQL, 3,000 chunks, CPU ms", "≤ 3"),
+    Goal("growth_200000_chunks_cpu_ms", "one search in PostgreSQL, 200,000 chunks, CPU ms", "≤ 6"),
     Goal("search_growth", "one search in PostgreSQL, p50, largest owner against smallest", "≤ 3"),
     Goal("folder_memory_mib_api", "peak memory of the API, MiB", "≤ 250"),
     Goal("folder_memory_mib_worker", "peak memory of a worker with its children, MiB", "≤ 450"),
