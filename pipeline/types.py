@@ -406,6 +406,10 @@ class Lease:
     """True if the lease of an earlier attempt expired. The job then runs alone in its process, and in small steps."""
     request_id: str | None
     """Id of the request that queued the job. The logs of the API and of the worker name it."""
+    is_last: bool = False
+    """True if no job was left waiting by the claim. A background job returns to the queue after a part of its work."""
+    has_chunks: bool = False
+    """True if chunks of an earlier version are stored."""
 
 
 OnStage = Callable[[Lease, Stage, float], Awaitable[None]]

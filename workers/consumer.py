@@ -52,6 +52,8 @@ class Consumer:
         self._changed = asyncio.Event()
         self._running: dict[asyncio.Task[None], Lease] = {}
         self._claim_starts = ClaimStarts()
+        self._is_drained = False
+        """True if the last claim left no job waiting. A ring or the next poll finds later ones."""
         self._sought_guest_at = -inf
         self._is_claiming = False
         self._is_stopping = False
@@ -156,6 +158,7 @@ class Consumer:
                     self.wake()
 
     async def _claim_one(self) -> bool:
+        """Claim a job. Return True if another may wait."""
         if not self.has_free_slot:
             return self._seeks_guest() and await self._claim_guest()
         # The last free slot takes only short jobs, so that they do not wait for long ones.
@@ -181,16 +184,19 @@ class Consumer:
         return self._run_claimed(lease)
 
     def _run_claimed(self, lease: Lease | None) -> bool:
+        # A job that was not claimed may wait for the end of another, for example for its slot.
+        self._is_drained = lease is not None and lease.is_last
         if lease is None:
             return False
         task = asyncio.create_task(self._work(lease))
         self._running[task] = lease
         task.add_done_callback(self._forget)
-        return True
+        return not self._is_drained
 
     def _forget(self, task: asyncio.Task[None]) -> None:
         del self._running[task]
-        self._changed.set()
+        if not self._is_drained or self._is_stopping:
+            self._changed.set()
 
     async def _work(self, lease: Lease) -> None:
         structlog.contextvars.bind_contextvars(request_id=lease.request_id)

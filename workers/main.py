@@ -11,12 +11,15 @@ from typing import Any
 from arq.connections import RedisSettings
 
 from pipeline.logs import configure_logging
-from pipeline.notify.doorbell import serialize
+from pipeline.notify.doorbell import QUEUE_NAME, serialize
 from pipeline.sandbox.kernel import hide_memory
 from pipeline.settings import load_settings
-from workers.bell import ARQ_OPTIONS
 from workers.consumer import open_consumer
 from workers.ending import exit_on_failure
+from workers.tasks import ring
+
+POLL_SECONDS = 0.05
+"""Interval at which arq polls Redis for rings."""
 
 hide_memory()
 _settings = load_settings()
@@ -40,7 +43,14 @@ async def stop_consumer(context: dict[str, Any]) -> None:
 
 
 WorkerSettings: dict[str, Any] = {
-    **ARQ_OPTIONS,
+    # A ring is tried once, and its result is not kept, because nothing reads it.
+    "functions": [ring],
+    "queue_name": QUEUE_NAME,
+    "poll_delay": POLL_SECONDS,
+    "max_jobs": 10,
+    "max_tries": 1,
+    "job_timeout": 5,
+    "keep_result": 0,
     "redis_settings": RedisSettings.from_dsn(_settings.redis_dsn),
     "on_startup": start_consumer,
     "on_shutdown": stop_consumer,

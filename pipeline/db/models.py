@@ -6,7 +6,6 @@ from uuid import UUID
 
 from pgvector.sqlalchemy import HALFVEC
 from sqlalchemy import (
-    REAL,
     BigInteger,
     CheckConstraint,
     Computed,
@@ -251,28 +250,6 @@ def _embedding_index(dimension: int) -> Index:
 
 
 EMBEDDING_INDEXES = tuple(_embedding_index(dimension) for dimension in INDEXED_DIMENSIONS)
-
-
-class WordSample(Base):
-    """The last sample of the words of an owner's chunks."""
-
-    __tablename__ = "word_samples"
-
-    owner_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), primary_key=True)
-    chunks: Mapped[int]
-    """Number of the owner's chunks when the sample was taken."""
-
-
-class WordShare(Base):
-    """A word that more than one chunk of the sample contains."""
-
-    __tablename__ = "word_shares"
-
-    owner_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), primary_key=True)
-    word: Mapped[str] = mapped_column(primary_key=True)
-    """Stem of the word, as in `Chunk.lexemes`."""
-    share: Mapped[float] = mapped_column(REAL)
-    """Share of the sampled chunks that contain the word, from 0 to 1."""
 
 
 class EmbeddingModel(Base):

@@ -2,7 +2,7 @@
 
 from uuid import UUID
 
-from sqlalchemy import func, select
+from sqlalchemy import String, bindparam, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from pipeline.types import Subject, SubjectKind
@@ -11,10 +11,13 @@ CHANNEL = "sluice_changes"
 """Channel of NOTIFY. A payload consists of kind, owner and id of the changed document or note."""
 
 
+_NOTIFY = select(func.pg_notify(CHANNEL, bindparam("payload", type_=String)))
+
+
 async def announce(session: AsyncSession, subject: Subject) -> None:
     """Notify the API processes of a change. PostgreSQL delivers it if and when the transaction commits."""
     payload = f"{subject.kind} {subject.owner_id} {subject.id}"
-    await session.execute(select(func.pg_notify(CHANNEL, payload)))
+    await session.execute(_NOTIFY, {"payload": payload})
 
 
 def parse(payload: str) -> Subject | None:

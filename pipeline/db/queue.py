@@ -34,17 +34,23 @@ Transactions take their locks in this order, which prevents deadlocks:
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any
 from uuid import UUID, uuid4
 
 import structlog
 from sqlalchemy import (
+    ARRAY,
     BigInteger,
+    Boolean,
     ColumnElement,
+    Interval,
     Row,
     ScalarSelect,
     String,
+    Uuid,
     and_,
+    bindparam,
     case,
     delete,
     func,
@@ -58,6 +64,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import aggregate_order_by, insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
+from sqlalchemy.sql.dml import ReturningUpdate
 
 from pipeline.db import chunks, notifications
 from pipeline.db.claim_starts import ClaimStarts, Place, Wanted
@@ -82,6 +89,7 @@ FRONT_JOBS = 10_000
 BACKGROUND_START = 2**40
 """First virtual start time of background jobs. All other jobs have lower ones and go first."""
 
+AnyUpdate = ReturningUpdate[*tuple[Any, ...]]
 MODELS: dict[SubjectKind, type[Document] | type[Note]] = {SubjectKind.DOCUMENT: Document, SubjectKind.NOTE: Note}
 """Mapped class of each kind of subject."""
 
@@ -147,10 +155,10 @@ async def requeue(session: AsyncSession, subject: Subject) -> bool:
     """Queue a failed document or note again. Return False if it is not failed."""
     await lock_subject(session, subject)
     model = MODELS[subject.kind]
-    reset = await _set(session, subject, model.status == Status.FAILED, **_NEW)
-    if reset:
+    is_failed = await _set(session, subject, model.status == Status.FAILED, **_NEW) is not None
+    if is_failed:
         await enqueue(session, subject, await _find_size(session, subject))
-    return reset
+    return is_failed
 
 
 async def renew(session: AsyncSession, subject: Subject, size_bytes: int) -> None:
@@ -217,9 +225,10 @@ async def claim(
     kind = JobKind(claimed.kind)
     subject = Subject(claimed.owner_id, kind.subject, claimed.subject_id)
     await act_for(session, subject.owner_id)
+    stored: int | None = None
     if not kind.is_background:
-        model = MODELS[subject.kind]
-        await _set(session, subject, status=Status.PROCESSING, attempts=model.attempts + 1, progress=0.0)
+        begun = {"status": Status.PROCESSING, "attempts": MODELS[subject.kind].attempts + 1, "progress": 0.0}
+        stored = await _set(session, subject, **begun)
     return Lease(
         kind=kind,
         subject=subject,
@@ -227,6 +236,8 @@ async def claim(
         failures=claimed.failures,
         is_suspect=Crashes(claimed.crashes).is_suspect,
         request_id=claimed.request_id,
+        is_last=not (claimed.others_wait or kind.is_background),
+        has_chunks=bool(stored),
     )
 
 
@@ -234,43 +245,80 @@ async def _lease_first(
     session: AsyncSession, lease_seconds: float, wanted: Wanted, start: Place | None
 ) -> Row[*tuple[Any, ...]] | None:
     """Lease the first wanted job of the queue, or of its part that begins at `start`."""
+    statement = _build_claim(
+        includes_background=wanted.background, is_for_guest=bool(wanted.guest_of), has_start=start is not None
+    )
+    values = {
+        "alone": wanted.alone,
+        "only_short": wanted.only_short,
+        "hosts": list(wanted.guest_of),
+        "token": uuid4(),
+        "lease": timedelta(seconds=lease_seconds),
+    }
+    if start:
+        values |= {"first_start": start.virtual_start, "first_queued": start.queued_at}
+    # On the connection, because the session would look for objects that the statement changes.
+    result = await (await session.connection()).execute(statement, values)
+    claimed: Row[*tuple[Any, ...]] | None = result.one_or_none()
+    return claimed
+
+
+@cache
+def _build_claim(
+    *, includes_background: bool, is_for_guest: bool, has_start: bool
+) -> ReturningUpdate[*tuple[Any, ...]]:
+    """Build the statement once, because building takes longer than executing."""
     order = (Job.virtual_start, Job.queued_at)
+    start = tuple_(bindparam("first_start", type_=BigInteger), bindparam("first_queued", type_=Job.queued_at.type))
     candidate = (
         select(Job.owner_id, Job.kind, Job.subject_id)
         .where(
             Job.lease_token.is_(None),
             _is_due(),
-            literal(wanted.alone) | not_(_IS_SUSPECT | _find_impatient_suspect()),
-            literal(not wanted.only_short) | (Job.size_bytes <= SHORT_BYTES),
-            not_(_IS_STUCK) if wanted.background else _IS_FOREGROUND,
-            _is_guest(wanted.guest_of) if wanted.guest_of else true(),
-            tuple_(*order) >= tuple_(start.virtual_start, start.queued_at) if start else true(),
+            bindparam("alone", type_=Boolean) | not_(_IS_SUSPECT | _find_impatient_suspect()),
+            not_(bindparam("only_short", type_=Boolean)) | (Job.size_bytes <= SHORT_BYTES),
+            not_(_IS_STUCK) if includes_background else _IS_FOREGROUND,
+            _is_guest() if is_for_guest else true(),
+            tuple_(*order) >= start if has_start else true(),
         )
         .order_by(*order)
         .limit(1)
         .with_for_update(skip_locked=True)
         .cte("candidate")
     )
-    claimed = await session.execute(
+    other = aliased(Job)
+    others_wait = (
+        select(other.subject_id)
+        .where(
+            other.lease_token.is_(None),
+            (other.subject_id != Job.subject_id) | (other.kind != Job.kind),
+            tuple_(other.virtual_start, other.queued_at) >= start if has_start else true(),
+        )
+        .exists()
+    )
+    return (
         update(Job)
         .where(
             Job.owner_id == candidate.c.owner_id,
             Job.kind == candidate.c.kind,
             Job.subject_id == candidate.c.subject_id,
         )
-        .values(lease_token=uuid4(), step=0, **_renew_lease(lease_seconds))
+        .values(lease_token=bindparam("token", type_=Uuid), step=0, **_renew_lease(bindparam("lease", type_=Interval)))
         .returning(
             *(Job.owner_id, Job.subject_id, Job.kind, Job.lease_token, Job.failures, Job.crashes, Job.request_id),
-            *order,
+            *(Job.virtual_start.label("virtual_start"), Job.queued_at),
+            others_wait.label("others_wait"),
         )
     )
-    return claimed.one_or_none()
 
 
 async def extend(session: AsyncSession, tokens: Collection[UUID], lease_seconds: float) -> set[UUID]:
     """Extend these leases (the heartbeat). Return the tokens of the leases that are still held."""
     held = await session.scalars(
-        update(Job).where(Job.lease_token.in_(tokens)).values(**_renew_lease(lease_seconds)).returning(Job.lease_token)
+        update(Job)
+        .where(Job.lease_token.in_(tokens))
+        .values(**_renew_lease(timedelta(seconds=lease_seconds)))
+        .returning(Job.lease_token)
     )
     return {token for token in held if token is not None}
 
@@ -535,9 +583,10 @@ def _find_served_now() -> ScalarSelect[int | None]:
     return select(func.max(leased.virtual_start)).where(is_served).scalar_subquery()
 
 
-def _is_guest(hosts: Collection[UUID]) -> ColumnElement[bool]:
-    """Exclude these owners. The first job of any other owner is not later than the virtual time, so look no further."""
-    return Job.owner_id.not_in(hosts) & (Job.virtual_start <= _find_served_now())
+def _is_guest() -> ColumnElement[bool]:
+    """Exclude the owners `hosts`. The first job of any other is not later than the virtual time, so look no further."""
+    hosts = bindparam("hosts", type_=ARRAY(Uuid))
+    return (Job.owner_id != func.all(hosts)) & (Job.virtual_start <= _find_served_now())
 
 
 def _find_impatient_suspect() -> ColumnElement[bool]:
@@ -561,8 +610,8 @@ def _is_due() -> ColumnElement[bool]:
     return (Job.available_at <= now) | (Job.available_at > now + LONGEST_PAUSE)
 
 
-def _renew_lease(seconds: float) -> dict[str, ColumnElement[Any]]:
-    until = func.clock_timestamp() + timedelta(seconds=seconds)
+def _renew_lease(duration: timedelta | ColumnElement[timedelta]) -> dict[str, ColumnElement[Any]]:
+    until = func.clock_timestamp() + duration
     return {"lease_until": until, "server_started": func.pg_postmaster_start_time()}
 
 
@@ -604,15 +653,15 @@ async def _mark_failed(session: AsyncSession, subject: Subject, error: Ingestion
     await _set(session, subject, status=Status.FAILED, error_code=error.code, error_message=error.message, **counts)
 
 
-async def _set(session: AsyncSession, subject: Subject, *conditions: ColumnElement[bool], **values: Any) -> bool:
+async def _set(session: AsyncSession, subject: Subject, *conditions: ColumnElement[bool], **values: Any) -> int | None:
+    """Change a document or note. Return the number of its chunks, or None if there is no such row."""
     model = MODELS[subject.kind]
-    changed = await session.execute(
+    chunks: int | None = await session.scalar(
         update(model)
         .where(model.owner_id == subject.owner_id, model.id == subject.id, *conditions)
         .values(updated_at=func.clock_timestamp(), **values)
-        .returning(model.id)
+        .returning(model.chunks)
     )
-    if changed.one_or_none() is None:
-        return False
-    await notifications.announce(session, subject)
-    return True
+    if chunks is not None:
+        await notifications.announce(session, subject)
+    return chunks

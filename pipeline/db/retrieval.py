@@ -124,8 +124,7 @@ def _build(
     mode: SearchMode, dimension: int | None, bounds: SearchBounds, *, of_documents: bool, is_audited: bool
 ) -> AnySelect:
     """Build the statement: candidates with their scores, the best of them, and only then their texts and titles."""
-    acting = candidates.act(bounds)
-    scope = Scope(acting, candidates.count_chunks(acting), of_documents, bounds)
+    scope = Scope(candidates.act(bounds), of_documents, bounds)
     match mode:
         case SearchMode.VECTOR:
             scored = _score_by_vector(scope, dimension)
@@ -138,7 +137,7 @@ def _build(
         select(ranked).order_by(ranked.c.score.desc(), ranked.c.id).limit(LIMIT).cte("best").prefix_with("MATERIALIZED")
     )
     statement = _read(scope, best)
-    return statement.add_cte(_audit(acting, best)) if is_audited else statement
+    return statement.add_cte(_audit(scope.acting, best)) if is_audited else statement
 
 
 def _score_by_vector(scope: Scope, dimension: int | None) -> Scored:
@@ -147,7 +146,7 @@ def _score_by_vector(scope: Scope, dimension: int | None) -> Scored:
 
 
 def _score_by_words(scope: Scope) -> Scored:
-    matches = candidates.match_words(scope, candidates.choose_words(scope))
+    matches = candidates.match_words(scope, candidates.choose_words(scope, scope.bounds.max_matches))
     return select(matches.c.id, matches.c.rank.label("score"))
 
 
@@ -159,7 +158,7 @@ def _score_by_all(scope: Scope, dimension: int | None) -> Scored:
     each kind of search.
     """
     number = literal(CANDIDATES, Integer)
-    asked, named = candidates.choose_words(scope), candidates.name_titles(scope)
+    asked, named = candidates.choose_words(scope, scope.bounds.max_hybrid_matches), candidates.name_titles(scope)
     matches = candidates.match_words(scope, asked)
     near = (
         union(

@@ -6,7 +6,7 @@ from typing import Any
 from uuid import UUID
 
 import asyncpg
-from sqlalchemy import event, func, select
+from sqlalchemy import String, bindparam, event, func, select
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DBAPIError, DisconnectionError, InterfaceError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
@@ -63,7 +63,12 @@ class Database:
         event.listen(self._engine.sync_engine, "checkout", _refuse_closed)
         self._is_pooled = is_pooled
         self._compile = make_compiler(self._engine.dialect)
-        self._sessions = async_sessionmaker(self._engine, expire_on_commit=False)
+        self._sessions = async_sessionmaker(
+            self._engine,
+            expire_on_commit=False,
+            # A session is over before anything reads again what it has changed.
+            execution_options={"synchronize_session": False},
+        )
 
     @asynccontextmanager
     async def transaction(self, user_id: UUID | None = None) -> AsyncIterator[AsyncSession]:
@@ -131,9 +136,12 @@ async def open_database(
         await database.close()
 
 
+_ACT_FOR = select(func.set_config(USER_SETTING, bindparam("user", type_=String), True))
+
+
 async def act_for(session: AsyncSession, user_id: UUID) -> None:
     """Let the session see and write the rows of this user until the end of its transaction."""
-    await session.execute(select(func.set_config(USER_SETTING, str(user_id), True)))
+    await session.execute(_ACT_FOR, {"user": str(user_id)})
 
 
 async def act_for_email(session: AsyncSession, email: str) -> None:

@@ -39,7 +39,8 @@ class StageReporter:
         self._database = database
         self._held = held
         self._fault = fault
-        self._reported_at = self._progress = 0.0
+        self._progress = 0.0
+        self._reported_at = monotonic()  # the claim has written that there is none yet
         self._step = 0
         self._stage = Stage.CLAIMED
         self._entered_at = monotonic()

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 import numpy as np
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from pipeline.db import access, chunks, contents
 from pipeline.embedding.text_encoder import TextEncoder
@@ -51,7 +52,7 @@ async def open_document(attempt: Attempt) -> Source:
     async with attempt.transaction() as session:
         document = await access.get_document(session, subject.owner_id, subject.id)
         charset = await access.get_charset(session, subject.owner_id, subject.id)
-        known = await chunks.find_vectors(session, subject, encoder.model_name)
+        known = await _find_known(attempt, session, encoder.model_name)
     no_text = get_format(document.media_type).no_text
     return Source(encoder, _read_document(attempt, document, charset), known, no_text=no_text)
 
@@ -64,8 +65,14 @@ async def open_note(attempt: Attempt) -> Source:
     subject, encoder = attempt.subject, attempt.runtime.encoder
     async with attempt.transaction() as session:
         note = await access.get_note(session, subject.owner_id, subject.id)
-        known = await chunks.find_vectors(session, subject, encoder.model_name)
+        known = await _find_known(attempt, session, encoder.model_name)
     return Source(encoder, _read_note(note), known, make_heading(note))
+
+
+async def _find_known(attempt: Attempt, session: AsyncSession, model: str) -> Mapping[bytes, np.ndarray]:
+    if not attempt.lease.has_chunks:
+        return {}
+    return await chunks.find_vectors(session, attempt.subject, model)
 
 
 def make_heading(note: Note) -> str:

@@ -62,12 +62,12 @@ def test_row_15_sigterm_finishes_or_gives_back(cluster: Cluster, client: Client)
 
 
 def test_row_15_sigterm_amid_rings(cluster: Cluster, client: Client) -> None:
-    """arq swallows a cancellation that comes while it handles a ring."""
+    """redis-py swallows some cancellations that come while it reads a ring."""
     for number in range(AMID_RINGS):
         worker = cluster.start_worker()
         wait_until(lambda: worker.has_logged("model.loaded"), 30, "the model")  # noqa: B023 - called in this round
         documents = [client.accept(unique(f"ring {number} {ring}")) for ring in range(5)]
-        assert worker.stop()[1] == 0
+        assert worker.stop()[1] == 0, worker.log.read_text()[-3000:]
     cluster.start_worker()
     assert {client.wait(document)["status"] for document in documents} == {"ready"}
 

@@ -3,17 +3,22 @@
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from uuid import UUID
 
 import pytest
 
 from pipeline.ingest.heartbeat import Heartbeat
 from pipeline.notify.change_feed import ChangeFeed
+from pipeline.notify.doorbell import RING_TASK, connect
 from pipeline.runtime import Runtime
 from pipeline.sandbox.pool import Sandbox
+from pipeline.settings import Settings
 from tests.conftest import Logged
+from tests.databases import rewrite_statements
 from tests.integration.conftest import wait_for
 from tests.integration.test_queue import add_document, add_owner, show
 from tests.integration.test_sandbox import make_server
+from workers.bell import listen
 from workers.consumer import Consumer, PartFailed
 
 pytestmark = pytest.mark.anyio
@@ -93,8 +98,101 @@ async def test_account_does_not_wait_for_files_of_another_that_fill_all_slots(
     await running
 
 
+async def test_file_that_waits_for_a_slot_is_claimed_when_one_is_free(
+    runtime: Runtime, heartbeat: Heartbeat, database_url: str
+) -> None:
+    """The last slot takes only short files, and the next poll is far away."""
+    child = """
+        text = os.read(0, 100).decode()
+        if text.startswith("slow"):
+            sum(range(50_000_000))
+        say(Page([text], 1), Done())
+        """
+    settings = runtime.settings.model_copy(update={"worker_concurrency": 2, "poll_seconds": 60.0})
+    slow = replace(runtime, sandbox=Sandbox(make_server(child)), settings=settings)
+    owner = await add_owner(database_url)
+    short = await add_document(runtime, owner, "slow")
+    consumer = Consumer(slow, heartbeat)
+    running = asyncio.create_task(consumer.run())
+
+    async def has_status(document: UUID, status: str) -> bool:
+        return (await show(runtime, owner, document)).status == status
+
+    await wait_for(lambda: has_status(short, "processing"))
+    long = await add_document(runtime, owner, "long" * 100_000)
+    consumer.wake()
+    await wait_for(lambda: has_status(short, "ready"))
+    await wait_for(lambda: has_status(long, "ready"))
+    consumer.stop()
+    await slow.sandbox.close()
+    await running
+
+
+async def test_idle_worker_claims_once_for_a_document(
+    runtime: Runtime, heartbeat: Heartbeat, database_url: str
+) -> None:
+    settings = runtime.settings.model_copy(update={"poll_seconds": 60.0})
+    consumer = Consumer(replace(runtime, settings=settings), heartbeat)
+    owner = await add_owner(database_url)
+    claims = 0
+
+    def count(statement: str) -> str:
+        nonlocal claims
+        claims += "SKIP LOCKED" in statement and "UPDATE jobs" in statement
+        return statement
+
+    with rewrite_statements(count):
+        running = asyncio.create_task(consumer.run())
+        await wait_for(lambda: claims == 1)
+        document = await add_document(runtime, owner)
+        consumer.wake()
+
+        async def is_ready() -> bool:
+            return (await show(runtime, owner, document)).status == "ready"
+
+        await wait_for(is_ready)
+        await asyncio.sleep(0.1)  # another claim would come at the end of the job
+        consumer.stop()
+        await running
+    assert claims == 2
+
+
 async def test_change_feed_goes_on_after_a_programming_error(logged: Logged) -> None:
     feed = ChangeFeed("postgresql+asyncpg://host:not-a-port/name", timeout_seconds=1)
     feed.start()
     await wait_for(lambda: [event["event"] for event in logged].count("change_feed.failed") > 1)
     await feed.close()
+
+
+class Slots:
+    """A worker that has a free slot when it is asked first, or always."""
+
+    def __init__(self, *, always: bool) -> None:
+        self._always = always
+        self.asked = 0
+        self.was_woken = asyncio.Event()
+
+    @property
+    def has_free_slot(self) -> bool:
+        self.asked += 1
+        return self._always or self.asked == 1
+
+    def wake(self) -> None:
+        self.was_woken.set()
+
+
+async def test_ring_that_a_worker_cannot_answer_is_left_to_another(settings: Settings) -> None:
+    redis = connect(settings.redis_dsn, timeout_seconds=10)
+    full, free = Slots(always=False), Slots(always=True)
+    first = asyncio.create_task(listen(settings.redis_dsn, full))
+    await wait_for(lambda: full.asked)
+    await redis.enqueue_job(RING_TASK)
+    await wait_for(lambda: full.asked > 2)
+    second = asyncio.create_task(listen(settings.redis_dsn, free))
+    async with asyncio.timeout(5):
+        await free.was_woken.wait()
+    assert not full.was_woken.is_set()
+    for listening in (first, second):
+        listening.cancel()
+    await asyncio.gather(first, second, return_exceptions=True)
+    await redis.aclose(close_connection_pool=True)

@@ -235,7 +235,7 @@ async def test_interrupted_change_resumes(api: Api, database_url: str, second_mo
     assert lines == [f"0 of {BACKGROUND_CHUNKS + 30} chunks"]
     lease = await claim(api.runtime)
     assert lease
-    assert lease.kind == JobKind.DOCUMENT_VECTORS
+    assert (lease.kind, lease.is_last) == (JobKind.DOCUMENT_VECTORS, False), "it returns to the queue"
     await ingest(api.runtime, lease, ignore_stage)
     first.cancel()
     await asyncio.gather(first, return_exceptions=True)

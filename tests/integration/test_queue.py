@@ -154,6 +154,27 @@ async def test_returned_job_is_claimed_at_its_old_place_seconds_later(
     assert await claim_next() is None
 
 
+@pytest.mark.parametrize("starts", [ClaimStarts(), None])
+async def test_claim_says_whether_it_leaves_jobs_waiting(
+    runtime: Runtime, database_url: str, starts: ClaimStarts | None
+) -> None:
+    owner = await add_owner(database_url)
+    for _ in range(3):
+        await add_document(runtime, owner)
+    leases = []
+    async with runtime.database.transaction() as session:
+        while lease := await queue.claim(session, LEASE_SECONDS, alone=True, starts=starts):
+            leases.append(lease)
+    assert [lease.is_last for lease in leases] == [False, False, True]
+    async with runtime.database.transaction(owner) as session:
+        await queue.give_back(session, leases[0])
+    await add_document(runtime, owner)
+    async with runtime.database.transaction() as session:
+        first = await queue.claim(session, LEASE_SECONDS, alone=True)
+    assert first
+    assert (first.subject, first.is_last) == (leases[0].subject, False)
+
+
 async def test_concurrent_claims_give_each_job_to_one_worker(runtime: Runtime, database_url: str) -> None:
     owner = await add_owner(database_url)
     for _ in range(20):
