@@ -1,10 +1,11 @@
 """Candidate passages for a query, found by vector, by words and by titles, each with a limit.
 
-The SQL functions that are called here are defined in migrations/versions/0006_words.py and 0019_ranked_once.py:
+The SQL functions that are called here are defined in migrations/versions/:
 
-- `sluice_choose_words`: the words of a question as text search queries, with and without the frequent words
-- `sluice_match_words`: the chunks that match a text search query, with their ranks
-- `sluice_name_titles`: the documents and notes whose titles a question names
+- `sluice_choose_words` (0006): the words of a question as text search queries, with and without the words that are
+  frequent in some documents
+- `sluice_match_words` (0019): the chunks that match a text search query, with their ranks
+- `sluice_find_titles` (0021): the documents and notes whose titles a question names
 """
 
 from dataclasses import dataclass
@@ -34,7 +35,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY, REGCONFIG, TSQUERY
 
 from pipeline.db.embedding_models import is_active
-from pipeline.db.models import USER_SETTING, Chunk, Document, Note
+from pipeline.db.models import USER_SETTING, Chunk, WordSample, WordShare
 
 OWNER = bindparam("owner", type_=Uuid)
 MODEL = bindparam("model", type_=String)
@@ -47,6 +48,9 @@ SOURCE = func.coalesce(Chunk.document_id, Chunk.note_id).label("source_id")
 Measured = Select[UUID, UUID, float]
 """Rows of a chunk's id, its document or note, and its distance to the question."""
 
+UNKNOWN_SHARE = 0.5 / 2000
+"""Assumed share of the chunks that contain a word that is not in the sample of 2,000."""
+
 
 @dataclass(frozen=True)
 class SearchBounds:
@@ -58,10 +62,8 @@ class SearchBounds:
     """`hnsw.ef_search`: number of candidates that an index scan keeps at a time."""
     max_scan_tuples: int = 200_000
     """`hnsw.max_scan_tuples`: number of vectors after which an index scan stops looking for more."""
-    max_matches: int = 2_000
-    """Expected number of matches by words, from which on a search by words alone leaves out the most frequent words."""
-    max_hybrid_matches: int = 300
-    """The same for hybrid search. It ranks candidates of other kinds by all words, so it needs fewer matches."""
+    max_matches: int = 300
+    """Expected number of chunks that match by words. If all words matched more, the most frequent ones are left out."""
     max_ranked: int = 2_000
     """Number of matches that are ranked. If there are more than expected, the others are left out."""
     named_titles: int = 3
@@ -93,6 +95,17 @@ def act(bounds: SearchBounds) -> CTE:
     )
 
 
+def count_chunks(acting: CTE) -> CTE:
+    """Return the number of the owner's chunks when their words were sampled last, or 0."""
+    counted = select(WordSample.chunks).where(WordSample.owner_id == acting.c.user_id)
+    return (
+        select(func.coalesce(counted.scalar_subquery(), 0).label("chunks"))
+        .select_from(acting)
+        .cte("size")
+        .prefix_with("MATERIALIZED")
+    )
+
+
 def measure_distance(dimension: int | None) -> ColumnElement[float]:
     """Return the cosine distance to the question. With a dimension, an index for that dimension can be used."""
     of = HALFVEC(dimension)
@@ -111,8 +124,14 @@ class Scope:
     """The chunks to search: those of the user for whom `acting` acts, or of some of the user's documents."""
 
     acting: CTE
+    size: CTE
     of_documents: bool
     bounds: SearchBounds
+
+    @property
+    def chunks(self) -> ColumnElement[int]:
+        """Number of the owner's chunks, from `count_chunks`."""
+        return select(self.size.c.chunks).scalar_subquery()
 
     @property
     def condition(self) -> ColumnElement[bool]:
@@ -136,7 +155,7 @@ def find_by_vector(scope: Scope, number: ColumnElement[int], dimension: int | No
     # A literal instead of a parameter: otherwise PostgreSQL does not recognize that the partial index applies.
     has_dimension = func.vector_dims(Chunk.embedding) == literal(dimension, literal_execute=True)
     indexed = _find_nearest(scope, number, dimension, has_dimension)
-    is_large = _count_chunks(scope.acting) > literal(scope.bounds.exact_search_rows, Integer)
+    is_large = scope.chunks > literal(scope.bounds.exact_search_rows, Integer)
     by_index = select(indexed.subquery("found")).where(is_large).cte("by_index").prefix_with("MATERIALIZED")
     is_complete = select(func.count()).select_from(by_index).scalar_subquery() >= number
     compared = exact.subquery("compared")
@@ -173,29 +192,51 @@ def measure(scope: Scope, found: CTE) -> Measured:
     return select(row).select_from(scope.acting.join(found, true()).join(row, true()))
 
 
-def _count_chunks(acting: CTE) -> ColumnElement[int]:
-    counts = [
-        select(func.coalesce(func.sum(source.chunks), 0)).where(source.owner_id == acting.c.user_id).scalar_subquery()
-        for source in (Document, Note)
-    ]
-    size = select((counts[0] + counts[1]).label("chunks")).select_from(acting).cte("size").prefix_with("MATERIALIZED")
-    return select(size.c.chunks).scalar_subquery()
-
-
-def choose_words(scope: Scope, max_matches: int) -> CTE:
-    """Return two text search queries: `every` matches any word of the question, `rare` leaves out frequent words.
-
-    `max_matches` limits the expected number of matches of `rare`.
-    """
-    documents = cast(DOCUMENTS if scope.of_documents else None, ARRAY(Uuid))
+def choose_words(scope: Scope) -> CTE:
+    """Return two text search queries: `every` matches any word of the question, `rare` leaves out frequent words."""
     configuration = cast(bindparam("configuration", type_=String), REGCONFIG)
-    words = (
-        func.sluice_choose_words(configuration, QUESTION, documents, literal(max_matches, Integer))
-        .table_valued(column("every", TSQUERY), column("rare", TSQUERY))
-        .lateral("words")
-    )
-    asked = select(words.c.every, words.c.rare).select_from(scope.acting.join(words, true()))
+    if scope.of_documents:
+        # The function takes its own sample, which is too small to choose words for fewer matches.
+        max_matches = literal(scope.bounds.max_ranked, Integer)
+        words = (
+            func.sluice_choose_words(configuration, QUESTION, cast(DOCUMENTS, ARRAY(Uuid)), max_matches)
+            .table_valued(column("every", TSQUERY), column("rare", TSQUERY))
+            .lateral("words")
+        )
+        asked = select(words.c.every, words.c.rare).select_from(scope.acting.join(words, true()))
+    else:
+        asked = _choose_by_shares(scope, func.to_tsvector(configuration, QUESTION))
     return asked.cte("asked").prefix_with("MATERIALIZED")
+
+
+def _choose_by_shares(scope: Scope, question: ColumnElement[str]) -> Select[str, str]:
+    """Choose the rarest words, until `max_matches` chunks are expected to match. Without a sample, choose all."""
+    max_matches = literal(scope.bounds.max_matches, Integer)
+    words = func.unnest(question).table_valued(column("lexeme", String), "positions", "weights").lateral("words")
+    of_word = and_(WordShare.owner_id == scope.acting.c.user_id, WordShare.word == words.c.lexeme)
+    share = select(WordShare.share).where(of_word)
+    known = (
+        select(
+            # In quotation marks, any word but a backslash is a text search query.
+            func.quote_literal(func.replace(words.c.lexeme, func.chr(92), "")).label("word"),
+            func.coalesce(share.scalar_subquery(), UNKNOWN_SHARE, type_=Double).label("share"),
+        )
+        .select_from(scope.acting.join(words, true()))
+        .subquery("known")
+    )
+    by_rarity = (known.c.share, known.c.word)
+    expected = select(
+        known.c.word,
+        func.row_number().over(order_by=by_rarity).label("place"),
+        (func.sum(known.c.share).over(order_by=by_rarity) * scope.chunks).label("matches"),
+    ).subquery("expected")
+    is_rare = or_(
+        expected.c.place == 1,
+        expected.c.matches <= max_matches,
+        scope.chunks <= max_matches,
+    )
+    any_of = func.string_agg(expected.c.word, " | ")
+    return select(cast(any_of, TSQUERY).label("every"), cast(any_of.filter(is_rare), TSQUERY).label("rare"))
 
 
 def match_words(scope: Scope, asked: CTE) -> CTE:
@@ -244,7 +285,7 @@ def rank_by_words(scope: Scope, asked: CTE, matches: CTE, chunk_id: ColumnElemen
 def name_titles(scope: Scope) -> CTE:
     """Return the documents and notes whose titles the question names, and the named share of each title."""
     columns = (column("source_id", Uuid), column("cover", Double))
-    named = func.sluice_name_titles(QUESTION).table_valued(*columns).lateral("found")
+    named = func.sluice_find_titles(QUESTION).table_valued(*columns).lateral("found")
     return (
         select(named.c.source_id, named.c.cover)
         .select_from(scope.acting.join(named, true()))

@@ -112,6 +112,16 @@ async def replace(
         ]
         # No COPY: PostgreSQL refuses it on tables with row-level security.
         await session.execute(statement, rows)
+    await sample_words(session, len(chunks))
+
+
+async def sample_words(session: AsyncSession, changed: int) -> None:
+    """Find out how frequent words are in the chunks of the acting user, if enough chunks have changed.
+
+    `changed` is the number of chunks that were just stored. It is compared with a random number, so that a sample is
+    taken whenever about a quarter of the chunks have changed. If 500 or more are new, the first sample is certain.
+    """
+    await session.execute(select(func.sluice_sample_words(changed)))
 
 
 async def find_lacking(session: AsyncSession, subject: Subject, model: str, limit: int) -> list[StoredText]:

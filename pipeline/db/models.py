@@ -6,6 +6,7 @@ from uuid import UUID
 
 from pgvector.sqlalchemy import HALFVEC
 from sqlalchemy import (
+    REAL,
     BigInteger,
     CheckConstraint,
     Computed,
@@ -111,6 +112,11 @@ def _status_rules() -> tuple[CheckConstraint, CheckConstraint]:
     )
 
 
+def _index_words(column: str) -> Index:
+    """Return an index on words. Its new entries do not wait in a list, which would slow down searches."""
+    return Index(None, "owner_id", column, postgresql_using="gin", postgresql_with={"fastupdate": "off"})
+
+
 class Document(Ingested, Base):
     """An uploaded file and its status."""
 
@@ -118,6 +124,7 @@ class Document(Ingested, Base):
     __table_args__ = (
         Index(None, "owner_id", "sha256", unique=True),
         Index(None, "owner_id", "size_bytes"),
+        _index_words("title_words"),
         *_status_rules(),
     )
 
@@ -147,7 +154,7 @@ class Note(Ingested, Base):
     """A short text that its owner typed, and its status."""
 
     __tablename__ = "notes"
-    __table_args__ = (Index(None, "owner_id", "size_bytes"), *_status_rules())
+    __table_args__ = (Index(None, "owner_id", "size_bytes"), _index_words("title_words"), *_status_rules())
 
     owner_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), primary_key=True)
     id: Mapped[UUID] = mapped_column(primary_key=True)
@@ -209,7 +216,7 @@ class Chunk(Base):
         ),
         Index(None, "owner_id", "document_id", "ordinal", "model", unique=True),
         Index(None, "owner_id", "note_id", "ordinal", "model", unique=True),
-        Index(None, "owner_id", "lexemes", postgresql_using="gin", postgresql_with={"fastupdate": "off"}),
+        _index_words("lexemes"),
         CheckConstraint("num_nonnulls(document_id, note_id) = 1", name="one_source"),
     )
 
@@ -250,6 +257,28 @@ def _embedding_index(dimension: int) -> Index:
 
 
 EMBEDDING_INDEXES = tuple(_embedding_index(dimension) for dimension in INDEXED_DIMENSIONS)
+
+
+class WordSample(Base):
+    """The last sample of the words of an owner's chunks."""
+
+    __tablename__ = "word_samples"
+
+    owner_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), primary_key=True)
+    chunks: Mapped[int]
+    """Number of the owner's chunks when the sample was taken."""
+
+
+class WordShare(Base):
+    """A word that more than one chunk of the sample contains."""
+
+    __tablename__ = "word_shares"
+
+    owner_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), primary_key=True)
+    word: Mapped[str] = mapped_column(primary_key=True)
+    """Stem of the word, as in `Chunk.lexemes`."""
+    share: Mapped[float] = mapped_column(REAL)
+    """Share of the sampled chunks that contain the word, from 0 to 1."""
 
 
 class EmbeddingModel(Base):

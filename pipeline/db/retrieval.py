@@ -124,7 +124,8 @@ def _build(
     mode: SearchMode, dimension: int | None, bounds: SearchBounds, *, of_documents: bool, is_audited: bool
 ) -> AnySelect:
     """Build the statement: candidates with their scores, the best of them, and only then their texts and titles."""
-    scope = Scope(candidates.act(bounds), of_documents, bounds)
+    acting = candidates.act(bounds)
+    scope = Scope(acting, candidates.count_chunks(acting), of_documents, bounds)
     match mode:
         case SearchMode.VECTOR:
             scored = _score_by_vector(scope, dimension)
@@ -137,7 +138,7 @@ def _build(
         select(ranked).order_by(ranked.c.score.desc(), ranked.c.id).limit(LIMIT).cte("best").prefix_with("MATERIALIZED")
     )
     statement = _read(scope, best)
-    return statement.add_cte(_audit(scope.acting, best)) if is_audited else statement
+    return statement.add_cte(_audit(acting, best)) if is_audited else statement
 
 
 def _score_by_vector(scope: Scope, dimension: int | None) -> Scored:
@@ -146,7 +147,7 @@ def _score_by_vector(scope: Scope, dimension: int | None) -> Scored:
 
 
 def _score_by_words(scope: Scope) -> Scored:
-    matches = candidates.match_words(scope, candidates.choose_words(scope, scope.bounds.max_matches))
+    matches = candidates.match_words(scope, candidates.choose_words(scope))
     return select(matches.c.id, matches.c.rank.label("score"))
 
 
@@ -158,7 +159,7 @@ def _score_by_all(scope: Scope, dimension: int | None) -> Scored:
     each kind of search.
     """
     number = literal(CANDIDATES, Integer)
-    asked, named = candidates.choose_words(scope, scope.bounds.max_hybrid_matches), candidates.name_titles(scope)
+    asked, named = candidates.choose_words(scope), candidates.name_titles(scope)
     matches = candidates.match_words(scope, asked)
     near = (
         union(

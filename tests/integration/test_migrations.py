@@ -90,6 +90,33 @@ def test_new_words_do_not_wait_in_a_list(postgres_url: str) -> None:
     assert run_sql(url, flush)[0][0] == 0
 
 
+def test_words_of_earlier_chunks_are_sampled(postgres_url: str) -> None:
+    """A migration that was interrupted goes on with the owners who have no sample."""
+    url = clone_database(postgres_url, "sampled_words", template="template1")
+    migrate(url, "0019")
+    owners = run_sql(
+        url,
+        """INSERT INTO users (id, email, password_hash)
+            SELECT gen_random_uuid(), number, '' FROM generate_series(1, 3) AS number""",
+        """INSERT INTO documents (owner_id, id, filename, media_type, size_bytes, sha256, status, chunks)
+            SELECT id, id, 'f', 'text/plain', 1, '', 'ready', CASE email WHEN '3' THEN 299 ELSE 300 END FROM users""",
+        """INSERT INTO chunks (owner_id, id, document_id, ordinal, page, page_end, start, "end", text, lexemes, model,
+                embedding)
+            SELECT owner_id, gen_random_uuid(), id, n, 1, 1, n, n + 1, '', 'gate', 'model', '[1]'
+            FROM documents, generate_series(0, chunks - 1) AS n""",
+        "SELECT id FROM users ORDER BY email",
+    )
+    samples = (
+        "SELECT owner_id FROM word_samples NATURAL JOIN word_shares WHERE chunks = 300 AND word = 'gate' AND share = 1"
+    )
+    migrate(url, "0020")
+    assert {row["owner_id"] for row in run_sql(url, samples)} == {owner["id"] for owner in owners[:2]}
+    run_sql(url, "DELETE FROM word_samples WHERE owner_id = $1", arguments=(owners[0]["id"],))
+    run_sql(url, "UPDATE alembic_version SET version_num = '0019'")
+    migrate(url, "head")
+    assert {row["owner_id"] for row in run_sql(url, samples)} == {owner["id"] for owner in owners[:2]}
+
+
 def test_commands_of_the_runbook(postgres_url: str) -> None:
     url = clone_database(postgres_url, "runbook_commands", template="template1")
     for arguments in ("upgrade head", "current", "check", "downgrade -1"):
@@ -166,6 +193,8 @@ def test_owner_of_the_functions_may_only_read_what_they_read(template_url: str) 
         *("embedding_models.SELECT", "embedding_models.INSERT", "embedding_models.DELETE", "public.USAGE"),
         *("invitations.SELECT", "invitations.DELETE"),
         *("documents.status", "documents.updated_at", "notes.status", "notes.updated_at"),
+        *("documents.owner_id", "documents.id", "documents.title_words"),
+        *("notes.owner_id", "notes.id", "notes.title_words"),
         *("chunks.owner_id", "chunks.id", "chunks.model", "chunks.lexemes"),
         *("users.id", "audit_logs.actor_user_id", "audit_logs.details"),
     }

@@ -4,9 +4,11 @@ from uuid import UUID
 
 import numpy as np
 import pytest
+import sqlalchemy
 from sqlalchemy import func, select
 
 from pipeline import samples
+from pipeline.db import chunks
 from pipeline.db.candidates import SearchBounds
 from pipeline.db.retrieval import PassageQuery, find_passages
 from pipeline.embedding.active_model import Encoders
@@ -21,6 +23,8 @@ from tests.integration.conftest import Api, Person
 pytestmark = pytest.mark.anyio
 
 VECTOR_INDEX = "ix_chunks_embedding_384"
+FIRST_SAMPLE = 500
+"""Number of new chunks after which a first sample of words is certain."""
 
 
 async def test_sample_questions_find_the_expected_pages(api: Api, database_url: str) -> None:
@@ -93,18 +97,63 @@ async def test_question_that_names_a_title_is_answered_from_it(api: Api) -> None
         assert f"by {best} percent" in (await find(api, person, question))[0], question
 
 
+async def test_rare_words_name_one_of_many_titles(api: Api, database_url: str) -> None:
+    person = await api.register()
+    owner = UUID((await api.get(person, "/v1/users/me")).json()["id"])
+    await fetch(
+        database_url,
+        """INSERT INTO notes (owner_id, id, title, body)
+            SELECT $1, gen_random_uuid(), 'Minutes of meeting ' || number, '' FROM generate_series(1, 500) AS number""",
+        owner,
+    )
+    named = sqlalchemy.text(
+        "SELECT title FROM sluice_find_titles('Minutes of the meeting 77?') JOIN notes ON id = source_id"
+    )
+    async with api.runtime.database.transaction(owner) as session:
+        assert [*await session.scalars(named)] == ["Minutes of meeting 77"]
+        await session.execute(sqlalchemy.text("DELETE FROM notes WHERE title NOT LIKE '%7_'"))
+        assert len([*await session.scalars(named)]) == 50, "frequent words count if there are few titles"
+
+
 async def test_frequent_words_are_dropped_if_there_are_too_many_matches(api: Api) -> None:
     person = await api.register()
     for number in range(12):
         await api.upload(person, f"The gate of lock {number} opens at seven.{' Heron!' * (number == 7)}".encode())
     await api.work()
     assert len(await find(api, person, "gate of the heron", mode="keyword", top_k=50)) == 12
+    await sample_words(api, (await api.get(person, "/v1/users/me")).json()["id"])
     api.app.state.runtime = replace(api.runtime, search_bounds=SearchBounds(max_matches=10, max_ranked=10))
     assert len(await find(api, person, "gate of the heron", mode="keyword", top_k=50)) == 1
     assert len(await find(api, person, "gate", mode="keyword", top_k=50)) == 10, (
         "the rarest word stays, and its matches are limited"
     )
     assert len(await find(api, person, "gate of the heron", top_k=50)) == 12, "the limit does not apply to vectors"
+
+
+async def sample_words(api: Api, owner: str) -> None:
+    async with api.runtime.database.transaction(UUID(owner)) as session:
+        await chunks.sample_words(session, FIRST_SAMPLE)
+
+
+async def test_frequent_words_are_known_once_a_quarter_of_the_chunks_is_new(api: Api, database_url: str) -> None:
+    person = await api.register()
+    await api.upload(person, "".join(f"# Lock {number}\n\nThe gate is open.\n\n" for number in range(99)).encode())
+    await api.work()
+    owner = (await api.get(person, "/v1/users/me")).json()["id"]
+    await sample_words(api, owner)
+    shares = "SELECT count(*) FROM word_shares WHERE word = 'gate' AND share > 0.9"
+    assert await fetch_value(database_url, shares) == 1
+    assert await fetch_value(database_url, "SELECT count(*) FROM word_shares WHERE word = '7'") == 0, (
+        "only in one chunk"
+    )
+    await fetch(database_url, "DELETE FROM word_shares")
+    await fetch(database_url, "UPDATE word_samples SET chunks = 1000000")
+    async with api.runtime.database.transaction(UUID(owner)) as session:
+        await chunks.sample_words(session, 0)
+        assert await fetch_value(database_url, shares) == 0, "nothing is new"
+        await chunks.sample_words(session, 250_000)
+    assert await fetch_value(database_url, shares) == 1
+    assert await fetch_value(database_url, "SELECT word_samples.chunks = documents.chunks FROM word_samples, documents")
 
 
 async def test_search_by_words_needs_no_model(api: Api) -> None:
@@ -225,6 +274,7 @@ class TestBesideManyChunks:
         person = await api.register()
         owner = (await api.get(person, "/v1/users/me")).json()["id"]
         await fill(database_url, owner, 300)
+        await sample_words(api, owner)
         await fetch(database_url, "ANALYZE chunks")  # without statistics, the planner does not use the index
         query = np.eye(1, 384, dtype=np.float32)[0] + 0.05
 
