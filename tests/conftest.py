@@ -16,6 +16,7 @@ from pipeline.logs import configure_logging
 from pipeline.settings import Settings
 from tests.databases import Databases, clone_database, migrate
 from tests.hanging import pytest_fixture_setup, pytest_pyfunc_call  # noqa: F401 - used by pytest
+from tests.models import MODEL_CACHE
 from tests.servers import Servers, run_servers
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -26,6 +27,7 @@ SECRET = "a secret of the tests, over 32 bytes long"
 # The settings of a developer's own stack must not reach the tests.
 for name in Settings.model_fields:
     os.environ.pop(name.upper(), None)
+os.environ["MODEL_CACHE"] = str(MODEL_CACHE)
 
 # A shell that runs the tests in the background makes them ignore SIGINT, and their child processes too.
 signal.signal(signal.SIGINT, signal.default_int_handler)

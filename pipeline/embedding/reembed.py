@@ -12,7 +12,7 @@ from pipeline.db import chunks, embedding_models, queue
 from pipeline.db.embedding_models import Models
 from pipeline.db.session import Database
 from pipeline.embedding.active_model import CHECK_SECONDS
-from pipeline.embedding.factory import ModelUnusable, measure_dimension
+from pipeline.embedding.factory import ModelUnusable, UsableModel, try_model
 from pipeline.settings import Settings
 
 LARGEST_DIMENSION = 3_800
@@ -95,19 +95,20 @@ def _refuse_other_change(models: Models, model: str) -> None:
         )
 
 
-async def require_usable(settings: Settings, model: str) -> None:
-    """Load a model, or ask its server.
+async def require_usable(settings: Settings, model: str) -> UsableModel:
+    """Load a model, or ask its server. Return what was learned.
 
     Raises ModelChangeError if that fails, or if its vectors are too large to store.
     """
     try:
-        dimension = await measure_dimension(settings, model)
+        usable = await try_model(settings, model)
     except ModelUnusable as error:
         raise ModelChangeError(str(error)) from error
-    if dimension > LARGEST_DIMENSION:
+    if usable.dimension > LARGEST_DIMENSION:
         raise ModelChangeError(
-            f"the vectors of {model} have {dimension} numbers; at most {LARGEST_DIMENSION} can be stored"
+            f"the vectors of {model} have {usable.dimension} numbers; at most {LARGEST_DIMENSION} can be stored"
         )
+    return usable
 
 
 async def _wait_for_vectors(database: Database, model: str, tell: Tell, waits: ReembedWaits) -> None:

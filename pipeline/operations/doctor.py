@@ -308,7 +308,7 @@ async def _check_model(database: Database, settings: Settings) -> Finding:
     model = models.active or configured
     runs_there = is_remote(settings, model)
     try:
-        await require_usable(settings, model)
+        usable = await require_usable(settings, model)
     except ModelChangeError as error:
         advice = "see The embedding server is down in RUNBOOK.md" if runs_there else "install it"
         return _fail("embedding model", str(error), f"{advice}, or correct EMBEDDING_MODEL")
@@ -316,7 +316,7 @@ async def _check_model(database: Database, settings: Settings) -> Finding:
         found = f"the active model is {models.active}; the change to {models.next} is not finished"
         advice = f"run python -m pipeline reembed --model {models.next} to continue"
         return _warn("embedding model", found, advice)
-    return _ok("embedding model", f"{model} {'is served' if runs_there else 'can be loaded'}")
+    return _ok("embedding model", f"{model}, by {usable.engine}")
 
 
 async def _check_queue(database: Database) -> Finding:

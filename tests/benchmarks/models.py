@@ -1,13 +1,15 @@
 """The models that are measured."""
 
+from pipeline.embedding.engines.torch_model import TorchModel
 from pipeline.embedding.model import PACKAGED_MODEL, EmbeddingModel, Precision
+from tests import models
 
 
 def load_model() -> EmbeddingModel:
     """Load the packaged model as the service does."""
-    return EmbeddingModel(PACKAGED_MODEL)
+    return models.load_model(PACKAGED_MODEL)
 
 
 def load_reference(precision: Precision) -> EmbeddingModel:
     """Load the packaged model in torch, as sentence-transformers runs it."""
-    return EmbeddingModel(PACKAGED_MODEL, precision)
+    return TorchModel(PACKAGED_MODEL, precision)

@@ -21,7 +21,7 @@ from rich.table import Table
 from pipeline.db.candidates import DEFAULT_BOUNDS, SearchBounds
 from pipeline.db.retrieval import PassageQuery, find_passages
 from pipeline.db.session import Database
-from pipeline.embedding.model import PACKAGED_MODEL, EmbeddingModel
+from pipeline.embedding.model import PACKAGED_MODEL
 from pipeline.operations.local.place import open_place
 from pipeline.operations.local.servers import run_postgres
 from pipeline.types import SearchMode, new_id
@@ -29,6 +29,7 @@ from tests.benchmarks.filling import DIMENSION, MODEL, Owner, fill
 from tests.benchmarks.machine import read_machine
 from tests.benchmarks.times import Times
 from tests.databases import migrate, run_sql
+from tests.models import load_model
 
 QUERIES = 100
 TOP_K = 10
@@ -62,7 +63,7 @@ def load(file: Path) -> Lines:
     stored = file.with_suffix(".npy")
     if not stored.exists():
         vectors = np.lib.format.open_memmap(stored, mode="w+", dtype=np.float16, shape=(len(texts), DIMENSION))
-        model = EmbeddingModel(PACKAGED_MODEL)
+        model = load_model(PACKAGED_MODEL)
         for first in range(0, len(texts), TEXTS_PER_ENCODING):
             vectors[first : first + TEXTS_PER_ENCODING] = model.encode(texts[first : first + TEXTS_PER_ENCODING])
     return Lines(texts, np.load(stored, mmap_mode="r"))

@@ -26,6 +26,7 @@ from pipeline.sandbox.pool import Sandbox
 from pipeline.settings import Settings
 from pipeline.types import Identity, Lease, OnStage, Stage, new_id
 from tests.conftest import SECRET
+from tests.models import make_encoder
 
 Opening = Callable[..., AbstractAsyncContextManager[Runtime]]
 """Opens a runtime with the settings and parts of one test."""
@@ -183,7 +184,7 @@ async def wait_for(condition: Callable[[], object | Awaitable[object]]) -> None:
 @pytest.fixture(scope="session")
 async def encoder() -> AsyncIterator[Encoder]:
     """The packaged model, loaded once in each test process."""
-    encoder = Encoder(PACKAGED_MODEL)
+    encoder = make_encoder(PACKAGED_MODEL)
     encoder.start()
     await encoder.wait()
     yield encoder

@@ -6,21 +6,23 @@ import numpy as np
 import pytest
 
 from pipeline.embedding.encoder import Encoder, Request, embed_round, take_texts
-from pipeline.embedding.model import PACKAGED_MODEL, EmbeddingModel, Precision, choose_precision
+from pipeline.embedding.engines.torch_model import TorchModel
+from pipeline.embedding.model import BATCH_TOKENS, PACKAGED_MODEL, EmbeddingModel, Engine, Precision
 from pipeline.embedding.prompts import CONFIGURATION, Prompts, Purpose
 from pipeline.errors import IngestionError, ModelUnavailable
+from tests.models import load_model, make_encoder
 
 TEXTS = ["short", "The quick brown fox jumps over the lazy dog.", "revenue " * 600, "", "Umsatz und Gewinn 2023 " * 20]
 
 
 @pytest.fixture(scope="module")
 def model() -> EmbeddingModel:
-    return EmbeddingModel(PACKAGED_MODEL)
+    return load_model(PACKAGED_MODEL)
 
 
 @pytest.fixture(scope="module")
 def exact_model() -> EmbeddingModel:
-    return EmbeddingModel(PACKAGED_MODEL, Precision.FLOAT32)
+    return TorchModel(PACKAGED_MODEL, Precision.FLOAT32)
 
 
 def test_vectors_are_those_of_sentence_transformers(exact_model: EmbeddingModel) -> None:
@@ -33,10 +35,8 @@ def test_vectors_are_those_of_sentence_transformers(exact_model: EmbeddingModel)
 
 
 def test_vectors_of_this_processor_are_close_to_float32(model: EmbeddingModel, exact_model: EmbeddingModel) -> None:
-    import torch
-
     vectors, exact = model.encode(TEXTS), exact_model.encode(TEXTS)
-    assert model.precision == choose_precision(torch.cpu.get_capabilities())
+    assert model.engine == Engine.OPENVINO
     assert vectors.dtype == np.float32
     assert np.allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-4)
     assert (vectors * exact).sum(axis=1).min() >= 0.999
@@ -59,14 +59,14 @@ def test_short_requests_are_not_stuck_behind_long_ones(model: EmbeddingModel) ->
 
 def test_batches_are_filled_round_robin(model: EmbeddingModel) -> None:
     requests = [open_request(model, ["revenue " * 300] * 50) for _ in range(3)]
-    taken = [requests.index(request) for request, _ in take_texts(requests)]
+    taken = [requests.index(request) for request, _ in take_texts(requests, BATCH_TOKENS)]
     assert taken[:6] == [0, 1, 2, 0, 1, 2]
 
 
 def test_cancelled_requests_are_skipped(model: EmbeddingModel) -> None:
     gone, here = open_request(model, ["one"]), open_request(model, ["two"])
     gone.answer.cancel()
-    assert [request for request, _ in take_texts([gone, here])] == [here]
+    assert [request for request, _ in take_texts([gone, here], BATCH_TOKENS)] == [here]
 
 
 def test_texts_that_share_a_pass_do_not_share_a_failure(model: EmbeddingModel) -> None:
@@ -92,7 +92,7 @@ async def test_prompts_are_those_of_sentence_transformers(tmp_path: Path) -> Non
 
     make_model(tmp_path, Path(get_model_path()), {"query": "query: ", "document": "passage: "})
     reference = SentenceTransformer(str(tmp_path), device="cpu")
-    encoder = Encoder(str(tmp_path), Prompts(document="Instruct: file it\n"))
+    encoder = make_encoder(str(tmp_path), Prompts(document="Instruct: file it\n"))
     encoder.start()
     await encoder.wait()
     questions = await encoder.encode(TEXTS, Purpose.QUERY)
@@ -124,7 +124,7 @@ async def test_text_that_cannot_be_embedded_fails_for_its_caller_alone(encoder: 
 
 @pytest.mark.anyio
 async def test_closed_encoder_answers_accepted_requests_and_refuses_new_ones() -> None:
-    encoder = Encoder(PACKAGED_MODEL)
+    encoder = make_encoder(PACKAGED_MODEL)
     encoder.start()
     await encoder.wait()
     accepted = [asyncio.create_task(encoder.encode(["revenue " * 100] * 8, Purpose.DOCUMENT)) for _ in range(3)]
@@ -138,7 +138,7 @@ async def test_closed_encoder_answers_accepted_requests_and_refuses_new_ones() -
 
 @pytest.mark.anyio
 async def test_closing_ends_the_wait_for_a_model_that_cannot_be_loaded(tmp_path: Path) -> None:
-    encoder = Encoder(str(tmp_path))
+    encoder = make_encoder(str(tmp_path))
     encoder.start()
     waiting = asyncio.create_task(encoder.wait())
     await asyncio.sleep(0)
@@ -150,4 +150,4 @@ async def test_closing_ends_the_wait_for_a_model_that_cannot_be_loaded(tmp_path:
 @pytest.mark.anyio
 async def test_encoder_without_a_loaded_model_refuses_requests() -> None:
     with pytest.raises(ModelUnavailable):
-        await Encoder(PACKAGED_MODEL).encode(["too early"], Purpose.QUERY)
+        await make_encoder(PACKAGED_MODEL).encode(["too early"], Purpose.QUERY)

@@ -45,6 +45,7 @@ from tests.integration.conftest import (
     work,
 )
 from tests.llm_server import LlmServer, run_llm_server
+from tests.models import load_model
 from tests.second_model import DIMENSION, make_model
 
 pytestmark = pytest.mark.anyio
@@ -351,7 +352,7 @@ async def test_failed_embedding_ends_the_change_and_can_be_retried(
         await changing
     assert await claim(api.runtime) is None
 
-    working, api.runtime.encoders.next = api.runtime.encoders.next, BrokenEncoder(second_model)
+    working, api.runtime.encoders.next = api.runtime.encoders.next, BrokenEncoder(second_model, load_model)
     other = await upload(api, person, b"The heron sleeps.", "b.txt")
     await api.work()
     api.runtime.encoders.next = working

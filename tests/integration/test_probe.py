@@ -23,6 +23,7 @@ from pipeline.runtime import Runtime
 from pipeline.settings import SettingsError
 from tests.databases import clone_database, fetch
 from tests.integration.conftest import wait_for
+from tests.models import make_encoder
 from tests.processes import find_port
 from workers.consumer import Consumer, PartFailed
 from workers.probe import PROBE_PATH, serve_probe
@@ -87,7 +88,7 @@ async def test_worker_waits_for_the_migrations(
     if template != "template1":
         await fetch(url, "UPDATE alembic_version SET version_num = '0011'")
     database = Database(url.replace("postgresql", "postgresql+asyncpg", 1), pool_size=1, timeout_seconds=5)
-    encoders = Encoders(database, PACKAGED_MODEL, make=Encoder, shared=encoder, check_seconds=0.1)
+    encoders = Encoders(database, PACKAGED_MODEL, make=make_encoder, shared=encoder, check_seconds=0.1)
     encoders.start()
     consumer = Consumer(replace(runtime, database=database, encoders=encoders), heartbeat)
     running = asyncio.create_task(consumer.run())
@@ -104,7 +105,7 @@ async def test_worker_waits_for_the_migrations(
 async def test_worker_ends_if_its_encoder_has_ended(runtime: Runtime, heartbeat: Heartbeat) -> None:
     database = BrokenDatabase(runtime.settings.sqlalchemy_url, pool_size=1, timeout_seconds=1)
     no_name = cast("str", None)  # nobody foresees it
-    encoders = Encoders(database, PACKAGED_MODEL, make=Encoder, shared=Encoder(no_name), check_seconds=0.1)
+    encoders = Encoders(database, PACKAGED_MODEL, make=make_encoder, shared=make_encoder(no_name), check_seconds=0.1)
     encoders.start()
     async with asyncio.timeout(20):
         with pytest.raises(ExceptionGroup) as raised:

@@ -320,7 +320,7 @@ def test_models_in_this_process_and_on_a_server(settings: Settings) -> None:
 
 async def test_dimension_is_asked_from_the_server(settings: Settings, server: LlmServer) -> None:
     there = settings.model_copy(update={"embedding_base_url": HttpUrl(server.url)})
-    assert await factory.measure_dimension(there, "a-model") == DIMENSION
+    assert await factory.try_model(there, "a-model") == factory.UsableModel(DIMENSION, "the embedding server")
     server.behave = refuse(401)
     with pytest.raises(factory.ModelUnusable, match="refuses every request"):
-        await factory.measure_dimension(there, "a-model")
+        await factory.try_model(there, "a-model")

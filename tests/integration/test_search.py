@@ -12,13 +12,13 @@ from pipeline.db import chunks
 from pipeline.db.candidates import SearchBounds
 from pipeline.db.retrieval import PassageQuery, find_passages
 from pipeline.embedding.active_model import Encoders
-from pipeline.embedding.encoder import Encoder
 from pipeline.embedding.model import PACKAGED_MODEL
 from pipeline.embedding.prompts import Purpose
 from pipeline.errors import ModelUnavailable
 from pipeline.types import SearchMode, new_id
 from tests.databases import Databases, fetch, fetch_value, note_direct_statements, rewrite_statements
 from tests.integration.conftest import Api, Person
+from tests.models import make_encoder
 
 pytestmark = pytest.mark.anyio
 
@@ -161,7 +161,7 @@ async def test_search_by_words_needs_no_model(api: Api) -> None:
     await api.upload(person, b"The horse sleeps in the barn.")
     await api.work()
 
-    not_loaded = Encoders(api.runtime.database, PACKAGED_MODEL, make=Encoder, check_seconds=1.0)
+    not_loaded = Encoders(api.runtime.database, PACKAGED_MODEL, make=make_encoder, check_seconds=1.0)
     api.app.state.runtime = replace(api.runtime, encoders=not_loaded)
     with pytest.raises(ModelUnavailable):
         await not_loaded.active.encode(["horse"], Purpose.QUERY)

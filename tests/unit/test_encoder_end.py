@@ -1,11 +1,12 @@
 """What an encoder logs if its model cannot be loaded."""
 
-from collections.abc import Callable
+from threading import Event
+from typing import NoReturn
 
 import pytest
 
 from pipeline.embedding import encoder as encoders
-from pipeline.embedding.encoder import Encoder
+from pipeline.embedding.encoder import Encoder, Loader
 
 
 class Log:
@@ -16,15 +17,15 @@ class Log:
         self.events.append(event)
 
 
-def load_in_vain(encoder: Encoder, attempts: int) -> Callable[[str], None]:
+def load_in_vain(attempts: int, closing: list[Encoder]) -> Loader:
     """Return a loader that always fails. The encoder is closed during one of its attempts."""
     left = attempts
 
-    def load(_name: str) -> None:
+    def load(_name: str, _cancelled: Event) -> NoReturn:
         nonlocal left
         left -= 1
         if not left:
-            encoder.close()
+            closing[0].close()
         raise RuntimeError("cannot schedule new futures after interpreter shutdown")
 
     return load
@@ -32,10 +33,12 @@ def load_in_vain(encoder: Encoder, attempts: int) -> Callable[[str], None]:
 
 @pytest.mark.parametrize("attempts", [1, 2, 4])
 def test_failure_is_logged_only_while_somebody_wants_the_model(attempts: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    log, encoder = Log(), Encoder("any")
+    log = Log()
+    encoders_to_close: list[Encoder] = []
+    encoder = Encoder("any", load_in_vain(attempts, encoders_to_close))
+    encoders_to_close.append(encoder)
     monkeypatch.setattr(encoders, "log", log)
     monkeypatch.setattr(encoders, "RELOAD_SECONDS", 0)
-    monkeypatch.setattr(encoders, "EmbeddingModel", load_in_vain(encoder, attempts))
     encoder.start()
     assert encoder.join(5)
     assert log.events == ["model.unavailable"] * (attempts - 1)

@@ -43,9 +43,11 @@ def run() -> None:
 
 
 def _run_in(folder: Path, started: float) -> None:
-    settings = load_settings().model_copy(
+    configured = load_settings()
+    settings = configured.model_copy(
         update={
             "data_dir": folder,
+            "model_cache": configured.model_cache_folder,
             "port": 0,
             "host": "127.0.0.1",
             "database_url": None,

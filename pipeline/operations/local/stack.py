@@ -122,7 +122,7 @@ def _start(settings: Settings, resources: ExitStack, log: IO[bytes] | None, repo
     report("starting the API and the workers")
     metrics = resources.enter_context(_open_metrics_folder(place))
     environment = {
-        **_make_environment(settings, place),
+        **_make_environment(settings, place, report),
         **servers.environment,
         "HOST": settings.host,
         "PORT": str(port),
@@ -267,13 +267,16 @@ def _open_metrics_folder(place: Place) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _make_environment(settings: Settings, place: Place) -> dict[str, str]:
+def _make_environment(settings: Settings, place: Place, report: Callable[[str], None]) -> dict[str, str]:
     """Return the environment of the API and the workers. The user of the children cannot read `.env`."""
     environment = {**os.environ, **read_assignments(), "PYTHONUNBUFFERED": "1"}
     if settings.jwt_secret:
         environment["JWT_SECRET"] = settings.jwt_secret.get_secret_value()
     if place.system_user:
         environment["HOME"] = str(make_private_folder(place.data_dir / "home", place.system_user))
+    models = make_private_folder(settings.model_cache_folder.absolute(), place.system_user)
+    place.open_to_children([models], report)
+    environment["MODEL_CACHE"] = str(models)
     return environment
 
 

@@ -1,0 +1,178 @@
+"""Models that were exported, in a folder that all processes of a machine share. Each model is exported once."""
+
+import fcntl
+import hashlib
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from threading import Event
+from time import monotonic
+from typing import IO
+
+import msgspec
+
+from pipeline.embedding.engines.export import FAILURE_FILE, Failure
+from pipeline.embedding.model import Precision, find_folder
+
+CHECKSUMS_FILE = "checksums.json"
+PART_SUFFIX = ".part"
+"""End of the names of unfinished folders."""
+POLL_SECONDS = 0.05
+EXPORT_SECONDS = 900.0
+"""Time limit for an export. A large model takes minutes."""
+FORMAT = 1
+"""Version of the exported files. A new number makes every model be exported again."""
+LIBRARIES = ("openvino", "nncf", "sentence-transformers", "transformers", "torch")
+"""Libraries that shape the exported files."""
+
+
+class ExportFailed(Exception):
+    """The model could not be exported. Another engine may still run it."""
+
+
+class ModelUnloadable(OSError):
+    """The model itself cannot be loaded, so no engine can run it."""
+
+
+class LoadingCancelled(RuntimeError):
+    """Nobody wants the model any more."""
+
+
+Exporter = Callable[[str, Precision, Path, Event], None]
+"""Exports a model for a precision to a folder, until the event is set. Raises what `ExportCache.fetch` raises."""
+
+
+class ExportCache:
+    """The folder of the exported models."""
+
+    def __init__(self, folder: Path, export: Exporter) -> None:
+        self._folder = folder
+        self._export = export
+
+    def fetch(self, name: str, precision: Precision, cancelled: Event) -> Path:
+        """Return the folder of a model that is exported for this precision. Export it first if it is not there.
+
+        A folder whose content has changed is made anew. If several processes need the same model, one exports it, and
+        the others wait. Raises ExportFailed, ModelUnloadable and LoadingCancelled.
+        """
+        target = self._folder / f"{_make_slug(name)}-{precision}-{_identify(name, precision)}"
+        try:
+            if not _is_intact(target):
+                self._folder.mkdir(parents=True, exist_ok=True)
+                with target.with_name(f"{target.name}.lock").open("w") as file, _lock(file, cancelled):
+                    self._make_unless_made(name, precision, target, cancelled)
+        except ModelUnloadable:
+            raise
+        except OSError as error:
+            raise ExportFailed(f"{self._folder} cannot be used: {error.strerror or error}") from error
+        return target
+
+    def _make_unless_made(self, name: str, precision: Precision, target: Path, cancelled: Event) -> None:
+        """Export to a folder of its own, and rename it when it is complete."""
+        if _is_intact(target):
+            return
+        shutil.rmtree(target, ignore_errors=True)
+        for unfinished in self._folder.glob(f"{target.name}.*{PART_SUFFIX}"):
+            shutil.rmtree(unfinished, ignore_errors=True)
+        part = Path(tempfile.mkdtemp(prefix=f"{target.name}.", suffix=PART_SUFFIX, dir=self._folder))
+        try:
+            self._export(name, precision, part, cancelled)
+            (part / CHECKSUMS_FILE).write_bytes(msgspec.json.encode(_compute_checksums(part)))
+            part.rename(target)
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
+
+
+def run_export(name: str, precision: Precision, folder: Path, cancelled: Event) -> None:
+    """Export a model in a process of its own. Raises ExportFailed, ModelUnloadable and LoadingCancelled."""
+    command = [sys.executable, "-m", "pipeline.embedding.engines.export", name, precision, str(folder)]
+    with subprocess.Popen(  # noqa: S603 - our own module; the name of the model is an argument, not a command
+        command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as child:
+        try:
+            _wait(child, cancelled)
+        finally:
+            child.kill()
+    failure = folder / FAILURE_FILE
+    if failure.exists():
+        failed = msgspec.json.decode(failure.read_bytes(), type=Failure)
+        raise ModelUnloadable(failed.cause) if failed.is_unloadable else ExportFailed(failed.cause)
+    if child.returncode:
+        raise ExportFailed(f"the process of the export ended with {child.returncode}")
+
+
+def _wait(child: subprocess.Popen[bytes], cancelled: Event) -> None:
+    deadline = monotonic() + EXPORT_SECONDS
+    while child.poll() is None:
+        if cancelled.wait(POLL_SECONDS):
+            raise LoadingCancelled("the export was cancelled")
+        if monotonic() > deadline:
+            raise ExportFailed(f"the export took longer than {EXPORT_SECONDS:.0f} s")
+
+
+@contextmanager
+def _lock(file: IO[str], cancelled: Event) -> Iterator[None]:
+    """Hold the lock of a model among all processes until the file is closed."""
+    while not _try_lock(file.fileno()):
+        if cancelled.wait(POLL_SECONDS):
+            raise LoadingCancelled("the wait for another export was cancelled")
+    yield
+
+
+def _try_lock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _is_intact(folder: Path) -> bool:
+    try:
+        expected = msgspec.json.decode((folder / CHECKSUMS_FILE).read_bytes(), type=dict[str, str])
+        return _compute_checksums(folder) == expected
+    except (OSError, msgspec.DecodeError):
+        return False
+
+
+def _compute_checksums(folder: Path) -> dict[str, str]:
+    """Return the SHA-256 of each file below a folder, by its path."""
+    files = sorted(file for file in folder.rglob("*") if file.is_file() and file.name != CHECKSUMS_FILE)
+    checksums = {}
+    for file in files:
+        with file.open("rb") as opened:
+            checksums[str(file.relative_to(folder))] = hashlib.file_digest(opened, "sha256").hexdigest()
+    return checksums
+
+
+def _identify(name: str, precision: Precision) -> str:
+    """Return a short hash of the model's files and of the libraries that export it."""
+    folder = find_folder(name) or _find_downloaded(name)
+    model = _compute_checksums(folder) if folder else {"name": name}
+    libraries = [(library, _find_version(library)) for library in LIBRARIES]
+    return hashlib.sha256(msgspec.json.encode([FORMAT, precision, model, libraries])).hexdigest()[:16]
+
+
+def _find_downloaded(name: str) -> Path | None:
+    """Return the folder of a model of the hub, or None if it has not been downloaded yet."""
+    from huggingface_hub import try_to_load_from_cache  # noqa: PLC0415 - slow to import
+
+    found = try_to_load_from_cache(name, "config.json")
+    return Path(found).parent if isinstance(found, str) else None
+
+
+def _find_version(library: str) -> str:
+    try:
+        return version(library)
+    except PackageNotFoundError:
+        return ""
+
+
+def _make_slug(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9.]+", "-", Path(name).name)[:64]

@@ -1,0 +1,130 @@
+"""Loads a model with the fastest engine that computes the right vectors on this machine."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from threading import Event
+from typing import Literal
+
+import numpy as np
+
+from pipeline.embedding.engines import sample
+from pipeline.embedding.engines.export import REFERENCE_FILE
+from pipeline.embedding.engines.export_cache import ExportCache, ExportFailed, run_export
+from pipeline.embedding.engines.openvino_model import OpenVinoModel
+from pipeline.embedding.engines.processor import choose_precision, read_instructions
+from pipeline.embedding.engines.torch_model import TorchModel, may_have_gpu
+from pipeline.embedding.model import EmbeddingModel, Precision
+from pipeline.logs import get_logger
+
+MEAN_COSINE = 0.99
+"""Least mean cosine between the vectors of an engine and those of the reference."""
+LEAST_COSINE = 0.95
+"""Least cosine of any text of the sample. Texts in scripts that the model hardly knows differ most."""
+RANKED = 10
+RANK_TOLERANCE = 0.05
+"""How much less similar than the tenth best text a text may be that an engine ranks among the ten best."""
+
+EngineChoice = Literal["auto", "torch", "openvino"]
+DeviceChoice = Literal["auto", "cpu", "cuda", "mps"]
+Candidate = Callable[[], EmbeddingModel]
+"""Loads the model with one engine. Raises EngineRefused if the engine cannot run it."""
+
+log = get_logger()
+
+
+class EngineRefused(Exception):
+    """An engine cannot run the model, or computes other vectors than the reference."""
+
+
+@dataclass(frozen=True)
+class EngineOptions:
+    """How models are loaded."""
+
+    cache: Path
+    """Folder of the exported models."""
+    engine: EngineChoice = "auto"
+    device: DeviceChoice = "auto"
+
+
+def load_model(name: str, options: EngineOptions, cancelled: Event) -> EmbeddingModel:
+    """Return the model, loaded with the fastest engine that computes the right vectors.
+
+    The first load of a model exports it, which takes about 10 s, or 30 s for int8. Raises OSError, ValueError,
+    RuntimeError, ImportError or KeyError if no engine can load it, LoadingCancelled if `cancelled` is set.
+    """
+    return load_first(name, list_candidates(name, options, cancelled))
+
+
+def load_first(name: str, candidates: Sequence[Candidate]) -> EmbeddingModel:
+    """Return the model of the first candidate that does not refuse. The last candidate must not refuse."""
+    for load in candidates[:-1]:
+        try:
+            return load()
+        except EngineRefused as refused:
+            log.warning("engine.refused", model=name, cause=str(refused))
+    return candidates[-1]()
+
+
+def list_candidates(name: str, options: EngineOptions, cancelled: Event) -> list[Candidate]:
+    """Return the engines to try, the fastest first. The reference is the last."""
+    reference = partial(TorchModel, name, device=options.device)
+    may_use_gpu = options.engine == "auto" and options.device == "auto" and may_have_gpu()
+    if options.engine == "torch" or options.device in ("cuda", "mps") or may_use_gpu:
+        return [reference]
+    best = choose_precision(read_instructions())
+    precisions = [best] if best != Precision.INT8 else [best, Precision.FLOAT32]
+    cache = ExportCache(options.cache, run_export)
+    exported: list[Candidate] = [partial(load_exported, name, cache, precision, cancelled) for precision in precisions]
+    return [*exported, reference]
+
+
+def load_exported(name: str, cache: ExportCache, precision: Precision, cancelled: Event) -> EmbeddingModel:
+    """Return the model in OpenVINO. Raises EngineRefused, ModelUnloadable and LoadingCancelled."""
+    try:
+        folder = cache.fetch(name, Precision.INT8 if precision == Precision.INT8 else Precision.FLOAT32, cancelled)
+        model = OpenVinoModel(name, folder, precision)
+    except (ExportFailed, ImportError) as error:
+        raise EngineRefused(f"openvino {precision}: {error}") from error
+    require_right_vectors(model, np.load(folder / REFERENCE_FILE))
+    return model
+
+
+def require_right_vectors(model: EmbeddingModel, reference: np.ndarray) -> None:
+    """Embed the sample, and compare its vectors with those of the reference, of shape (texts, dimension).
+
+    Raises EngineRefused if the vectors differ, or if a search would rank texts differently.
+    """
+    vectors = model.encode(sample.read_lines())
+    label = f"{model.engine} {model.precision}"
+    cosines = (vectors * reference).sum(axis=1)
+    # A comparison with NaN is false.
+    if not (cosines.mean() >= MEAN_COSINE and cosines.min() >= LEAST_COSINE):
+        raise EngineRefused(f"{label}: cosine to the reference {cosines.mean():.3f}, at least {cosines.min():.3f}")
+    loss = measure_rank_loss(vectors, reference)
+    if loss > RANK_TOLERANCE:
+        raise EngineRefused(f"{label}: a text among the {RANKED} best is {loss:.3f} less similar than it should be")
+
+
+def measure_rank_loss(vectors: np.ndarray, reference: np.ndarray) -> float:
+    """Return how much less similar than the tenth best text the worst text is that is ranked among the ten best.
+
+    Each text is a question to all others. Ranks come from `vectors`, similarities from `reference`.
+    """
+    similarities = reference @ reference.T
+    ranked = np.argsort(-(vectors @ vectors.T), axis=1)[:, :RANKED]
+    worst = np.take_along_axis(similarities, ranked, axis=1).min(axis=1)
+    tenth = -np.sort(-similarities, axis=1)[:, RANKED - 1]
+    return float((tenth - worst).max())
+
+
+def describe(model: EmbeddingModel) -> Mapping[str, object]:
+    """Return what the log says about a model that was loaded."""
+    return {
+        "model": model.name,
+        "engine": model.engine,
+        "precision": model.precision,
+        "device": model.device,
+        "dimension": model.dimension,
+    }

@@ -1,0 +1,167 @@
+"""The folder of the exported models: what is kept, what is made anew, and who waits for whom."""
+
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from threading import Barrier, Event
+
+import pytest
+
+from pipeline.embedding.engines.export_cache import ExportCache, ExportFailed, LoadingCancelled, ModelUnloadable
+from pipeline.embedding.model import Precision
+
+NOT_CANCELLED = Event()
+
+
+class Exporter:
+    """Writes two small files, and counts the exports."""
+
+    def __init__(self) -> None:
+        self.exports: list[tuple[str, Precision]] = []
+
+    def __call__(self, name: str, precision: Precision, folder: Path, cancelled: Event) -> None:
+        assert not cancelled.is_set()
+        self.exports.append((name, precision))
+        (folder / "model.xml").write_text("layers")
+        (folder / "model.bin").write_bytes(bytes(1000))
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> str:
+    folder = tmp_path / "a model"
+    folder.mkdir()
+    (folder / "weights").write_bytes(b"1")
+    return str(folder)
+
+
+@pytest.fixture
+def exporter() -> Exporter:
+    return Exporter()
+
+
+@pytest.fixture
+def cache(tmp_path: Path, exporter: Exporter) -> ExportCache:
+    return ExportCache(tmp_path / "cache", exporter)
+
+
+def fetch(cache: ExportCache, model: str, precision: Precision = Precision.FLOAT32) -> Path:
+    return cache.fetch(model, precision, NOT_CANCELLED)
+
+
+def test_model_is_exported_once(cache: ExportCache, exporter: Exporter, model: str) -> None:
+    folder = fetch(cache, model)
+    assert fetch(cache, model) == folder
+    assert exporter.exports == [(model, Precision.FLOAT32)]
+    assert sorted(file.name for file in folder.iterdir()) == ["checksums.json", "model.bin", "model.xml"]
+
+
+def test_other_precision_and_other_weights_are_other_exports(
+    cache: ExportCache, exporter: Exporter, model: str
+) -> None:
+    folders = {fetch(cache, model), fetch(cache, model, Precision.INT8)}
+    (Path(model) / "weights").write_bytes(b"2")
+    assert len({*folders, fetch(cache, model)}) == 3
+    assert len(exporter.exports) == 3
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda folder: (folder / "model.bin").write_bytes(b"\1" + bytes(999)),
+        lambda folder: (folder / "model.bin").write_bytes(bytes(500)),
+        lambda folder: (folder / "model.bin").unlink(),
+        lambda folder: (folder / "checksums.json").unlink(),
+        lambda folder: (folder / "checksums.json").write_text("{"),
+        shutil.rmtree,
+    ],
+    ids=["changed", "cut", "missing", "no checksums", "cut checksums", "deleted"],
+)
+def test_damaged_export_is_made_anew(cache: ExportCache, exporter: Exporter, model: str, damage: object) -> None:
+    folder = fetch(cache, model)
+    assert callable(damage)
+    damage(folder)
+    assert fetch(cache, model) == folder
+    assert (folder / "model.bin").read_bytes() == bytes(1000)
+    assert len(exporter.exports) == 2
+    fetch(cache, model)
+    assert len(exporter.exports) == 2
+
+
+def test_what_a_killed_export_left_is_removed(cache: ExportCache, exporter: Exporter, model: str) -> None:
+    folder = fetch(cache, model)
+    shutil.rmtree(folder)
+    left = folder.with_name(f"{folder.name}.abcd.part")
+    left.mkdir()
+    (left / "model.bin").write_bytes(bytes(10))
+    fetch(cache, model)
+    assert {path.name for path in folder.parent.iterdir()} == {folder.name, f"{folder.name}.lock"}
+    assert len(exporter.exports) == 2
+
+
+def test_failed_export_leaves_nothing_and_is_tried_again(tmp_path: Path, exporter: Exporter, model: str) -> None:
+    def fail(name: str, precision: Precision, folder: Path, cancelled: Event) -> None:
+        exporter(name, precision, folder, cancelled)
+        raise ExportFailed("no memory")
+
+    with pytest.raises(ExportFailed, match="no memory"):
+        fetch(ExportCache(tmp_path / "cache", fail), model)
+    assert [path.suffix for path in (tmp_path / "cache").iterdir()] == [".lock"]
+    fetch(ExportCache(tmp_path / "cache", exporter), model)
+    assert len(exporter.exports) == 2
+
+
+def test_several_that_start_at_once_export_once(tmp_path: Path, exporter: Exporter, model: str) -> None:
+    barrier = Barrier(4)
+
+    def start(_number: int) -> Path:
+        barrier.wait(10)
+        return fetch(ExportCache(tmp_path / "cache", exporter), model)
+
+    with ThreadPoolExecutor(4) as threads:
+        folders = set(threads.map(start, range(4)))
+    assert len(folders) == 1
+    assert len(exporter.exports) == 1
+
+
+def test_wait_for_another_export_can_be_cancelled(tmp_path: Path, exporter: Exporter, model: str) -> None:
+    has_begun, may_end, cancelled = Event(), Event(), Event()
+
+    def export(name: str, precision: Precision, folder: Path, _cancelled: Event) -> None:
+        has_begun.set()
+        assert may_end.wait(10)
+        exporter(name, precision, folder, NOT_CANCELLED)
+
+    with ThreadPoolExecutor(2) as threads:
+        first = threads.submit(fetch, ExportCache(tmp_path / "cache", export), model)
+        assert has_begun.wait(10)
+        second = threads.submit(ExportCache(tmp_path / "cache", exporter).fetch, model, Precision.FLOAT32, cancelled)
+        cancelled.set()
+        assert isinstance(second.exception(10), LoadingCancelled)
+        may_end.set()
+        first.result(10)
+    assert len(exporter.exports) == 1
+
+
+def test_read_only_folder_serves_what_it_has(cache: ExportCache, model: str) -> None:
+    folder = fetch(cache, model)
+    lock = folder.with_name(f"{folder.name}.lock")
+    lock.unlink()
+    lock.mkdir()  # opening it fails, for root too
+    assert fetch(cache, model) == folder
+    (folder / "model.bin").unlink()
+    with pytest.raises(ExportFailed, match="cannot be used: Is a directory"):
+        fetch(cache, model)
+
+
+def test_model_that_no_engine_can_load(tmp_path: Path, model: str) -> None:
+    def fail(_name: str, _precision: Precision, _folder: Path, _cancelled: Event) -> None:
+        raise ModelUnloadable("no such model")
+
+    with pytest.raises(ModelUnloadable, match="no such model"):
+        fetch(ExportCache(tmp_path / "cache", fail), model)
+
+
+def test_folder_that_cannot_be_made(tmp_path: Path, exporter: Exporter, model: str) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ExportFailed, match="cannot be used: Not a directory"):
+        fetch(ExportCache(tmp_path / "file" / "cache", exporter), model)
