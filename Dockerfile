@@ -9,13 +9,14 @@ RUN uv pip install -c constraints.txt -r pyproject.toml \
     && find /opt/venv -depth -type d \( -name test -o -name tests \) -exec rm -rf {} + \
     && rm -rf /opt/venv/lib/python3.11/site-packages/torch/include \
     && find /opt/venv/lib/python3.11/site-packages/torch/bin -type f ! -name torch_shm_manager -delete \
-    && mkdir /models
+    && mkdir /models /exports
 
 FROM docker.io/library/python:3.11-slim-trixie
-ENV PATH=/opt/venv/bin:$PATH PYTHONUNBUFFERED=1 HF_HOME=/models HF_HUB_OFFLINE=1 HOST=0.0.0.0
+ENV PATH=/opt/venv/bin:$PATH PYTHONUNBUFFERED=1 HF_HOME=/models HF_HUB_OFFLINE=1 HOST=0.0.0.0 MODEL_CACHE=/exports
 WORKDIR /app
 COPY --from=builder /opt/venv /opt/venv
 COPY --from=builder --chown=10001:10001 /models /models
+COPY --from=builder --chown=10001:10001 /exports /exports
 COPY alembic.ini ./
 COPY migrations migrations
 COPY pipeline pipeline

@@ -75,10 +75,10 @@ def test_two_apis_and_two_kinds_of_worker_share_the_work(environment: dict[str, 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root sees the files of a process that hides its memory")
 def test_worker_that_is_stopped_while_it_loads_its_model_does_not_wait_for_it(environment: dict[str, str]) -> None:
-    # A new interpreter: the launcher has loaded torch already.
+    # A new interpreter: the launcher has loaded OpenVINO already.
     with start_program(sys.executable, "-m", "workers", environment=environment, stderr=PIPE) as worker:
         memory = psutil.Process(worker.pid)
-        wait_until(lambda: any("libtorch" in part.path for part in memory.memory_maps()), 60, "torch is being loaded")
+        wait_until(lambda: any("libopenvino" in part.path for part in memory.memory_maps()), 60, "OpenVINO is loaded")
         worker.terminate()
         _, log = worker.communicate(timeout=15)
     assert worker.returncode == 0

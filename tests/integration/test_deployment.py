@@ -162,7 +162,7 @@ def list_set(service: dict[str, Any]) -> dict[str, str]:
 
 def test_every_tuning_setting_reaches_a_service(services: dict[str, dict[str, Any]]) -> None:
     passed = {name for service in APP_SERVICES for name in services[service]["environment"]}
-    local = {"HOST", "PORT", "DATA_DIR", "WORKER_PROCESSES", "FAULT_HOOK"}
+    local = {"HOST", "PORT", "DATA_DIR", "MODEL_CACHE", "WORKER_PROCESSES", "FAULT_HOOK"}
     assert {name.upper() for name in Settings.model_fields} - local == passed - HUB
 
 
@@ -251,9 +251,9 @@ def test_data_is_kept_in_named_volumes(services: dict[str, dict[str, Any]]) -> N
     assert mounts == {
         "db": [("volume", "postgres", "/var/lib/postgresql")],
         "redis": [("volume", "redis", "/data")],
-        **{name: [("volume", "models", "/models")] for name in APP_SERVICES},
+        **{name: [("volume", "models", "/models"), ("volume", "exports", "/exports")] for name in APP_SERVICES},
     }
-    assert set(json.loads(run_compose(**SECRETS).stdout)["volumes"]) == {"postgres", "redis", "models"}
+    assert set(json.loads(run_compose(**SECRETS).stdout)["volumes"]) == {"postgres", "redis", "models", "exports"}
 
 
 def test_only_commands_write_models(services: dict[str, dict[str, Any]]) -> None:
