@@ -154,10 +154,18 @@ def test_failure_of_the_last_engine_is_not_hidden() -> None:
         load_first("any", [fail])
 
 
+FOLDER = Path("unused")
+
+
 @pytest.mark.parametrize(
     ("options", "number"),
-    [({"engine": "torch"}, 1), ({"device": "cuda"}, 1), ({"device": "mps"}, 1), ({"device": "cpu"}, 2)],
+    [
+        (EngineOptions(FOLDER, engine="torch"), 1),
+        (EngineOptions(FOLDER, device="cuda"), 1),
+        (EngineOptions(FOLDER, device="mps"), 1),
+        (EngineOptions(FOLDER, device="cpu"), 2),
+        (EngineOptions(FOLDER, engine="openvino"), 2),
+    ],
 )
-def test_torch_alone_runs_on_gpus(tmp_path: Path, options: dict[str, str], number: int) -> None:
-    candidates = list_candidates("any", EngineOptions(tmp_path, **options), Event())  # type: ignore[arg-type]
-    assert min(len(candidates), 2) == number
+def test_torch_alone_runs_on_gpus(options: EngineOptions, number: int) -> None:
+    assert min(len(list_candidates("any", options, Event())), 2) == number
