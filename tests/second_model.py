@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+from tests.models import load_model
+
 DIMENSION = 96
 
 
@@ -21,4 +23,5 @@ def make_model(folder: Path, seed: int = 7) -> str:
     dimension = model.get_embedding_dimension()
     model.append(Dense(dimension, DIMENSION, activation_function=torch.nn.Identity()))
     model.save(str(folder))
+    load_model(str(folder))  # export it now: a test must not wait for that
     return str(folder)

@@ -13,6 +13,7 @@ from pipeline.embedding.model import PACKAGED_MODEL
 from tests.databases import run_sql
 from tests.faults.cluster import Cluster
 from tests.faults.history import Client
+from tests.models import load_model
 from tests.waiting import wait_until
 
 SECTIONS = int(os.environ.get("TEST_SECTIONS", "150"))
@@ -29,6 +30,7 @@ def make_model(folder: Path) -> str:
     shutil.copytree(get_model_path(), folder)
     config = folder / "config.json"
     config.write_text(json.dumps(json.loads(config.read_text()) | {"num_hidden_layers": 2}))
+    load_model(str(folder))  # export it now: the processes would take long
     return str(folder)
 
 

@@ -416,6 +416,7 @@ def test_image_contains_only_the_service() -> None:
         "pyproject.toml constraints.txt ./",
         "--from=builder /opt/venv /opt/venv",
         "--from=builder --chown=10001:10001 /models /models",
+        "--from=builder --chown=10001:10001 /exports /exports",
         "alembic.ini ./",
         *(f"{folder} {folder}" for folder in ("migrations", "pipeline", "workers", "api")),
     ]
@@ -436,6 +437,7 @@ def test_image_serves_the_api_offline(services: dict[str, dict[str, Any]]) -> No
         "PATH": "/opt/venv/bin:$PATH",
         "PYTHONUNBUFFERED": "1",
         "HF_HOME": "/models",
+        "MODEL_CACHE": "/exports",
         "HF_HUB_OFFLINE": "1",
         "HOST": "0.0.0.0",
     }

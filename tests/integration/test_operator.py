@@ -68,7 +68,10 @@ def test_doctor_of_a_healthy_service(settings: Settings, database_url: str) -> N
 
 @pytest.mark.parametrize(
     ("behaviour", "verdict", "found"),
-    [(embed, Verdict.OK, "a-model is served"), (refuse(401), Verdict.FAILED, "refuses every request (status 401)")],
+    [
+        (embed, Verdict.OK, "a-model, by the embedding server"),
+        (refuse(401), Verdict.FAILED, "refuses every request (status 401)"),
+    ],
 )
 def test_doctor_asks_the_embedding_server(
     settings: Settings, behaviour: Behaviour, verdict: Verdict, found: str

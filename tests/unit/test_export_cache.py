@@ -30,6 +30,7 @@ class Exporter:
 def model(tmp_path: Path) -> str:
     folder = tmp_path / "a model"
     folder.mkdir()
+    (folder / "config.json").write_text("{}")
     (folder / "weights").write_bytes(b"1")
     return str(folder)
 
@@ -159,6 +160,12 @@ def test_model_that_no_engine_can_load(tmp_path: Path, model: str) -> None:
 
     with pytest.raises(ModelUnloadable, match="no such model"):
         fetch(ExportCache(tmp_path / "cache", fail), model)
+
+
+def test_folder_without_a_model(cache: ExportCache, exporter: Exporter, tmp_path: Path) -> None:
+    with pytest.raises(ModelUnloadable, match=r"has no modules\.json or config\.json$"):
+        fetch(cache, str(tmp_path))
+    assert exporter.exports == []
 
 
 def test_folder_that_cannot_be_made(tmp_path: Path, exporter: Exporter, model: str) -> None:

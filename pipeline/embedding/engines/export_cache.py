@@ -2,7 +2,6 @@
 
 import fcntl
 import hashlib
-import re
 import shutil
 import subprocess
 import sys
@@ -23,6 +22,8 @@ from pipeline.embedding.model import Precision, find_folder
 CHECKSUMS_FILE = "checksums.json"
 PART_SUFFIX = ".part"
 """End of the names of unfinished folders."""
+MODEL_FILES = ("modules.json", "config.json")
+"""A folder with a model contains one of these files."""
 POLL_SECONDS = 0.05
 EXPORT_SECONDS = 900.0
 """Time limit for an export. A large model takes minutes."""
@@ -61,7 +62,7 @@ class ExportCache:
         A folder whose content has changed is made anew. If several processes need the same model, one exports it, and
         the others wait. Raises ExportFailed, ModelUnloadable and LoadingCancelled.
         """
-        target = self._folder / f"{_make_slug(name)}-{precision}-{_identify(name, precision)}"
+        target = self._folder / f"{precision}-{_identify(name, precision)}"
         try:
             if not _is_intact(target):
                 self._folder.mkdir(parents=True, exist_ok=True)
@@ -154,6 +155,8 @@ def _compute_checksums(folder: Path) -> dict[str, str]:
 def _identify(name: str, precision: Precision) -> str:
     """Return a short hash of the model's files and of the libraries that export it."""
     folder = find_folder(name) or _find_downloaded(name)
+    if folder and not any((folder / file).is_file() for file in MODEL_FILES):
+        raise ModelUnloadable(f"{folder} does not contain a model: it has no {' or '.join(MODEL_FILES)}")
     model = _compute_checksums(folder) if folder else {"name": name}
     libraries = [(library, _find_version(library)) for library in LIBRARIES]
     return hashlib.sha256(msgspec.json.encode([FORMAT, precision, model, libraries])).hexdigest()[:16]
@@ -172,7 +175,3 @@ def _find_version(library: str) -> str:
         return version(library)
     except PackageNotFoundError:
         return ""
-
-
-def _make_slug(name: str) -> str:
-    return re.sub(r"[^A-Za-z0-9.]+", "-", Path(name).name)[:64]
