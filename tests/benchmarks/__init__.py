@@ -1,6 +1,6 @@
 """Measurements of the service. `make bench` runs most of them.
 
-- What is measured: `ingestion`, `searching`, `stages` (each stage alone), `growth` (large collections), `starting`,
+- What is measured: `ingestion`, `searching`, `stages` (each stage alone), `encoding`, `growth` (large collections), `starting`,
   `recall` (of the vector index), `retrieval` (quality of search) and `charsets`
 - How it is measured: `processes` (processor time and memory), `times`, `matrices` (limit of the processor), `plans`
   (how PostgreSQL executes a search) and `scoring`

@@ -10,6 +10,12 @@ def load_model() -> EmbeddingModel:
     return models.load_model(PACKAGED_MODEL)
 
 
+def load_on_gpu() -> EmbeddingModel | None:
+    """Load the packaged model in torch on the GPU, if there is one."""
+    model = TorchModel(PACKAGED_MODEL, device="auto")
+    return None if model.device == "cpu" else model
+
+
 def load_reference(precision: Precision) -> EmbeddingModel:
     """Load the packaged model in torch, as sentence-transformers runs it."""
     return TorchModel(PACKAGED_MODEL, precision)

@@ -97,6 +97,7 @@ users. Times are p50 and p95 in PostgreSQL.
 | `make bench-retrieval` | quality of retrieval; see [search-and-answers.md](search-and-answers.md#measuring-retrieval) |
 | `make bench-retrieval OPTIONS="--compare BEFORE AFTER"` | two files of scores: what has changed |
 | `python -m tests.benchmarks.recall FILE` | recall of the vector index; `FILE` has one text per line |
+| `python -m tests.benchmarks.encoding FILE…` | the model alone on PDF files, and on a GPU if there is one |
 | `python -m tests.benchmarks.page` | nothing; it writes this page from the files in `.bench/` |
 | `make chaos SECONDS=180 SEED=7` | whether anything is lost under faults: it kills, stops and disconnects all parts |
 """
@@ -139,6 +140,7 @@ def _make_speed_table(report: Report) -> str:
         ("ingestion, wall time against (the stages alone ÷ cores)", None, "ingestion_wall_over_stages"),
         ("ingestion, two workers against one", None, "two_workers_over_one"),
         ("encoding, chunks per CPU second", None, "encoding_chunks_per_cpu_second"),
+        ("encoding on the GPU, chunks per second", None, "gpu_chunks_per_second"),
         ("encoding against torch with bfloat16", None, "encoding_over_bfloat16"),
         ("encoding against torch with float32", None, "encoding_over_float32"),
         ("encoding against the limit of the processor", None, "encoding_share_of_limit"),
@@ -165,7 +167,7 @@ def _make_speed_table(report: Report) -> str:
         ("`make demo`, second run, s", None, "demo_second_run_seconds"),
     )  # fmt: skip
     cells = [(label, _show(report, baseline), _show(report, ours)) for label, baseline, ours in rows]
-    return _make_table(("measurement", "baseline", "Sluice"), cells)
+    return _make_table(("measurement", "baseline", "Sluice"), [row for row in cells if row[1:] != (DASH, DASH)])
 
 
 def _make_pages_table(report: Report) -> str:

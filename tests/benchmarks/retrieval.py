@@ -20,9 +20,8 @@ import httpx2
 from tests.benchmarks.machine import read_machine
 from tests.benchmarks.scores import Scores, SetScores, print_changes, print_modes, read_scores
 from tests.benchmarks.scoring import TOP_K, Hit, Question, Score, load_questions, score
-from tests.benchmarks.stack import read_model
+from tests.benchmarks.stack import SETTINGS, read_model
 from tests.e2e.conftest import Up
-from tests.service import NO_LIMITS
 
 SHARED = Path("../shared/data")
 PASSWORD = "password of a benchmark"
@@ -97,7 +96,7 @@ def find_service(url: str | None) -> Iterator[tuple[str, str]]:
         yield url, ""
         return
     with tempfile.TemporaryDirectory(prefix="sluice-bench-") as folder:
-        up = Up(Path(folder), **NO_LIMITS)
+        up = Up(Path(folder), **SETTINGS)
         try:
             yield up.url, read_model(up.data_dir)
         finally:

@@ -13,10 +13,11 @@ from pipeline.operations.local.servers import run_postgres, run_valkey
 from tests.benchmarks.processes import Kind, Service
 from tests.databases import run_sql
 from tests.e2e.conftest import Up
+from tests.models import MODEL_CACHE
 from tests.service import NO_LIMITS
 
 MODEL_LOADED = '"event": "model.loaded"'
-SETTINGS = {**NO_LIMITS, "JWT_TTL_MINUTES": "600", "LEASE_SECONDS": "15"}
+SETTINGS = {**NO_LIMITS, "JWT_TTL_MINUTES": "600", "LEASE_SECONDS": "15", "MODEL_CACHE": str(MODEL_CACHE)}
 
 
 @dataclass(frozen=True)
@@ -72,4 +73,4 @@ def read_model(data_dir: Path) -> str:
     """Return the model of a service with its engine and precision, as the service has logged it."""
     lines = [line for line in (data_dir / "log.jsonl").read_text().splitlines() if MODEL_LOADED in line]
     event = json.loads(lines[-1])
-    return ", ".join(str(event[name]) for name in ("model", "engine", "precision") if name in event)
+    return ", ".join(str(event[name]) for name in ("model", "engine", "precision", "device") if name in event)

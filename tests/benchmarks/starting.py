@@ -21,12 +21,12 @@ START_SECONDS = 120
 
 
 def measure_starts(report: Report, servers: Servers, database_url: str) -> None:
-    """Start the API and a worker, each alone, first without and then with what earlier starts have cached."""
+    """Start the API and a worker, each alone, first without and then with a cached model."""
     migrate(database_url, "head")
     for module, name in (("api", "api"), ("workers", "worker")):
         with tempfile.TemporaryDirectory(prefix="sluice-bench-") as folder:
             environment = {**os.environ, **SETTINGS, **servers.make_environment(database_url), "JWT_SECRET": SECRET}
-            environment["DATA_DIR"] = folder
+            environment["MODEL_CACHE"] = f"{folder}/models"
             for start in ("first_start", "start"):
                 seconds, cpu_seconds = time_start(module, environment, Path(folder) / "log.jsonl")
                 report.note(f"{name}_{start}_seconds", seconds)
