@@ -61,7 +61,7 @@ from sqlalchemy import (
     tuple_,
     update,
 )
-from sqlalchemy.dialects.postgresql import aggregate_order_by, insert
+from sqlalchemy.dialects.postgresql import Insert, aggregate_order_by, insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 from sqlalchemy.sql.dml import ReturningUpdate
@@ -110,26 +110,34 @@ async def enqueue(session: AsyncSession, subject: Subject, size_bytes: int) -> N
     other jobs, and not before the job that is being served now. So every owner's n-th waiting job is claimed before any
     owner's (n+1)-th.
     """
-    after_own = (
-        select(func.max(Job.virtual_start) + 1)
-        .where(Job.owner_id == subject.owner_id, _IS_FOREGROUND)
-        .scalar_subquery()
-    )
+    values = {
+        "owner": subject.owner_id,
+        "kind": subject.kind,
+        "subject": subject.id,
+        "request": structlog.contextvars.get_contextvars().get("request_id"),
+        "size": size_bytes,
+    }
+    await (await session.connection()).execute(_build_enqueue(), values)
+    await notifications.announce(session, subject)
+
+
+@cache
+def _build_enqueue() -> Insert:
+    """Build the statement once, because building takes longer than executing."""
+    owner = bindparam("owner", type_=Uuid)
+    after_own = select(func.max(Job.virtual_start) + 1).where(Job.owner_id == owner, _IS_FOREGROUND).scalar_subquery()
     served_now = _find_served_now()
     served_next = select(func.min(Job.virtual_start)).where(Job.lease_token.is_(None), _IS_FOREGROUND).scalar_subquery()
-    virtual_start = func.greatest(after_own, func.coalesce(served_now, served_next, 0))
-    request_id = structlog.contextvars.get_contextvars().get("request_id")
-    await session.execute(
-        insert(Job).values(
-            owner_id=subject.owner_id,
-            kind=subject.kind,
-            subject_id=subject.id,
-            virtual_start=virtual_start,
-            request_id=request_id,
-            size_bytes=size_bytes,
-        )
+    return insert(Job).values(
+        {
+            Job.owner_id: owner,
+            Job.kind: bindparam("kind", type_=String),
+            Job.subject_id: bindparam("subject", type_=Uuid),
+            Job.virtual_start: func.greatest(after_own, func.coalesce(served_now, served_next, 0)),
+            Job.request_id: bindparam("request", type_=String),
+            Job.size_bytes: bindparam("size", type_=BigInteger),
+        }
     )
-    await notifications.announce(session, subject)
 
 
 async def enqueue_vectors(session: AsyncSession, model: str) -> None:
@@ -327,8 +335,34 @@ async def report_progress(session: AsyncSession, lease: Lease, progress: float) 
     """Report progress from 0 to 1. Background jobs report none."""
     if lease.kind.is_background:
         return
-    held = select(Job.subject_id).where(_is_held(lease)).exists()
-    await _set(session, lease.subject, held, progress=progress)
+    values = {
+        "owner": lease.subject.owner_id,
+        "job": lease.kind,
+        "subject": lease.subject.id,
+        "token": lease.token,
+        "reached": progress,
+    }
+    reported = await (await session.connection()).execute(_build_report(lease.subject.kind), values)
+    if reported.one_or_none():
+        await notifications.announce(session, lease.subject)
+
+
+@cache
+def _build_report(kind: SubjectKind) -> AnyUpdate:
+    """Build the statement once, because building takes longer than executing."""
+    model, owner, subject = MODELS[kind], bindparam("owner", type_=Uuid), bindparam("subject", type_=Uuid)
+    held = and_(
+        Job.owner_id == owner,
+        Job.kind == bindparam("job", type_=String),
+        Job.subject_id == subject,
+        Job.lease_token == bindparam("token", type_=Uuid),
+    )
+    return (
+        update(model)
+        .where(model.owner_id == owner, model.id == subject, select(Job.subject_id).where(held).exists())
+        .values(updated_at=func.clock_timestamp(), progress=bindparam("reached", type_=model.progress.type))
+        .returning(model.id)
+    )
 
 
 async def mark_step(session: AsyncSession, lease: Lease, step: int) -> None:
