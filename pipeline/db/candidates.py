@@ -62,7 +62,7 @@ class SearchBounds:
     """`hnsw.ef_search`: number of candidates that an index scan keeps at a time."""
     max_scan_tuples: int = 200_000
     """`hnsw.max_scan_tuples`: number of vectors after which an index scan stops looking for more."""
-    max_matches: int = 300
+    max_matches: int = 200
     """Expected number of chunks that match by words. If all words matched more, the most frequent ones are left out."""
     max_ranked: int = 2_000
     """Number of matches that are ranked. If there are more than expected, the others are left out."""
@@ -186,7 +186,7 @@ def measure(scope: Scope, found: CTE) -> Measured:
     row = (
         select(Chunk.id, SOURCE, measure_distance(None))
         .where(belongs_to_owner(scope.acting), Chunk.id == found.c.id)
-        .limit(literal(1, Integer))
+        .limit(literal(1, Integer, literal_execute=True))
         .lateral("row")
     )
     return select(row).select_from(scope.acting.join(found, true()).join(row, true()))
@@ -246,7 +246,7 @@ def match_words(scope: Scope, asked: CTE) -> CTE:
             scope.condition, Chunk.lexemes.bool_op("@@")(asked.c.rare)
         )
         # Without an offset, PostgreSQL could read rows before `acting` has run.
-        row = matching.offset(literal(0, Integer)).lateral("row")
+        row = matching.offset(literal(0, Integer, literal_execute=True)).lateral("row")
         matches = select(row).select_from(scope.acting.join(asked, true()).join(row, true()))
     else:
         limit = literal(scope.bounds.max_ranked, Integer)
@@ -299,7 +299,7 @@ def find_by_title(scope: Scope, named: CTE, number: ColumnElement[int]) -> Measu
     best = (
         select(named.c.source_id)
         .order_by(named.c.cover.desc(), named.c.source_id)
-        .limit(literal(scope.bounds.named_titles, Integer))
+        .limit(literal(scope.bounds.named_titles, Integer, literal_execute=True))
         .cte("best_named")
         .prefix_with("MATERIALIZED")
     )

@@ -158,7 +158,7 @@ def _score_by_all(scope: Scope, dimension: int | None) -> Scored:
     stands out gains more than one of many. Reciprocal rank fusion uses ranks alone, and would lose the certainty of
     each kind of search.
     """
-    number = literal(CANDIDATES, Integer)
+    number = literal(CANDIDATES, Integer, literal_execute=True)
     asked, named = candidates.choose_words(scope), candidates.name_titles(scope)
     matches = candidates.match_words(scope, asked)
     near = (
@@ -196,7 +196,7 @@ def _read(scope: Scope, best: CTE) -> AnySelect:
     The limit in the lateral join keeps PostgreSQL from reading a row before `acting` has run.
     """
     condition = and_(candidates.belongs_to_owner(scope.acting), Chunk.id == best.c.id)
-    row = select(*PASSAGE).where(condition).limit(literal(1, Integer)).lateral("row")
+    row = select(*PASSAGE).where(condition).limit(literal(1, Integer, literal_execute=True)).lateral("row")
     filename = select(Document.filename).where(Document.owner_id == OWNER, Document.id == row.c.document_id)
     title = select(Note.title).where(Note.owner_id == OWNER, Note.id == row.c.note_id)
     named = func.coalesce(filename.scalar_subquery(), title.scalar_subquery()).label("title")

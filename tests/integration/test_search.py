@@ -308,6 +308,20 @@ class TestBesideManyChunks:
             await connection.execute(select(func.pg_stat_force_next_flush()))
         assert await fetch_value(database_url, rows_read) == before
 
+    async def test_plan_is_made_once(self, api: Api, database_url: str) -> None:
+        """PostgreSQL plans a statement anew until it has seen five times that the generic plan costs no more."""
+        owner = await fetch_value(database_url, "SELECT owner_id FROM chunks LIMIT 1")
+        await fetch(database_url, "ANALYZE")
+        query = PassageQuery(
+            owner, SearchMode.HYBRID, "gate", np.eye(1, 384, dtype=np.float32)[0], PACKAGED_MODEL, limit=10
+        )
+        plans = sqlalchemy.table("pg_prepared_statements", *map(sqlalchemy.column, ("statement", "generic_plans")))
+        async with api.runtime.database.statement() as connection:
+            for _ in range(7):
+                assert await find_passages(connection, query)
+            [row] = await connection.execute(select(plans).where(plans.c.statement.startswith("WITH acting")))
+        assert row.generic_plans == 2
+
     async def test_ranked_matches_do_not_depend_on_the_plan(self, api: Api, database_url: str) -> None:
         """If there are more matches than the limit, the same ones are ranked whichever index finds them."""
         owner = await fetch_value(database_url, "SELECT owner_id FROM chunks LIMIT 1")
