@@ -46,7 +46,7 @@ class Report:
             table.add_row(name, *shown, str(len(values)))
         for name, fact in self.facts.items():
             table.add_row(name, fact)
-        Console(width=110).print(str(self.machine), table)
+        Console(width=130).print(str(self.machine), table)
 
     def write(self, path: Path) -> None:
         """Write everything as JSON."""
