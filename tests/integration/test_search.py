@@ -15,7 +15,7 @@ from pipeline.embedding.active_model import Encoders
 from pipeline.embedding.model import PACKAGED_MODEL
 from pipeline.embedding.prompts import Purpose
 from pipeline.errors import ModelUnavailable
-from pipeline.types import SearchMode, new_id
+from pipeline.types import SearchMode, Subject, SubjectKind, TextChunk, new_id
 from tests.databases import Databases, fetch, fetch_value, note_direct_statements, rewrite_statements
 from tests.integration.conftest import Api, Person
 from tests.models import make_encoder
@@ -137,23 +137,27 @@ async def sample_words(api: Api, owner: str) -> None:
 
 async def test_frequent_words_are_known_once_a_quarter_of_the_chunks_is_new(api: Api, database_url: str) -> None:
     person = await api.register()
-    await api.upload(person, "".join(f"# Lock {number}\n\nThe gate is open.\n\n" for number in range(99)).encode())
-    await api.work()
-    owner = (await api.get(person, "/v1/users/me")).json()["id"]
-    await sample_words(api, owner)
-    shares = "SELECT count(*) FROM word_shares WHERE word = 'gate' AND share > 0.9"
+    owner = UUID((await api.get(person, "/v1/users/me")).json()["id"])
+    await fill(database_url, str(owner), 200)
+    document = await fetch_value(database_url, "SELECT id FROM documents")
+    texts = [f"The gate of lock {number}" for number in range(200)]
+    vectors = [np.ones(384, dtype=np.float32)] * 200
+    passages = [TextChunk(1, 0, text) for text in texts]
+    async with api.runtime.database.transaction(owner) as session:
+        subject = Subject(owner, SubjectKind.DOCUMENT, document)
+        await chunks.replace(session, subject, passages, texts, {PACKAGED_MODEL: vectors}, configuration="english")
+    shares = "SELECT count(*) FROM word_shares WHERE word = 'gate' AND share = 1"
     assert await fetch_value(database_url, shares) == 1
     assert await fetch_value(database_url, "SELECT count(*) FROM word_shares WHERE word = '7'") == 0, (
         "only in one chunk"
     )
     await fetch(database_url, "DELETE FROM word_shares")
     await fetch(database_url, "UPDATE word_samples SET chunks = 1000000")
-    async with api.runtime.database.transaction(UUID(owner)) as session:
-        await chunks.sample_words(session, 0)
-        assert await fetch_value(database_url, shares) == 0, "nothing is new"
-        await chunks.sample_words(session, 250_000)
-    assert await fetch_value(database_url, shares) == 1
-    assert await fetch_value(database_url, "SELECT word_samples.chunks = documents.chunks FROM word_samples, documents")
+    for changed, sampled in ((0, 0), (250_000, 1)):
+        async with api.runtime.database.transaction(owner) as session:
+            await chunks.sample_words(session, changed)
+        assert await fetch_value(database_url, shares) == sampled
+    assert await fetch_value(database_url, "SELECT chunks FROM word_samples") == 200
 
 
 async def test_search_by_words_needs_no_model(api: Api) -> None:
