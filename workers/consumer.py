@@ -26,6 +26,8 @@ FINISH_SECONDS = 6.0
 """Grace period for the running jobs of a stopping worker, before it gives them back."""
 GUEST_SECONDS = 1.0
 """Minimum time between two looks for a guest: a job of an account that has none of the slots, if all are taken."""
+YIELD_SECONDS = 0.1
+"""Time after a claim in which this worker claims short jobs only, so that idle workers get the long ones."""
 OUTAGE_SECONDS = 1.0
 """Pause before the next try to claim a job while the database is down."""
 STUCK_SECONDS = 180.0
@@ -44,7 +46,14 @@ class PartFailed(Exception):
 class Consumer:
     """Claims jobs until the queue is empty, then sleeps until the doorbell rings or the poll interval ends."""
 
-    def __init__(self, runtime: Runtime, heartbeat: Heartbeat, *, stuck_seconds: float = STUCK_SECONDS) -> None:
+    def __init__(
+        self,
+        runtime: Runtime,
+        heartbeat: Heartbeat,
+        *,
+        stuck_seconds: float = STUCK_SECONDS,
+        yield_seconds: float = YIELD_SECONDS,
+    ) -> None:
         self._runtime = runtime
         self._heartbeat = heartbeat
         self._settings = runtime.settings
@@ -55,6 +64,8 @@ class Consumer:
         self._is_drained = False
         """True if the last claim left no job waiting. A ring or the next poll finds later ones."""
         self._sought_guest_at = -inf
+        self._claimed_at = -inf
+        self._yield_seconds = yield_seconds
         self._is_claiming = False
         self._is_stopping = False
         self._stuck_seconds = stuck_seconds
@@ -163,16 +174,25 @@ class Consumer:
             return self._seeks_guest() and await self._claim_guest()
         # The last free slot takes only short jobs, so that they do not wait for long ones.
         is_last = 0 < len(self._running) == self._settings.worker_concurrency - 1
+        only_short = is_last or self._yields()
         async with self._runtime.database.transaction() as session:
             lease = await queue.claim(
                 session,
                 self._settings.lease_seconds,
                 alone=not self._running,
-                only_short=is_last,
-                background=self._runtime.encoders.is_next_ready and not is_last,
+                only_short=only_short,
+                background=self._runtime.encoders.is_next_ready and not only_short,
                 starts=self._claim_starts,
             )
         return self._run_claimed(lease)
+
+    def _yields(self) -> bool:
+        """Return True if idle workers may claim long jobs first. This worker then looks again a moment later."""
+        left = self._claimed_at + self._yield_seconds - monotonic()
+        if not self._running or left <= 0:
+            return False
+        asyncio.get_running_loop().call_later(left, self.wake)
+        return True
 
     async def _claim_guest(self) -> bool:
         """Claim a short job of an account that has no slot, so that it does not wait for long jobs of the others."""
@@ -188,6 +208,7 @@ class Consumer:
         self._is_drained = lease is not None and lease.is_last
         if lease is None:
             return False
+        self._claimed_at = monotonic()
         task = asyncio.create_task(self._work(lease))
         self._running[task] = lease
         task.add_done_callback(self._forget)

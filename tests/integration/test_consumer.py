@@ -3,10 +3,12 @@
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from functools import partial
 from uuid import UUID
 
 import pytest
 
+from pipeline.db import contents
 from pipeline.ingest.heartbeat import Heartbeat
 from pipeline.notify.change_feed import ChangeFeed
 from pipeline.notify.doorbell import RING_TASK, connect
@@ -22,6 +24,13 @@ from workers.bell import listen
 from workers.consumer import Consumer, PartFailed
 
 pytestmark = pytest.mark.anyio
+
+HOSTILE = """
+    text = os.read(0, 100).decode()
+    while text.startswith("hostile"): signal.pause()
+    say(Page([text], 1), Done())
+    """
+"""A child that never ends for hostile files."""
 
 
 @pytest.fixture
@@ -67,12 +76,7 @@ async def test_consumer_that_loses_a_part_gives_its_jobs_back(
 async def test_account_does_not_wait_for_files_of_another_that_fill_all_slots(
     runtime: Runtime, heartbeat: Heartbeat, database_url: str
 ) -> None:
-    child = """
-        text = os.read(0, 100).decode()
-        while text.startswith("hostile"): signal.pause()
-        say(Page([text], 1), Done())
-        """
-    slow = replace(runtime, sandbox=Sandbox(make_server(child)))
+    slow = replace(runtime, sandbox=Sandbox(make_server(HOSTILE)))
     attacker, innocent = await add_owner(database_url), await add_owner(database_url)
     slots = runtime.settings.worker_concurrency
     hostile = [await add_document(runtime, attacker, "hostile" + " " * (93 + number)) for number in range(slots + 1)]
@@ -123,6 +127,55 @@ async def test_file_that_waits_for_a_slot_is_claimed_when_one_is_free(
     consumer.wake()
     await wait_for(lambda: has_status(short, "ready"))
     await wait_for(lambda: has_status(long, "ready"))
+    consumer.stop()
+    await slow.sandbox.close()
+    await running
+
+
+async def test_idle_worker_gets_the_second_of_two_files(
+    runtime: Runtime, heartbeat: Heartbeat, database_url: str
+) -> None:
+    settings = runtime.settings.model_copy(update={"poll_seconds": 60.0})
+    sandboxes = [Sandbox(make_server(f"sum(range(50_000_000)); say(Page(['{name}'], 1), Done())")) for name in "ab"]
+    runtimes = [replace(runtime, sandbox=sandbox, settings=settings) for sandbox in sandboxes]
+    consumers = [Consumer(each, heartbeat, yield_seconds=10.0) for each in runtimes]
+    running = [asyncio.create_task(consumer.run()) for consumer in consumers]
+    await wait_for(lambda: all(consumer.has_free_slot for consumer in consumers))
+    owner = await add_owner(database_url)
+    documents = [await add_document(runtime, owner, letter * 400_000) for letter in "xy"]
+
+    async def has_status(document: UUID, status: str) -> bool:
+        return (await show(runtime, owner, document)).status == status
+
+    async def read(document: UUID) -> str:
+        async with runtime.database.transaction(owner) as session:
+            return (await contents.read_text(session, owner, document, 0, None)).text
+
+    for consumer, document in zip(consumers, documents, strict=True):
+        consumer.wake()
+        await wait_for(partial(has_status, document, "processing"))
+    for document in documents:
+        await wait_for(partial(has_status, document, "ready"))
+    assert [await read(document) for document in documents] == ["a", "b"]
+    for consumer, sandbox, task in zip(consumers, sandboxes, running, strict=True):
+        consumer.stop()
+        await sandbox.close()
+        await task
+
+
+async def test_only_worker_takes_a_second_file_soon(runtime: Runtime, heartbeat: Heartbeat, database_url: str) -> None:
+    settings = runtime.settings.model_copy(update={"poll_seconds": 60.0})
+    slow = replace(runtime, sandbox=Sandbox(make_server(HOSTILE)), settings=settings)
+    owner = await add_owner(database_url)
+    first, second = [await add_document(runtime, owner, text * 100_000) for text in ("hostile", "honest")]
+    consumer = Consumer(slow, heartbeat)
+    running = asyncio.create_task(consumer.run())
+
+    async def has_status(document: UUID, status: str) -> bool:
+        return (await show(runtime, owner, document)).status == status
+
+    await wait_for(lambda: has_status(second, "ready"))
+    assert await has_status(first, "processing")
     consumer.stop()
     await slow.sandbox.close()
     await running
