@@ -85,6 +85,7 @@ class ExportCache:
         try:
             self._export(name, precision, part, cancelled)
             (part / CHECKSUMS_FILE).write_bytes(msgspec.json.encode(_compute_checksums(part)))
+            part.chmod(0o755)  # the operator's commands may run as another user than the service
             part.rename(target)
         finally:
             shutil.rmtree(part, ignore_errors=True)
