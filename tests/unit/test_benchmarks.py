@@ -54,7 +54,7 @@ def test_figures_are_written_with_their_range(values: list[float], text: str) ->
 
 def test_cpu_of_a_single_process_is_that_of_the_root() -> None:
     seconds = read_cpu(Service("", os.getpid()))
-    assert {Kind.API, Kind.WORKER, Kind.POSTGRES}.isdisjoint(seconds)
+    assert {Kind.API, Kind.WORKER, Kind.POSTGRESQL}.isdisjoint(seconds)
     assert seconds[Kind.ROOT] >= time.process_time() - 1
 
 

