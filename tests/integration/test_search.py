@@ -84,6 +84,15 @@ async def test_words_find_what_vectors_miss(api: Api) -> None:
     assert await find(api, person, "'x' & | !y:* <-> \\", mode="keyword") == []
 
 
+async def test_passages_with_more_of_the_words_come_first(api: Api) -> None:
+    person = await api.register()
+    texts = ["A keeper saw a heron, a boat and the lamp of the lock.", "The heron of the keeper.", "The keeper's boat."]
+    for text in texts:
+        await api.upload(person, text.encode())
+    await api.work()
+    assert await find(api, person, "heron keeper", mode="keyword") == [texts[1], texts[0], texts[2]]
+
+
 async def test_question_that_names_a_title_is_answered_from_it(api: Api) -> None:
     person = await api.register()
     for number, name in enumerate(("CocaCola_2018Q2.txt", "CocaCola_2019Q2.txt", "Pepsi_2018Q2.txt")):
