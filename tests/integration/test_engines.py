@@ -5,7 +5,6 @@ import sys
 from pathlib import Path
 from threading import Event
 
-import numpy as np
 import pytest
 
 from pipeline.embedding.engines.export_cache import (
@@ -42,12 +41,22 @@ def test_damaged_weights_with_valid_checksums_are_refused(tmp_path: Path, precis
         good = ExportCache(MODEL_CACHE, run_export).fetch(name, Precision.FLOAT32, cancelled)
         for file in good.iterdir():
             (folder / file.name).write_bytes(file.read_bytes())
-        weights = np.fromfile(folder / "model.bin", np.float16)
-        weights[len(weights) // 4 : len(weights) // 2 : 3] = 0
-        weights.tofile(folder / "model.bin")
+        weights = bytearray((folder / "model.bin").read_bytes())
+        quarter = len(weights) // 4
+        weights[quarter : 2 * quarter] = bytes(quarter)
+        (folder / "model.bin").write_bytes(weights)
 
     with pytest.raises(EngineRefused, match="cosine to the reference"):
         load_exported(PACKAGED_MODEL, ExportCache(tmp_path, export_wrongly), precision, Event())
+
+
+def test_model_that_openvino_cannot_read_is_refused(tmp_path: Path) -> None:
+    def export_nothing(_name: str, _precision: Precision, folder: Path, _cancelled: Event) -> None:
+        for file in ExportCache(MODEL_CACHE, run_export).fetch(PACKAGED_MODEL, Precision.FLOAT32, Event()).iterdir():
+            (folder / file.name).write_bytes(b"" if file.name == "model.bin" else file.read_bytes())
+
+    with pytest.raises(EngineRefused, match="openvino float32"):
+        load_exported(PACKAGED_MODEL, ExportCache(tmp_path, export_nothing), Precision.FLOAT32, Event())
 
 
 def test_export_in_a_process_of_its_own(tmp_path: Path) -> None:

@@ -11,7 +11,13 @@ import numpy as np
 
 from pipeline.embedding.engines import sample
 from pipeline.embedding.engines.export import REFERENCE_FILE
-from pipeline.embedding.engines.export_cache import ExportCache, ExportFailed, run_export
+from pipeline.embedding.engines.export_cache import (
+    ExportCache,
+    ExportFailed,
+    LoadingCancelled,
+    ModelUnloadable,
+    run_export,
+)
 from pipeline.embedding.engines.openvino_model import OpenVinoModel
 from pipeline.embedding.engines.processor import choose_precision, read_instructions
 from pipeline.embedding.engines.torch_model import TorchModel, may_have_gpu
@@ -85,9 +91,11 @@ def load_exported(name: str, cache: ExportCache, precision: Precision, cancelled
     try:
         folder = cache.fetch(name, Precision.INT8 if precision == Precision.INT8 else Precision.FLOAT32, cancelled)
         model = OpenVinoModel(name, folder, precision)
-    except (ExportFailed, ImportError) as error:
+        require_right_vectors(model, np.load(folder / REFERENCE_FILE))
+    except (LoadingCancelled, ModelUnloadable):
+        raise
+    except (ExportFailed, ImportError, RuntimeError, ValueError, OSError) as error:
         raise EngineRefused(f"openvino {precision}: {error}") from error
-    require_right_vectors(model, np.load(folder / REFERENCE_FILE))
     return model
 
 
