@@ -107,7 +107,7 @@ def test_engine_with_a_little_noise_is_accepted(reference: np.ndarray) -> None:
 
 def replace_one(reference: np.ndarray) -> np.ndarray:
     changed = reference.copy()
-    changed[3] = reference[4]
+    changed[3] = normalize(reference[[3]] + 0.5 * reference[[4]])[0]
     return changed
 
 

@@ -115,9 +115,13 @@ def test_failed_export_leaves_nothing_and_is_tried_again(tmp_path: Path, exporte
 def test_several_that_start_at_once_export_once(tmp_path: Path, exporter: Exporter, model: str) -> None:
     barrier = Barrier(4)
 
+    def export_slowly(name: str, precision: Precision, folder: Path, cancelled: Event) -> None:
+        cancelled.wait(0.3)  # until the others wait, too
+        exporter(name, precision, folder, cancelled)
+
     def start(_number: int) -> Path:
         barrier.wait(10)
-        return fetch(ExportCache(tmp_path / "cache", exporter), model)
+        return fetch(ExportCache(tmp_path / "cache", export_slowly), model)
 
     with ThreadPoolExecutor(4) as threads:
         folders = set(threads.map(start, range(4)))

@@ -62,7 +62,7 @@ class ExportCache:
         A folder whose content has changed is made anew. If several processes need the same model, one exports it, and
         the others wait. Raises ExportFailed, ModelUnloadable and LoadingCancelled.
         """
-        target = self._folder / f"{precision}-{_identify(name, precision)}"
+        target = self._folder / f"{precision}-{_identify(name)}"
         try:
             if not _is_intact(target):
                 self._folder.mkdir(parents=True, exist_ok=True)
@@ -153,14 +153,14 @@ def _compute_checksums(folder: Path) -> dict[str, str]:
     return checksums
 
 
-def _identify(name: str, precision: Precision) -> str:
+def _identify(name: str) -> str:
     """Return a short hash of the model's files and of the libraries that export it."""
     folder = find_folder(name) or _find_downloaded(name)
     if folder and not any((folder / file).is_file() for file in MODEL_FILES):
         raise ModelUnloadable(f"{folder} does not contain a model: it has no {' or '.join(MODEL_FILES)}")
     model = _compute_checksums(folder) if folder else {"name": name}
     libraries = [(library, _find_version(library)) for library in LIBRARIES]
-    return hashlib.sha256(msgspec.json.encode([FORMAT, precision, model, libraries])).hexdigest()[:16]
+    return hashlib.sha256(msgspec.json.encode([FORMAT, model, libraries])).hexdigest()[:16]
 
 
 def _find_downloaded(name: str) -> Path | None:
