@@ -112,7 +112,6 @@ async def replace(
         ]
         # No COPY: PostgreSQL refuses it on tables with row-level security.
         await session.execute(statement, rows)
-    await sample_words(session, len(chunks))
 
 
 async def sample_words(session: AsyncSession, changed: int) -> None:

@@ -39,6 +39,8 @@ async def store(attempt: Attempt, content: Content) -> None:
             configuration=attempt.runtime.settings.text_search_config,
         )
         await queue.mark_ready(session, attempt.lease, **found)
+        # After the document or note has its number of chunks, from which the sample is taken.
+        await chunks.sample_words(session, len(content.chunks))
         await attempt.reach(Stage.FINISHING, EMBEDDED)
     await attempt.reach(Stage.STORED, 1.0)
 

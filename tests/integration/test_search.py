@@ -139,6 +139,15 @@ async def test_frequent_words_are_dropped_if_there_are_too_many_matches(api: Api
     assert len(await find(api, person, "gate of the heron", top_k=50)) == 12, "the limit does not apply to vectors"
 
 
+async def test_first_large_document_is_sampled_with_its_own_chunks(api: Api, database_url: str) -> None:
+    person = await api.register()
+    text = "".join(f"# Lock {number}\n\nIt opens at {number} past seven.\n\n" for number in range(FIRST_SAMPLE // 4))
+    await api.upload(person, text.encode(), "locks.md")
+    await api.work()
+    found = await fetch(database_url, "SELECT chunks FROM word_samples")
+    assert [row["chunks"] for row in found] == [FIRST_SAMPLE // 4]
+
+
 async def sample_words(api: Api, owner: str) -> None:
     async with api.runtime.database.transaction(UUID(owner)) as session:
         await chunks.sample_words(session, FIRST_SAMPLE)
@@ -155,6 +164,7 @@ async def test_frequent_words_are_known_once_a_quarter_of_the_chunks_is_new(api:
     async with api.runtime.database.transaction(owner) as session:
         subject = Subject(owner, SubjectKind.DOCUMENT, document)
         await chunks.replace(session, subject, passages, texts, {PACKAGED_MODEL: vectors}, configuration="english")
+        await chunks.sample_words(session, len(passages))
     shares = "SELECT count(*) FROM word_shares WHERE word = 'gate' AND share = 1"
     assert await fetch_value(database_url, shares) == 1
     assert await fetch_value(database_url, "SELECT count(*) FROM word_shares WHERE word = '7'") == 0, (

@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 
 from pipeline.embedding.engines import sample
+from pipeline.embedding.engines.export_cache import ExportCache, ExportInterrupted
 from pipeline.embedding.engines.loading import (
     EngineOptions,
     EngineRefused,
+    fetch_export,
     list_candidates,
     load_first,
     measure_rank_loss,
@@ -144,6 +146,20 @@ def test_next_engine_is_tried_after_a_refusal(reference: np.ndarray) -> None:
         raise EngineRefused("wrong vectors")
 
     assert load_first("any", [refuse, refuse, lambda: model]) is model
+
+
+def test_killed_export_is_tried_once_more(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    attempts: list[Path] = []
+
+    def fail_once(_name: str, _precision: Precision, folder: Path, _cancelled: Event) -> None:
+        attempts.append(folder)
+        if len(attempts) == 1:
+            raise ExportInterrupted("killed")
+
+    cache = ExportCache(tmp_path / "cache", fail_once)
+    assert fetch_export(str(tmp_path), cache, Precision.BFLOAT16, Event()).is_dir()
+    assert len(attempts) == 2
 
 
 def test_failure_of_the_last_engine_is_not_hidden() -> None:

@@ -1,5 +1,6 @@
 """The folder of the exported models: what is kept, what is made anew, and who waits for whom."""
 
+import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -54,7 +55,6 @@ def test_model_is_exported_once(cache: ExportCache, exporter: Exporter, model: s
     assert fetch(cache, model) == folder
     assert exporter.exports == [(model, Precision.FLOAT32)]
     assert sorted(file.name for file in folder.iterdir()) == ["checksums.json", "model.bin", "model.xml"]
-    assert folder.stat().st_mode & 0o777 == 0o755
 
 
 def test_other_precision_and_other_weights_are_other_exports(
@@ -66,6 +66,16 @@ def test_other_precision_and_other_weights_are_other_exports(
     assert len(exporter.exports) == 3
 
 
+def replace_by_a_file(folder: Path) -> None:
+    shutil.rmtree(folder)
+    folder.write_text("")
+
+
+def replace_by_a_link(folder: Path) -> None:
+    shutil.rmtree(folder)
+    folder.symlink_to(folder.with_name("nowhere"))
+
+
 @pytest.mark.parametrize(
     "damage",
     [
@@ -75,8 +85,10 @@ def test_other_precision_and_other_weights_are_other_exports(
         lambda folder: (folder / "checksums.json").unlink(),
         lambda folder: (folder / "checksums.json").write_text("{"),
         shutil.rmtree,
+        replace_by_a_file,
+        replace_by_a_link,
     ],
-    ids=["changed", "cut", "missing", "no checksums", "cut checksums", "deleted"],
+    ids=["changed", "cut", "missing", "no checksums", "cut checksums", "deleted", "a file", "a link"],
 )
 def test_damaged_export_is_made_anew(cache: ExportCache, exporter: Exporter, model: str, damage: object) -> None:
     folder = fetch(cache, model)
@@ -165,6 +177,17 @@ def test_model_that_no_engine_can_load(tmp_path: Path, model: str) -> None:
 
     with pytest.raises(ModelUnloadable, match="no such model"):
         fetch(ExportCache(tmp_path / "cache", fail), model)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder to another user")
+def test_root_does_not_use_a_folder_of_the_service(
+    cache: ExportCache, exporter: Exporter, model: str, tmp_path: Path
+) -> None:
+    fetch(cache, model)
+    os.chown(tmp_path / "cache", 12345, 12345)
+    with pytest.raises(ExportFailed, match="belongs to another user"):
+        fetch(cache, model)
+    assert len(exporter.exports) == 1
 
 
 def test_folder_without_a_model(cache: ExportCache, exporter: Exporter, tmp_path: Path) -> None:

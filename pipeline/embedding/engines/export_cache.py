@@ -2,6 +2,7 @@
 
 import fcntl
 import hashlib
+import os
 import shutil
 import subprocess
 import sys
@@ -37,6 +38,10 @@ class ExportFailed(Exception):
     """The model could not be exported. Another engine may still run it."""
 
 
+class ExportInterrupted(ExportFailed):
+    """The process of the export was killed. Another try may succeed."""
+
+
 class ModelUnloadable(OSError):
     """The model itself cannot be loaded, so no engine can run it."""
 
@@ -62,6 +67,7 @@ class ExportCache:
         A folder whose content has changed is made anew. If several processes need the same model, one exports it, and
         the others wait. Raises ExportFailed, ModelUnloadable and LoadingCancelled.
         """
+        self._refuse_folder_of_another_user()
         target = self._folder / f"{precision}-{_identify(name)}"
         try:
             if not _is_intact(target):
@@ -74,18 +80,24 @@ class ExportCache:
             raise ExportFailed(f"{self._folder} cannot be used: {error.strerror or error}") from error
         return target
 
+    def _refuse_folder_of_another_user(self) -> None:
+        """Keep root from writing to, or loading from, a folder of the service's user, who could place links there.
+
+        Raises ExportFailed.
+        """
+        if os.geteuid() == 0 and self._folder.exists() and self._folder.stat().st_uid != 0:
+            raise ExportFailed(f"{self._folder} belongs to another user, and root does not use it")
+
     def _make_unless_made(self, name: str, precision: Precision, target: Path, cancelled: Event) -> None:
         """Export to a folder of its own, and rename it when it is complete."""
         if _is_intact(target):
             return
-        shutil.rmtree(target, ignore_errors=True)
-        for unfinished in self._folder.glob(f"{target.name}.*{PART_SUFFIX}"):
-            shutil.rmtree(unfinished, ignore_errors=True)
+        for unusable in (target, *self._folder.glob(f"{target.name}.*{PART_SUFFIX}")):
+            _remove(unusable)
         part = Path(tempfile.mkdtemp(prefix=f"{target.name}.", suffix=PART_SUFFIX, dir=self._folder))
         try:
             self._export(name, precision, part, cancelled)
             (part / CHECKSUMS_FILE).write_bytes(msgspec.json.encode(_compute_checksums(part)))
-            part.chmod(0o755)  # the operator's commands may run as another user than the service
             part.rename(target)
         finally:
             shutil.rmtree(part, ignore_errors=True)
@@ -106,7 +118,7 @@ def run_export(name: str, precision: Precision, folder: Path, cancelled: Event) 
         failed = msgspec.json.decode(failure.read_bytes(), type=Failure)
         raise ModelUnloadable(failed.cause) if failed.is_unloadable else ExportFailed(failed.cause)
     if child.returncode:
-        raise ExportFailed(f"the process of the export ended with {child.returncode}")
+        raise ExportInterrupted(f"the process of the export ended with {child.returncode}")
 
 
 def _wait(child: subprocess.Popen[bytes], cancelled: Event) -> None:
@@ -116,6 +128,14 @@ def _wait(child: subprocess.Popen[bytes], cancelled: Event) -> None:
             raise LoadingCancelled("the export was cancelled")
         if monotonic() > deadline:
             raise ExportFailed(f"the export took longer than {EXPORT_SECONDS:.0f} s")
+
+
+def _remove(path: Path) -> None:
+    """Remove a folder, or a file or link in its place."""
+    if path.is_symlink() or path.is_file():
+        path.unlink()
+    else:
+        shutil.rmtree(path, ignore_errors=True)
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from pipeline.embedding.engines.export import REFERENCE_FILE
 from pipeline.embedding.engines.export_cache import (
     ExportCache,
     ExportFailed,
+    ExportInterrupted,
     LoadingCancelled,
     ModelUnloadable,
     run_export,
@@ -31,6 +32,19 @@ LEAST_COSINE = 0.95
 RANKED = 10
 RANK_TOLERANCE = 0.05
 """How much less similar than the tenth best text a text may be that an engine ranks among the ten best."""
+
+UNUSABLE = (
+    ExportFailed,
+    ImportError,
+    RuntimeError,
+    ValueError,
+    OSError,
+    EOFError,
+    TypeError,
+    IndexError,
+    OverflowError,
+)
+"""What the libraries raise if an exported model cannot be used."""
 
 EngineChoice = Literal["auto", "torch", "openvino"]
 DeviceChoice = Literal["auto", "cpu", "cuda", "mps"]
@@ -89,14 +103,26 @@ def list_candidates(name: str, options: EngineOptions, cancelled: Event) -> list
 def load_exported(name: str, cache: ExportCache, precision: Precision, cancelled: Event) -> EmbeddingModel:
     """Return the model in OpenVINO. Raises EngineRefused, ModelUnloadable and LoadingCancelled."""
     try:
-        folder = cache.fetch(name, Precision.INT8 if precision == Precision.INT8 else Precision.FLOAT32, cancelled)
+        folder = fetch_export(name, cache, precision, cancelled)
         model = OpenVinoModel(name, folder, precision)
         require_right_vectors(model, np.load(folder / REFERENCE_FILE))
     except (LoadingCancelled, ModelUnloadable):
         raise
-    except (ExportFailed, ImportError, RuntimeError, ValueError, OSError) as error:
+    except UNUSABLE as error:
         raise EngineRefused(f"openvino {precision}: {error}") from error
     return model
+
+
+def fetch_export(name: str, cache: ExportCache, precision: Precision, cancelled: Event) -> Path:
+    """Return the folder of the exported model. A killed export is tried once more.
+
+    Raises ExportFailed, ModelUnloadable and LoadingCancelled.
+    """
+    kind = Precision.INT8 if precision == Precision.INT8 else Precision.FLOAT32
+    try:
+        return cache.fetch(name, kind, cancelled)
+    except ExportInterrupted:
+        return cache.fetch(name, kind, cancelled)
 
 
 def require_right_vectors(model: EmbeddingModel, reference: np.ndarray) -> None:

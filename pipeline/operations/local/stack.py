@@ -274,10 +274,21 @@ def _make_environment(settings: Settings, place: Place, report: Callable[[str], 
         environment["JWT_SECRET"] = settings.jwt_secret.get_secret_value()
     if place.system_user:
         environment["HOME"] = str(make_private_folder(place.data_dir / "home", place.system_user))
-    models = make_private_folder(settings.model_cache_folder.absolute(), place.system_user)
-    place.open_to_children([models], report)
-    environment["MODEL_CACHE"] = str(models)
+    environment["MODEL_CACHE"] = str(_open_model_cache(settings, place, report))
     return environment
+
+
+def _open_model_cache(settings: Settings, place: Place, report: Callable[[str], None]) -> Path:
+    """Return the folder of the exported models. It is made for the user of the children if it does not exist.
+
+    If it cannot be made, the children say so in the log, and use another engine.
+    """
+    folder = settings.model_cache_folder.absolute()
+    with suppress(OSError):
+        if not folder.exists():
+            make_private_folder(folder, place.system_user)
+        place.open_to_children([folder], report)
+    return folder
 
 
 def hide(environment: Mapping[str, str], names: tuple[str, ...]) -> dict[str, str]:
