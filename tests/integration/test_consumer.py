@@ -235,13 +235,14 @@ class Slots:
 
 
 async def test_ring_that_a_worker_cannot_answer_is_left_to_another(settings: Settings) -> None:
-    redis = connect(settings.redis_dsn, timeout_seconds=10)
+    dsn = f"{settings.redis_dsn}?db=9"  # workers of other tests may listen in the usual database
+    redis = connect(dsn, timeout_seconds=10)
     full, free = Slots(always=False), Slots(always=True)
-    first = asyncio.create_task(listen(settings.redis_dsn, full))
+    first = asyncio.create_task(listen(dsn, full))
     await wait_for(lambda: full.asked)
     await redis.enqueue_job(RING_TASK)
     await wait_for(lambda: full.asked > 2)
-    second = asyncio.create_task(listen(settings.redis_dsn, free))
+    second = asyncio.create_task(listen(dsn, free))
     async with asyncio.timeout(5):
         await free.was_woken.wait()
     assert not full.was_woken.is_set()
