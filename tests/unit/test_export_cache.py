@@ -55,6 +55,7 @@ def test_model_is_exported_once(cache: ExportCache, exporter: Exporter, model: s
     assert fetch(cache, model) == folder
     assert exporter.exports == [(model, Precision.FLOAT32)]
     assert sorted(file.name for file in folder.iterdir()) == ["checksums.json", "model.bin", "model.xml"]
+    assert folder.stat().st_mode & 0o777 == 0o755
 
 
 def test_other_precision_and_other_weights_are_other_exports(

@@ -98,6 +98,7 @@ class ExportCache:
         try:
             self._export(name, precision, part, cancelled)
             (part / CHECKSUMS_FILE).write_bytes(msgspec.json.encode(_compute_checksums(part)))
+            part.chmod(0o755)  # processes of other users may read it
             part.rename(target)
         finally:
             shutil.rmtree(part, ignore_errors=True)
