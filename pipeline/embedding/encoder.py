@@ -148,7 +148,6 @@ class Encoder:
                 log.error("model.unavailable", model=self.model_name, cause=repr(error))  # noqa: TRY400 - the cause suffices
                 self._closing.wait(RELOAD_SECONDS)
             else:
-                model.encode(["The first pass imports more."])
                 _keep_out_of_collections()
                 log.info("model.loaded", **describe(model))
                 try:

@@ -40,7 +40,7 @@ class StageReporter:
         self._held = held
         self._fault = fault
         self._progress = 0.0
-        self._reported_at = monotonic()  # the claim has written that there is none yet
+        self._reported_at = monotonic()  # the claim has written that the progress is 0
         self._step = 0
         self._stage = Stage.CLAIMED
         self._entered_at = monotonic()

@@ -21,15 +21,14 @@ from rich.table import Table
 from pipeline.db.candidates import DEFAULT_BOUNDS, SearchBounds
 from pipeline.db.retrieval import PassageQuery, find_passages
 from pipeline.db.session import Database
-from pipeline.embedding.model import PACKAGED_MODEL
 from pipeline.operations.local.place import open_place
 from pipeline.operations.local.servers import run_postgres
 from pipeline.types import SearchMode, new_id
 from tests.benchmarks.filling import DIMENSION, MODEL, Owner, fill
 from tests.benchmarks.machine import read_machine
+from tests.benchmarks.models import load_model
 from tests.benchmarks.times import Times
 from tests.databases import migrate, run_sql
-from tests.models import load_model
 
 QUERIES = 100
 TOP_K = 10
@@ -39,7 +38,7 @@ CHUNKS_OF_OTHERS = 10_000
 """Chunks of each other owner."""
 TEXTS_PER_ENCODING = 2_000
 EXACT = SearchBounds(exact_search_rows=1_000_000_000)
-"""Bounds with which every search compares all vectors, because no owner has so many chunks."""
+"""Bounds with which every search compares all vectors, because no owner has that many chunks."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +62,7 @@ def load(file: Path) -> Lines:
     stored = file.with_suffix(".npy")
     if not stored.exists():
         vectors = np.lib.format.open_memmap(stored, mode="w+", dtype=np.float16, shape=(len(texts), DIMENSION))
-        model = load_model(PACKAGED_MODEL)
+        model = load_model()
         for first in range(0, len(texts), TEXTS_PER_ENCODING):
             vectors[first : first + TEXTS_PER_ENCODING] = model.encode(texts[first : first + TEXTS_PER_ENCODING])
     return Lines(texts, np.load(stored, mmap_mode="r"))

@@ -102,6 +102,10 @@ async def test_account_does_not_wait_for_files_of_another_that_fill_all_slots(
     await running
 
 
+async def has_status(runtime: Runtime, owner: UUID, document: UUID, status: str) -> bool:
+    return (await show(runtime, owner, document)).status == status
+
+
 async def test_file_that_waits_for_a_slot_is_claimed_when_one_is_free(
     runtime: Runtime, heartbeat: Heartbeat, database_url: str
 ) -> None:
@@ -119,14 +123,11 @@ async def test_file_that_waits_for_a_slot_is_claimed_when_one_is_free(
     consumer = Consumer(slow, heartbeat)
     running = asyncio.create_task(consumer.run())
 
-    async def has_status(document: UUID, status: str) -> bool:
-        return (await show(runtime, owner, document)).status == status
-
-    await wait_for(lambda: has_status(short, "processing"))
+    await wait_for(lambda: has_status(runtime, owner, short, "processing"))
     long = await add_document(runtime, owner, "long" * 100_000)
     consumer.wake()
-    await wait_for(lambda: has_status(short, "ready"))
-    await wait_for(lambda: has_status(long, "ready"))
+    await wait_for(lambda: has_status(runtime, owner, short, "ready"))
+    await wait_for(lambda: has_status(runtime, owner, long, "ready"))
     consumer.stop()
     await slow.sandbox.close()
     await running
@@ -144,18 +145,15 @@ async def test_idle_worker_gets_the_second_of_two_files(
     owner = await add_owner(database_url)
     documents = [await add_document(runtime, owner, letter * 400_000) for letter in "xy"]
 
-    async def has_status(document: UUID, status: str) -> bool:
-        return (await show(runtime, owner, document)).status == status
-
     async def read(document: UUID) -> str:
         async with runtime.database.transaction(owner) as session:
             return (await contents.read_text(session, owner, document, 0, None)).text
 
     for consumer, document in zip(consumers, documents, strict=True):
         consumer.wake()
-        await wait_for(partial(has_status, document, "processing"))
+        await wait_for(partial(has_status, runtime, owner, document, "processing"))
     for document in documents:
-        await wait_for(partial(has_status, document, "ready"))
+        await wait_for(partial(has_status, runtime, owner, document, "ready"))
     assert [await read(document) for document in documents] == ["a", "b"]
     for consumer, sandbox, task in zip(consumers, sandboxes, running, strict=True):
         consumer.stop()
@@ -171,11 +169,8 @@ async def test_only_worker_takes_a_second_file_soon(runtime: Runtime, heartbeat:
     consumer = Consumer(slow, heartbeat)
     running = asyncio.create_task(consumer.run())
 
-    async def has_status(document: UUID, status: str) -> bool:
-        return (await show(runtime, owner, document)).status == status
-
-    await wait_for(lambda: has_status(second, "ready"))
-    assert await has_status(first, "processing")
+    await wait_for(lambda: has_status(runtime, owner, second, "ready"))
+    assert await has_status(runtime, owner, first, "processing")
     consumer.stop()
     await slow.sandbox.close()
     await running

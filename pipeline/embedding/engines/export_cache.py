@@ -1,6 +1,5 @@
 """Models that were exported, in a folder that all processes of a machine share. Each model is exported once."""
 
-import fcntl
 import hashlib
 import os
 import shutil
@@ -19,6 +18,7 @@ import msgspec
 
 from pipeline.embedding.engines.export import FAILURE_FILE, Failure
 from pipeline.embedding.model import Precision, find_folder
+from pipeline.file_locks import try_lock
 
 CHECKSUMS_FILE = "checksums.json"
 PART_SUFFIX = ".part"
@@ -142,18 +142,10 @@ def _remove(path: Path) -> None:
 @contextmanager
 def _lock(file: IO[str], cancelled: Event) -> Iterator[None]:
     """Hold the lock of a model among all processes until the file is closed."""
-    while not _try_lock(file.fileno()):
+    while not try_lock(file):
         if cancelled.wait(POLL_SECONDS):
             raise LoadingCancelled("the wait for another export was cancelled")
     yield
-
-
-def _try_lock(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def _is_intact(folder: Path) -> bool:

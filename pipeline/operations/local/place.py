@@ -1,6 +1,5 @@
 """Where a stack keeps its data, and as whom it runs."""
 
-import fcntl
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -9,6 +8,7 @@ from pathlib import Path
 from time import monotonic
 from typing import IO
 
+from pipeline.file_locks import try_lock
 from pipeline.operations.local.errors import StackError
 from pipeline.operations.local.system_user import SystemUser, find_system_user
 
@@ -45,7 +45,7 @@ def open_place(data_dir: Path, report: Callable[[str], None] = lambda _step: Non
     except (FileExistsError, NotADirectoryError):
         raise StackError(f"{data_dir} is not a folder; set DATA_DIR to one") from None
     with _open_private(data_dir / "lock") as stack, _open_private(data_dir / "children.lock") as children:
-        if not _try_lock(stack):
+        if not try_lock(stack):
             raise StackError(f"another stack uses {data_dir}; stop it, or set DATA_DIR")
         _wait_for_leftovers(children, data_dir, report)
         place = Place(data_dir, find_system_user(), children)
@@ -61,18 +61,10 @@ def _open_private(file: Path) -> IO[str]:
 
 def _wait_for_leftovers(lock: IO[str], data_dir: Path, report: Callable[[str], None]) -> None:
     deadline = monotonic() + LEFTOVER_SECONDS
-    if _try_lock(lock):
+    if try_lock(lock):
         return
     report("waiting for the processes of a killed stack")
-    while not _try_lock(lock):
+    while not try_lock(lock):
         if monotonic() > deadline:
             raise StackError(f"processes of a killed stack still use {data_dir}; end them, or set DATA_DIR")
         time.sleep(RETRY_SECONDS)
-
-
-def _try_lock(file: IO[str]) -> bool:
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
