@@ -70,7 +70,10 @@ def run_service(servers: Servers, database_url: str, *, workers: int, api_proces
 
 
 def read_model(data_dir: Path) -> str:
-    """Return the model of a service with its engine and precision, as the service has logged it."""
-    lines = [line for line in (data_dir / "log.jsonl").read_text().splitlines() if MODEL_LOADED in line]
-    event = json.loads(lines[-1])
-    return ", ".join(str(event[name]) for name in ("model", "engine", "precision", "device") if name in event)
+    """Return the model of a service with its engine and precision, as its processes have logged it.
+
+    If processes use different engines, the answer names all of them.
+    """
+    events = [json.loads(line) for line in (data_dir / "log.jsonl").read_text().splitlines() if MODEL_LOADED in line]
+    parts = ("model", "engine", "precision", "device")
+    return " and ".join(sorted({", ".join(str(event[part]) for part in parts if part in event) for event in events}))
