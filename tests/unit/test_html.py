@@ -208,10 +208,10 @@ def test_words_come_back_in_their_order(name: str, data: st.DataObject) -> None:
     assert show(html).split() == [word for _, text in pieces for word in text]
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(15)
 @pytest.mark.parametrize(
     "unit",
     ["<td>", "<tr><td>", "<table><tr><td>", "<b>", "<ruby>", "<pre>", "<h1>", "<svg>", "<template shadowrootmode=x>"],
 )
 def test_deep_nesting_takes_linear_time(unit: str) -> None:
-    assert show("<table>" + unit * 20_000 + "end").endswith("end")
+    assert show("<table>" + unit * 10_000 + "end").endswith("end")

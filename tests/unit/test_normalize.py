@@ -57,9 +57,9 @@ def test_commands_to_terminals_are_no_text(output: str, text: str) -> None:
     assert remove_control_sequences(output) == text
 
 
-@pytest.mark.timeout(30)
+@pytest.mark.timeout(8)
 @pytest.mark.parametrize("unit", ["\x1b", "\x1b[", "\x1b]", "\x1b[0", "\x1b( ", "e\u0301", "\u00ad"])
 def test_long_texts_take_linear_time(unit: str) -> None:
-    text = unit * (500_000 // len(unit))
+    text = unit * (250_000 // len(unit))
     assert remove_control_sequences(text) is not None
     assert fold(text) is not None

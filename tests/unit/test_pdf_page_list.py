@@ -7,7 +7,10 @@ from PIL import Image
 
 from pipeline.stages.extract import get_format
 from pipeline.stages.extract.format import SourceFile
-from tests.pdfs import BOX, FONT, write_line, write_pdf, write_stream
+from tests.pdfs import FONT, write_line, write_pdf, write_stream
+
+BOX = "[0 0 595 200]"
+"""Low, so that pages are drawn quickly."""
 
 BIRDS = ("herons", "larks", "terns", "wrens", "finches")
 
@@ -21,7 +24,7 @@ def write_tree(nodes: dict[int, str], pages: dict[int, str] | None = None, gone:
             f"<< {entries} /MediaBox {BOX} /Contents {30 + number} 0 R /Resources << /Font << /F1 5 0 R >> >> >>"
         )
         square = f"{(number + 1) / 8} g 0 0 300 300 re f 0 g "
-        objects[30 + number] = write_stream(square + write_line(bird))
+        objects[30 + number] = write_stream(square + write_line(bird, y=40))
     return write_pdf({number: body for number, body in objects.items() if number != gone})
 
 
@@ -90,4 +93,4 @@ def test_inherited_attributes_are_kept_in_a_flat_copy() -> None:
     tree = "<< /Type /Pages /Kids [20 0 R 21 0 R 22 0 R 23 0 R 24 0 R] /Count 4 /Rotate 90 >>"
     make = get_format("application/pdf").draw
     assert make
-    assert Image.open(io.BytesIO(make(io.BytesIO(write_tree({2: tree})), 1, None))).size == (1000, 707)
+    assert Image.open(io.BytesIO(make(io.BytesIO(write_tree({2: tree})), 1, None))).size == (1000, 2975)

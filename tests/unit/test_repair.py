@@ -50,7 +50,7 @@ def letters(text: str) -> str:
     return "".join(char for char in text if not char.isspace() and char not in "-\u2010\u00ad")
 
 
-@pytest.mark.timeout(30)
+@pytest.mark.timeout(8)
 @pytest.mark.parametrize("unit", ["a", "a-\n", "- ", " ", "\u00ad ", "\n", "1-\n", "ab-\u00ad"])
 def test_long_texts_take_linear_time(unit: str) -> None:
-    assert repair(unit * (500_000 // len(unit))) is not None
+    assert repair(unit * (250_000 // len(unit))) is not None

@@ -86,18 +86,18 @@ def test_unicode(text: str) -> None:
 @pytest.mark.parametrize(
     "body",
     [
-        b"{" * 200_000,
-        rb"{\shptxt x" * 30_000,
-        rb"\chftn{\footnote a " * 30_000,
-        b"}" * 200_000,
-        b"\\" * 200_000,
+        b"{" * 100_000,
+        rb"{\shptxt x" * 15_000,
+        rb"\chftn{\footnote a " * 15_000,
+        b"}" * 100_000,
+        b"\\" * 100_000,
         rb"\bin-5 \bin999999999 " * 1000,
         rb"\u99999999999 \f-1\uc-9 \s99999999 " * 1000,
-        rb"\cell" * 50_000,
+        rb"\cell" * 25_000,
     ],
     ids=["groups", "boxes", "notes", "ends", "marks", "binary", "numbers", "cells"],
 )
 def test_hostile_rtf_takes_linear_time(body: bytes) -> None:
     began = time.process_time()
     read(body)
-    assert time.process_time() - began < 4
+    assert time.process_time() - began < 1

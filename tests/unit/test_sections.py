@@ -99,24 +99,24 @@ def test_number_of_sections_is_limited(media_type: str, unit: str) -> None:
     assert sections[-1].count("b") == 11
 
 
-@pytest.mark.timeout(30)
+@pytest.mark.timeout(8)
 @pytest.mark.parametrize("unit", ["a\n===\n\n", "a\n", "- ", "> ", "```\n", "-", "1. ", " \t"])
 def test_hostile_markdown_takes_linear_time(unit: str) -> None:
-    text = unit * (1_000_000 // len(unit))
+    text = unit * (500_000 // len(unit))
     assert "".join(divide("text/markdown", text)) == text
 
 
-@pytest.mark.timeout(30)
+@pytest.mark.timeout(8)
 @pytest.mark.parametrize("unit", ["\u00a0", " ", "\n", "\u00a0\n", "<", "&", "<br>"])
 def test_hostile_html_takes_linear_time(unit: str) -> None:
-    text = "<p>a" + unit * (200_000 // len(unit)) + "b"
+    text = "<p>a" + unit * (100_000 // len(unit)) + "b"
     assert divide("text/html", text)
 
 
-@pytest.mark.timeout(30)
+@pytest.mark.timeout(8)
 @pytest.mark.parametrize("unit", ["<", "a", "<a ", "/", "<a/", "<a:"])
 def test_hostile_xhtml_takes_linear_time(unit: str) -> None:
-    text = "<a" + unit * (200_000 // len(unit))
+    text = "<a" + unit * (100_000 // len(unit))
     assert rewrite_xhtml(text) == text
 
 

@@ -6,6 +6,7 @@ from html.parser import HTMLParser
 
 import httpx2
 import pytest
+from litestar import Litestar
 
 from api.openapi.__main__ import make_app
 from api.web.docs import OWN_FILES, POLICY, SWAGGER_FILES
@@ -13,9 +14,14 @@ from api.web.docs import OWN_FILES, POLICY, SWAGGER_FILES
 pytestmark = pytest.mark.anyio
 
 
+@pytest.fixture(scope="module")
+def app() -> Litestar:
+    return make_app()
+
+
 @pytest.fixture
-async def client() -> AsyncIterator[httpx2.AsyncClient]:
-    transport = httpx2.ASGITransport(make_app(), raise_app_exceptions=False)  # type: ignore[arg-type]  # Litestar types ASGI messages more narrowly
+async def client(app: Litestar) -> AsyncIterator[httpx2.AsyncClient]:
+    transport = httpx2.ASGITransport(app, raise_app_exceptions=False)  # type: ignore[arg-type]  # Litestar types ASGI messages more narrowly
     async with httpx2.AsyncClient(transport=transport, base_url="http://test") as client:
         yield client
 
