@@ -37,7 +37,7 @@ BEGIN
         EXECUTE format('DELETE FROM %s', name);
     END LOOP;
     -- DELETE alone is ten times as fast, but it would leave the vector index full of dead entries.
-    TRUNCATE chunks;
+    TRUNCATE chunks, vectors;
 END $$"""
 
 
@@ -168,8 +168,13 @@ INVARIANTS = {
         WHERE status = 'ready' GROUP BY notes.id, notes.chunks
         HAVING count(chunks.id) <> notes.chunks OR count(DISTINCT ordinal) <> notes.chunks
             OR min(ordinal) <> 0 OR max(ordinal) <> notes.chunks - 1""",
-    "chunks of models that are neither active nor next": """
-        SELECT id FROM chunks WHERE model NOT IN (SELECT name FROM embedding_models)""",
+    "vectors of models that are neither active nor next": """
+        SELECT chunk_id FROM vectors WHERE model NOT IN (SELECT name FROM embedding_models)""",
+    "chunks without a vector of the active model, or with a vector of another document or note": """
+        SELECT chunks.id FROM chunks CROSS JOIN embedding_models LEFT JOIN vectors
+            ON vectors.owner_id = chunks.owner_id AND chunk_id = chunks.id AND vectors.model = name
+            AND (vectors.document_id, vectors.note_id) IS NOT DISTINCT FROM (chunks.document_id, chunks.note_id)
+        WHERE state = 'active' AND chunk_id IS NULL""",
     "chunks whose text is not the text at their position": """
         SELECT chunks.id FROM chunks
         JOIN (SELECT document_id, string_agg(text, '' ORDER BY page) AS text FROM document_pages GROUP BY document_id)

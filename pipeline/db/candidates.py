@@ -4,7 +4,7 @@ The SQL functions that are called here are defined in migrations/versions/:
 
 - `sluice_choose_words` (0006): the words of a question as text search queries, with and without the words that are
   frequent in some documents
-- `sluice_match_words` (0019): the chunks that match a text search query, with their ranks
+- `sluice_match_words` (0022): the chunks that match a text search query, with their ranks
 - `sluice_find_titles` (0021): the documents and notes whose titles a question names
 """
 
@@ -35,15 +35,15 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY, REGCONFIG, TSQUERY
 
 from pipeline.db.embedding_models import is_active
-from pipeline.db.models import USER_SETTING, Chunk, WordSample, WordShare
+from pipeline.db.models import USER_SETTING, Chunk, Vector, WordSample, WordShare
 
 OWNER = bindparam("owner", type_=Uuid)
 MODEL = bindparam("model", type_=String)
 QUESTION = bindparam("question", type_=String)
 DOCUMENTS = bindparam("document_ids", type_=ARRAY(Uuid))
 
-SOURCE = func.coalesce(Chunk.document_id, Chunk.note_id).label("source_id")
-"""Document or note of a chunk."""
+SOURCE = func.coalesce(Vector.document_id, Vector.note_id).label("source_id")
+"""Document or note of a vector's chunk."""
 
 Measured = Select[UUID, UUID, float]
 """Rows of a chunk's id, its document or note, and its distance to the question."""
@@ -109,14 +109,14 @@ def count_chunks(acting: CTE) -> CTE:
 def measure_distance(dimension: int | None) -> ColumnElement[float]:
     """Return the cosine distance to the question. With a dimension, an index for that dimension can be used."""
     of = HALFVEC(dimension)
-    embedding = Chunk.embedding if dimension is None else cast(Chunk.embedding, of)
+    embedding = Vector.embedding if dimension is None else cast(Vector.embedding, of)
     distance: ColumnElement[float] = embedding.cosine_distance(cast(bindparam("vector", type_=of), of))
     return distance.label("distance")
 
 
-def belongs_to_owner(acting: CTE) -> ColumnElement[bool]:
-    """Return the condition that a chunk belongs to the user for whom the statement acts."""
-    return Chunk.owner_id == acting.c.user_id
+def belongs_to_owner(acting: CTE, table: type[Chunk] | type[Vector] = Chunk) -> ColumnElement[bool]:
+    """Return the condition that a row of chunks or vectors belongs to the user for whom the statement acts."""
+    return table.owner_id == acting.c.user_id
 
 
 @dataclass(frozen=True)
@@ -133,12 +133,11 @@ class Scope:
         """Number of the owner's chunks, from `count_chunks`."""
         return select(self.size.c.chunks).scalar_subquery()
 
-    @property
-    def condition(self) -> ColumnElement[bool]:
-        """Condition that a chunk is in this scope and has a vector of the query's model."""
-        conditions = [belongs_to_owner(self.acting), Chunk.model == MODEL]
+    def includes(self, table: type[Chunk] | type[Vector]) -> ColumnElement[bool]:
+        """Return the condition that a row of chunks or vectors is in this scope."""
+        conditions = [belongs_to_owner(self.acting, table)]
         if self.of_documents:
-            conditions.append(Chunk.document_id == func.any(DOCUMENTS))
+            conditions.append(table.document_id == func.any(DOCUMENTS))
         return and_(*conditions)
 
 
@@ -153,7 +152,7 @@ def find_by_vector(scope: Scope, number: ColumnElement[int], dimension: int | No
     if dimension is None or scope.of_documents:
         return exact
     # A literal instead of a parameter: otherwise PostgreSQL does not recognize that the partial index applies.
-    has_dimension = func.vector_dims(Chunk.embedding) == literal(dimension, literal_execute=True)
+    has_dimension = func.vector_dims(Vector.embedding) == literal(dimension, literal_execute=True)
     indexed = _find_nearest(scope, number, dimension, has_dimension)
     is_large = scope.chunks > literal(scope.bounds.exact_search_rows, Integer)
     by_index = select(indexed.subquery("found")).where(is_large).cte("by_index").prefix_with("MATERIALIZED")
@@ -169,8 +168,8 @@ def _find_nearest(
 ) -> Measured:
     distance = measure_distance(dimension)
     nearest = (
-        select(Chunk.id, SOURCE, distance)
-        .where(scope.condition, condition)
+        select(Vector.chunk_id.label("id"), SOURCE, distance)
+        .where(scope.includes(Vector), Vector.model == MODEL, condition)
         .order_by(distance)
         .limit(number)
         .lateral("nearest")
@@ -184,8 +183,8 @@ def measure(scope: Scope, found: CTE) -> Measured:
     The limit in the lateral join keeps PostgreSQL from reading a row before `acting` has run.
     """
     row = (
-        select(Chunk.id, SOURCE, measure_distance(None))
-        .where(belongs_to_owner(scope.acting), Chunk.id == found.c.id)
+        select(Vector.chunk_id.label("id"), SOURCE, measure_distance(None))
+        .where(belongs_to_owner(scope.acting, Vector), Vector.chunk_id == found.c.id, Vector.model == MODEL)
         .limit(literal(1, Integer, literal_execute=True))
         .lateral("row")
     )
@@ -243,7 +242,7 @@ def match_words(scope: Scope, asked: CTE) -> CTE:
     """Return the ids of the chunks that match the rare words of the question, and their ranks by all words."""
     if scope.of_documents:
         matching = select(Chunk.id, _rank(asked).label("rank")).where(
-            scope.condition, Chunk.lexemes.bool_op("@@")(asked.c.rare)
+            scope.includes(Chunk), Chunk.lexemes.bool_op("@@")(asked.c.rare)
         )
         # Without an offset, PostgreSQL could read rows before `acting` has run.
         row = matching.offset(literal(0, Integer, literal_execute=True)).lateral("row")
@@ -251,7 +250,7 @@ def match_words(scope: Scope, asked: CTE) -> CTE:
     else:
         limit = literal(scope.bounds.max_ranked, Integer)
         found = (
-            func.sluice_match_words(asked.c.rare, asked.c.every, MODEL, limit)
+            func.sluice_match_words(asked.c.rare, asked.c.every, limit)
             .table_valued(column("id", Uuid), column("rank", Double))
             .lateral("found")
         )
@@ -305,5 +304,5 @@ def find_by_title(scope: Scope, named: CTE, number: ColumnElement[int]) -> Measu
     )
     sources = func.array(select(best.c.source_id).scalar_subquery(), type_=ARRAY(Uuid))
     return _find_nearest(
-        scope, number, None, or_(Chunk.document_id == func.any(sources), Chunk.note_id == func.any(sources))
+        scope, number, None, or_(Vector.document_id == func.any(sources), Vector.note_id == func.any(sources))
     )

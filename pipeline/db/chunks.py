@@ -3,17 +3,14 @@
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import product
 from uuid import UUID
 
 import numpy as np
 from pgvector import HalfVector
-from pgvector.sqlalchemy import HALFVEC
 from sqlalchemy import (
     ColumnElement,
     LargeBinary,
     String,
-    Uuid,
     and_,
     bindparam,
     cast,
@@ -23,11 +20,10 @@ from sqlalchemy import (
     select,
     tuple_,
 )
-from sqlalchemy.dialects.postgresql import REGCONFIG, distinct_on
+from sqlalchemy.dialects.postgresql import REGCONFIG
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm import aliased
 
-from pipeline.db.models import Chunk, Document, EmbeddingModel, Note
+from pipeline.db.models import Chunk, Document, EmbeddingModel, Note, Vector
 from pipeline.types import Subject, SubjectKind, TextChunk, new_id
 
 ROWS_AT_ONCE = 200
@@ -37,8 +33,11 @@ ROWS_READ_AT_ONCE = 1000
 ROWS_DELETED_AT_ONCE = 2000
 """Number of rows per DELETE."""
 
-FIRST_KEY = (UUID(int=0), UUID(int=0))
-"""Key before those of all chunks, to begin `delete_unused` with."""
+VectorKey = tuple[UUID, UUID, str]
+"""Owner, chunk and model of a vector."""
+
+FIRST_KEY: VectorKey = (UUID(int=0), UUID(int=0), "")
+"""Key before those of all vectors, to begin `delete_unused` with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +64,9 @@ def fingerprint(text: str) -> bytes:
 async def find_vectors(session: AsyncSession, subject: Subject, model: str) -> dict[bytes, np.ndarray]:
     """Return this model's vectors of the stored chunks, keyed by the fingerprint of the embedded text."""
     # Binary vectors: as text they would be six times as long, and every number would have to be parsed.
-    packed = func.halfvec_send(Chunk.embedding, type_=LargeBinary)
-    query = select(Chunk.embedded_sha256, packed).where(_is_of(subject), Chunk.model == model)
+    packed = func.halfvec_send(Vector.embedding, type_=LargeBinary)
+    of_chunk = and_(Vector.owner_id == Chunk.owner_id, Vector.chunk_id == Chunk.id, Vector.model == model)
+    query = select(Chunk.embedded_sha256, packed).join(Vector, of_chunk).where(_is_of(subject))
     rows = await session.stream(query.execution_options(yield_per=ROWS_READ_AT_ONCE))
     return {key: HalfVector.from_binary(vector).to_numpy() async for key, vector in rows if key is not None}
 
@@ -88,15 +88,13 @@ async def replace(
     await _lock(session, subject)
     lexemes = func.to_tsvector(cast(configuration, REGCONFIG), bindparam("indexed", type_=String))
     statement = insert(Chunk).values(lexemes=lexemes)
-    is_document = subject.kind == SubjectKind.DOCUMENT
+    source = _name_source(subject)
     await session.execute(delete(Chunk).where(_is_of(subject)))
-    for first, (model, embeddings) in product(range(0, len(chunks), ROWS_AT_ONCE), vectors.items()):
+    for first in range(0, len(chunks), ROWS_AT_ONCE):
         rows = [
             {
-                "owner_id": subject.owner_id,
+                **source,
                 "id": new_id(),
-                "document_id": subject.id if is_document else None,
-                "note_id": None if is_document else subject.id,
                 "ordinal": ordinal,
                 "page": chunk.page,
                 "page_end": chunk.page,
@@ -104,14 +102,27 @@ async def replace(
                 "end": chunk.start + len(chunk.text),
                 "text": chunk.text,
                 "indexed": texts[ordinal],
-                "model": model,
                 "embedded_sha256": fingerprint(texts[ordinal]),
-                "embedding": embeddings[ordinal],
             }
             for ordinal, chunk in enumerate(chunks[first : first + ROWS_AT_ONCE], start=first)
         ]
         # No COPY: PostgreSQL refuses it on tables with row-level security.
         await session.execute(statement, rows)
+        made = [
+            {**source, "chunk_id": row["id"], "model": model, "embedding": embedding}
+            for model, embeddings in vectors.items()
+            for row, embedding in zip(rows, embeddings[first : first + ROWS_AT_ONCE], strict=True)
+        ]
+        await session.execute(insert(Vector), made)
+
+
+def _name_source(subject: Subject) -> dict[str, UUID | None]:
+    is_document = subject.kind == SubjectKind.DOCUMENT
+    return {
+        "owner_id": subject.owner_id,
+        "document_id": subject.id if is_document else None,
+        "note_id": None if is_document else subject.id,
+    }
 
 
 async def sample_words(session: AsyncSession, changed: int) -> None:
@@ -125,59 +136,44 @@ async def sample_words(session: AsyncSession, changed: int) -> None:
 
 async def find_lacking(session: AsyncSession, subject: Subject, model: str, limit: int) -> list[StoredText]:
     """Return the first `limit` chunks of a document or note that lack a vector of this model."""
-    made = aliased(Chunk)
-    has_vector = select(made.id).where(_is_of(subject, made), made.ordinal == Chunk.ordinal, made.model == model)
+    has_vector = select(Vector.chunk_id).where(
+        Vector.owner_id == Chunk.owner_id, Vector.chunk_id == Chunk.id, Vector.model == model
+    )
     query = (
-        select(Chunk.id, Chunk.text)
-        .where(_is_of(subject), ~has_vector.exists())
-        .ext(distinct_on(Chunk.ordinal))
-        .order_by(Chunk.ordinal, Chunk.model)
-        .limit(limit)
+        select(Chunk.id, Chunk.text).where(_is_of(subject), ~has_vector.exists()).order_by(Chunk.ordinal).limit(limit)
     )
     return [StoredText(row.id, row.text) for row in await session.execute(query)]
 
 
 async def add_vectors(
-    session: AsyncSession,
-    subject: Subject,
-    stored: Sequence[StoredText],
-    texts: Sequence[str],
-    vectors: Sequence[np.ndarray],
-    model: str,
+    session: AsyncSession, subject: Subject, stored: Sequence[StoredText], vectors: Sequence[np.ndarray], model: str
 ) -> None:
-    """Store vectors of another model in addition to the existing ones. `texts` are the embedded texts of the chunks.
+    """Store vectors of another model in addition to the existing ones.
 
-    Chunks that were replaced or deleted in the meantime are skipped, so that no vector of them remains.
+    Chunks that were replaced or deleted in the meantime are skipped.
     """
     if not stored:
         return
     await _lock(session, subject)
-    copied = ("owner_id", "document_id", "note_id", "ordinal", "page", "page_end", "start", "end", "text", "lexemes")
-    made = {
-        "id": cast(bindparam("new_id", type_=Uuid), Uuid),
-        "model": cast(bindparam("model", type_=String), String),
-        "embedded_sha256": cast(bindparam("sha256", type_=LargeBinary), LargeBinary),
-        "embedding": cast(bindparam("vector", type_=HALFVEC()), HALFVEC()),
-    }
-    source = select(*(getattr(Chunk, name) for name in copied), *made.values()).where(
-        _is_of(subject), Chunk.id == bindparam("chunk_id", type_=Uuid)
-    )
+    kept = select(Chunk.id).where(_is_of(subject), Chunk.id.in_([chunk.chunk_id for chunk in stored]))
+    kept_ids = set(await session.scalars(kept))
     rows = [
-        {"new_id": new_id(), "model": model, "sha256": fingerprint(text), "vector": vector, "chunk_id": chunk.chunk_id}
-        for chunk, text, vector in zip(stored, texts, vectors, strict=True)
+        {**_name_source(subject), "chunk_id": chunk.chunk_id, "model": model, "embedding": vector}
+        for chunk, vector in zip(stored, vectors, strict=True)
+        if chunk.chunk_id in kept_ids
     ]
-    # Run on the connection, because the session would treat the list of parameters as rows of the mapped class.
-    await (await session.connection()).execute(insert(Chunk).from_select([*copied, *made], source), rows)
+    if rows:
+        await session.execute(insert(Vector), rows)
 
 
 def count_embedded(source: type[Document] | type[Note], model: str) -> ColumnElement[int]:
-    """Return the number of chunks of a document or note with a vector of this model.
-
-    Vectors are made in the order of the text, so the last ordinal gives the number.
-    """
-    key = Chunk.document_id if source is Document else Chunk.note_id
-    last = select(func.max(Chunk.ordinal)).where(Chunk.owner_id == source.owner_id, key == source.id)
-    return func.coalesce(last.where(Chunk.model == model).scalar_subquery() + 1, 0)
+    """Return the number of chunks of a document or note with a vector of this model."""
+    key = Vector.document_id if source is Document else Vector.note_id
+    is_first = Vector.window == 0
+    counted = select(func.count()).where(
+        Vector.owner_id == source.owner_id, key == source.id, Vector.model == model, is_first
+    )
+    return counted.scalar_subquery()
 
 
 async def measure(session: AsyncSession, model: str) -> Progress:
@@ -190,20 +186,21 @@ async def measure(session: AsyncSession, model: str) -> Progress:
     return Progress(done, total)
 
 
-async def delete_unused(session: AsyncSession, after: tuple[UUID, UUID]) -> tuple[UUID, UUID] | None:
-    """Delete chunks whose model is neither active nor next, up to 2,000, in key order after `after`.
+async def delete_unused(session: AsyncSession, after: VectorKey) -> VectorKey | None:
+    """Delete vectors whose model is neither active nor next, up to 2,000, in key order after `after`.
 
-    Return the key to continue after, or None at the end. Only the owner of the tables sees the chunks of all users.
+    Return the key to continue after, or None at the end. Only the owner of the tables sees the vectors of all users.
     """
-    key = tuple_(Chunk.owner_id, Chunk.id)
+    names = (Vector.owner_id, Vector.chunk_id, Vector.model)
+    key = tuple_(*names)
     unused = (
-        select(Chunk.owner_id, Chunk.id)
-        .where(key > tuple_(*after), Chunk.model.not_in(select(EmbeddingModel.name)))
-        .order_by(Chunk.owner_id, Chunk.id)
+        select(*names)
+        .where(key > tuple_(*after), Vector.model.not_in(select(EmbeddingModel.name)))
+        .order_by(*names)
         .limit(ROWS_DELETED_AT_ONCE)
     )
-    gone = await session.execute(delete(Chunk).where(key.in_(unused)).returning(Chunk.owner_id, Chunk.id))
-    return max(((row.owner_id, row.id) for row in gone), default=None)
+    gone = await session.execute(delete(Vector).where(key.in_(unused)).returning(*names))
+    return max(((row.owner_id, row.chunk_id, row.model) for row in gone), default=None)
 
 
 async def _lock(session: AsyncSession, subject: Subject) -> None:
@@ -216,6 +213,6 @@ async def _lock(session: AsyncSession, subject: Subject) -> None:
     )
 
 
-def _is_of(subject: Subject, chunk: type[Chunk] = Chunk) -> ColumnElement[bool]:
-    source = chunk.document_id if subject.kind == SubjectKind.DOCUMENT else chunk.note_id
-    return and_(chunk.owner_id == subject.owner_id, source == subject.id)
+def _is_of(subject: Subject) -> ColumnElement[bool]:
+    source = Chunk.document_id if subject.kind == SubjectKind.DOCUMENT else Chunk.note_id
+    return and_(Chunk.owner_id == subject.owner_id, source == subject.id)

@@ -205,8 +205,24 @@ class DocumentPage(Base):
     text: Mapped[str]
 
 
+def _embedding_index(table: str, embedding: Any, dimension: int) -> Index:
+    """Return the HNSW index of one dimension. It casts the vectors, because the column itself has no dimension."""
+    expression = cast(embedding, HALFVEC(dimension)).label("vector")
+    return Index(
+        f"ix_{table}_embedding_{dimension}",
+        expression,
+        postgresql_using="hnsw",
+        postgresql_with=HNSW_OPTIONS,
+        postgresql_ops={"vector": "halfvec_cosine_ops"},
+        postgresql_where=func.vector_dims(embedding) == dimension,
+    )
+
+
 class Chunk(Base):
-    """A chunk of a document or note, with its vector. While the model changes, there is one row for each model."""
+    """A chunk of a document or note.
+
+    Processes of the release before use `model` and `embedding`, so these stay until a later migration.
+    """
 
     __tablename__ = "chunks"
     __table_args__ = (
@@ -214,8 +230,8 @@ class Chunk(Base):
         ForeignKeyConstraint(
             ["owner_id", "note_id"], ["notes.owner_id", "notes.id"], ondelete="CASCADE", name="fk_chunks_notes"
         ),
-        Index(None, "owner_id", "document_id", "ordinal", "model", unique=True),
-        Index(None, "owner_id", "note_id", "ordinal", "model", unique=True),
+        Index(None, "owner_id", "document_id", "ordinal", unique=True),
+        Index(None, "owner_id", "note_id", "ordinal", unique=True),
         _index_words("lexemes"),
         CheckConstraint("num_nonnulls(document_id, note_id) = 1", name="one_source"),
     )
@@ -235,28 +251,46 @@ class Chunk(Base):
     text: Mapped[str]
     lexemes: Mapped[str] = mapped_column(TSVECTOR)
     """Words of the text and their positions, stemmed by TEXT_SEARCH_CONFIG."""
-    model: Mapped[str]
-    """Embedding model that made the vector."""
+    model: Mapped[str | None] = mapped_column(deferred=True)
     embedded_sha256: Mapped[bytes | None]
     """Hash of the exact text that was embedded. Null in rows older than this column."""
+    embedding: Mapped[Any | None] = mapped_column(HALFVEC(), deferred=True)
+
+
+for _dimension in INDEXED_DIMENSIONS:
+    _embedding_index("chunks", Chunk.embedding, _dimension)
+
+
+class Vector(Base):
+    """A vector of a chunk. While the model changes, a chunk has vectors of both models.
+
+    The table is narrow, because searches compare all vectors of an owner.
+    """
+
+    __tablename__ = "vectors"
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["owner_id", "chunk_id"], ["chunks.owner_id", "chunks.id"], ondelete="CASCADE", name="fk_vectors_chunks"
+        ),
+        # With the model and the window, vectors of a document are counted without reading them.
+        Index(None, "owner_id", "document_id", "model", "window"),
+        Index(None, "owner_id", "note_id", "model", "window"),
+        CheckConstraint("num_nonnulls(document_id, note_id) = 1", name="one_source"),
+    )
+
+    owner_id: Mapped[UUID] = mapped_column(primary_key=True)
+    chunk_id: Mapped[UUID] = mapped_column(primary_key=True)
+    model: Mapped[str] = mapped_column(primary_key=True)
+    """Embedding model that made the vector."""
+    window: Mapped[int] = mapped_column(SmallInteger, primary_key=True, server_default="0")
+    """Number of the part of the chunk that was embedded, from 0."""
+    document_id: Mapped[UUID | None]
+    note_id: Mapped[UUID | None]
     embedding: Mapped[Any] = mapped_column(HALFVEC())
     """Unit vector of any dimension, so that models can change. Half precision has no measurable effect on results."""
 
 
-def _embedding_index(dimension: int) -> Index:
-    """Return the HNSW index of one dimension. It casts the vectors, because the column itself has no dimension."""
-    expression = cast(Chunk.embedding, HALFVEC(dimension)).label("vector")
-    return Index(
-        f"ix_chunks_embedding_{dimension}",
-        expression,
-        postgresql_using="hnsw",
-        postgresql_with=HNSW_OPTIONS,
-        postgresql_ops={"vector": "halfvec_cosine_ops"},
-        postgresql_where=func.vector_dims(Chunk.embedding) == dimension,
-    )
-
-
-EMBEDDING_INDEXES = tuple(_embedding_index(dimension) for dimension in INDEXED_DIMENSIONS)
+EMBEDDING_INDEXES = tuple(_embedding_index("vectors", Vector.embedding, dimension) for dimension in INDEXED_DIMENSIONS)
 
 
 class WordSample(Base):
@@ -288,7 +322,7 @@ class EmbeddingModel(Base):
     __table_args__ = (UniqueConstraint("state"), CheckConstraint("state IN ('active', 'next')", name="state"))
 
     name: Mapped[str] = mapped_column(primary_key=True)
-    """Name as in EMBEDDING_MODEL and in `Chunk.model`."""
+    """Name as in EMBEDDING_MODEL and in `Vector.model`."""
     state: Mapped[str]
     """`active` for the model that answers searches, `next` for the one that replaces it. At most one of each."""
     since: Mapped[datetime] = mapped_column(server_default=func.now())

@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from time import monotonic
-from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -169,7 +168,7 @@ async def switch_if_complete(database: Database, model: str) -> bool:
 
 
 async def _delete_unused_vectors(database: Database) -> None:
-    last_key: tuple[UUID, UUID] | None = chunks.FIRST_KEY
+    last_key: chunks.VectorKey | None = chunks.FIRST_KEY
     while last_key:
         async with database.transaction() as session:
             last_key = await chunks.delete_unused(session, last_key)

@@ -43,7 +43,7 @@ async def add_next_vectors(attempt: Attempt) -> None:
             await queue.complete(session, attempt.lease)
         else:
             await queue.give_back(session, attempt.lease)
-        await chunks.add_vectors(session, subject, stored, texts, vectors, encoder.model_name)
+        await chunks.add_vectors(session, subject, stored, vectors, encoder.model_name)
         await attempt.reach(Stage.FINISHING, EMBEDDED)
     await attempt.reach(Stage.STORED, 1.0)
 

@@ -19,7 +19,8 @@ MODEL = PACKAGED_MODEL
 """The model that the rows name. The vectors need not come from it."""
 CHUNKS_PER_DOCUMENT = 250
 ROWS_PER_COPY = 10_000
-COLUMNS = ("owner_id", "id", "document_id", "ordinal", "page", "page_end", "start", "end", "text", "model", "embedding")
+CHUNK_COLUMNS = ("owner_id", "id", "document_id", "ordinal", "page", "page_end", "start", "end", "text")
+COLUMNS = (*CHUNK_COLUMNS, "model", "embedding")
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ async def fill(url: str, corpora: Mapping[Owner, Corpus]) -> None:
         for owner in corpora:
             await connection.execute("SELECT set_config('sluice.user_id', $1, false)", str(owner.id))
             await connection.execute("SELECT sluice_sample_words($1)", owner.chunks)
-        await connection.execute("VACUUM ANALYZE chunks")
+        await connection.execute("VACUUM ANALYZE chunks, vectors")
         await connection.execute("ANALYZE documents")
     finally:
         await connection.close()
@@ -58,7 +59,8 @@ async def fill(url: str, corpora: Mapping[Owner, Corpus]) -> None:
 @asynccontextmanager
 async def _without_search_indexes(connection: asyncpg.Connection) -> AsyncIterator[None]:
     indexes = await connection.fetch(
-        "SELECT indexname, indexdef FROM pg_indexes WHERE tablename = 'chunks' AND indexdef ~ 'USING (hnsw|gin)'"
+        "SELECT indexname, indexdef FROM pg_indexes"
+        " WHERE tablename IN ('chunks', 'vectors') AND indexdef ~ 'USING (hnsw|gin)'"
     )
     for index in indexes:
         await connection.execute(f"DROP INDEX {index['indexname']}")
@@ -80,8 +82,8 @@ async def _insert_owner(connection: asyncpg.Connection, owner: Owner, corpus: Co
             for number, document in enumerate(documents)
         ],
     )
-    names = ", ".join(f'"{name}"' for name in COLUMNS)
-    await connection.execute(f"CREATE TEMP TABLE staged AS SELECT {names} FROM chunks WITH NO DATA")
+    names = ", ".join(f'"{name}"' for name in CHUNK_COLUMNS)
+    await connection.execute(f"CREATE TEMP TABLE staged AS SELECT {names}, model, embedding FROM chunks WITH NO DATA")
     for first in range(0, owner.chunks, ROWS_PER_COPY):
         texts, vectors = corpus.read(first, min(ROWS_PER_COPY, owner.chunks - first))
         rows = (
@@ -91,6 +93,10 @@ async def _insert_owner(connection: asyncpg.Connection, owner: Owner, corpus: Co
         await connection.copy_to_table("staged", source=_pack(rows), columns=COLUMNS, format="binary")
         await connection.execute(
             f"INSERT INTO chunks ({names}, lexemes) SELECT {names}, to_tsvector('english', text) FROM staged"
+        )
+        await connection.execute(
+            "INSERT INTO vectors (owner_id, chunk_id, model, document_id, embedding)"
+            " SELECT owner_id, id, model, document_id, embedding FROM staged"
         )
         await connection.execute("TRUNCATE staged")
     await connection.execute("DROP TABLE staged")

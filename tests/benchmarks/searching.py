@@ -12,7 +12,7 @@ from uuid import UUID
 import asyncpg
 import numpy as np
 
-from pipeline.db.models import Chunk
+from pipeline.db.models import Chunk, Vector
 from pipeline.embedding.model import PACKAGED_MODEL
 from tests.benchmarks.models import load_model
 from tests.benchmarks.processes import Service, measure
@@ -27,8 +27,10 @@ FLOOR_QUESTIONS = 100
 TOP_K = 10
 SUBJECTS = ("revenue", "operating income", "number of employees", "dividend", "risk of litigation", "long-term debt")
 NEAREST = f"""
-SELECT id, text, {Chunk.embedding.key} <=> $2::halfvec AS distance FROM {Chunk.__tablename__}
-WHERE owner_id = $1 AND model = '{PACKAGED_MODEL}' ORDER BY distance LIMIT {TOP_K}"""
+SELECT id, text, distance FROM (
+    SELECT owner_id, chunk_id, embedding <=> $2::halfvec AS distance FROM {Vector.__tablename__}
+    WHERE owner_id = $1 AND model = '{PACKAGED_MODEL}' ORDER BY distance LIMIT {TOP_K}
+) AS nearest JOIN {Chunk.__tablename__} USING (owner_id) WHERE id = chunk_id"""
 """The query of a vector search without anything else."""
 
 

@@ -69,7 +69,7 @@ def test_command_and_worker_are_killed_and_it_goes_on(cluster: Cluster, client: 
     asker.start()
 
     command = cluster.start_change(model)
-    count = "SELECT count(*) FROM chunks WHERE model = $1"
+    count = "SELECT count(*) FROM vectors WHERE model = $1"
     wait_until(lambda: run_sql(cluster.database_url, "SELECT FROM jobs"), 30, f"the queue, see {command.log}")
     worker = cluster.start_worker(FAULT_HOOK="finishing:crash")
     wait_until(lambda: not worker.is_running, 30, "the worker dies inside its transaction")
@@ -92,7 +92,7 @@ def test_command_and_worker_are_killed_and_it_goes_on(cluster: Cluster, client: 
     )
     assert old != new
     assert asker.answers == [old] * step + [new] * (len(asker.answers) - step)
-    assert run_sql(cluster.database_url, "SELECT DISTINCT model FROM chunks")[0][0] == model
+    assert run_sql(cluster.database_url, "SELECT DISTINCT model FROM vectors")[0][0] == model
     assert client.show(document["id"]) == document
     assert cluster.is_ready(client.url), "the active model counts, not EMBEDDING_MODEL"
 

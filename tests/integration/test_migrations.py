@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 from urllib.parse import urlsplit, urlunsplit
+from uuid import uuid4
 
 import alembic.config
 import pytest
@@ -65,17 +66,17 @@ def test_owner_leads_the_key_of_every_owned_table(template_url: str) -> None:
 
 
 def test_vectors_have_an_index(template_url: str) -> None:
-    rows = run_sql(template_url, "SELECT indexdef FROM pg_indexes WHERE tablename = 'chunks'")
+    rows = run_sql(template_url, "SELECT indexdef FROM pg_indexes WHERE tablename = 'vectors'")
     assert sum("hnsw" in row["indexdef"] and "halfvec_cosine_ops" in row["indexdef"] for row in rows) == 3
 
 
-def test_vectors_and_their_fingerprints_stay_in_the_row(template_url: str) -> None:
+def test_vectors_stay_in_the_row(template_url: str) -> None:
     rows = run_sql(
         template_url,
         """SELECT attname FROM pg_attribute
-           WHERE attrelid = 'chunks'::regclass AND attlen = -1 AND attstorage = 'p'""",
+           WHERE attrelid = 'vectors'::regclass AND attlen = -1 AND attstorage = 'p'""",
     )
-    assert {row["attname"] for row in rows} == {"embedding", "embedded_sha256"}
+    assert {row["attname"] for row in rows} == {"embedding"}
 
 
 def test_new_words_do_not_wait_in_a_list(postgres_url: str) -> None:
@@ -117,6 +118,79 @@ def test_words_of_earlier_chunks_are_sampled(postgres_url: str) -> None:
     assert {row["owner_id"] for row in run_sql(url, samples)} == {owner["id"] for owner in owners[:2]}
 
 
+OLD_CHUNK = """INSERT INTO chunks (owner_id, id, document_id, ordinal, page, page_end, start, "end", text, lexemes, model,
+        embedding)
+    SELECT owner_id, gen_random_uuid(), id, {ordinal}, 1, 1, 0, 1, '', '', '{model}', '{vector}' FROM documents"""
+"""What a process of the release before 0022 does."""
+VECTORS = """SELECT ordinal, vectors.model, vectors.embedding::text FROM vectors JOIN chunks ON id = chunk_id
+    WHERE vectors.document_id = chunks.document_id ORDER BY ordinal, vectors.model"""
+
+
+def write_old_chunk(ordinal: int, model: str, vector: str) -> str:
+    return OLD_CHUNK.format(ordinal=ordinal, model=model, vector=vector)
+
+
+@pytest.fixture
+def url_before_vectors(postgres_url: str) -> str:
+    """A database of revision 0021 with two chunks of the active model and one of a model that is no longer used."""
+    url = clone_database(postgres_url, f"vectors_{uuid4().hex}", template="template1")
+    migrate(url, "0021")
+    run_sql(
+        url,
+        "INSERT INTO users (id, email, password_hash) VALUES (gen_random_uuid(), 'a', '')",
+        """INSERT INTO documents (owner_id, id, filename, media_type, size_bytes, sha256, status, chunks)
+            SELECT id, gen_random_uuid(), 'f', 'text/plain', 1, '', 'ready', 3 FROM users""",
+        "INSERT INTO embedding_models VALUES ('m', 'active')",
+        write_old_chunk(0, "m", "[0,1]"),
+        write_old_chunk(1, "m", "[1,1]"),
+        write_old_chunk(0, "unused", "[7]"),
+    )
+    return url
+
+
+def test_vectors_are_moved_while_old_processes_run(url_before_vectors: str) -> None:
+    url = url_before_vectors
+    migrate(url, "head")
+    kept = [(0, "m", "[0,1]"), (1, "m", "[1,1]")]
+    assert [tuple(row) for row in run_sql(url, VECTORS)] == kept
+    run_sql(url, write_old_chunk(2, "m", "[2,1]"), write_old_chunk(2, "next", "[2]"))
+    assert [tuple(row) for row in run_sql(url, VECTORS)] == [*kept, (2, "m", "[2,1]"), (2, "next", "[2]")]
+    assert run_sql(url, "SELECT count(*) FROM chunks")[0][0] == 3, "one row for each chunk"
+    run_sql(
+        url,
+        "UPDATE chunks SET model = NULL, embedding = NULL WHERE ordinal = 1",  # as a new process writes it
+        "DELETE FROM chunks WHERE ordinal = 0",
+    )
+    downgrade(url, "0021")
+    rows = run_sql(url, "SELECT ordinal, model, embedding::text FROM chunks ORDER BY ordinal")
+    assert [tuple(row) for row in rows] == [(1, "m", "[1,1]"), (2, "m", "[2,1]")]
+
+
+def test_interrupted_move_of_vectors_goes_on(url_before_vectors: str) -> None:
+    url = url_before_vectors
+    migrate(url, "head")
+    moved = run_sql(url, VECTORS)
+    index, valid = "ix_vectors_embedding_384", "SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass('{}')"
+    run_sql(
+        url,
+        "DELETE FROM vectors WHERE embedding::text = '[0,1]'",
+        f"UPDATE pg_index SET indisvalid = false WHERE indexrelid = '{index}'::regclass",
+        "DROP INDEX ix_vectors_embedding_768",
+        "UPDATE alembic_version SET version_num = '0021'",
+    )
+    migrate(url, "head")
+    assert run_sql(url, VECTORS) == moved
+    assert run_sql(url, valid.format(index), valid.format("ix_vectors_embedding_768"))[0][0]
+    assert run_sql(url, valid.format(index))[0][0]
+
+
+def test_vectors_are_not_moved_during_a_change_of_the_model(url_before_vectors: str) -> None:
+    run_sql(url_before_vectors, "INSERT INTO embedding_models VALUES ('n', 'next')")
+    with pytest.raises(RuntimeError, match=r"finish it with reembed --model n, or abandon it with reembed --model m$"):
+        migrate(url_before_vectors, "head")
+    assert "vectors" not in list_tables(url_before_vectors)
+
+
 def test_commands_of_the_runbook(postgres_url: str) -> None:
     url = clone_database(postgres_url, "runbook_commands", template="template1")
     for arguments in ("upgrade head", "current", "check", "downgrade -1"):
@@ -149,7 +223,8 @@ def test_autogenerate_is_empty_until_a_model_changes(template_url: str, tmp_path
     models = tmp_path / "pipeline" / "db" / "models.py"
     models.write_text(
         models.read_text().replace(
-            "    model: Mapped[str]\n", "    model: Mapped[str]\n    second: Mapped[Any] = mapped_column(HALFVEC(7))\n"
+            "    ordinal: Mapped[int]\n",
+            "    ordinal: Mapped[int]\n    second: Mapped[Any] = mapped_column(HALFVEC(7))\n",
         )
     )
     # A child process, which imports the changed models.

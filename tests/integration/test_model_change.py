@@ -123,7 +123,7 @@ async def change(database_url: str, model: str, lines: list[str] | None = None) 
 
 
 async def count(database_url: str, model: str) -> int:
-    counted: int = await fetch_value(database_url, "SELECT count(*) FROM chunks WHERE model = $1", model)
+    counted: int = await fetch_value(database_url, "SELECT count(*) FROM vectors WHERE model = $1", model)
     return counted
 
 
@@ -183,7 +183,7 @@ async def test_model_changes_in_one_step_during_normal_work(api: Api, database_u
     assert (await api.client.get("/health/ready")).status_code == 200, (
         "ready, although EMBEDDING_MODEL names the old model"
     )
-    found = await fetch(database_url, "SELECT DISTINCT model, vector_dims(embedding) AS dimension FROM chunks")
+    found = await fetch(database_url, "SELECT DISTINCT model, vector_dims(embedding) AS dimension FROM vectors")
     assert [tuple(row.values()) for row in found] == [(second_model, DIMENSION)]
     for query, text in (
         ("ferry", "The ferry leaves at dusk."),
@@ -223,11 +223,10 @@ async def test_interrupted_change_resumes(api: Api, database_url: str, second_mo
     person = await api.register()
     book = await upload(api, person, write(BACKGROUND_CHUNKS + 30), "locks.md")
     await api.work()
-    columns = 'document_id, ordinal, page, page_end, start, "end", text, lexemes'
     await fetch(
         database_url,
-        f"""INSERT INTO chunks (owner_id, id, model, embedding, {columns})
-            SELECT owner_id, gen_random_uuid(), $1, '[1]', {columns} FROM chunks WHERE ordinal > {BACKGROUND_CHUNKS}""",
+        f"""INSERT INTO vectors (owner_id, chunk_id, model, document_id, embedding)
+            SELECT owner_id, id, $1, document_id, '[1]' FROM chunks WHERE ordinal > {BACKGROUND_CHUNKS}""",
         second_model,
     )  # left over from an abandoned change
     lines: list[str] = []
@@ -240,7 +239,12 @@ async def test_interrupted_change_resumes(api: Api, database_url: str, second_mo
     await ingest(api.runtime, lease, ignore_stage)
     first.cancel()
     await asyncio.gather(first, return_exceptions=True)
-    made = {row["id"] for row in await fetch(database_url, "SELECT id FROM chunks WHERE model = $1", second_model)}
+    made = {
+        tuple(row)
+        for row in await fetch(
+            database_url, "SELECT chunk_id, embedding::text FROM vectors WHERE model = $1", second_model
+        )
+    }
     assert len(made) == BACKGROUND_CHUNKS
 
     assert await claim(api.runtime), "the job for the rest; this worker dies"
@@ -259,7 +263,7 @@ async def test_interrupted_change_resumes(api: Api, database_url: str, second_mo
     database = Database(name_driver(database_url), pool_size=1, timeout_seconds=5, role=None)
     assert await switch_if_complete(database, second_model), "a second operator switches, too"
     await database.close()
-    left = {row["id"] for row in await fetch(database_url, "SELECT id FROM chunks")}
+    left = {tuple(row) for row in await fetch(database_url, "SELECT chunk_id, embedding::text FROM vectors")}
     assert made < left
     models = await fetch(database_url, "SELECT name, state FROM embedding_models")
     assert [tuple(row.values()) for row in models] == [(second_model, "active")]
@@ -302,7 +306,7 @@ async def test_vectors_of_replaced_text_are_not_stored(api: Api, database_url: s
     assert [row["text"] for row in await fetch(database_url, "SELECT text FROM chunks")] == ["The new text."]
     async with run_beside(keep_working(api.runtime)):
         await changing
-    rows = await fetch(database_url, "SELECT text, model FROM chunks")
+    rows = await fetch(database_url, "SELECT text, vectors.model FROM chunks JOIN vectors ON chunk_id = id")
     assert [tuple(row.values()) for row in rows] == [("The new text.", second_model)]
 
 

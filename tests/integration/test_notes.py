@@ -114,7 +114,7 @@ async def test_delete_at_every_status(api: Api, database_url: str) -> None:
         assert (await api.client.delete(path, headers=person.headers)).status_code == 204
         assert (await api.get(person, path)).status_code == 404
         assert (await api.client.delete(path, headers=person.headers)).status_code == 404
-        for table in ("notes", "chunks", "jobs"):
+        for table in ("notes", "chunks", "vectors", "jobs"):
             assert await fetch_value(database_url, f"SELECT count(*) FROM {table}") == 0, table
 
 

