@@ -5,7 +5,7 @@ UV_ENV := $(if $(PIP_FIND_LINKS),UV_FIND_LINKS=$(PIP_FIND_LINKS),UV_TORCH_BACKEN
 # Compile once. Otherwise a process with a model would compile for 8 s where Python may not write its cache.
 UV := $(UV_ENV) UV_COMPILE_BYTECODE=1 VIRTUAL_ENV=$(CURDIR)/.venv $(BIN)/uv pip install --quiet --constraint constraints.txt --requirements pyproject.toml
 # Tests start many processes, so Python may write its cache for them. Each process takes the next test that is left.
-PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --numprocesses 2 --dist worksteal
+PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --dist worksteal --numprocesses
 
 .DEFAULT_GOAL := help
 .PHONY: help demo up test-unit test check lint programs openapi env-example bench bench-retrieval chaos
@@ -20,13 +20,14 @@ up: .venv/.installed ## Run the whole service until Ctrl-C.
 	@exec $(BIN)/python -m pipeline up
 
 test-unit: .venv/.installed-dev ## Run the pure tests: no model, no socket, no process.
-	$(PYTEST) tests/unit
+	$(PYTEST) 2 tests/unit
 
 test: .venv/.installed-dev ## Run everything that a commit must not break, except fault tests and fuzzing.
-	$(PYTEST) -m "not faults and not fuzz"
+	@# Three for two processors: a quarter of the time, a test waits for processes that it has started.
+	$(PYTEST) 3 -m "not faults and not fuzz"
 
 check: lint test ## Run lint, all tests and API fuzzing, as CI does.
-	$(PYTEST) -m "faults or fuzz"
+	$(PYTEST) 2 -m "faults or fuzz"
 
 lint: .venv/.installed-dev ## Check style, types and imports.
 	$(BIN)/ruff check .
