@@ -47,6 +47,9 @@ ANSWERS = Counter("sluice_answers_total", "Answers to questions, by outcome.", [
 UNKNOWN_CITATIONS = Counter(
     "sluice_unknown_citations_total", "Citations removed from answers because no such passage exists."
 )
+HELPER_FAILURES = Counter(
+    "sluice_helper_failures_total", "Times that a worker stopped asking others to embed, because one did not answer."
+)
 LLM_FAILURES = Counter("sluice_llm_failures_total", "Times that the circuit breaker for the language model opened.")
 ENCODER_WAITING = Gauge(
     "sluice_encoder_waiting_requests", "Requests waiting for the encoder.", multiprocess_mode="livesum"

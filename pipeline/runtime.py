@@ -13,12 +13,13 @@ from pipeline.db.candidates import DEFAULT_BOUNDS, SearchBounds
 from pipeline.db.session import Database
 from pipeline.embedding.active_model import CHECK_SECONDS, Encoders
 from pipeline.embedding.factory import make_encoder
+from pipeline.embedding.helpers import Helpers
 from pipeline.embedding.text_encoder import TextEncoder
 from pipeline.fair_queue import FairQueue
 from pipeline.llm.client import LanguageModel
 from pipeline.logs import get_logger
 from pipeline.notify.change_feed import ChangeFeed
-from pipeline.notify.doorbell import Doorbell
+from pipeline.notify.doorbell import Doorbell, read_database_number
 from pipeline.queue_front import SharedFront, share_front
 from pipeline.reading_turns import ReadingTurns
 from pipeline.recent_logins import RecentLogins
@@ -31,6 +32,8 @@ log = get_logger()
 
 WORKER_DATABASE_TIMEOUT_SECONDS = 30.0
 """Longer than the API's, because waiting for PostgreSQL costs a worker less than repeating an attempt."""
+LOST_HELPER_SECONDS = 30.0
+"""Time for which a worker asks no helper after one did not answer."""
 PAGE_IMAGES_WAITING = 64
 """Maximum number of page images that wait to be drawn, one at a time, so that they use one processor only."""
 PAGE_IMAGES_WAITING_PER_CALLER = 16
@@ -103,6 +106,8 @@ class Runtime:
     redis_breaker: CircuitBreaker
     doorbell: Doorbell
     encoders: Encoders
+    helpers: Helpers
+    """The other workers, which help to embed long documents."""
     sandbox: Sandbox
     changes: ChangeFeed
     queue_front: SharedFront
@@ -153,18 +158,26 @@ async def open_runtime(
         timeout_seconds=database_timeout_seconds,
         is_pooled=is_pooled,
     )
+    doorbell = Doorbell(settings.redis_dsn, redis_breaker)
+    encoders = Encoders(
+        database,
+        settings.embedding_model,
+        make=lambda name: make_encoder(settings, name),
+        shared=encoder,
+        check_seconds=waits.model_check,
+    )
     runtime = Runtime(
         settings=settings,
         waits=waits,
         database=database,
         redis_breaker=redis_breaker,
-        doorbell=Doorbell(settings.redis_dsn, redis_breaker),
-        encoders=Encoders(
-            database,
-            settings.embedding_model,
-            make=lambda name: make_encoder(settings, name),
-            shared=encoder,
-            check_seconds=waits.model_check,
+        doorbell=doorbell,
+        encoders=encoders,
+        helpers=Helpers(
+            doorbell.send,
+            lambda: encoders.active,
+            CircuitBreaker("helper", metrics.HELPER_FAILURES, LOST_HELPER_SECONDS),
+            group=str(read_database_number(settings.redis_dsn)),
         ),
         sandbox=sandbox or Sandbox(),
         changes=ChangeFeed(url, timeout_seconds=database_timeout_seconds, is_pooled=is_pooled),

@@ -46,7 +46,7 @@ async def work(settings: Settings) -> None:
             loop.add_signal_handler(number, make_stopper(consumer.stop))
         if settings.worker_metrics_port:
             serve_probe(settings.host, settings.worker_metrics_port, consumer.find_stuck)
-        claiming = asyncio.create_task(consumer.run(bell.listen(settings.redis_dsn, consumer)))
+        claiming = asyncio.create_task(consumer.run(bell.listen(settings.redis_dsn, consumer, consumer.helpers)))
         claiming.add_done_callback(exit_on_failure)
         await claiming
 

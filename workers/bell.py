@@ -1,4 +1,4 @@
-"""Listens for the doorbell beside the claim loop, and goes on after Redis outages.
+"""Listens for rings and for messages of other workers beside the claim loop, and goes on after Redis outages.
 
 A worker with a free slot waits in Redis for a ring, so it hears one at once, and an idle worker costs nothing.
 """
@@ -10,12 +10,15 @@ from typing import Protocol, cast
 from arq import ArqRedis
 from redis.exceptions import RedisError
 
+from pipeline.embedding.helpers import Helpers
 from pipeline.logs import get_logger
 from pipeline.notify.doorbell import QUEUE_NAME, connect
 
 WAIT_SECONDS = 1.0
 """Longest time that Redis waits for a ring before it answers. It is shorter than REDIS_TIMEOUT_SECONDS."""
 REDIS_TIMEOUT_SECONDS = 3.0
+MESSAGE_SECONDS = 60.0
+"""Longest time that a call waits for a message."""
 FULL_SECONDS = 0.05
 """Interval at which a worker without a free slot looks whether it has one."""
 FIRST_PAUSE_SECONDS = 1.0
@@ -33,6 +36,10 @@ class Claimer(Protocol):
     def has_free_slot(self) -> bool:
         """True if it can claim another job now."""
 
+    @property
+    def is_idle(self) -> bool:
+        """True if it could claim a job now and runs none."""
+
     def wake(self) -> None:
         """Make it check the queue now."""
 
@@ -43,20 +50,28 @@ Ring = tuple[bytes, bytes, float]
 log = get_logger()
 
 
-async def listen(dsn: str, consumer: Claimer) -> None:
-    """Receive rings until cancelled. While Redis is down, retry after 1 s, then after longer pauses of up to 10 s."""
+async def listen(dsn: str, consumer: Claimer, helpers: Helpers) -> None:
+    """Receive rings, and messages for `helpers`, until cancelled.
+
+    While Redis is down, retry after 1 s, then after longer pauses of up to 10 s.
+    """
     pause = FIRST_PAUSE_SECONDS
     loop = asyncio.get_running_loop()
     while True:
         started = loop.time()
         redis = connect(dsn, timeout_seconds=REDIS_TIMEOUT_SECONDS)
-        answering = asyncio.create_task(_answer_rings(redis, consumer))
+        answering = [
+            asyncio.create_task(_answer_rings(redis, consumer)),
+            asyncio.create_task(_receive_messages(redis, consumer, helpers)),
+        ]
         try:
-            await asyncio.shield(answering)
+            done, _ = await asyncio.wait(answering, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
         except (RedisError, OSError, TimeoutError) as error:
             log.warning("doorbell.unreachable", cause=repr(error), pause_seconds=pause)
         finally:
-            await _cancel(answering)
+            await asyncio.gather(*map(_cancel, answering))
             with suppress(RedisError, OSError):  # closing can take too long, too
                 await redis.aclose(close_connection_pool=True)
         pause = FIRST_PAUSE_SECONDS if loop.time() - started > STEADY_SECONDS else pause
@@ -77,6 +92,15 @@ async def _answer_rings(redis: ArqRedis, consumer: Claimer) -> None:
         else:
             _, ring_id, rung_at = ring
             await redis.zadd(QUEUE_NAME, {ring_id: rung_at})  # for a worker with a free slot
+
+
+async def _receive_messages(redis: ArqRedis, consumer: Claimer, helpers: Helpers) -> None:
+    async with redis.pubsub(ignore_subscribe_messages=True) as subscription:
+        await subscription.subscribe(*helpers.channels)
+        while True:
+            message = await subscription.get_message(timeout=MESSAGE_SECONDS)
+            if message is not None:
+                await helpers.receive(message["data"], is_idle=consumer.is_idle)
 
 
 async def _cancel(task: asyncio.Task[None]) -> None:

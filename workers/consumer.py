@@ -11,6 +11,7 @@ import structlog
 from pipeline import metrics
 from pipeline.db import queue
 from pipeline.db.claim_starts import ClaimStarts
+from pipeline.embedding.helpers import Helpers
 from pipeline.errors import DatabaseUnavailable
 from pipeline.ingest.executor import ingest
 from pipeline.ingest.faults import make_fault
@@ -75,6 +76,16 @@ class Consumer:
     def has_free_slot(self) -> bool:
         """True if it can claim another job now."""
         return self._may_claim and len(self._running) < self._settings.worker_concurrency
+
+    @property
+    def is_idle(self) -> bool:
+        """True if it could claim a job now and runs none."""
+        return self._may_claim and not self._running
+
+    @property
+    def helpers(self) -> Helpers:
+        """The other workers, which help this one and are helped by it."""
+        return self._runtime.helpers
 
     @property
     def _may_claim(self) -> bool:

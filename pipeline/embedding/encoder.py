@@ -2,6 +2,8 @@
 
 import asyncio
 import gc
+import hashlib
+import json
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -16,6 +18,7 @@ from pipeline import metrics
 from pipeline.embedding.engines.loading import describe
 from pipeline.embedding.model import EmbeddingModel, find_folder
 from pipeline.embedding.prompts import NO_PROMPTS, Prompts, Purpose, find_prompts
+from pipeline.embedding.text_encoder import ModelIdentity
 from pipeline.errors import FailureCode, IngestionError, ModelUnavailable
 from pipeline.logs import get_logger
 
@@ -95,6 +98,15 @@ class Encoder:
         """True if the thread has ended by a programming error. It then answers no request."""
         was_started = self._thread.ident is not None
         return was_started and not self._thread.is_alive() and not self._closing.is_set()
+
+    @property
+    def identity(self) -> ModelIdentity | None:
+        """The identity of the loaded model, or None if it is not loaded."""
+        if not self.is_ready:
+            return None
+        model = self._loaded.result()
+        described = json.dumps([describe(model), self._prompts.document], sort_keys=True)
+        return ModelIdentity(hashlib.sha256(described.encode()).digest(), model.dimension)
 
     async def wait(self) -> None:
         """Return when the model is loaded.

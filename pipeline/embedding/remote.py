@@ -80,6 +80,11 @@ class RemoteEncoder:
         return self._was_ready and not self._available.is_set()
 
     @property
+    def identity(self) -> None:
+        """None, because the server shares its work itself."""
+        return None
+
+    @property
     def has_failed(self) -> bool:
         """True if the task that watches the server has ended by a programming error."""
         return self._watching is not None and self._watching.done() and not self._closing.is_set()

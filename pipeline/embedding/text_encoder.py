@@ -1,11 +1,22 @@
 """What the service needs of an encoder, wherever its model runs."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 
 from pipeline.embedding.prompts import Purpose
+
+
+@dataclass(frozen=True)
+class ModelIdentity:
+    """What decides the vectors of documents. Encoders of different processes with the same identity make the same."""
+
+    fingerprint: bytes
+    """Digest of the model's name, engine, precision, device and prompt."""
+    dimension: int
+    """Length of a vector."""
 
 
 class TextEncoder(Protocol):
@@ -27,6 +38,10 @@ class TextEncoder(Protocol):
     @property
     def has_failed(self) -> bool:
         """True if the encoder has ended by a programming error."""
+
+    @property
+    def identity(self) -> ModelIdentity | None:
+        """The identity of a model that is loaded in this process. None if there is none, or if a server runs it."""
 
     async def wait(self) -> None:
         """Return when texts can be embedded.

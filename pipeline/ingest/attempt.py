@@ -9,7 +9,9 @@ from pipeline.runtime import Runtime
 from pipeline.types import JobKind, Lease, OnStage, Stage, Subject
 
 EMBED_AT_ONCE = 32
-"""Maximum number of chunks in one request to the encoder."""
+"""Maximum number of chunks that are embedded between two reports of progress."""
+SHARED_EMBED_AT_ONCE = 128
+"""The same if there are other workers, which may embed some of the chunks."""
 SUSPECT_EMBED_AT_ONCE = 4
 """The same for a suspect. Its steps are small, so that a crash at the same step twice is unlikely by chance."""
 
@@ -35,8 +37,10 @@ class Attempt:
 
     @property
     def embed_at_once(self) -> int:
-        """Maximum number of chunks in one request to the encoder."""
-        return SUSPECT_EMBED_AT_ONCE if self.lease.is_suspect else EMBED_AT_ONCE
+        """Maximum number of chunks that are embedded between two reports of progress."""
+        if self.lease.is_suspect:
+            return SUSPECT_EMBED_AT_ONCE
+        return SHARED_EMBED_AT_ONCE if self.runtime.helpers.peers else EMBED_AT_ONCE
 
     @property
     def log_fields(self) -> dict[str, str]:

@@ -8,8 +8,9 @@ import numpy as np
 
 from pipeline.db.chunks import fingerprint
 from pipeline.embedding.prompts import Purpose
+from pipeline.embedding.sharing import encode_together
 from pipeline.embedding.text_encoder import TextEncoder
-from pipeline.ingest.attempt import Attempt
+from pipeline.ingest.attempt import EMBED_AT_ONCE, Attempt
 from pipeline.ingest.progress import measure_embedding, measure_extraction
 from pipeline.ingest.read import ReadPage
 from pipeline.stages.chunk import split_page
@@ -81,7 +82,7 @@ async def embed(
     async for split in splits:
         content.add(split)
         share = split.share
-        while content.waiting >= attempt.embed_at_once:
+        while content.waiting >= min(EMBED_AT_ONCE, attempt.embed_at_once):
             await _embed_next(attempt, content, encoder, known, share)
     while content.waiting:
         await _embed_next(attempt, content, encoder, known, share)
@@ -94,16 +95,22 @@ async def _embed_next(
     embedded = len(content.vectors)
     await attempt.reach(Stage.EMBEDDING, measure_embedding(embedded, len(content.chunks), share))
     texts = content.texts[embedded : embedded + attempt.embed_at_once]
-    vectors, reused = await _find_vectors(encoder, texts, known)
+    vectors, reused = await _find_vectors(attempt, encoder, texts, known)
     content.vectors += vectors
     content.reused += reused
 
 
 async def _find_vectors(
-    encoder: TextEncoder, texts: Sequence[str], known: Mapping[bytes, np.ndarray]
+    attempt: Attempt, encoder: TextEncoder, texts: Sequence[str], known: Mapping[bytes, np.ndarray]
 ) -> tuple[list[np.ndarray], int]:
     """Return the vectors of the texts, and the number of vectors that were known."""
     fingerprints = [fingerprint(text) for text in texts]
     unknown = [text for text, mark in zip(texts, fingerprints, strict=True) if mark not in known]
-    made = iter(await encoder.encode(unknown, Purpose.DOCUMENT) if unknown else ())
+    made = iter(await _encode(attempt, encoder, unknown) if unknown else ())
     return [known[mark] if mark in known else next(made) for mark in fingerprints], len(texts) - len(unknown)
+
+
+async def _encode(attempt: Attempt, encoder: TextEncoder, texts: Sequence[str]) -> np.ndarray:
+    if attempt.lease.is_suspect:
+        return await encoder.encode(texts, Purpose.DOCUMENT)
+    return await encode_together(encoder, attempt.runtime.helpers, texts)

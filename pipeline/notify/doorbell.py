@@ -5,6 +5,7 @@ from uuid import UUID
 
 from arq import ArqRedis
 from redis.asyncio import BlockingConnectionPool
+from redis.asyncio.connection import parse_url
 from redis.exceptions import RedisError
 
 from pipeline.circuit_breaker import CircuitBreaker, wait_within
@@ -38,13 +39,18 @@ def connect(dsn: str, *, timeout_seconds: float) -> ArqRedis:
     )
 
 
+def read_database_number(dsn: str) -> int:
+    """Return the number of the database in Redis. Channels of messages do not belong to one."""
+    return int(parse_url(dsn).get("db", 0))
+
+
 def serialize(job: object) -> bytes:
     """Encode a job as JSON. arq's default is pickle, which would let data in Redis run code."""
     return json.dumps(job, default=str).encode()
 
 
 class Doorbell:
-    """Rings without raising, even if Redis is down, stalled, full or read-only."""
+    """Rings, and sends messages, without raising, even if Redis is down, stalled, full or read-only."""
 
     def __init__(self, dsn: str, breaker: CircuitBreaker) -> None:
         self._redis = connect(dsn, timeout_seconds=SOCKET_SECONDS)
@@ -58,6 +64,19 @@ class Doorbell:
             await wait_within(self._redis.enqueue_job(RING_TASK, str(subject_id)), BUDGET_SECONDS)
         except (RedisError, OSError, TimeoutError) as error:
             self._breaker.trip(error)
+
+    async def send(self, channel: str, message: bytes) -> int:
+        """Send a message that Redis does not store to all that listen to the channel. Return their number.
+
+        Return 0 if Redis does not answer within 0.25 s.
+        """
+        if self._breaker.is_open:
+            return 0
+        try:
+            return int(await wait_within(self._redis.publish(channel, message), BUDGET_SECONDS))
+        except (RedisError, OSError, TimeoutError) as error:
+            self._breaker.trip(error)
+            return 0
 
     async def is_answering(self) -> bool:
         """Return True if Redis answers a ping within 0.25 s."""

@@ -6,9 +6,15 @@ from dataclasses import replace
 from functools import partial
 from uuid import UUID
 
+import numpy as np
 import pytest
 
+from pipeline import metrics
+from pipeline.circuit_breaker import CircuitBreaker
 from pipeline.db import contents
+from pipeline.db.crashes import SUSPECT_CRASHES
+from pipeline.embedding.helpers import Helpers
+from pipeline.embedding.sharing import encode_together
 from pipeline.ingest.heartbeat import Heartbeat
 from pipeline.notify.change_feed import ChangeFeed
 from pipeline.notify.doorbell import RING_TASK, connect
@@ -16,10 +22,11 @@ from pipeline.runtime import Runtime
 from pipeline.sandbox.pool import Sandbox
 from pipeline.settings import Settings
 from tests.conftest import Logged
-from tests.databases import rewrite_statements
-from tests.integration.conftest import wait_for
+from tests.databases import fetch, rewrite_statements
+from tests.integration.conftest import wait_for, work
 from tests.integration.test_queue import add_document, add_owner, show
 from tests.integration.test_sandbox import make_server
+from tests.unit.test_sharing import MODEL, TEXTS, DigestEncoder, make_vectors
 from workers.bell import listen
 from workers.consumer import Consumer, PartFailed
 
@@ -215,6 +222,8 @@ async def test_change_feed_goes_on_after_a_programming_error(logged: Logged) -> 
 class Slots:
     """A worker that has a free slot when it is asked first, or always."""
 
+    is_idle = True
+
     def __init__(self, *, always: bool) -> None:
         self._always = always
         self.asked = 0
@@ -229,15 +238,15 @@ class Slots:
         self.was_woken.set()
 
 
-async def test_ring_that_a_worker_cannot_answer_is_left_to_another(settings: Settings) -> None:
+async def test_ring_that_a_worker_cannot_answer_is_left_to_another(settings: Settings, runtime: Runtime) -> None:
     dsn = f"{settings.redis_dsn}?db=9"  # workers of other tests may listen in the usual database
     redis = connect(dsn, timeout_seconds=10)
     full, free = Slots(always=False), Slots(always=True)
-    first = asyncio.create_task(listen(dsn, full))
+    first = asyncio.create_task(listen(dsn, full, runtime.helpers))
     await wait_for(lambda: full.asked)
     await redis.enqueue_job(RING_TASK)
     await wait_for(lambda: full.asked > 2)
-    second = asyncio.create_task(listen(dsn, free))
+    second = asyncio.create_task(listen(dsn, free, runtime.helpers))
     async with asyncio.timeout(5):
         await free.was_woken.wait()
     assert not full.was_woken.is_set()
@@ -245,3 +254,40 @@ async def test_ring_that_a_worker_cannot_answer_is_left_to_another(settings: Set
         listening.cancel()
     await asyncio.gather(first, second, return_exceptions=True)
     await redis.aclose(close_connection_pool=True)
+
+
+async def test_idle_worker_embeds_a_part_of_a_long_document(runtime: Runtime, settings: Settings) -> None:
+    breaker = CircuitBreaker("helper", metrics.HELPER_FAILURES)
+    own, other = DigestEncoder(), DigestEncoder()
+    own.may_embed.clear()
+    helped = Helpers(runtime.doorbell.send, lambda: own, breaker, group="test")
+    helping = Helpers(runtime.doorbell.send, lambda: other, breaker, group="test")
+    dsn = f"{settings.redis_dsn}?db=8"
+    listening = [asyncio.create_task(listen(dsn, Slots(always=True), each)) for each in (helped, helping)]
+    await wait_for(lambda: helped.find(MODEL))
+    sharing = asyncio.create_task(encode_together(own, helped, TEXTS))
+    await wait_for(lambda: other.embedded)
+    own.may_embed.set()
+    assert np.array_equal(await sharing, make_vectors(TEXTS))
+    assert sorted(own.embedded + other.embedded) == sorted(TEXTS)
+    for task in listening:
+        task.cancel()
+    await asyncio.gather(*listening, return_exceptions=True)
+
+
+@pytest.mark.parametrize(("crashes", "is_shared"), [(0, True), (SUSPECT_CRASHES, False)])
+async def test_suspect_is_not_shared(runtime: Runtime, database_url: str, crashes: int, *, is_shared: bool) -> None:
+    """Its text may crash whoever embeds it."""
+    offered: list[str] = []
+
+    async def send(channel: str, _message: bytes) -> int:
+        offered.append(channel)
+        return 0
+
+    helpers = Helpers(send, lambda: runtime.encoder, CircuitBreaker("helper", metrics.HELPER_FAILURES), group="0")
+    owner = await add_owner(database_url)
+    document = await add_document(runtime, owner, "Sentence. " * 5_000)
+    await fetch(database_url, "UPDATE jobs SET crashes = $1 WHERE subject_id = $2", crashes, document)
+    await work(replace(runtime, helpers=helpers))
+    assert (await show(runtime, owner, document)).status == "ready"
+    assert bool(offered) == is_shared

@@ -10,6 +10,7 @@ from pipeline.embedding.encoder import Encoder, Request, embed_round, take_texts
 from pipeline.embedding.engines.torch_model import TorchModel
 from pipeline.embedding.model import BATCH_TOKENS, PACKAGED_MODEL, EmbeddingModel, Engine, Precision
 from pipeline.embedding.prompts import CONFIGURATION, Prompts, Purpose
+from pipeline.embedding.text_encoder import ModelIdentity
 from pipeline.errors import IngestionError, ModelUnavailable
 from tests.models import load_model, make_encoder
 
@@ -157,3 +158,25 @@ async def test_closing_ends_the_wait_for_a_model_that_cannot_be_loaded(tmp_path:
 async def test_encoder_without_a_loaded_model_refuses_requests() -> None:
     with pytest.raises(ModelUnavailable):
         await make_encoder(PACKAGED_MODEL).encode(["too early"], Purpose.QUERY)
+
+
+async def identify(model: EmbeddingModel, prompts: Prompts) -> ModelIdentity | None:
+    encoder = Encoder(model.name, lambda _name, _cancelled: model, prompts)
+    assert encoder.identity is None
+    encoder.start()
+    await encoder.wait()
+    encoder.close()
+    return encoder.identity
+
+
+@pytest.mark.anyio
+async def test_encoders_that_make_the_same_vectors_have_the_same_identity(
+    model: EmbeddingModel, exact_model: EmbeddingModel
+) -> None:
+    first, same = [await identify(model, Prompts(query=query, document="passage: ")) for query in ("one", "two")]
+    other_prompt = await identify(model, Prompts(document="text: "))
+    other_engine = await identify(exact_model, Prompts(document="passage: "))
+    assert first
+    assert first == same
+    assert len({first, other_prompt, other_engine}) == 3
+    assert first.dimension == model.dimension

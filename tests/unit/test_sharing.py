@@ -1,0 +1,210 @@
+"""Embedding with helpers: whatever happens to a helper, each text gets its own vector."""
+
+import asyncio
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+
+from pipeline import metrics
+from pipeline.circuit_breaker import CircuitBreaker
+from pipeline.embedding.helpers import Helpers
+from pipeline.embedding.prompts import Purpose
+from pipeline.embedding.sharing import PIECE_TEXTS, encode_together
+from pipeline.embedding.text_encoder import ModelIdentity
+from pipeline.errors import FailureCode, IngestionError
+
+pytestmark = pytest.mark.anyio
+
+MODEL, OTHER = ModelIdentity(b"model", 4), ModelIdentity(b"other", 4)
+TEXTS = [f"text {number} " + "x" * (number * 37 % 101) for number in range(50)]
+
+
+class DigestEncoder:
+    """Makes vectors from digests of the texts, when it is let."""
+
+    model_name = "digests"
+    is_ready, is_interrupted, has_failed = True, False, False
+
+    def __init__(self, identity: ModelIdentity | None = MODEL) -> None:
+        self.identity = identity
+        self.embedded: list[str] = []
+        self.fails = False
+        self.width = 4
+        self.may_embed = asyncio.Event()
+        self.may_embed.set()
+
+    def start(self) -> None: ...
+    async def wait(self) -> None: ...
+    def close(self) -> None: ...
+
+    async def encode(self, texts: Sequence[str], purpose: Purpose) -> np.ndarray:
+        assert purpose == Purpose.DOCUMENT
+        await self.may_embed.wait()
+        if self.fails or "unreadable" in texts:
+            raise IngestionError(FailureCode.EMBEDDING_FAILED, "The text could not be embedded.")
+        self.embedded += texts
+        return make_vectors(texts)[:, : self.width]
+
+
+def make_vectors(texts: Sequence[str]) -> np.ndarray:
+    digests = [hashlib.sha256(text.encode()).digest()[:16] for text in texts]
+    return np.stack([np.frombuffer(digest, "<u4") for digest in digests]).astype(np.float32)
+
+
+@dataclass
+class Redis:
+    """Passes messages on, unless `passes` says no."""
+
+    workers: list["Worker"] = field(default_factory=list)
+    passes: Callable[[str, bytes], bool] = lambda _channel, _message: True
+    sent: list[bytes] = field(default_factory=list)
+    receiving: set[asyncio.Task[None]] = field(default_factory=set)
+
+    async def send(self, channel: str, message: bytes) -> int:
+        self.sent.append(message)
+        receivers = [worker for worker in self.workers if channel in worker.helpers.channels]
+        if self.passes(channel, message):
+            for worker in receivers:
+                task = asyncio.create_task(worker.helpers.receive(message, is_idle=worker.is_idle))
+                self.receiving.add(task)
+        await asyncio.sleep(0)
+        return len(receivers)
+
+
+class Worker:
+    def __init__(self, redis: Redis, *, identity: ModelIdentity | None = MODEL, is_idle: bool = False) -> None:
+        self.encoder = DigestEncoder(identity)
+        self.breaker = CircuitBreaker("helper", metrics.HELPER_FAILURES, 60.0)
+        self.helpers = Helpers(redis.send, lambda: self.encoder, self.breaker, group="0", answer_seconds=0.05)
+        self.is_idle = is_idle
+        redis.workers.append(self)
+
+    async def embed(self, texts: Sequence[str] = TEXTS) -> np.ndarray:
+        async with asyncio.timeout(5):
+            return await encode_together(self.encoder, self.helpers, texts)
+
+
+@pytest.fixture
+def redis() -> Redis:
+    return Redis()
+
+
+@pytest.fixture
+def owner(redis: Redis) -> Worker:
+    return Worker(redis)
+
+
+def let_when(owner: Worker, condition: Callable[[], object]) -> asyncio.Task[None]:
+    """Keep the owner from embedding until the condition is true."""
+    owner.encoder.may_embed.clear()
+
+    async def wait() -> None:
+        while not condition():  # noqa: ASYNC110 - whatever the condition reads
+            await asyncio.sleep(0.001)
+        owner.encoder.may_embed.set()
+
+    return asyncio.create_task(wait())
+
+
+async def test_idle_workers_embed_pieces(redis: Redis, owner: Worker) -> None:
+    helpers = [Worker(redis, is_idle=True), Worker(redis, is_idle=True)]
+    await owner.embed()  # it now knows how many workers there are
+    for worker in redis.workers:
+        worker.encoder.embedded.clear()
+    letting = let_when(owner, lambda: any(helper.encoder.embedded for helper in helpers))
+    assert np.array_equal(await owner.embed(), make_vectors(TEXTS))
+    await letting
+    assert sorted(text for worker in redis.workers for text in worker.encoder.embedded) == sorted(TEXTS)
+
+
+@pytest.mark.parametrize(
+    "helper",
+    [{"is_idle": False}, {"is_idle": True, "identity": OTHER}, {"is_idle": True, "identity": None}],
+    ids=["busy", "other model", "no model"],
+)
+async def test_worker_that_cannot_help_gets_no_texts(redis: Redis, owner: Worker, helper: dict[str, object]) -> None:
+    unable = Worker(redis, **helper)  # type: ignore[arg-type]  # the parameters above
+    letting = let_when(owner, lambda: owner.helpers.peers and redis.receiving)
+    assert np.array_equal(await owner.embed(), make_vectors(TEXTS))
+    await letting
+    assert not any(b"text 1" in message for message in redis.sent)
+    assert not unable.encoder.embedded
+
+
+async def test_worker_alone_and_few_texts_send_no_texts(redis: Redis, owner: Worker) -> None:
+    assert np.array_equal(await owner.embed(), make_vectors(TEXTS))
+    assert len(redis.sent) == 1  # the offer, which only the worker itself receives
+    Worker(redis, is_idle=True)
+    few = TEXTS[:PIECE_TEXTS]
+    assert np.array_equal(await owner.embed(few), make_vectors(few))
+    assert len(redis.sent) == 1
+
+
+async def test_server_shares_its_work_itself(redis: Redis) -> None:
+    owner = Worker(redis, identity=None)
+    assert np.array_equal(await owner.embed(), make_vectors(TEXTS))
+    assert redis.sent == []
+
+
+async def test_redis_is_away(redis: Redis, owner: Worker) -> None:
+    redis.workers.clear()
+    assert np.array_equal(await owner.embed(), make_vectors(TEXTS))
+
+
+async def test_helper_is_lost(redis: Redis, owner: Worker) -> None:
+    lost = Worker(redis, is_idle=True)
+    lost.encoder.may_embed.clear()
+    letting = let_when(owner, lambda: owner.breaker.is_open)
+    assert np.array_equal(await owner.embed(), make_vectors(TEXTS))
+    await letting
+    asked = len(redis.sent)
+    await owner.embed()
+    assert len(redis.sent) == asked  # no offer for a while
+    lost.encoder.may_embed.set()
+    await asyncio.sleep(0.01)  # the late answer arrives, and is ignored
+    assert len(redis.sent) == asked + 1
+    assert all(task.exception() is None for task in redis.receiving)
+
+
+async def test_helper_takes_the_last_pieces_and_is_lost(redis: Redis, owner: Worker) -> None:
+    """The worker has nothing left to embed while it waits for the answer."""
+    lost = Worker(redis, is_idle=True)
+    letting = let_when(owner, lambda: lost.encoder.embedded)
+    redis.passes = lambda channel, _: channel in lost.helpers.channels or not lost.encoder.embedded
+    texts = TEXTS[: 3 * PIECE_TEXTS]
+    assert np.array_equal(await owner.embed(texts), make_vectors(texts))
+    await letting
+    assert owner.breaker.is_open
+
+
+@pytest.mark.parametrize("change", ["model", "failure", "dimension"])
+async def test_helper_cannot_embed_after_all(redis: Redis, owner: Worker, change: str) -> None:
+    helper = Worker(redis, is_idle=True)
+
+    def switch(channel: str, _message: bytes) -> bool:
+        if channel == helper.helpers.address:  # it has accepted, and now receives the texts
+            helper.encoder = DigestEncoder(OTHER if change == "model" else MODEL)
+            helper.encoder.fails = change == "failure"
+            helper.encoder.width = 2 if change == "dimension" else 4
+        return True
+
+    redis.passes = switch
+    letting = let_when(owner, lambda: len(redis.sent) >= 4)  # the answer
+    assert np.array_equal(await owner.embed(), make_vectors(TEXTS))
+    await letting
+    assert sorted(owner.encoder.embedded) == sorted(TEXTS)
+
+
+async def test_error_of_a_text_is_raised_as_it_is(redis: Redis, owner: Worker) -> None:
+    Worker(redis, is_idle=True)
+    with pytest.raises(IngestionError, match="could not be embedded"):
+        await owner.embed([*TEXTS, "unreadable"])
+    assert not [task for task in asyncio.all_tasks() if "_share" in repr(task)]  # it no longer asks helpers
+
+
+async def test_unknown_messages_are_ignored(owner: Worker) -> None:
+    for message in (b"", b"\x81", b"not a message"):
+        await owner.helpers.receive(message, is_idle=True)
