@@ -60,7 +60,7 @@ async def test_consumer_that_loses_a_part_gives_its_jobs_back(
     runtime: Runtime, heartbeat: Heartbeat, database_url: str
 ) -> None:
     owner = await add_owner(database_url)
-    document = await add_document(runtime, owner, "Sentence. " * 100_000)
+    document = await add_document(runtime, owner, "Sentence. " * 20_000)
     stop = asyncio.Event()
 
     async def fail() -> None:

@@ -46,7 +46,7 @@ class TorchModel(EmbeddingModel):
 
         # Two OpenMP threads on busy cores are far slower than one. The service scales by processes.
         torch.set_num_threads(1)
-        disable_progress_bar()  # type: ignore[no-untyped-call]  # the library has no types here
+        disable_progress_bar()
         self.name = name
         self.device = find_device(device)
         self.precision = precision or _choose_precision(self.device)
