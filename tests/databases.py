@@ -3,8 +3,8 @@
 import asyncio
 import os
 import subprocess
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -16,6 +16,10 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy import Engine, Pool, event
 from sqlalchemy.engine.interfaces import DBAPIConnection
+
+from pipeline.db.connection import connect, make_options
+from pipeline.db.models import SERVICE_ROLE
+from pipeline.settings import Settings
 
 PROJECT = Path(__file__).resolve().parents[1]
 ALEMBIC = Config(PROJECT / "alembic.ini")
@@ -114,6 +118,17 @@ class Databases:
             return run_sql(url, EMPTY, SCHEMA) == self._schema
         except asyncpg.PostgresError:
             return False
+
+
+@asynccontextmanager
+async def connecting(settings: Settings) -> AsyncIterator[asyncpg.Connection]:
+    """Open a connection as the service does."""
+    options = make_options(timeout_seconds=10, role=SERVICE_ROLE, is_pooled=False)
+    driver = await connect(settings.sqlalchemy_url.replace("+asyncpg", ""), is_pooled=False, **options)
+    try:
+        yield driver
+    finally:
+        await driver.close()
 
 
 @contextmanager

@@ -8,7 +8,7 @@ The SQL functions that are called here are defined in migrations/versions/:
 - `sluice_find_titles` (0021): the documents and notes whose titles a question names
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from uuid import UUID
 
 from pgvector.sqlalchemy import HALFVEC
@@ -22,6 +22,7 @@ from sqlalchemy import (
     Uuid,
     and_,
     bindparam,
+    case,
     cast,
     column,
     func,
@@ -29,6 +30,7 @@ from sqlalchemy import (
     not_,
     or_,
     select,
+    table,
     true,
     union_all,
 )
@@ -45,6 +47,8 @@ DOCUMENTS = bindparam("document_ids", type_=ARRAY(Uuid))
 SOURCE = func.coalesce(Vector.document_id, Vector.note_id).label("source_id")
 """Document or note of a vector's chunk."""
 
+_RELATIONS = table("pg_class", column("oid"), column("reltuples", Double))
+
 Measured = Select[UUID, UUID, float]
 """Rows of a chunk's id, its document or note, and its distance to the question."""
 
@@ -59,7 +63,9 @@ class SearchBounds:
     exact_search_rows: int = 20_000
     """Number of an owner's chunks up to which every vector is compared. This is exact, and as fast as the index."""
     ef_search: int = 400
-    """`hnsw.ef_search`: number of candidates that an index scan keeps at a time."""
+    """`hnsw.ef_search`: number of candidates that an index scan keeps at a time, if an owner has few of all vectors."""
+    least_ef_search: int = 200
+    """The same if an owner has many of all vectors. See `_widen`."""
     max_scan_tuples: int = 200_000
     """`hnsw.max_scan_tuples`: number of vectors after which an index scan stops looking for more."""
     max_matches: int = 200
@@ -76,12 +82,12 @@ DEFAULT_BOUNDS = SearchBounds()
 def act(bounds: SearchBounds) -> CTE:
     """Return the CTE `acting`, which acts for the owner if the model is the active one.
 
-    It sets the user for row-level security, and the bounds of index scans. A query that joins it runs after it. If
+    It sets the user for row-level security, and bounds of index scans. A query that joins it runs after it. If
     the model is not active, `acting` is empty, and the statement finds nothing.
     """
     settings = {
-        "hnsw.ef_search": literal(str(bounds.ef_search)),
-        "hnsw.iterative_scan": literal("strict_order"),
+        # In strict order, a scan drops whatever it finds too late, and goes on for long until it has enough.
+        "hnsw.iterative_scan": literal("relaxed_order"),
         "hnsw.max_scan_tuples": literal(str(bounds.max_scan_tuples)),
     }
     return (
@@ -153,7 +159,7 @@ def find_by_vector(scope: Scope, number: ColumnElement[int], dimension: int | No
         return exact
     # A literal instead of a parameter: otherwise PostgreSQL does not recognize that the partial index applies.
     has_dimension = func.vector_dims(Vector.embedding) == literal(dimension, literal_execute=True)
-    indexed = _find_nearest(scope, number, dimension, has_dimension)
+    indexed = _find_nearest(replace(scope, acting=_widen(scope)), number, dimension, has_dimension)
     is_large = scope.chunks > literal(scope.bounds.exact_search_rows, Integer)
     by_index = select(indexed.subquery("found")).where(is_large).cte("by_index").prefix_with("MATERIALIZED")
     is_complete = select(func.count()).select_from(by_index).scalar_subquery() >= number
@@ -161,6 +167,21 @@ def find_by_vector(scope: Scope, number: ColumnElement[int], dimension: int | No
     return select(
         union_all(select(by_index).where(is_complete), select(compared).where(not_(is_complete))).subquery("chosen")
     )
+
+
+def _widen(scope: Scope) -> CTE:
+    """Return `acting` again, after the number of candidates of index scans is set.
+
+    A scan of the index finds vectors of all owners. If the owner has a sixth of them or less, it keeps `ef_search`
+    candidates, and the fewer the larger the owner's share is.
+    """
+    in_table = select(_RELATIONS.c.reltuples).where(_RELATIONS.c.oid == func.to_regclass(Vector.__tablename__))
+    times_as_many = in_table.scalar_subquery() / func.greatest(scope.chunks, 1, type_=Double)
+    most, least = (literal(number, Integer) for number in (scope.bounds.ef_search, scope.bounds.least_ef_search))
+    # The number of rows is unknown, and negative, until the table is analyzed for the first time.
+    wanted = case((times_as_many > 0, func.least(most, func.greatest(least, most * times_as_many / 6))), else_=most)
+    ef_search = func.set_config("hnsw.ef_search", cast(cast(wanted, Integer), String), true())
+    return select(scope.acting.c.user_id, ef_search.label("ef_search")).cte("widened").prefix_with("MATERIALIZED")
 
 
 def _find_nearest(

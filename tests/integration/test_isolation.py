@@ -1,7 +1,5 @@
 """Users cannot reach the data of others: not over the API, not by queries without a filter, not as the service role."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 from uuid import UUID
 
@@ -12,7 +10,6 @@ from sqlalchemy import create_engine, delete, select, text, update
 from sqlalchemy.exc import ProgrammingError
 
 from pipeline.db import audit, models
-from pipeline.db.connection import connect, make_options
 from pipeline.db.direct import DirectConnection, make_compiler
 from pipeline.db.models import SERVICE_ROLE
 from pipeline.db.retrieval import PassageQuery, find_passages
@@ -21,7 +18,7 @@ from pipeline.embedding.model import PACKAGED_MODEL
 from pipeline.embedding.prompts import Purpose
 from pipeline.settings import Settings
 from pipeline.types import SearchMode
-from tests.databases import fetch
+from tests.databases import connecting, fetch
 from tests.integration.conftest import Api, Person
 
 pytestmark = pytest.mark.anyio
@@ -142,17 +139,6 @@ class Unfiltered:
             statement = statement.replace(removed, "acting.user_id IS NOT NULL")
         rows: list[Any] = await self._driver.fetch(statement, *arguments, **options)
         return rows
-
-
-@asynccontextmanager
-async def connecting(settings: Settings) -> AsyncIterator[asyncpg.Connection]:
-    """Open a connection as the service does."""
-    options = make_options(timeout_seconds=10, role=SERVICE_ROLE, is_pooled=False)
-    driver = await connect(settings.sqlalchemy_url.replace("+asyncpg", ""), is_pooled=False, **options)
-    try:
-        yield driver
-    finally:
-        await driver.close()
 
 
 async def test_search_functions_check_the_acting_user(api: Api) -> None:

@@ -2,6 +2,7 @@ import asyncio
 from dataclasses import replace
 from uuid import UUID
 
+import asyncpg
 import numpy as np
 import pytest
 import sqlalchemy
@@ -10,13 +11,15 @@ from sqlalchemy import func, select
 from pipeline import samples
 from pipeline.db import chunks
 from pipeline.db.candidates import SearchBounds
+from pipeline.db.direct import DirectConnection, make_compiler
 from pipeline.db.retrieval import PassageQuery, find_passages
 from pipeline.embedding.active_model import Encoders
 from pipeline.embedding.model import PACKAGED_MODEL
 from pipeline.embedding.prompts import Purpose
 from pipeline.errors import ModelUnavailable
+from pipeline.settings import Settings
 from pipeline.types import SearchMode, Subject, SubjectKind, TextChunk, new_id
-from tests.databases import Databases, fetch, fetch_value, note_direct_statements, rewrite_statements
+from tests.databases import Databases, connecting, fetch, fetch_value, note_direct_statements, rewrite_statements
 from tests.integration.conftest import Api, Person
 from tests.models import make_encoder
 
@@ -320,6 +323,32 @@ class TestBesideManyChunks:
         everything = await search(SearchBounds(exact_search_rows=0, ef_search=1, max_scan_tuples=1), 300)
         assert everything[:10] == exact, "if the index returns too few rows, the search is exact"
         assert len(set(everything)) == 300
+
+    async def test_index_scan_keeps_fewer_candidates_for_a_large_share_of_all_vectors(
+        self, api: Api, settings: Settings, database_url: str
+    ) -> None:
+        person = await api.register()
+        small = (await api.get(person, "/v1/users/me")).json()["id"]
+        large = str(await fetch_value(database_url, "SELECT owner_id FROM chunks LIMIT 1"))
+        await fill(database_url, small, 300)
+        for owner in (small, large):
+            await sample_words(api, owner)
+        bounds = SearchBounds(exact_search_rows=0)
+        query = PassageQuery(UUID(int=0), SearchMode.VECTOR, "", np.eye(1, 384)[0], PACKAGED_MODEL, 10, bounds=bounds)
+        compiler = make_compiler(sqlalchemy.create_engine(settings.sqlalchemy_url).dialect)
+
+        async def read_width(driver: asyncpg.Connection, owner: str) -> int:
+            async with driver.transaction():
+                await find_passages(DirectConnection(driver, compiler), replace(query, owner_id=UUID(owner)))
+                return int(await driver.fetchval("SHOW hnsw.ef_search"))
+
+        async with connecting(settings) as driver:
+            assert await read_width(driver, large) == bounds.ef_search, "the number of all vectors is unknown"
+            await fetch(database_url, "ANALYZE vectors")
+            assert await read_width(driver, small) == bounds.ef_search
+            assert await read_width(driver, large) == bounds.least_ef_search
+            await fetch(database_url, "UPDATE word_samples SET chunks = 825 WHERE owner_id = $1", UUID(small))
+            assert await read_width(driver, small) == 267, "it has a quarter of all vectors"
 
     async def test_small_owner_beside_a_huge_one_is_found_by_its_key(self, api: Api, database_url: str) -> None:
         """The planner expects each of two owners to have half of the rows, and would scan all rows for the small one."""
