@@ -95,6 +95,7 @@ def test_row_30_model_missing_at_first(cluster: Cluster, client: Client, tmp_pat
     assert (document["status"], document["attempts"]) == ("ready", 1)
     wait_until(lambda: cluster.is_ready(url), 15, "readiness")
     assert worker.is_running
+    assert worker.has_logged('"engine": "openvino"'), "the slow engine must not stay because the model came late"
 
 
 def test_row_31_clocks_an_hour_off(cluster: Cluster, client: Client) -> None:

@@ -197,6 +197,12 @@ def test_folder_without_a_model(cache: ExportCache, exporter: Exporter, tmp_path
     assert exporter.exports == []
 
 
+def test_path_without_a_folder(cache: ExportCache, exporter: Exporter, tmp_path: Path) -> None:
+    with pytest.raises(ModelUnloadable, match="is neither a folder nor the name of a model of the hub"):
+        fetch(cache, str(tmp_path / "not yet mounted"))
+    assert exporter.exports == []
+
+
 def test_folder_that_cannot_be_made(tmp_path: Path, exporter: Exporter, model: str) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ExportFailed, match="cannot be used: Not a directory"):

@@ -177,10 +177,17 @@ def _identify(name: str) -> str:
 
 
 def _find_downloaded(name: str) -> Path | None:
-    """Return the folder of a model of the hub, or None if it has not been downloaded yet."""
-    from huggingface_hub import try_to_load_from_cache  # noqa: PLC0415 - slow to import
+    """Return the folder of a model of the hub, or None if it has not been downloaded yet.
 
-    found = try_to_load_from_cache(name, "config.json")
+    Raises ModelUnloadable if the hub allows no such name, as with a path of a folder that does not exist.
+    """
+    from huggingface_hub import try_to_load_from_cache  # noqa: PLC0415 - slow to import
+    from huggingface_hub.errors import HFValidationError  # noqa: PLC0415 - slow to import
+
+    try:
+        found = try_to_load_from_cache(name, "config.json")
+    except HFValidationError as error:
+        raise ModelUnloadable(f"{name} is neither a folder nor the name of a model of the hub") from error
     return Path(found).parent if isinstance(found, str) else None
 
 
