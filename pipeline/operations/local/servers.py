@@ -27,6 +27,8 @@ from pipeline.operations.local.place import Place
 from pipeline.operations.local.system_user import SystemUser, make_private_folder, replace_private_folder
 
 OWNER_ROLE = "postgres"
+SHARED_BUFFERS = "512MB"
+"""PostgreSQL's own cache, in which 200,000 vectors and their index fit. Memory is taken only when pages are read."""
 START_SECONDS = 60.0
 """Time limit for a server to start, recovery included."""
 STOP_SECONDS = 30.0
@@ -70,6 +72,7 @@ def run_postgres(place: Place) -> Iterator[Server]:
     with _open_socket_folder(data, POSTGRES_SOCKET, place.system_user) as sockets:
         options = {
             "listen_addresses": "",
+            "shared_buffers": SHARED_BUFFERS,
             "unix_socket_directories": f'"{sockets}"',
             "unix_socket_permissions": "0700",
             "hba_file": str(hba),
