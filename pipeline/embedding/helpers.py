@@ -21,8 +21,10 @@ from pipeline.errors import IngestionError, ModelUnavailable
 
 ACCEPT_SECONDS = 0.5
 """Time after which an offer that nobody has accepted is repeated."""
-ANSWER_SECONDS = 3.0
+ANSWER_SECONDS = 5.0
 """Time after which the worker embeds a piece itself. A piece takes 0.1 to 0.6 s on an idle processor."""
+PIECES_AT_ONCE = 2
+"""Number of pieces that a process embeds at once, so that its encoder always has one waiting."""
 
 Send = Callable[[str, bytes], Awaitable[int]]
 """Sends a message to a channel. Returns the number of processes that receive it, or 0 if it cannot be sent."""
@@ -108,7 +110,8 @@ class Helpers:
             return  # from a worker of another version
         match message:
             case Offer():
-                if is_idle and not self._helping and message.sender != self.address and self._has(message.model):
+                may_help = is_idle and len(self._helping) < PIECES_AT_ONCE
+                if may_help and message.sender != self.address and self._has(message.model):
                     await self._post(message.sender, Acceptance(self.address, message.piece))
             case Acceptance(helper, piece):
                 _resolve(self._accepted.get(piece), helper)

@@ -6,14 +6,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pipeline.embedding.helpers import Helpers
+from pipeline.embedding.helpers import PIECES_AT_ONCE, Helpers
 from pipeline.embedding.prompts import Purpose
 from pipeline.embedding.text_encoder import ModelIdentity, TextEncoder
 
 PIECE_TEXTS = 8
 """Number of texts of a piece: about one forward pass of full chunks on a processor."""
-OWN_PIECES = 2
-"""Number of pieces that this process embeds at once, so that its encoder always has one waiting."""
 MAX_HELPERS = 3
 """Maximum number of helpers for one document."""
 
@@ -43,7 +41,7 @@ class _Sharing:
 
     async def run(self, model: ModelIdentity) -> np.ndarray:
         helpers = min(MAX_HELPERS, max(1, self._helpers.peers))
-        sharing = [asyncio.create_task(self._share(model)) for _ in range(helpers)]
+        sharing = [asyncio.create_task(self._share(model)) for _ in range(PIECES_AT_ONCE * helpers)]
         try:
             while len(self._vectors) < len(self._texts):
                 self._returned.clear()
@@ -55,7 +53,7 @@ class _Sharing:
         return np.stack([self._vectors[index] for index in range(len(self._texts))])
 
     async def _embed_own(self) -> None:
-        embedding = [asyncio.create_task(self._embed_pieces()) for _ in range(OWN_PIECES)]
+        embedding = [asyncio.create_task(self._embed_pieces()) for _ in range(PIECES_AT_ONCE)]
         try:
             await asyncio.gather(*embedding)
         finally:

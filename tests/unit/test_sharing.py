@@ -136,11 +136,12 @@ async def test_worker_that_cannot_help_gets_no_texts(redis: Redis, owner: Worker
 
 async def test_worker_alone_and_few_texts_send_no_texts(redis: Redis, owner: Worker) -> None:
     assert np.array_equal(await owner.embed(), make_vectors(TEXTS))
-    assert len(redis.sent) == 1  # the offer, which only the worker itself receives
+    offers = len(redis.sent)  # which only the worker itself receives
     Worker(redis, is_idle=True)
     few = TEXTS[:PIECE_TEXTS]
     assert np.array_equal(await owner.embed(few), make_vectors(few))
-    assert len(redis.sent) == 1
+    assert len(redis.sent) == offers
+    assert not any(b"text 1" in message for message in redis.sent)
 
 
 async def test_server_shares_its_work_itself(redis: Redis) -> None:
@@ -165,7 +166,7 @@ async def test_helper_is_lost(redis: Redis, owner: Worker) -> None:
     assert len(redis.sent) == asked  # no offer for a while
     lost.encoder.may_embed.set()
     await asyncio.sleep(0.01)  # the late answer arrives, and is ignored
-    assert len(redis.sent) == asked + 1
+    assert len(redis.sent) > asked
     assert all(task.exception() is None for task in redis.receiving)
 
 
