@@ -57,7 +57,6 @@ class Texts(msgspec.Struct, frozen=True, tag=True):
 class Vectors(msgspec.Struct, frozen=True, tag=True):
     """The vectors of a piece as little-endian float32, or nothing if the helper could not make them."""
 
-    model: bytes
     piece: bytes
     values: bytes
 
@@ -111,7 +110,7 @@ class Helpers:
         match message:
             case Offer():
                 may_help = is_idle and len(self._helping) < PIECES_AT_ONCE
-                if may_help and message.sender != self.address and self._has(message.model):
+                if may_help and self._has(message.model):
                     await self._post(message.sender, Acceptance(self.address, message.piece))
             case Acceptance(helper, piece):
                 _resolve(self._accepted.get(piece), helper)
@@ -168,7 +167,7 @@ class Helpers:
             with suppress(IngestionError, ModelUnavailable):
                 vectors = await self._find_encoder().encode(message.texts, Purpose.DOCUMENT)
                 values = vectors.astype("<f4").tobytes()
-        await self._post(message.sender, Vectors(message.model, message.piece, values))
+        await self._post(message.sender, Vectors(message.piece, values))
 
     async def _post(self, channel: str, message: Message) -> int:
         return await self._send(channel, msgspec.msgpack.encode(message))
@@ -180,6 +179,6 @@ def _resolve(future: asyncio.Future[Value] | None, value: Value) -> None:
 
 
 def _read(answer: Vectors, model: ModelIdentity, texts: int) -> np.ndarray | None:
-    if answer.model != model.fingerprint or len(answer.values) != 4 * model.dimension * texts:
+    if len(answer.values) != 4 * model.dimension * texts:
         return None
     return np.frombuffer(answer.values, "<f4").reshape(texts, model.dimension)

@@ -50,6 +50,9 @@ class _Sharing:
                     await self._returned.wait()
         finally:
             await _cancel(sharing)
+        for task in sharing:
+            if not task.cancelled():
+                task.result()  # an error that nobody foresaw
         return np.stack([self._vectors[index] for index in range(len(self._texts))])
 
     async def _embed_own(self) -> None:

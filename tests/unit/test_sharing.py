@@ -10,7 +10,7 @@ import pytest
 
 from pipeline import metrics
 from pipeline.circuit_breaker import CircuitBreaker
-from pipeline.embedding.helpers import Helpers
+from pipeline.embedding.helpers import PIECES_AT_ONCE, Helpers
 from pipeline.embedding.prompts import Purpose
 from pipeline.embedding.sharing import PIECE_TEXTS, encode_together
 from pipeline.embedding.text_encoder import ModelIdentity
@@ -117,6 +117,7 @@ async def test_idle_workers_embed_pieces(redis: Redis, owner: Worker) -> None:
     letting = let_when(owner, lambda: any(helper.encoder.embedded for helper in helpers))
     assert np.array_equal(await owner.embed(), make_vectors(TEXTS))
     await letting
+    assert all(task.exception() is None for task in redis.receiving)
     assert sorted(text for worker in redis.workers for text in worker.encoder.embedded) == sorted(TEXTS)
 
 
@@ -136,6 +137,7 @@ async def test_worker_that_cannot_help_gets_no_texts(redis: Redis, owner: Worker
 
 async def test_worker_alone_and_few_texts_send_no_texts(redis: Redis, owner: Worker) -> None:
     assert np.array_equal(await owner.embed(), make_vectors(TEXTS))
+    assert owner.helpers.peers == 0
     offers = len(redis.sent)  # which only the worker itself receives
     Worker(redis, is_idle=True)
     few = TEXTS[:PIECE_TEXTS]
@@ -185,8 +187,12 @@ async def test_helper_takes_the_last_pieces_and_is_lost(redis: Redis, owner: Wor
 async def test_helper_cannot_embed_after_all(redis: Redis, owner: Worker, change: str) -> None:
     helper = Worker(redis, is_idle=True)
 
+    given = 0
+
     def switch(channel: str, _message: bytes) -> bool:
+        nonlocal given
         if channel == helper.helpers.address:  # it has accepted, and now receives the texts
+            given += 1
             helper.encoder = DigestEncoder(OTHER if change == "model" else MODEL)
             helper.encoder.fails = change == "failure"
             helper.encoder.width = 2 if change == "dimension" else 4
@@ -197,10 +203,11 @@ async def test_helper_cannot_embed_after_all(redis: Redis, owner: Worker, change
     assert np.array_equal(await owner.embed(), make_vectors(TEXTS))
     await letting
     assert sorted(owner.encoder.embedded) == sorted(TEXTS)
+    assert given == PIECES_AT_ONCE  # a helper that has failed is not asked again
 
 
 async def test_error_of_a_text_is_raised_as_it_is(redis: Redis, owner: Worker) -> None:
-    Worker(redis, is_idle=True)
+    Worker(redis)  # busy, so that offers are repeated
     with pytest.raises(IngestionError, match="could not be embedded"):
         await owner.embed([*TEXTS, "unreadable"])
     assert not [task for task in asyncio.all_tasks() if "_share" in repr(task)]  # it no longer asks helpers
