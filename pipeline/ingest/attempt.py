@@ -13,7 +13,8 @@ EMBED_AT_ONCE = 32
 SHARED_EMBED_AT_ONCE = 128
 """The same if there are other workers, which may embed some of the chunks."""
 SUSPECT_EMBED_AT_ONCE = 4
-"""The same for a suspect. Its steps are small, so that a crash at the same step twice is unlikely by chance."""
+"""The same for a suspect. Its steps are small, so that a crash at the same step twice is unlikely by chance. They are
+too small to be shared, because a text that crashes an encoder must not crash those of helpers."""
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from pipeline.db.chunks import fingerprint
-from pipeline.embedding.prompts import Purpose
 from pipeline.embedding.sharing import encode_together
 from pipeline.embedding.text_encoder import TextEncoder
 from pipeline.ingest.attempt import EMBED_AT_ONCE, Attempt
@@ -106,11 +105,5 @@ async def _find_vectors(
     """Return the vectors of the texts, and the number of vectors that were known."""
     fingerprints = [fingerprint(text) for text in texts]
     unknown = [text for text, mark in zip(texts, fingerprints, strict=True) if mark not in known]
-    made = iter(await _encode(attempt, encoder, unknown) if unknown else ())
+    made = iter(await encode_together(encoder, attempt.runtime.helpers, unknown) if unknown else ())
     return [known[mark] if mark in known else next(made) for mark in fingerprints], len(texts) - len(unknown)
-
-
-async def _encode(attempt: Attempt, encoder: TextEncoder, texts: Sequence[str]) -> np.ndarray:
-    if attempt.lease.is_suspect:
-        return await encoder.encode(texts, Purpose.DOCUMENT)
-    return await encode_together(encoder, attempt.runtime.helpers, texts)
