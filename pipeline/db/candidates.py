@@ -11,7 +11,6 @@ The SQL functions that are called here are defined in migrations/versions/:
 from dataclasses import dataclass, replace
 from uuid import UUID
 
-from pgvector.sqlalchemy import HALFVEC
 from sqlalchemy import (
     CTE,
     ColumnElement,
@@ -38,6 +37,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, REGCONFIG, TSQUERY
 
 from pipeline.db.embedding_models import is_active
 from pipeline.db.models import USER_SETTING, Chunk, Vector, WordSample, WordShare
+from pipeline.db.vector_type import HalfVector
 
 OWNER = bindparam("owner", type_=Uuid)
 MODEL = bindparam("model", type_=String)
@@ -114,7 +114,7 @@ def count_chunks(acting: CTE) -> CTE:
 
 def measure_distance(dimension: int | None) -> ColumnElement[float]:
     """Return the cosine distance to the question. With a dimension, an index for that dimension can be used."""
-    of = HALFVEC(dimension)
+    of = HalfVector(dimension)
     embedding = Vector.embedding if dimension is None else cast(Vector.embedding, of)
     distance: ColumnElement[float] = embedding.cosine_distance(cast(bindparam("vector", type_=of), of))
     return distance.label("distance")

@@ -26,6 +26,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB, TSVECTOR
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
+from pipeline.db.vector_type import HalfVector
 from pipeline.types import Status
 
 INDEXED_DIMENSIONS = (384, 768, 1024)
@@ -286,7 +287,7 @@ class Vector(Base):
     """Number of the part of the chunk that was embedded, from 0."""
     document_id: Mapped[UUID | None]
     note_id: Mapped[UUID | None]
-    embedding: Mapped[Any] = mapped_column(HALFVEC())
+    embedding: Mapped[Any] = mapped_column(HalfVector())
     """Unit vector of any dimension, so that models can change. Half precision has no measurable effect on results."""
 
 

@@ -68,6 +68,11 @@ async def _build_query(
 
 
 async def _find(runtime: Runtime, wanted: PassageQuery) -> list[Passage]:
+    async with runtime.statement_queue.turn(str(wanted.owner_id)):
+        return await _find_and_audit(runtime, wanted)
+
+
+async def _find_and_audit(runtime: Runtime, wanted: PassageQuery) -> list[Passage]:
     audited = {"query": wanted.text[:AUDITED_CHARACTERS], "top_k": wanted.limit, "mode": wanted.mode}
     try:
         async with runtime.database.statement() as connection:

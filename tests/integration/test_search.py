@@ -1,4 +1,6 @@
 import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from uuid import UUID
 
@@ -13,15 +15,19 @@ from pipeline.db import chunks
 from pipeline.db.candidates import SearchBounds
 from pipeline.db.direct import DirectConnection, make_compiler
 from pipeline.db.retrieval import PassageQuery, find_passages
+from pipeline.db.session import Database
 from pipeline.embedding.active_model import Encoders
+from pipeline.embedding.encoder import Encoder
 from pipeline.embedding.model import PACKAGED_MODEL
 from pipeline.embedding.prompts import Purpose
 from pipeline.errors import ModelUnavailable
+from pipeline.runtime import SEARCHES_AT_ONCE_PER_CALLER, STATEMENTS_AT_ONCE_PER_CALLER
 from pipeline.settings import Settings
 from pipeline.types import SearchMode, Subject, SubjectKind, TextChunk, new_id
+from pipeline.use_cases.search import search
 from tests.databases import Databases, connecting, fetch, fetch_value, note_direct_statements, rewrite_statements
 from tests.integration.conftest import Api, Person
-from tests.models import make_encoder
+from tests.models import load_model, make_encoder
 
 pytestmark = pytest.mark.anyio
 
@@ -461,3 +467,54 @@ async def test_letters_are_found_in_every_form(api: Api) -> None:
         ("cooperation", "ended"),
     ):
         assert word in (await find(api, person, query, mode="keyword"))[0], query
+
+
+class GatheringEncoder(Encoder):
+    """Answers when as many questions wait as an account may ask at once."""
+
+    def __init__(self) -> None:
+        super().__init__(PACKAGED_MODEL, load_model)
+        self.gathering = asyncio.Barrier(SEARCHES_AT_ONCE_PER_CALLER)
+
+    async def encode(self, texts: Sequence[str], purpose: Purpose) -> np.ndarray:  # noqa: ARG002 - the signature of the base class
+        await self.gathering.wait()
+        return np.eye(len(texts), 384, dtype=np.float32)
+
+
+class WatchedDatabase(Database):
+    """Counts the statements that are open at the same time."""
+
+    open_statements = most_open_statements = 0
+
+    @asynccontextmanager
+    async def statement(self) -> AsyncIterator[DirectConnection]:
+        self.open_statements += 1
+        self.most_open_statements = max(self.most_open_statements, self.open_statements)
+        async with super().statement() as connection:
+            yield connection
+        self.open_statements -= 1
+
+
+async def test_questions_of_an_account_are_embedded_together_and_few_use_the_database(
+    api: Api, settings: Settings, database_url: str
+) -> None:
+    await api.register()
+    owner_id = await fetch_value(database_url, "SELECT id FROM users")
+    database = WatchedDatabase(settings.sqlalchemy_url, pool_size=8, timeout_seconds=10)
+    encoders = Encoders(
+        database,
+        PACKAGED_MODEL,
+        make=make_encoder,
+        shared=GatheringEncoder(),
+        check_seconds=api.runtime.waits.model_check,
+    )
+    runtime = replace(api.runtime, database=database, encoders=encoders)
+    try:
+        searches = [
+            search(runtime, owner_id, f"Question {n}?", top_k=3, document_ids=None)
+            for n in range(2 * SEARCHES_AT_ONCE_PER_CALLER)
+        ]
+        assert await asyncio.gather(*searches) == [[]] * len(searches)
+    finally:
+        await database.close()
+    assert database.most_open_statements == STATEMENTS_AT_ONCE_PER_CALLER

@@ -1,7 +1,11 @@
+import json
+
+import numpy as np
 import pytest
 from sqlalchemy import Integer, String, bindparam, create_engine, literal, select
 
 from pipeline.db.direct import CompiledStatement
+from pipeline.db.vector_type import HalfVector
 
 DIALECT = create_engine("postgresql+asyncpg://").dialect
 
@@ -22,3 +26,14 @@ def test_missing_value_is_an_error() -> None:
     [parameter] = compiled.find({"word": "x"}).parameters
     with pytest.raises(KeyError):
         parameter.choose({})
+
+
+@pytest.mark.parametrize("number_format", [np.float32, np.float16])
+def test_vectors_are_written_with_the_exact_value_of_each_number(number_format: type[np.floating]) -> None:
+    vector = np.random.default_rng(5).normal(size=384).astype(number_format)
+    vector[:3] = 0, -1, 6.2e-5
+    compiled = CompiledStatement(select(bindparam("vector", type_=HalfVector(384))), DIALECT)
+    [parameter] = compiled.find({"vector": vector}).parameters
+    text = parameter.choose({"vector": vector})
+    assert np.array_equal(np.array(json.loads(text)), vector.astype(float))
+    assert parameter.choose({"vector": None}) is None
