@@ -18,7 +18,7 @@ from tests.processes import LoggedProcess
 from tests.waiting import wait_until
 
 MIB = 1024 * 1024
-LIMITS = {"EXTRACT_TIMEOUT_SECONDS": "5", "EXTRACT_MEMORY_BYTES": str(512 * MIB), "MAX_PAGES": "5000"}
+LIMITS = {"EXTRACT_TIMEOUT_SECONDS": "6", "EXTRACT_MEMORY_BYTES": str(512 * MIB), "MAX_PAGES": "5000"}
 
 FAILURES: dict[str, set[int | str]] = {
     "text": {"ready"},
