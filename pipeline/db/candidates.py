@@ -187,6 +187,7 @@ def _widen(scope: Scope) -> CTE:
 def _find_nearest(
     scope: Scope, number: ColumnElement[int], dimension: int | None, condition: ColumnElement[bool]
 ) -> Measured:
+    # Each chunk has one vector of a model. With several, this must select the best of each, and `number` chunks or all.
     distance = measure_distance(dimension)
     nearest = (
         select(Vector.chunk_id.label("id"), SOURCE, distance)

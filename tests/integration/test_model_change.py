@@ -303,6 +303,7 @@ async def test_vectors_of_replaced_text_are_not_stored(api: Api, database_url: s
 
     await ingest(api.runtime, await claim_next(api.runtime), meet)
     await tasks[0]
+    assert await fetch_value(database_url, "SELECT coalesce(max(failures), 0) FROM jobs") == 0
     assert [row["text"] for row in await fetch(database_url, "SELECT text FROM chunks")] == ["The new text."]
     async with run_beside(keep_working(api.runtime)):
         await changing
