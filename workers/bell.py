@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import Protocol, cast
 
 from arq import ArqRedis
-from redis.exceptions import RedisError
+from redis.exceptions import NoPermissionError, RedisError
 
 from pipeline.embedding.helpers import Helpers
 from pipeline.logs import get_logger
@@ -95,12 +95,19 @@ async def _answer_rings(redis: ArqRedis, consumer: Claimer) -> None:
 
 
 async def _receive_messages(redis: ArqRedis, consumer: Claimer, helpers: Helpers) -> None:
-    async with redis.pubsub(ignore_subscribe_messages=True) as subscription:
-        await subscription.subscribe(*helpers.channels)
-        while True:
-            message = await subscription.get_message(timeout=MESSAGE_SECONDS)
-            if message is not None:
-                await helpers.receive(message["data"], is_idle=consumer.is_idle)
+    try:
+        async with redis.pubsub(ignore_subscribe_messages=True) as subscription:
+            await subscription.subscribe(*helpers.channels)
+            helpers.is_listening = True
+            while True:
+                message = await subscription.get_message(timeout=MESSAGE_SECONDS)
+                if message is not None:
+                    await helpers.receive(message["data"], is_idle=consumer.is_idle)
+    except NoPermissionError as error:
+        log.warning("helpers.not_permitted", cause=str(error))
+    finally:
+        helpers.is_listening = False
+    await asyncio.Event().wait()  # until it is cancelled, because rings may still come
 
 
 async def _cancel(task: asyncio.Task[None]) -> None:

@@ -86,6 +86,8 @@ class Helpers:
         self.address = f"sluice:worker:{uuid4().hex}"
         self.offers = f"sluice:offers:{group}"
         """The channel on which all workers offer pieces. Answers go to the address of the worker."""
+        self.is_listening = False
+        """True while messages to the channels are passed to `receive`. Without them, nothing is offered."""
         self.peers = 0
         """Number of other workers that have received the last offer."""
         self._send = send
@@ -151,7 +153,7 @@ class Helpers:
 
     async def _offer(self, model: ModelIdentity, piece: bytes) -> bool:
         """Return True if another process has received the offer."""
-        if self._breaker.is_open:
+        if not self.is_listening or self._breaker.is_open:
             return False
         received = await self._post(self.offers, Offer(model.fingerprint, self.address, piece))
         self.peers = max(0, received - 1)  # one of those that receive it is this process

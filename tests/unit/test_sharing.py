@@ -79,6 +79,7 @@ class Worker:
         self.encoder = DigestEncoder(identity)
         self.breaker = CircuitBreaker("helper", metrics.HELPER_FAILURES, 60.0)
         self.helpers = Helpers(redis.send, lambda: self.encoder, self.breaker, group="0", answer_seconds=0.05)
+        self.helpers.is_listening = True
         self.is_idle = is_idle
         redis.workers.append(self)
 
@@ -152,9 +153,12 @@ async def test_server_shares_its_work_itself(redis: Redis) -> None:
     assert redis.sent == []
 
 
-async def test_redis_is_away(redis: Redis, owner: Worker) -> None:
+@pytest.mark.parametrize("is_listening", [True, False])
+async def test_redis_is_away(redis: Redis, owner: Worker, *, is_listening: bool) -> None:
     redis.workers.clear()
+    owner.helpers.is_listening = is_listening
     assert np.array_equal(await owner.embed(), make_vectors(TEXTS))
+    assert bool(redis.sent) == is_listening
 
 
 async def test_helper_is_lost(redis: Redis, owner: Worker) -> None:
