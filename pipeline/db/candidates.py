@@ -89,13 +89,11 @@ def act(bounds: SearchBounds) -> CTE:
         # In strict order, a scan drops whatever it finds too late, and goes on for long until it has enough.
         "hnsw.iterative_scan": literal("relaxed_order"),
         "hnsw.max_scan_tuples": literal(str(bounds.max_scan_tuples)),
-        # A search does not wait until its audit row is on the disk.
-        "synchronous_commit": literal("off"),
     }
     return (
         select(
             cast(func.set_config(USER_SETTING, cast(OWNER, String), true()), Uuid).label("user_id"),
-            *(func.set_config(name, value, true()).label(name.split(".")[-1]) for name, value in settings.items()),
+            *(func.set_config(name, value, true()).label(name.split(".")[1]) for name, value in settings.items()),
         )
         .where(is_active(MODEL))
         .cte("acting")

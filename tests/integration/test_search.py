@@ -518,18 +518,3 @@ async def test_questions_of_an_account_are_embedded_together_and_few_use_the_dat
     finally:
         await database.close()
     assert database.most_open_statements == STATEMENTS_AT_ONCE_PER_CALLER
-
-
-async def test_only_a_search_does_not_wait_until_its_audit_row_is_on_the_disk(
-    api: Api, settings: Settings, database_url: str
-) -> None:
-    await api.register()
-    owner_id = await fetch_value(database_url, "SELECT id FROM users")
-    query = PassageQuery(owner_id, SearchMode.KEYWORD, "lock", None, PACKAGED_MODEL, 3)
-    compiler = make_compiler(sqlalchemy.create_engine(settings.sqlalchemy_url).dialect)
-    async with connecting(settings) as driver:
-        await driver.execute("SET synchronous_commit = on")  # PostgreSQL runs without it in tests
-        async with driver.transaction():
-            await find_passages(DirectConnection(driver, compiler), query, {"query": "lock"})
-            assert await driver.fetchval("SHOW synchronous_commit") == "off"
-        assert await driver.fetchval("SHOW synchronous_commit") == "on"
