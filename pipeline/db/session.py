@@ -28,6 +28,8 @@ DISK_FULL = "53100"
 """SQLSTATE of a full disk."""
 READ_ONLY = "25006"
 """SQLSTATE of a change in a read-only transaction."""
+BROKEN_CONNECTION = (asyncpg.InterfaceError, asyncpg.InternalClientError)
+"""asyncpg raises the second for a connection that PostgreSQL has ended, but that is not closed yet."""
 
 
 class Database:
@@ -160,7 +162,7 @@ def translate_database_errors() -> Iterator[None]:
     """Raise DatabaseUnavailable for errors that mean PostgreSQL is unavailable, or CannotWrite if it stores nothing."""
     try:
         yield
-    except (PoolTimeoutError, InterfaceError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
+    except (PoolTimeoutError, InterfaceError, *BROKEN_CONNECTION, OSError, TimeoutError) as error:
         raise DatabaseUnavailable("The database does not respond. Try again in a moment.") from error
     except (DBAPIError, asyncpg.PostgresError) as error:
         if get_state(error) == DISK_FULL:

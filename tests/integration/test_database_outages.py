@@ -4,6 +4,7 @@ import asyncio
 import socket
 import time
 from collections.abc import Iterator
+from threading import Thread
 
 import httpx2
 import pytest
@@ -14,7 +15,7 @@ from pipeline.db.session import Database, open_database
 from pipeline.errors import DatabaseUnavailable
 from pipeline.settings import Settings
 from pipeline.types import Identity, new_id
-from tests.databases import fetch
+from tests.databases import fetch, run_sql
 from tests.integration.conftest import Api, Application, Opening, open_api
 
 pytestmark = pytest.mark.anyio
@@ -148,6 +149,25 @@ async def test_connection_of_a_cancelled_statement_is_replaced(settings: Setting
         assert second != first
         await fetch(database_url, "SELECT pg_terminate_backend($1, 5000)", second)
         assert await read_pid(database) != second
+
+
+async def execute_on_ended_connection(database: Database, database_url: str, pid: int) -> None:
+    async with database.statement() as connection:
+        ending = Thread(target=run_sql, args=(database_url, f"SELECT pg_terminate_backend({pid}, 5000)"))
+        ending.start()
+        ending.join()  # without the event loop
+        # It now receives the error of PostgreSQL, but not yet the end of the connection.
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        await connection.execute(select(func.pg_backend_pid()))
+
+
+async def test_connection_that_postgresql_has_just_ended_is_unavailable(settings: Settings, database_url: str) -> None:
+    async with open_database(settings.sqlalchemy_url, pool_size=1, timeout_seconds=5) as database:
+        pid = await read_pid(database)
+        with pytest.raises(DatabaseUnavailable):
+            await execute_on_ended_connection(database, database_url, pid)
+        assert await read_pid(database) != pid
 
 
 async def test_statement_without_a_database_is_refused(settings: Settings) -> None:
