@@ -79,7 +79,7 @@ class Helpers:
         send: Send,
         find_encoder: Callable[[], TextEncoder],
         breaker: CircuitBreaker,
-        find_key: Callable[[], Awaitable[bytes]],
+        find_key: Callable[[], Awaitable[bytes | None]],
         *,
         group: str,
         answer_seconds: float = ANSWER_SECONDS,
@@ -113,8 +113,9 @@ class Helpers:
         while self._seal is None:
             # Readiness reports a database that is down or not migrated.
             with suppress(DatabaseUnavailable, ProgrammingError):
-                self._seal = Seal(await self._find_key())
-                return
+                if key := await self._find_key():
+                    self._seal = Seal(key)
+                    return
             await asyncio.sleep(KEY_SECONDS)
 
     def stop(self) -> None:

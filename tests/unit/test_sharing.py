@@ -260,12 +260,14 @@ async def test_redis_can_neither_read_nor_change_what_helpers_get(redis: Redis, 
 
 
 async def test_key_is_sought_until_the_database_answers() -> None:
-    errors = [DatabaseUnavailable("The database does not respond.")]
+    """A database without the key is no reason for a worker to end."""
+    answers: list[bytes | DatabaseUnavailable | None] = [KEY, None, DatabaseUnavailable("It does not respond.")]
 
-    async def find_key() -> bytes:
-        if errors:
-            raise errors.pop()
-        return KEY
+    async def find_key() -> bytes | None:
+        answer = answers.pop()
+        if isinstance(answer, DatabaseUnavailable):
+            raise answer
+        return answer
 
     helpers = Helpers(
         Redis().send, DigestEncoder, CircuitBreaker("helper", metrics.HELPER_FAILURES), find_key, group="0"
