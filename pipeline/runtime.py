@@ -146,7 +146,7 @@ class Runtime:
         return self.encoders.active
 
 
-async def _find_message_key(database: Database) -> bytes | None:
+async def _find_message_key(database: Database) -> bytes:
     async with database.transaction() as session:
         return await worker_secrets.find_message_key(session)
 

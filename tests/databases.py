@@ -36,8 +36,7 @@ BEGIN
     -- Without triggers the order of the tables does not matter.
     SET LOCAL session_replication_role = replica;
     FOR name IN SELECT oid FROM pg_class
-        WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace
-            AND relname NOT IN ('alembic_version', 'worker_secrets')  -- which migrations fill
+        WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace AND relname <> 'alembic_version'
     LOOP
         EXECUTE format('DELETE FROM %s', name);
     END LOOP;

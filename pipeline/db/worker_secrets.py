@@ -8,6 +8,6 @@ from pipeline.db.models import WorkerSecret
 MESSAGES = "messages"
 
 
-async def find_message_key(session: AsyncSession) -> bytes | None:
-    """Return the key, 32 bytes, of the messages that workers send each other, or None if its row was deleted."""
-    return await session.scalar(select(WorkerSecret.secret).where(WorkerSecret.purpose == MESSAGES))
+async def find_message_key(session: AsyncSession) -> bytes:
+    """Return the key, 32 bytes, of the messages that workers send each other."""
+    return (await session.execute(select(WorkerSecret.secret).where(WorkerSecret.purpose == MESSAGES))).scalar_one()

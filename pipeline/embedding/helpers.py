@@ -79,7 +79,7 @@ class Helpers:
         send: Send,
         find_encoder: Callable[[], TextEncoder],
         breaker: CircuitBreaker,
-        find_key: Callable[[], Awaitable[bytes | None]],
+        find_key: Callable[[], Awaitable[bytes]],
         *,
         group: str,
         answer_seconds: float = ANSWER_SECONDS,
@@ -113,9 +113,8 @@ class Helpers:
         while self._seal is None:
             # Readiness reports a database that is down or not migrated.
             with suppress(DatabaseUnavailable, ProgrammingError):
-                if key := await self._find_key():
-                    self._seal = Seal(key)
-                    return
+                self._seal = Seal(await self._find_key())
+                return
             await asyncio.sleep(KEY_SECONDS)
 
     def stop(self) -> None:

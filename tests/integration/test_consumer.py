@@ -250,7 +250,6 @@ async def test_ring_that_a_worker_cannot_answer_is_left_to_another(settings: Set
     async with asyncio.timeout(30):
         await free.was_woken.wait()
     assert not full.was_woken.is_set()
-    await wait_for(lambda: runtime.helpers.is_started)  # with the key from the database
     for listening in (first, second):
         listening.cancel()
     await asyncio.gather(first, second, return_exceptions=True)

@@ -260,14 +260,12 @@ async def test_redis_can_neither_read_nor_change_what_helpers_get(redis: Redis, 
 
 
 async def test_key_is_sought_until_the_database_answers() -> None:
-    """A database without the key is no reason for a worker to end."""
-    answers: list[bytes | DatabaseUnavailable | None] = [KEY, None, DatabaseUnavailable("It does not respond.")]
+    errors = [DatabaseUnavailable("The database does not respond.")]
 
-    async def find_key() -> bytes | None:
-        answer = answers.pop()
-        if isinstance(answer, DatabaseUnavailable):
-            raise answer
-        return answer
+    async def find_key() -> bytes:
+        if errors:
+            raise errors.pop()
+        return KEY
 
     helpers = Helpers(
         Redis().send, DigestEncoder, CircuitBreaker("helper", metrics.HELPER_FAILURES), find_key, group="0"
