@@ -197,15 +197,7 @@ async def test_service_role_may_not(database_url: str, statement: str) -> None:
         await fetch(service_url, statement)
 
 
-SEES_ALL = {
-    "alembic_version",
-    "embedding_models",
-    "jobs",
-    "known_networks",
-    "login_failures",
-    "login_slowdowns",
-    "worker_secrets",
-}
+SEES_ALL = {"alembic_version", "embedding_models", "jobs", "known_networks", "login_failures", "login_slowdowns"}
 """Tables whose rows of all users the service sees. They hold no content of users."""
 
 
