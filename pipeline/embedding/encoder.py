@@ -113,7 +113,10 @@ class Encoder:
 
         Raises ModelUnavailable if the encoder is closed first.
         """
-        await asyncio.shield(asyncio.wrap_future(self._loaded))
+        loaded = asyncio.wrap_future(self._loaded)
+        # If this call is cancelled, nobody asks for the error of an encoder that is closed later.
+        loaded.add_done_callback(lambda future: future.cancelled() or future.exception())
+        await asyncio.shield(loaded)
 
     async def encode(self, texts: Sequence[str], purpose: Purpose) -> np.ndarray:
         """Return float32 unit vectors of shape (texts, dimension), made with the prompt of this purpose.

@@ -27,7 +27,7 @@ async def encode_together(encoder: TextEncoder, helpers: Helpers, texts: Sequenc
 
 
 class _Sharing:
-    """The texts of one call, in pieces of similar length. Whoever is free takes the next piece."""
+    """The texts of one call, in pieces of similar length. Each encoder that is free takes the next piece."""
 
     def __init__(self, encoder: TextEncoder, helpers: Helpers, texts: Sequence[str]) -> None:
         self._encoder = encoder

@@ -41,7 +41,7 @@ class TextEncoder(Protocol):
 
     @property
     def identity(self) -> ModelIdentity | None:
-        """The identity of a model that is loaded in this process. None if there is none, or if a server runs it."""
+        """The identity of a model that is loaded in this process. None before it is loaded, or if a server runs it."""
 
     async def wait(self) -> None:
         """Return when texts can be embedded.

@@ -283,7 +283,7 @@ async def test_idle_worker_embeds_a_part_of_a_long_document(runtime: Runtime, se
 
 @pytest.mark.parametrize(("crashes", "is_shared"), [(0, True), (SUSPECT_CRASHES, False)])
 async def test_suspect_is_not_shared(runtime: Runtime, database_url: str, crashes: int, *, is_shared: bool) -> None:
-    """Its text may crash whoever embeds it."""
+    """Its text may crash the process that embeds it."""
     offered: list[str] = []
 
     async def send(channel: str, _message: bytes) -> int:

@@ -1,4 +1,5 @@
 import asyncio
+import gc
 import json
 from pathlib import Path
 from threading import Event
@@ -152,6 +153,23 @@ async def test_closing_ends_the_wait_for_a_model_that_cannot_be_loaded(tmp_path:
     encoder.close()
     with pytest.raises(ModelUnavailable):
         await waiting
+
+
+@pytest.mark.anyio
+async def test_closing_after_a_cancelled_wait_leaves_no_unhandled_error() -> None:
+    loop = asyncio.get_running_loop()
+    before, unhandled = loop.get_exception_handler(), list[dict[str, object]]()
+    loop.set_exception_handler(lambda _loop, context: unhandled.append(context))
+    encoder = make_encoder(PACKAGED_MODEL)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.01):
+            await encoder.wait()
+    encoder.close()
+    await asyncio.sleep(0.01)
+    del encoder
+    gc.collect()
+    loop.set_exception_handler(before)
+    assert unhandled == []
 
 
 @pytest.mark.anyio
