@@ -6,9 +6,11 @@ import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 
 from pipeline import metrics
 from pipeline.circuit_breaker import CircuitBreaker
+from pipeline.db import worker_secrets
 from pipeline.db.candidates import DEFAULT_BOUNDS, SearchBounds
 from pipeline.db.session import Database
 from pipeline.embedding.active_model import CHECK_SECONDS, Encoders
@@ -144,6 +146,11 @@ class Runtime:
         return self.encoders.active
 
 
+async def _find_message_key(database: Database) -> bytes | None:
+    async with database.transaction() as session:
+        return await worker_secrets.find_message_key(session)
+
+
 @asynccontextmanager
 async def open_runtime(
     settings: Settings,
@@ -191,6 +198,7 @@ async def open_runtime(
             doorbell.send,
             lambda: encoders.active,
             CircuitBreaker("helper", metrics.HELPER_FAILURES, LOST_HELPER_SECONDS),
+            partial(_find_message_key, database),
             group=str(read_database_number(settings.redis_dsn)),
         ),
         sandbox=sandbox or Sandbox(),

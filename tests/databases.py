@@ -36,7 +36,8 @@ BEGIN
     -- Without triggers the order of the tables does not matter.
     SET LOCAL session_replication_role = replica;
     FOR name IN SELECT oid FROM pg_class
-        WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace AND relname <> 'alembic_version'
+        WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace
+            AND relname NOT IN ('alembic_version', 'worker_secrets')  -- which migrations fill
     LOOP
         EXECUTE format('DELETE FROM %s', name);
     END LOOP;

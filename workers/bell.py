@@ -98,15 +98,15 @@ async def _receive_messages(redis: ArqRedis, consumer: Claimer, helpers: Helpers
     try:
         async with redis.pubsub(ignore_subscribe_messages=True) as subscription:
             await subscription.subscribe(*helpers.channels)
-            helpers.is_listening = True
+            await helpers.start()
             while True:
                 message = await subscription.get_message(timeout=MESSAGE_SECONDS)
                 if message is not None:
-                    await helpers.receive(message["data"], is_idle=consumer.is_idle)
+                    await helpers.receive(message["channel"].decode(), message["data"], is_idle=consumer.is_idle)
     except NoPermissionError as error:
         log.warning("helpers.not_permitted", cause=str(error))
     finally:
-        helpers.is_listening = False
+        helpers.stop()
     await asyncio.Event().wait()  # until it is cancelled, because rings may still come
 
 

@@ -329,6 +329,15 @@ class EmbeddingModel(Base):
     since: Mapped[datetime] = mapped_column(server_default=func.now())
 
 
+class WorkerSecret(Base):
+    """A secret that workers share. A migration creates it."""
+
+    __tablename__ = "worker_secrets"
+
+    purpose: Mapped[str] = mapped_column(primary_key=True)
+    secret: Mapped[bytes]
+
+
 class Job(Base):
     """A job of the queue. The row is deleted when the job is done.
 

@@ -1,8 +1,8 @@
 """Idle workers help to embed a long document.
 
-A worker offers a piece of its texts to all workers. Those that are idle and use the same model accept, and the first of
-them receives the texts and answers with the vectors. All of this are messages, which Redis passes on and does not
-store. The worker that holds the job decides everything: a piece that does not come back is embedded by itself.
+A worker offers a piece of its texts to all workers. Those that are idle and use the same model accept. The first of
+them receives the texts and answers with the vectors. All messages are sealed. Redis passes them on and does not store
+them. The worker that holds the job decides everything: it embeds a piece itself if the piece does not come back.
 """
 
 import asyncio
@@ -13,14 +13,18 @@ from uuid import uuid4
 
 import msgspec
 import numpy as np
+from sqlalchemy.exc import ProgrammingError
 
 from pipeline.circuit_breaker import CircuitBreaker
 from pipeline.embedding.prompts import Purpose
+from pipeline.embedding.sealing import Seal, SealBroken
 from pipeline.embedding.text_encoder import ModelIdentity, TextEncoder
-from pipeline.errors import IngestionError, ModelUnavailable
+from pipeline.errors import DatabaseUnavailable, IngestionError, ModelUnavailable
 
 ACCEPT_SECONDS = 0.5
 """Time after which an offer that nobody has accepted is repeated."""
+KEY_SECONDS = 1.0
+"""Pause before the key is sought again."""
 ANSWER_SECONDS = 5.0
 """Time after which the worker embeds a piece itself. A piece takes 0.1 to 0.6 s on an idle processor."""
 PIECES_AT_ONCE = 2
@@ -75,24 +79,25 @@ class Helpers:
         send: Send,
         find_encoder: Callable[[], TextEncoder],
         breaker: CircuitBreaker,
+        find_key: Callable[[], Awaitable[bytes | None]],
         *,
         group: str,
         answer_seconds: float = ANSWER_SECONDS,
     ) -> None:
         """Take the encoder of the active model from `find_encoder`. The breaker opens if a helper is lost.
 
-        Only workers of the same `group` help each other.
+        `find_key` reads the key of the messages from the database. Only workers of the same `group` help each other.
         """
         self.address = f"sluice:worker:{uuid4().hex}"
         self.offers = f"sluice:offers:{group}"
         """The channel on which all workers offer pieces. Answers go to the address of the worker."""
-        self.is_listening = False
-        """True while messages to the channels are passed to `receive`. Without them, nothing is offered."""
+        self._seal: Seal | None = None
         self.peers = 0
         """Number of other workers that have received the last offer."""
         self._send = send
         self._find_encoder = find_encoder
         self._breaker = breaker
+        self._find_key = find_key
         self._answer_seconds = answer_seconds
         self._accepted: dict[bytes, asyncio.Future[str]] = {}
         self._answered: dict[bytes, asyncio.Future[Vectors]] = {}
@@ -103,12 +108,34 @@ class Helpers:
         """The channels whose messages must be passed to `receive`."""
         return self.offers, self.address
 
-    async def receive(self, data: bytes, *, is_idle: bool) -> None:
-        """Handle a message. `is_idle` means that this process may accept an offer."""
+    async def start(self) -> None:
+        """Return when messages can be sealed. Messages to the channels must be passed to `receive` until `stop`."""
+        while self._seal is None:
+            # Readiness reports a database that is down or not migrated.
+            with suppress(DatabaseUnavailable, ProgrammingError):
+                if key := await self._find_key():
+                    self._seal = Seal(key)
+                    return
+            await asyncio.sleep(KEY_SECONDS)
+
+    def stop(self) -> None:
+        """Offer and accept nothing until the next start."""
+        self._seal = None
+
+    @property
+    def is_started(self) -> bool:
+        """True between `start` and `stop`. Otherwise nothing is offered."""
+        return self._seal is not None
+
+    async def receive(self, channel: str, data: bytes, *, is_idle: bool) -> None:
+        """Handle a message. `is_idle` means that this process may accept an offer.
+
+        A message that is not from a worker of this version and of the same database is ignored.
+        """
         try:
-            message = _decoder.decode(data)
-        except msgspec.DecodeError:
-            return  # from a worker of another version
+            message = self._open(channel, data)
+        except (SealBroken, msgspec.DecodeError):
+            return
         match message:
             case Offer():
                 may_help = is_idle and len(self._helping) < PIECES_AT_ONCE
@@ -153,7 +180,7 @@ class Helpers:
 
     async def _offer(self, model: ModelIdentity, piece: bytes) -> bool:
         """Return True if another process has received the offer."""
-        if not self.is_listening or self._breaker.is_open:
+        if self._seal is None or self._breaker.is_open:
             return False
         received = await self._post(self.offers, Offer(model.fingerprint, self.address, piece))
         self.peers = max(0, received - 1)  # one of those that receive it is this process
@@ -172,7 +199,14 @@ class Helpers:
         await self._post(message.sender, Vectors(message.piece, values))
 
     async def _post(self, channel: str, message: Message) -> int:
-        return await self._send(channel, msgspec.msgpack.encode(message))
+        if self._seal is None:
+            return 0
+        return await self._send(channel, self._seal.close(channel, msgspec.msgpack.encode(message)))
+
+    def _open(self, channel: str, data: bytes) -> Message:
+        if self._seal is None:
+            raise SealBroken
+        return _decoder.decode(self._seal.open(channel, data))
 
 
 def _resolve(future: asyncio.Future[Value] | None, value: Value) -> None:

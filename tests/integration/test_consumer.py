@@ -250,17 +250,22 @@ async def test_ring_that_a_worker_cannot_answer_is_left_to_another(settings: Set
     async with asyncio.timeout(30):
         await free.was_woken.wait()
     assert not full.was_woken.is_set()
+    await wait_for(lambda: runtime.helpers.is_started)  # with the key from the database
     for listening in (first, second):
         listening.cancel()
     await asyncio.gather(first, second, return_exceptions=True)
     await redis.aclose(close_connection_pool=True)
 
 
+async def find_key() -> bytes:
+    return bytes(32)
+
+
 async def test_idle_worker_embeds_a_part_of_a_long_document(runtime: Runtime, settings: Settings) -> None:
     breaker = CircuitBreaker("helper", metrics.HELPER_FAILURES)
     own, other = DigestEncoder(), DigestEncoder()
-    helped = Helpers(runtime.doorbell.send, lambda: own, breaker, group="test")
-    helping = Helpers(runtime.doorbell.send, lambda: other, breaker, group="test")
+    helped = Helpers(runtime.doorbell.send, lambda: own, breaker, find_key, group="test")
+    helping = Helpers(runtime.doorbell.send, lambda: other, breaker, find_key, group="test")
     dsn = f"{settings.redis_dsn}?db=8"
     listening = [asyncio.create_task(listen(dsn, Slots(always=True), each)) for each in (helped, helping)]
 
@@ -290,8 +295,9 @@ async def test_suspect_is_not_shared(runtime: Runtime, database_url: str, crashe
         offered.append(channel)
         return 0
 
-    helpers = Helpers(send, lambda: runtime.encoder, CircuitBreaker("helper", metrics.HELPER_FAILURES), group="0")
-    helpers.is_listening = True
+    breaker = CircuitBreaker("helper", metrics.HELPER_FAILURES)
+    helpers = Helpers(send, lambda: runtime.encoder, breaker, find_key, group="0")
+    await helpers.start()
     owner = await add_owner(database_url)
     document = await add_document(runtime, owner, "Sentence. " * 5_000)
     await fetch(database_url, "UPDATE jobs SET crashes = $1 WHERE subject_id = $2", crashes, document)
@@ -310,6 +316,7 @@ async def test_rings_are_heard_by_a_user_of_redis_that_may_use_no_channel(settin
         doorbell.send,
         DigestEncoder,
         CircuitBreaker("helper", metrics.HELPER_FAILURES),
+        find_key,
         group="test",
     )
     listening = asyncio.create_task(listen(dsn, slots, helpers))
@@ -317,7 +324,7 @@ async def test_rings_are_heard_by_a_user_of_redis_that_may_use_no_channel(settin
     await ringer.enqueue_job(RING_TASK)
     async with asyncio.timeout(5):
         await slots.was_woken.wait()
-    assert not helpers.is_listening
+    assert not helpers.is_started
     listening.cancel()
     await asyncio.gather(listening, return_exceptions=True)
     await doorbell.close()

@@ -197,7 +197,15 @@ async def test_service_role_may_not(database_url: str, statement: str) -> None:
         await fetch(service_url, statement)
 
 
-SEES_ALL = {"alembic_version", "embedding_models", "jobs", "known_networks", "login_failures", "login_slowdowns"}
+SEES_ALL = {
+    "alembic_version",
+    "embedding_models",
+    "jobs",
+    "known_networks",
+    "login_failures",
+    "login_slowdowns",
+    "worker_secrets",
+}
 """Tables whose rows of all users the service sees. They hold no content of users."""
 
 

@@ -61,7 +61,8 @@ def test_owner_leads_the_key_of_every_owned_table(template_url: str) -> None:
     )
     first_columns = {row["table"]: row["first_column"] for row in keys}
     of_logins = {"login_failures", "login_slowdowns", "known_networks"}
-    shared_by_all = {"users", "audit_logs", *of_logins, "invitations", "embedding_models", "alembic_version"}
+    of_all_workers = {"embedding_models", "worker_secrets", "alembic_version"}
+    shared_by_all = {"users", "audit_logs", *of_logins, "invitations", *of_all_workers}
     assert {table for table, column in first_columns.items() if column != "owner_id"} == shared_by_all
 
 
@@ -150,7 +151,7 @@ def url_before_vectors(postgres_url: str) -> str:
 
 def test_vectors_are_moved_while_old_processes_run(url_before_vectors: str) -> None:
     url = url_before_vectors
-    migrate(url, "head")
+    migrate(url, "0022")
     kept = [(0, "m", "[0,1]"), (1, "m", "[1,1]")]
     assert [tuple(row) for row in run_sql(url, VECTORS)] == kept
     run_sql(url, write_old_chunk(2, "m", "[2,1]"), write_old_chunk(2, "next", "[2]"))
@@ -168,7 +169,7 @@ def test_vectors_are_moved_while_old_processes_run(url_before_vectors: str) -> N
 
 def test_interrupted_move_of_vectors_goes_on(url_before_vectors: str) -> None:
     url = url_before_vectors
-    migrate(url, "head")
+    migrate(url, "0022")
     moved = run_sql(url, VECTORS)
     index, valid = "ix_vectors_embedding_384", "SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass('{}')"
     run_sql(
@@ -178,7 +179,7 @@ def test_interrupted_move_of_vectors_goes_on(url_before_vectors: str) -> None:
         "DROP INDEX ix_vectors_embedding_768",
         "UPDATE alembic_version SET version_num = '0021'",
     )
-    migrate(url, "head")
+    migrate(url, "0022")
     assert run_sql(url, VECTORS) == moved
     assert run_sql(url, valid.format(index), valid.format("ix_vectors_embedding_768"))[0][0]
     assert run_sql(url, valid.format(index))[0][0]
@@ -187,7 +188,7 @@ def test_interrupted_move_of_vectors_goes_on(url_before_vectors: str) -> None:
 def test_vectors_are_not_moved_during_a_change_of_the_model(url_before_vectors: str) -> None:
     run_sql(url_before_vectors, "INSERT INTO embedding_models VALUES ('n', 'next')")
     with pytest.raises(RuntimeError, match=r"finish it with reembed --model n, or abandon it with reembed --model m$"):
-        migrate(url_before_vectors, "head")
+        migrate(url_before_vectors, "0022")
     assert "vectors" not in list_tables(url_before_vectors)
 
 

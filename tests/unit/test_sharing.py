@@ -12,12 +12,14 @@ from pipeline import metrics
 from pipeline.circuit_breaker import CircuitBreaker
 from pipeline.embedding.helpers import PIECES_AT_ONCE, Helpers
 from pipeline.embedding.prompts import Purpose
+from pipeline.embedding.sealing import Seal
 from pipeline.embedding.sharing import PIECE_TEXTS, encode_together
 from pipeline.embedding.text_encoder import ModelIdentity
-from pipeline.errors import FailureCode, IngestionError
+from pipeline.errors import DatabaseUnavailable, FailureCode, IngestionError
 
 pytestmark = pytest.mark.anyio
 
+KEY, OTHER_KEY = bytes(32), b"k" * 32
 MODEL, OTHER = ModelIdentity(b"model", 4), ModelIdentity(b"other", 4)
 TEXTS = [f"text {number} " + "x" * (number * 37 % 101) for number in range(50)]
 
@@ -61,14 +63,17 @@ class Redis:
     workers: list["Worker"] = field(default_factory=list)
     passes: Callable[[str, bytes], bool] = lambda _channel, _message: True
     sent: list[bytes] = field(default_factory=list)
+    delivered: list[tuple[str, bytes]] = field(default_factory=list)
+    """Channels and messages."""
     receiving: set[asyncio.Task[None]] = field(default_factory=set)
 
     async def send(self, channel: str, message: bytes) -> int:
         self.sent.append(message)
         receivers = [worker for worker in self.workers if channel in worker.helpers.channels]
         if self.passes(channel, message):
+            self.delivered.append((channel, message))
             for worker in receivers:
-                task = asyncio.create_task(worker.helpers.receive(message, is_idle=worker.is_idle))
+                task = asyncio.create_task(worker.receive(channel, message))
                 self.receiving.add(task)
         await asyncio.sleep(0)
         return len(receivers)
@@ -78,12 +83,24 @@ class Worker:
     def __init__(self, redis: Redis, *, identity: ModelIdentity | None = MODEL, is_idle: bool = False) -> None:
         self.encoder = DigestEncoder(identity)
         self.breaker = CircuitBreaker("helper", metrics.HELPER_FAILURES, 60.0)
-        self.helpers = Helpers(redis.send, lambda: self.encoder, self.breaker, group="0", answer_seconds=0.05)
-        self.helpers.is_listening = True
+        self.helpers = Helpers(
+            redis.send, lambda: self.encoder, self.breaker, self.find_key, group="0", answer_seconds=0.05
+        )
+        self.key = KEY
+        self.listens = True
         self.is_idle = is_idle
         redis.workers.append(self)
 
+    async def find_key(self) -> bytes:
+        return self.key
+
+    async def receive(self, channel: str, message: bytes) -> None:
+        await self.helpers.start()
+        await self.helpers.receive(channel, message, is_idle=self.is_idle)
+
     async def embed(self, texts: Sequence[str] = TEXTS) -> np.ndarray:
+        if self.listens:
+            await self.helpers.start()
         async with asyncio.timeout(5):
             return await encode_together(self.encoder, self.helpers, texts)
 
@@ -132,7 +149,7 @@ async def test_worker_that_cannot_help_gets_no_texts(redis: Redis, owner: Worker
     letting = let_when(owner, lambda: owner.helpers.peers and redis.receiving)
     assert np.array_equal(await owner.embed(), make_vectors(TEXTS))
     await letting
-    assert not any(b"text 1" in message for message in redis.sent)
+    assert {channel for channel, _ in redis.delivered} == {owner.helpers.offers}
     assert not unable.encoder.embedded
 
 
@@ -144,7 +161,7 @@ async def test_worker_alone_and_few_texts_send_no_texts(redis: Redis, owner: Wor
     few = TEXTS[:PIECE_TEXTS]
     assert np.array_equal(await owner.embed(few), make_vectors(few))
     assert len(redis.sent) == offers
-    assert not any(b"text 1" in message for message in redis.sent)
+    assert {channel for channel, _ in redis.delivered} == {owner.helpers.offers}
 
 
 async def test_server_shares_its_work_itself(redis: Redis) -> None:
@@ -153,12 +170,12 @@ async def test_server_shares_its_work_itself(redis: Redis) -> None:
     assert redis.sent == []
 
 
-@pytest.mark.parametrize("is_listening", [True, False])
-async def test_redis_is_away(redis: Redis, owner: Worker, *, is_listening: bool) -> None:
+@pytest.mark.parametrize("listens", [True, False])
+async def test_redis_is_away(redis: Redis, owner: Worker, *, listens: bool) -> None:
     redis.workers.clear()
-    owner.helpers.is_listening = is_listening
+    owner.listens = listens
     assert np.array_equal(await owner.embed(), make_vectors(TEXTS))
-    assert bool(redis.sent) == is_listening
+    assert bool(redis.sent) == listens
 
 
 async def test_helper_is_lost(redis: Redis, owner: Worker) -> None:
@@ -217,6 +234,52 @@ async def test_error_of_a_text_is_raised_as_it_is(redis: Redis, owner: Worker) -
     assert not [task for task in asyncio.all_tasks() if "_share" in repr(task)]  # it no longer asks helpers
 
 
+async def test_worker_with_another_key_gets_nothing(redis: Redis, owner: Worker) -> None:
+    stranger = Worker(redis, is_idle=True)
+    stranger.key = OTHER_KEY
+    letting = let_when(owner, lambda: owner.helpers.peers and redis.receiving)
+    assert np.array_equal(await owner.embed(), make_vectors(TEXTS))
+    await letting
+    assert {channel for channel, _ in redis.delivered} == {owner.helpers.offers}  # nobody has accepted
+
+
+async def test_redis_can_neither_read_nor_change_what_helpers_get(redis: Redis, owner: Worker) -> None:
+    helper = Worker(redis, is_idle=True)
+    letting = let_when(owner, lambda: helper.encoder.embedded)
+    await owner.embed()
+    await letting
+    texts = [message for channel, message in redis.delivered if Seal(KEY).open(channel, message).count(b"text ")]
+    assert texts
+    assert not any(b"text " in message for message in redis.sent)
+    embedded = len(helper.encoder.embedded)
+    changed = texts[0][:-1] + bytes([texts[0][-1] ^ 1])
+    await helper.helpers.receive(helper.helpers.address, changed, is_idle=True)
+    await helper.helpers.receive(owner.helpers.address, texts[0], is_idle=True)  # sealed for another channel
+    await asyncio.sleep(0.01)
+    assert len(helper.encoder.embedded) == embedded
+
+
+async def test_key_is_sought_until_the_database_answers() -> None:
+    """A database without the key is no reason for a worker to end."""
+    answers: list[bytes | DatabaseUnavailable | None] = [KEY, None, DatabaseUnavailable("It does not respond.")]
+
+    async def find_key() -> bytes | None:
+        answer = answers.pop()
+        if isinstance(answer, DatabaseUnavailable):
+            raise answer
+        return answer
+
+    helpers = Helpers(
+        Redis().send, DigestEncoder, CircuitBreaker("helper", metrics.HELPER_FAILURES), find_key, group="0"
+    )
+    assert not helpers.is_started
+    async with asyncio.timeout(5):
+        await helpers.start()
+    assert helpers.is_started
+
+
 async def test_unknown_messages_are_ignored(owner: Worker) -> None:
+    await owner.helpers.start()
     for message in (b"", b"\x81", b"not a message"):
-        await owner.helpers.receive(message, is_idle=True)
+        for sealed in (message, Seal(KEY).close(owner.helpers.offers, message)):
+            await owner.helpers.receive(owner.helpers.offers, sealed, is_idle=True)
