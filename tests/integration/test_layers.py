@@ -1,12 +1,15 @@
-"""The layers of the sandbox, as operators see them; and processes whose memory no other process can read."""
+"""The layers of the sandbox, as operators see them; processes whose memory is hidden, and memory that is freed."""
 
 import json
+import os
+import platform
 import sys
 
 import msgspec
 import pytest
 
 from pipeline.sandbox.confinement import Layer, find_layers, summarize_layers
+from tests.integration.large_blocks import HASH_BYTES
 from tests.integration.old_kernel import Found
 from tests.processes import run_module
 
@@ -43,3 +46,11 @@ def test_every_program_hides_its_memory_before_it_reads_secrets() -> None:
     hidden = json.loads(done.stdout)
     assert {name for name, is_hidden in hidden.items() if not is_hidden} == set()
     assert len(hidden) == 6
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only the GNU C library keeps large blocks")
+def test_api_keeps_no_memory_of_hashed_passwords() -> None:
+    settings = {**os.environ, "JWT_SECRET": "x" * 48, "DATABASE_URL": "postgresql+asyncpg://nobody@nowhere/none"}
+    done = run_module("tests.integration.large_blocks", environment=settings)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) < HASH_BYTES / 4
