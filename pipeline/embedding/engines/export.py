@@ -15,9 +15,10 @@ from pipeline.embedding.engines import sample
 from pipeline.embedding.engines.openvino_model import (
     DESCRIPTION_FILE,
     MODEL_FILE,
+    TELEMETRY,
     TOKENIZER_FILE,
     Description,
-    refuse_telemetry,
+    refuse_import,
 )
 from pipeline.embedding.engines.torch_model import TorchModel
 from pipeline.embedding.model import Precision
@@ -128,7 +129,7 @@ def main() -> None:
     """
     name, precision, folder = sys.argv[1], Precision(sys.argv[2]), Path(sys.argv[3])
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    refuse_telemetry()
+    refuse_import(TELEMETRY)
     is_loaded = False
     try:
         model = TorchModel(name, Precision.FLOAT32)

@@ -16,6 +16,10 @@ DESCRIPTION_FILE = "description.json"
 LENGTH_STEP = 16
 """Inputs are padded to a multiple of this length, in tokens. It costs no time, and saves 120 MB of code and buffers for
 many different shapes."""
+CONVERTER = "openvino.tools.ovc"
+"""Module of OpenVINO that converts models. It takes 8 MiB, and imports the telemetry. Only an export needs it."""
+TELEMETRY = "openvino_telemetry"
+"""Package that sends statistics of the use of OpenVINO and NNCF to their makers."""
 SHAPES_CACHED = 64
 """Number of input shapes for which OpenVINO keeps its compiled code. The default of 5,000 takes more memory."""
 
@@ -49,7 +53,7 @@ class OpenVinoModel(EmbeddingModel):
         self._tokenizer = Tokenizer.from_file(str(folder / TOKENIZER_FILE))
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(self._description.max_tokens)
-        refuse_telemetry()
+        refuse_import(CONVERTER)
         import openvino  # noqa: PLC0415 - slow to import
 
         options = {
@@ -92,6 +96,6 @@ class OpenVinoModel(EmbeddingModel):
         return input_ids, attention_mask
 
 
-def refuse_telemetry() -> None:
-    """Keep OpenVINO and NNCF from importing the package that sends statistics of their use to their makers."""
-    sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]  # None makes every import of it fail
+def refuse_import(name: str) -> None:
+    """Make every later import of a module fail with ImportError, which OpenVINO and NNCF expect."""
+    sys.modules[name] = None  # type: ignore[assignment]  # None makes the import fail
