@@ -12,6 +12,8 @@ from importlib import import_module
 import pypdf.filters  # noqa: F401 - for the children
 from PIL import Image
 
+import pipeline.stages.extract.page_image
+import pipeline.stages.extract.pdf.reading  # noqa: F401 - for the children
 from pipeline.stages.extract import find_formats
 
 WINDOWS_ENCODINGS = {"mbcs", "oem"}

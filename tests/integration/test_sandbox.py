@@ -22,12 +22,30 @@ from pipeline.sandbox.pool import Sandbox
 from pipeline.sandbox.protocol import PNG_BEGINNING, PNG_END, Limits
 from pipeline.stages.extract.format import MAX_SECTIONS
 from tests.integration.conftest import wait_for
+from tests.processes import PROJECT
 
 pytestmark = pytest.mark.anyio
 
 LIMITS = Limits(seconds=5, memory_bytes=512 * 1024 * 1024, pages=10, characters=10_000)
 CRASH = "The file crashes its reader. Open it, save it again and upload the new copy."
 PDF = (samples.FOLDER / "alder-lock-handbook.pdf").read_bytes()
+
+READS_PDF = """
+import sys
+from io import BytesIO
+from pipeline.sandbox import preload
+from pipeline.stages.extract import get_format
+from pipeline.stages.extract.format import SourceFile, make_mark
+
+preload.load()
+loaded = set(sys.modules)
+data = sys.stdin.buffer.read()
+pdf = get_format("application/pdf")
+for reader in pdf.readers:
+    [text] = next(reader(SourceFile(BytesIO(data))).pages).sections
+pdf.draw(BytesIO(data), 1, make_mark(text, 0, 5))
+print(sorted(set(sys.modules) - loaded))
+"""
 
 
 async def read(
@@ -355,3 +373,10 @@ async def test_children_die_with_their_server_and_the_file_may_be_retried() -> N
     assert error.value.code == "worker_lost"
     child.wait(5)
     await sandbox.close()
+
+
+def test_child_that_reads_or_draws_a_pdf_imports_nothing() -> None:
+    """The fork server has loaded everything, so that no child does it again."""
+    command = [sys.executable, "-c", READS_PDF]
+    found = subprocess.run(command, input=PDF, cwd=PROJECT, check=True, capture_output=True, timeout=60)
+    assert found.stdout == b"[]\n"
