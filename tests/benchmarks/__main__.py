@@ -7,6 +7,7 @@ the page docs/benchmarks.md. Nothing is asserted, because figures depend on the 
 import argparse
 import os
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from pypdf import PdfReader
@@ -15,7 +16,7 @@ from pipeline import samples
 from tests.benchmarks import page
 from tests.benchmarks.baseline import run_baseline
 from tests.benchmarks.client import Client
-from tests.benchmarks.comparisons import compute_ratios, print_goals
+from tests.benchmarks.comparisons import compute_ratios, print_rows
 from tests.benchmarks.growth import measure_growth
 from tests.benchmarks.ingestion import NOTES, ingest, ingest_into_baseline, time_notes, time_notes_beside_document
 from tests.benchmarks.machine import read_machine
@@ -159,13 +160,13 @@ def measure(report: Report, options: argparse.Namespace) -> None:
 def main() -> None:
     options = parse_options()
     options.output.mkdir(exist_ok=True)
-    report = Report(read_machine())
+    report = Report(read_machine(), {"day": datetime.now(UTC).date().isoformat()})
     try:
         measure(report, options)
     finally:  # what was measured before a failure is printed, too
         compute_ratios(report)
         report.print()
-        print_goals(report)
+        print_rows(report)
         report.write(options.output / "report.json")
     page.write(options.page, options.output)
 

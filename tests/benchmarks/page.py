@@ -11,14 +11,14 @@ from typing import Any
 
 import numpy as np
 
+from tests.benchmarks.comparisons import DASH, HEADING, list_rows, show
 from tests.benchmarks.machine import Machine
 from tests.benchmarks.recall import Row
-from tests.benchmarks.report import Report, format_figure, format_range, read_report
+from tests.benchmarks.report import Report, format_figure, read_report
 from tests.benchmarks.scores import PLAIN_MODE, Scores, SetScores, format_interval, read_scores
 from tests.benchmarks.scoring import METRICS
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "benchmarks.md"
-DASH = "–"
 PROCESSES = {
     "api": "the API",
     "worker": "workers, encoding included",
@@ -44,13 +44,18 @@ the ratios of one run. A cell shows the median of the rounds, with the least and
 {speed_origin}
 
 The baseline is what people often write themselves: LangChain with the same model and the same PostgreSQL. It ingests
-the same files as Sluice, and answers the same questions. One PostgreSQL serves both, one after the other.
+the same files as Sluice, and answers the same questions. One PostgreSQL serves both, one after the other. Sluice runs
+one API process and as many workers as the machine has cores.
 
 {speed}
 
-"Encoding and bare SQL" means the time for the vector of a question and for its nearest vectors in PostgreSQL, without
-HTTP, login or words. The limit of the processor is its fastest matrix product in the precision of the engine. Memory
-that several processes share counts for each of them in part. A first start finds no cached model.
+- The ideal time of ingestion is the CPU time of all stages, each run alone, divided by the number of cores.
+- The least time of a search is the time to encode the question and to find its nearest vectors in PostgreSQL. It has no
+  HTTP, login or words.
+- The processor's limit is its fastest matrix product in the number format of the engine.
+- Shared memory is divided among the processes that use it.
+- A first start finds no cached model.
+- A goal without a processor holds for all. VNNI means AVX512-VNNI.
 
 ## Where the time goes
 
@@ -64,8 +69,8 @@ CPU time per search in milliseconds, with 32 clients:
 
 ## Large collections
 
-One `hybrid` search in PostgreSQL, without HTTP and encoding. The texts and vectors are artificial. Each owner was
-searched alone, and again when the database also held the chunks of the others. `make bench` writes the plans of these
+Measured with the same run as the speed. One `hybrid` search in PostgreSQL, without HTTP and encoding. The texts and vectors are artificial. Each owner was
+searched when it had just been added, and again when all owners were there. `make bench` writes the plans of these
 searches, EXPLAIN (ANALYZE, BUFFERS), to `.bench/`.
 
 {growth}
@@ -93,13 +98,15 @@ users. Times are p50 and p95 in PostgreSQL.
 | command | measures |
 |---|---|
 | `make bench` | speed |
-| `make bench OPTIONS="FOLDER --rounds 1 --sizes 1000"` | speed with your own PDF files, quickly; `--page FILE` writes another page |
+| `make bench OPTIONS="FOLDER --rounds 1 --sizes 1000"` | speed with your own PDF files, quickly |
 | `make bench-retrieval` | quality of retrieval; see [search-and-answers.md](search-and-answers.md#measuring-retrieval) |
 | `make bench-retrieval OPTIONS="--compare BEFORE AFTER"` | two files of scores: what has changed |
 | `python -m tests.benchmarks.recall FILE` | recall of the vector index; `FILE` has one text per line |
 | `python -m tests.benchmarks.encoding FILE…` | the model alone on PDF files, and on a GPU if there is one |
-| `python -m tests.benchmarks.page` | nothing; it writes this page from the files in `.bench/` |
 | `make chaos SECONDS=180 SEED=7` | whether anything is lost under faults: it kills, stops and disconnects all parts |
+
+The results are in `.bench/`. `make bench` writes this page again; `--page FILE` in `OPTIONS` writes another file instead.
+`python -m tests.benchmarks.page` writes it from the results, for example after `make bench-retrieval`.
 """
 
 
@@ -122,63 +129,23 @@ def _fill_speed(report: Report | None) -> dict[str, str]:
             **dict.fromkeys(("speed", "pages", "searches", "growth"), DASH),
         }
     return {
-        "speed_origin": _describe_origin(report.machine, report.facts.get("model", "")),
-        "speed": _make_speed_table(report),
+        "speed_origin": _describe_origin(report.machine, report.facts.get("model", ""), report.facts.get("day", "")),
+        "speed": _make_table(HEADING, list_rows(report)),
         "pages": _make_pages_table(report),
         "searches": _make_searches_table(report),
         "growth": _make_growth_table(report),
     }
 
 
-def _make_speed_table(report: Report) -> str:
-    rows = (
-        ("pages that were ingested", "baseline_pages", "part_pages"),
-        ("ingestion, pages per second", "baseline_pages_per_second", "part_pages_per_second"),
-        ("ingestion, CPU ms per page, without PostgreSQL", "baseline_cpu_ms_per_page", "part_cpu_ms_per_page"),
-        ("ingestion, Sluice against the baseline", None, "ingestion_over_baseline"),
-        ("the same in CPU time", None, "ingestion_cpu_of_baseline"),
-        ("ingestion, wall time against (the stages alone ÷ cores)", None, "ingestion_wall_over_stages"),
-        ("ingestion, two workers against one", None, "two_workers_over_one"),
-        ("encoding, chunks per CPU second", None, "encoding_chunks_per_cpu_second"),
-        ("encoding on the GPU, chunks per second", None, "gpu_chunks_per_second"),
-        ("encoding against torch with bfloat16", None, "encoding_over_bfloat16"),
-        ("encoding against torch with float32", None, "encoding_over_float32"),
-        ("encoding against the limit of the processor", None, "encoding_share_of_limit"),
-        ("a note, from its 201 to `ready`, p50, ms", None, "note_p50_ms"),
-        ("the same while a long PDF is ingested, ms", None, "note_beside_document_p50_ms"),
-        ("chunks that were searched", None, "part_chunks"),
-        ("search, 1 client, p50, ms", "baseline_search_1_p50_ms", "search_1_p50_ms"),
-        ("search, 1 client, against encoding and bare SQL", None, "search_over_floor"),
-        ("search, 32 clients, CPU ms per request", "baseline_search_32_cpu_ms_per_request",
-         "search_32_cpu_ms_per_request"),
-        ("search, 32 clients, requests per second", "baseline_search_32_requests_per_second",
-         "search_32_requests_per_second"),
-        ("search, 32 clients, Sluice against the baseline", None, "search_over_baseline"),
-        ("the same in CPU time", None, "search_cpu_of_baseline"),
-        ("search, 32 clients, two API processes against one", None, "two_api_processes_over_one"),
-        ("peak memory, MiB: the API, or the baseline", "baseline_memory_mib_root", "folder_memory_mib_api"),
-        ("peak memory, MiB: a worker with its children", None, "folder_memory_mib_worker"),
-        ("start until ready, s: the API", None, "api_start_seconds"),
-        ("start until ready, s: a worker", None, "worker_start_seconds"),
-        ("the same, CPU s: the API", None, "api_start_cpu_seconds"),
-        ("the same, CPU s: a worker", None, "worker_start_cpu_seconds"),
-        ("first start, s: the API", None, "api_first_start_seconds"),
-        ("first start, s: a worker", None, "worker_first_start_seconds"),
-        ("`make demo`, second run, s", None, "demo_second_run_seconds"),
-    )  # fmt: skip
-    cells = [(label, _show(report, baseline), _show(report, ours)) for label, baseline, ours in rows]
-    return _make_table(("measurement", "baseline", "Sluice"), [row for row in cells if row[1:] != (DASH, DASH)])
-
-
 def _make_pages_table(report: Report) -> str:
-    stages = [(f"{stage} alone", _show(report, f"{stage}_cpu_ms_per_page")) for stage in STAGES]
-    alone = [*stages, ("all stages alone", _show(report, "stages_cpu_ms_per_page"))]
-    kinds = [(label, _show(report, f"part_cpu_ms_per_page_{kind}")) for kind, label in PROCESSES.items()]
+    stages = [(f"{stage} alone", show(report, f"{stage}_cpu_ms_per_page")) for stage in STAGES]
+    alone = [*stages, ("all stages alone", show(report, "stages_cpu_ms_per_page"))]
+    kinds = [(label, show(report, f"part_cpu_ms_per_page_{kind}")) for kind, label in PROCESSES.items()]
     return _make_table(("where", "ms per page"), [*alone, *kinds])
 
 
 def _make_searches_table(report: Report) -> str:
-    kinds = [(label, _show(report, f"search_32_cpu_ms_per_request_{kind}")) for kind, label in PROCESSES.items()]
+    kinds = [(label, show(report, f"search_32_cpu_ms_per_request_{kind}")) for kind, label in PROCESSES.items()]
     return _make_table(("process", "ms per search"), kinds)
 
 
@@ -191,9 +158,9 @@ def _make_growth_table(report: Report) -> str:
     rows = [
         (
             f"{size:,}",
-            _show(report, f"growth_{size}_chunks_p50_ms"),
-            _show(report, f"growth_{size}_chunks_cpu_ms"),
-            _show(report, f"growth_{size}_chunks_beside_others_p50_ms"),
+            show(report, f"growth_{size}_chunks_p50_ms"),
+            show(report, f"growth_{size}_chunks_cpu_ms"),
+            show(report, f"growth_{size}_chunks_beside_others_p50_ms"),
         )
         for size in sizes
     ]
@@ -239,18 +206,14 @@ def _make_recall_row(row: Row) -> Sequence[str]:
     return (f"{row.chunks:,}", f"{row.recall:.3f}", str(row.incomplete), *times)
 
 
-def _describe_origin(machine: Machine, model: str) -> str:
+def _describe_origin(machine: Machine, model: str, day: str = "") -> str:
     encoded = f" Encoded with: {model}." if model else ""
-    return f"Measured on: {machine}.{encoded}"
+    measured = f" Day: {day}." if day else ""
+    return f"Measured on: {machine}.{encoded}{measured}"
 
 
 def _say_not_measured(command: str) -> str:
     return f"Not measured yet on this release. `{command}` measures it."
-
-
-def _show(report: Report, name: str | None) -> str:
-    values = report.figures.get(name) if name else None
-    return format_range(values) if values else DASH
 
 
 def _make_table(heading: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
