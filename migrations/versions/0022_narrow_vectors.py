@@ -34,8 +34,7 @@ PAUSE_SECONDS = 0.2
 def upgrade() -> None:
     op.execute("SET LOCAL lock_timeout = '3s'")
     refuse_unfinished_change()
-    # If an earlier run was interrupted, the table exists.
-    if not sa.inspect(op.get_bind()).has_table("vectors"):
+    if not has_run_before():
         create_table()
         create_match_function()
         create_triggers()
@@ -53,10 +52,17 @@ def refuse_unfinished_change() -> None:
     change = connection.execute(sa.text("SELECT name FROM embedding_models WHERE state = 'next'")).scalar()
     if change:
         active = connection.execute(sa.text("SELECT name FROM embedding_models WHERE state = 'active'")).scalar()
+        # After an interrupted run, the release before cannot count the vectors that the triggers keep.
+        finish = "" if has_run_before() else f"finish it with reembed --model {change}, or "
         raise RuntimeError(
-            f"the change to the model {change} is not finished; with the release before this one, finish it with "
-            f"reembed --model {change}, or abandon it with reembed --model {active}"
+            f"the change to the model {change} is not finished; with the release before this one, {finish}"
+            f"abandon it with reembed --model {active}"
         )
+
+
+def has_run_before() -> bool:
+    """Return True if an earlier run has created the table."""
+    return sa.inspect(op.get_bind()).has_table("vectors")
 
 
 def create_table() -> None:
@@ -165,7 +171,7 @@ def delete_other_models() -> None:
 
 
 def copy_vectors() -> None:
-    """Copy the vectors of all chunks that have none in the new table.
+    """Copy the vectors of all chunks whose vector is not in the new table.
 
     Rows that another transaction deletes at this moment are skipped, so that the two never wait for each other. They
     are looked at again.
@@ -176,6 +182,7 @@ def copy_vectors() -> None:
             SELECT owner_id, id, model, document_id, note_id, embedding FROM chunks
             WHERE (owner_id, id) > (:owner, :id) AND embedding IS NOT NULL AND NOT EXISTS (
                 SELECT FROM vectors WHERE vectors.owner_id = chunks.owner_id AND vectors.chunk_id = chunks.id
+                AND vectors.model = chunks.model
             )
             ORDER BY owner_id, id LIMIT :rows FOR KEY SHARE SKIP LOCKED
         ),
@@ -187,7 +194,8 @@ def copy_vectors() -> None:
     ).bindparams(sa.bindparam("owner", type_=sa.Uuid()), sa.bindparam("id", type_=sa.Uuid()))
     is_lacking = sa.text(
         """SELECT EXISTS (SELECT 1 FROM chunks WHERE embedding IS NOT NULL AND NOT EXISTS (
-            SELECT 1 FROM vectors WHERE vectors.owner_id = chunks.owner_id AND vectors.chunk_id = chunks.id))"""
+            SELECT 1 FROM vectors WHERE vectors.owner_id = chunks.owner_id AND vectors.chunk_id = chunks.id
+            AND vectors.model = chunks.model))"""
     )
     while connection.scalar(is_lacking):
         last = (UUID(int=0), UUID(int=0))

@@ -185,6 +185,24 @@ def test_interrupted_move_of_vectors_goes_on(url_before_vectors: str) -> None:
     assert run_sql(url, valid.format(index))[0][0]
 
 
+def test_abandoned_change_during_an_interrupted_move_leaves_no_gap(url_before_vectors: str) -> None:
+    url = url_before_vectors
+    migrate(url, "0022")
+    moved = run_sql(url, VECTORS)
+    run_sql(
+        url,
+        "DELETE FROM vectors",
+        "UPDATE alembic_version SET version_num = '0021'",
+        "INSERT INTO embedding_models VALUES ('n', 'next')",
+        write_old_chunk(0, "n", "[9]"),
+    )
+    with pytest.raises(RuntimeError, match=r"with the release before this one, abandon it with reembed --model m$"):
+        migrate(url, "0022")
+    run_sql(url, "DELETE FROM embedding_models WHERE name = 'n'")
+    migrate(url, "0022")
+    assert [row for row in run_sql(url, VECTORS) if row["model"] == "m"] == moved
+
+
 def test_vectors_are_not_moved_during_a_change_of_the_model(url_before_vectors: str) -> None:
     run_sql(url_before_vectors, "INSERT INTO embedding_models VALUES ('n', 'next')")
     with pytest.raises(RuntimeError, match=r"finish it with reembed --model n, or abandon it with reembed --model m$"):

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Barrier, Event
@@ -67,6 +68,11 @@ def test_other_precision_and_other_weights_are_other_exports(
     assert len(exporter.exports) == 3
 
 
+def empty(folder: Path) -> None:
+    (folder / "model.bin").unlink()
+    (folder / "checksums.json").write_text("{}")
+
+
 def replace_by_a_file(folder: Path) -> None:
     shutil.rmtree(folder)
     folder.write_text("")
@@ -85,11 +91,24 @@ def replace_by_a_link(folder: Path) -> None:
         lambda folder: (folder / "model.bin").unlink(),
         lambda folder: (folder / "checksums.json").unlink(),
         lambda folder: (folder / "checksums.json").write_text("{"),
+        lambda folder: (folder / "checksums.json").write_bytes(b'{"model.bin":"\xff"}'),
+        empty,
         shutil.rmtree,
         replace_by_a_file,
         replace_by_a_link,
     ],
-    ids=["changed", "cut", "missing", "no checksums", "cut checksums", "deleted", "a file", "a link"],
+    ids=[
+        "changed",
+        "cut",
+        "missing",
+        "no checksums",
+        "cut checksums",
+        "no text",
+        "empty",
+        "deleted",
+        "a file",
+        "a link",
+    ],
 )
 def test_damaged_export_is_made_anew(cache: ExportCache, exporter: Exporter, model: str, damage: object) -> None:
     folder = fetch(cache, model)
@@ -180,13 +199,28 @@ def test_model_that_no_engine_can_load(tmp_path: Path, model: str) -> None:
         fetch(ExportCache(tmp_path / "cache", fail), model)
 
 
+def give_away(folder: Path) -> None:
+    os.chown(folder, 12345, 12345)
+
+
+def replace_by_a_link_of_another_user(folder: Path) -> None:
+    moved = folder.rename(folder.with_name("moved"))
+    folder.symlink_to(moved)
+    os.chown(folder, 12345, 12345, follow_symlinks=False)
+
+
+def open_to_all(folder: Path) -> None:
+    folder.chmod(0o777)
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder to another user")
-def test_root_does_not_use_a_folder_of_the_service(
-    cache: ExportCache, exporter: Exporter, model: str, tmp_path: Path
+@pytest.mark.parametrize("change", [give_away, replace_by_a_link_of_another_user, open_to_all])
+def test_root_does_not_use_a_folder_that_others_can_change(
+    cache: ExportCache, exporter: Exporter, model: str, tmp_path: Path, change: Callable[[Path], None]
 ) -> None:
     fetch(cache, model)
-    os.chown(tmp_path / "cache", 12345, 12345)
-    with pytest.raises(ExportFailed, match="belongs to another user"):
+    change(tmp_path / "cache")
+    with pytest.raises(ExportFailed, match=r"(belongs to another user|other users can write to).*root does not use it"):
         fetch(cache, model)
     assert len(exporter.exports) == 1
 

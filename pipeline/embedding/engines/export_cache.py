@@ -3,6 +3,7 @@
 import hashlib
 import os
 import shutil
+import stat
 import subprocess
 import sys
 import tempfile
@@ -85,8 +86,13 @@ class ExportCache:
 
         Raises ExportFailed.
         """
-        if os.geteuid() == 0 and self._folder.exists() and self._folder.stat().st_uid != 0:
+        if os.geteuid() != 0 or not self._folder.exists():
+            return
+        behind_link = self._folder.stat()
+        if self._folder.lstat().st_uid != 0 or behind_link.st_uid != 0:
             raise ExportFailed(f"{self._folder} belongs to another user, and root does not use it")
+        if behind_link.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+            raise ExportFailed(f"other users can write to {self._folder}, and root does not use it")
 
     def _make_unless_made(self, name: str, precision: Precision, target: Path, cancelled: Event) -> None:
         """Export to a folder of its own, and rename it when it is complete."""
@@ -151,8 +157,8 @@ def _lock(file: IO[str], cancelled: Event) -> Iterator[None]:
 def _is_intact(folder: Path) -> bool:
     try:
         expected = msgspec.json.decode((folder / CHECKSUMS_FILE).read_bytes(), type=dict[str, str])
-        return _compute_checksums(folder) == expected
-    except (OSError, msgspec.DecodeError):
+        return bool(expected) and _compute_checksums(folder) == expected
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
         return False
 
 
