@@ -31,7 +31,10 @@ EXAMPLE_SECRET = "replace-me-with-openssl-rand-base64-48"  # noqa: S105 - a plac
 EXAMPLE_PASSWORD = "replace-me-with-openssl-rand-hex-24"  # noqa: S105 - a placeholder, `doctor` warns about it
 MINIMUM_SECRET_BYTES = 32
 SECRET_ADVICE = "create one with: openssl rand -base64 48"  # noqa: S105 - a command, not a secret
-DATABASE_ADVICE = "set it in the environment or .env, or use the DATA_DIR of a running `make up`"
+DATABASE_ADVICE = (
+    "set it in the environment or .env. Only doctor, users and reembed find the database of a running `make up`, "
+    "in its DATA_DIR"
+)
 MIB = 1024 * 1024
 GIB = 1024 * MIB
 WEB_FORMS = {
@@ -301,6 +304,13 @@ class Settings(BaseSettings):
         if limit < info.data.get("max_upload_bytes", 0):
             raise ValueError("must be at least MAX_UPLOAD_BYTES")
         return limit
+
+    @field_validator("embedding_device")
+    @classmethod
+    def _require_device_of_engine(cls, device: str, info: ValidationInfo) -> str:
+        if info.data.get("embedding_engine") == "openvino" and device not in ("auto", "cpu"):
+            raise ValueError("must be auto or cpu if EMBEDDING_ENGINE is openvino, which uses no GPU")
+        return device
 
     @field_validator("llm_model")
     @classmethod

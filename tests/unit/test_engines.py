@@ -14,7 +14,9 @@ from pipeline.embedding.engines.loading import (
     EngineRefused,
     fetch_export,
     list_candidates,
+    load_exported,
     load_first,
+    load_on_gpu,
     measure_rank_loss,
     require_right_vectors,
 )
@@ -184,4 +186,24 @@ FOLDER = Path("unused")
     ],
 )
 def test_torch_alone_runs_on_gpus(options: EngineOptions, number: int) -> None:
-    assert min(len(list_candidates("any", options, Event())), 2) == number
+    for has_gpu in (False, True):
+        assert min(len(list_candidates("any", options, Event(), has_gpu=has_gpu)), 2) == number
+
+
+@pytest.mark.parametrize(
+    ("options", "number"),
+    [
+        (EngineOptions(FOLDER), 1),
+        (EngineOptions(FOLDER, device="cpu"), 0),
+        (EngineOptions(FOLDER, engine="openvino"), 0),
+    ],
+)
+def test_gpu_is_tried_before_openvino(options: EngineOptions, number: int) -> None:
+    with_gpu, without = (list_candidates("any", options, Event(), has_gpu=has_gpu) for has_gpu in (True, False))
+    assert len(with_gpu) == len(without) + number
+    assert getattr(with_gpu[0], "func", None) == (load_on_gpu if number else load_exported)
+
+
+def test_missing_gpu_is_refused_so_that_openvino_is_next() -> None:
+    with pytest.raises(EngineRefused, match="torch finds no GPU that it can use"):
+        load_on_gpu("any", lambda _wanted: "cpu")

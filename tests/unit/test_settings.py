@@ -220,6 +220,20 @@ def test_address_of_the_language_model(monkeypatch: pytest.MonkeyPatch) -> None:
     assert str(load_settings().llm_base_url) == "http://127.0.0.1:8080/v1"
 
 
+@pytest.mark.parametrize("device", ["cuda", "mps"])
+def test_openvino_on_a_gpu_is_refused(device: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EMBEDDING_DEVICE", device)
+    for engine in ("auto", "torch"):
+        monkeypatch.setenv("EMBEDDING_ENGINE", engine)
+        assert load_settings().embedding_device == device
+    monkeypatch.setenv("EMBEDDING_ENGINE", "openvino")
+    with pytest.raises(SettingsError, match=r"^EMBEDDING_DEVICE must be auto or cpu if EMBEDDING_ENGINE is openvino"):
+        load_settings()
+    for allowed in ("auto", "cpu"):
+        monkeypatch.setenv("EMBEDDING_DEVICE", allowed)
+        assert load_settings().embedding_device == allowed
+
+
 def test_address_of_the_embedding_server(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EMBEDDING_BASE_URL", "127.0.0.1:8081")
     with pytest.raises(SettingsError, match=r"^EMBEDDING_BASE_URL is not of the form http://127.0.0.1:8081/v1$"):
@@ -278,5 +292,7 @@ def test_token_that_no_header_carries_is_refused(name: str, token: str, monkeypa
 
 @pytest.mark.parametrize("name", ["sqlalchemy_url", "owner_url"])
 def test_missing_database_url_is_explained(name: str) -> None:
-    with pytest.raises(SettingsError, match=r"^DATABASE_URL is not set; set it in .* \.env, or use the DATA_DIR of"):
+    with pytest.raises(
+        SettingsError, match=r"^DATABASE_URL is not set; set it in .* \.env\. Only doctor, users and reembed find"
+    ):
         getattr(Settings(_env_file=None), name)

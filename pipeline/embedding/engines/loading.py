@@ -21,7 +21,7 @@ from pipeline.embedding.engines.export_cache import (
 )
 from pipeline.embedding.engines.openvino_model import OpenVinoModel
 from pipeline.embedding.engines.processor import choose_precision, read_instructions
-from pipeline.embedding.engines.torch_model import TorchModel, may_have_gpu
+from pipeline.embedding.engines.torch_model import CPU, DeviceFinder, TorchModel, find_device, may_have_gpu
 from pipeline.embedding.model import EmbeddingModel, Precision
 from pipeline.logs import get_logger
 
@@ -74,7 +74,7 @@ def load_model(name: str, options: EngineOptions, cancelled: Event) -> Embedding
     The first load of a model exports it, which takes about 10 s, or 30 s for int8. Raises OSError, ValueError,
     RuntimeError, ImportError or KeyError if no engine can load it, LoadingCancelled if `cancelled` is set.
     """
-    return load_first(name, list_candidates(name, options, cancelled))
+    return load_first(name, list_candidates(name, options, cancelled, has_gpu=may_have_gpu()))
 
 
 def load_first(name: str, candidates: Sequence[Candidate]) -> EmbeddingModel:
@@ -87,17 +87,28 @@ def load_first(name: str, candidates: Sequence[Candidate]) -> EmbeddingModel:
     return candidates[-1]()
 
 
-def list_candidates(name: str, options: EngineOptions, cancelled: Event) -> list[Candidate]:
-    """Return the engines to try, the fastest first. The reference is the last."""
+def list_candidates(name: str, options: EngineOptions, cancelled: Event, *, has_gpu: bool) -> list[Candidate]:
+    """Return the engines to try, the fastest first. The reference is the last.
+
+    `has_gpu` is True if this machine seems to have a GPU.
+    """
     reference = partial(TorchModel, name, device=options.device)
-    may_use_gpu = options.engine == "auto" and options.device == "auto" and may_have_gpu()
-    if options.engine == "torch" or options.device in ("cuda", "mps") or may_use_gpu:
+    if options.engine == "torch" or options.device in ("cuda", "mps"):
         return [reference]
     best = choose_precision(read_instructions())
     precisions = [best] if best != Precision.INT8 else [best, Precision.FLOAT32]
     cache = ExportCache(options.cache, run_export)
     exported: list[Candidate] = [partial(load_exported, name, cache, precision, cancelled) for precision in precisions]
-    return [*exported, reference]
+    may_use_gpu = options.engine == "auto" and options.device == "auto" and has_gpu
+    return [*([partial(load_on_gpu, name)] if may_use_gpu else []), *exported, reference]
+
+
+def load_on_gpu(name: str, find: DeviceFinder = find_device) -> EmbeddingModel:
+    """Return the model in torch on a GPU. Raises EngineRefused if torch finds none."""
+    device = find("auto")
+    if device == CPU:
+        raise EngineRefused("torch finds no GPU that it can use, although this machine seems to have one")
+    return TorchModel(name, device=device)
 
 
 def load_exported(name: str, cache: ExportCache, precision: Precision, cancelled: Event) -> EmbeddingModel:

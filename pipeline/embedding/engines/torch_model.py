@@ -1,7 +1,7 @@
 """The engine torch: the reference for the others, and the engine for GPUs and for models that cannot be exported."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -9,6 +9,9 @@ import numpy as np
 
 from pipeline.embedding.model import BATCH_TOKENS, PASS_TOKENS, EmbeddingModel, Engine, Precision, Tokens, find_folder
 
+CPU = "cpu"
+DeviceFinder = Callable[[str], str]
+"""Returns the device for the wanted one, as `find_device` does."""
 GPU_BATCH_TOKENS = 65_536
 """Maximum tokens of one forward pass on a GPU, padding included."""
 GPU_PASS_TOKENS = 4_096
@@ -50,7 +53,7 @@ class TorchModel(EmbeddingModel):
         self.name = name
         self.device = find_device(device)
         self.precision = precision or _choose_precision(self.device)
-        is_cpu = self.device == "cpu"
+        is_cpu = self.device == CPU
         self.batch_tokens = BATCH_TOKENS if is_cpu else GPU_BATCH_TOKENS
         self.pass_tokens = PASS_TOKENS if is_cpu else GPU_PASS_TOKENS
         self.transformer = SentenceTransformer(
@@ -89,7 +92,7 @@ def find_device(wanted: str) -> str:
     """
     import torch  # noqa: PLC0415 - slow to import
 
-    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), CPU: True}
     if wanted == "auto":
         return next(device for device, is_available in available.items() if is_available)
     if not available[wanted]:
@@ -106,7 +109,7 @@ def may_have_gpu() -> bool:
 def _choose_precision(device: str) -> Precision:
     import torch  # noqa: PLC0415 - slow to import
 
-    if device == "cpu":
+    if device == CPU:
         return choose_cpu_precision(torch.cpu.get_capabilities())
     if device == "cuda" and torch.cuda.is_bf16_supported():
         return Precision.BFLOAT16
