@@ -64,7 +64,7 @@ class SearchBounds:
     """Number of an owner's chunks up to which every vector is compared. This is exact, and as fast as the index."""
     ef_search: int = 400
     """`hnsw.ef_search`: number of candidates that an index scan keeps at a time, if an owner has few of all vectors."""
-    least_ef_search: int = 200
+    least_ef_search: int = 120
     """The same if an owner has many of all vectors. See `_widen`."""
     max_scan_tuples: int = 200_000
     """`hnsw.max_scan_tuples`: number of vectors after which an index scan stops looking for more."""
