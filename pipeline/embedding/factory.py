@@ -1,6 +1,7 @@
 """Chooses where a model runs: in this process, or on the embedding server that the settings name."""
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
 from threading import Event
 from typing import TYPE_CHECKING
@@ -8,7 +9,7 @@ from typing import TYPE_CHECKING
 from pipeline.embedding.encoder import Encoder, Loader
 from pipeline.embedding.engines.loading import EngineOptions, load_model
 from pipeline.embedding.model import find_folder
-from pipeline.embedding.prompts import Prompts
+from pipeline.embedding.prompts import Prompts, find_prompts
 from pipeline.embedding.text_encoder import TextEncoder
 from pipeline.settings import Settings
 
@@ -33,7 +34,7 @@ def make_loader(settings: Settings) -> Loader:
 
 def make_encoder(settings: Settings, model: str) -> TextEncoder:
     """Return the encoder of a model."""
-    prompts = Prompts(settings.embedding_query_prompt, settings.embedding_document_prompt)
+    prompts = _read_prompts(settings)
     if not is_remote(settings, model):
         return Encoder(model, make_loader(settings), prompts)
     from pipeline.embedding.remote import RemoteEncoder  # noqa: PLC0415 - imports the HTTP client
@@ -49,6 +50,10 @@ class UsableModel:
     """Length of its vectors."""
     engine: str
     """What computes the vectors, in words."""
+    prompts: Prompts
+    """The prompts in force. The configuration of a model on a server is not read."""
+    refusals: Sequence[str] = ()
+    """Why faster engines do not run it."""
 
 
 async def try_model(settings: Settings, model: str) -> UsableModel:
@@ -57,12 +62,18 @@ async def try_model(settings: Settings, model: str) -> UsableModel:
     Raises ModelUnusable.
     """
     if is_remote(settings, model):
-        return UsableModel(await _ask_dimension(settings, model), "the embedding server")
+        return UsableModel(await _ask_dimension(settings, model), "the embedding server", _read_prompts(settings))
     try:
         loaded = await asyncio.to_thread(make_loader(settings), model, Event())
-        return UsableModel(loaded.dimension, f"{loaded.engine} in {loaded.precision} on {loaded.device}")
+        prompts = _read_prompts(settings).or_else(find_prompts(model, find_folder(model)))
+        engine = f"{loaded.engine} in {loaded.precision} on {loaded.device}"
+        return UsableModel(loaded.dimension, engine, prompts, loaded.refusals)
     except (OSError, ValueError, RuntimeError, ImportError, KeyError) as error:
         raise ModelUnusable(f"{model} cannot be loaded: {error}") from error
+
+
+def _read_prompts(settings: Settings) -> Prompts:
+    return Prompts(settings.embedding_query_prompt, settings.embedding_document_prompt)
 
 
 async def _ask_dimension(settings: Settings, model: str) -> int:

@@ -56,6 +56,8 @@ class EmbeddingModel(ABC):
     """Maximum tokens of one forward pass, padding included."""
     pass_tokens: int = PASS_TOKENS
     """Fixed cost of one forward pass, in token equivalents."""
+    refusals: Sequence[str] = ()
+    """Why each engine that was tried before this one does not run the model."""
 
     @abstractmethod
     def tokenize(self, texts: Sequence[str]) -> list[Tokens]:

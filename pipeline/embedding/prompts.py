@@ -38,6 +38,12 @@ class Prompts:
         prompt = self.query if purpose == Purpose.QUERY else self.document
         return [prompt + text for text in texts] if prompt else texts
 
+    def describe(self) -> str:
+        """Return the prompts in words."""
+        named = {"questions": self.query, "passages": self.document}
+        found = [f"{json.dumps(prompt, ensure_ascii=False)} before {kind}" for kind, prompt in named.items() if prompt]
+        return " and ".join(found) or "no prompts"
+
 
 NO_PROMPTS = Prompts()
 

@@ -97,12 +97,13 @@ def _refuse_other_change(models: Models, model: str) -> None:
 async def require_usable(settings: Settings, model: str) -> UsableModel:
     """Load a model, or ask its server. Return what was learned.
 
-    Raises ModelChangeError if that fails, or if its vectors are too large to store.
+    Raises ModelChangeError, with the error of the loading as its cause, if that fails. Also raises it if the vectors
+    are too large to store.
     """
     try:
         usable = await try_model(settings, model)
     except ModelUnusable as error:
-        raise ModelChangeError(str(error)) from error
+        raise ModelChangeError(str(error)) from error.__cause__
     if usable.dimension > LARGEST_DIMENSION:
         raise ModelChangeError(
             f"the vectors of {model} have {usable.dimension} numbers; at most {LARGEST_DIMENSION} can be stored"

@@ -29,7 +29,8 @@ from pipeline.db.requirements import (
 )
 from pipeline.db.schema import Server
 from pipeline.db.session import Database, get_state
-from pipeline.embedding.factory import is_remote
+from pipeline.embedding.engines.torch_model import DeviceMissing
+from pipeline.embedding.factory import UsableModel, is_remote
 from pipeline.embedding.reembed import ModelChangeError, require_usable
 from pipeline.errors import AnswerUnavailable, CannotWrite, DatabaseUnavailable, IngestionError, UnsafeDatabase
 from pipeline.notify.doorbell import Doorbell
@@ -302,21 +303,46 @@ async def _check_model(database: Database, settings: Settings) -> Finding:
     async with database.transaction() as session:
         models = await embedding_models.read(session)
     if models.active and configured not in (models.active, models.next):
-        found = f"the active model is {models.active}, but EMBEDDING_MODEL is {configured}"
-        advice = f"set EMBEDDING_MODEL={models.active}, or run python -m pipeline reembed --model {configured}"
-        return _fail("embedding model", found, advice)
+        return judge_other_model(models.active, configured)
     model = models.active or configured
     runs_there = is_remote(settings, model)
     try:
         usable = await require_usable(settings, model)
     except ModelChangeError as error:
-        advice = "see The embedding server is down in RUNBOOK.md" if runs_there else "install it"
-        return _fail("embedding model", str(error), f"{advice}, or correct EMBEDDING_MODEL")
+        return explain_unusable_model(error, runs_there=runs_there)
     if models.next:
         found = f"the active model is {models.active}; the change to {models.next} is not finished"
         advice = f"run python -m pipeline reembed --model {models.next} to continue"
         return _warn("embedding model", found, advice)
-    return _ok("embedding model", f"{model}, by {usable.engine}")
+    return judge_usable_model(model, usable)
+
+
+def judge_other_model(active: str, configured: str) -> Finding:
+    """Say that processes that start with these settings do not become ready.
+
+    The advice is right after a finished `reembed`, and after a change of the setting without `reembed`.
+    """
+    found = f"the active model is {active}, but EMBEDDING_MODEL is {configured}, with which no API becomes ready"
+    advice = f"set EMBEDDING_MODEL={active}; to use another model then, see Another embedding model in RUNBOOK.md"
+    return _fail("embedding model", found, advice)
+
+
+def explain_unusable_model(error: ModelChangeError, *, runs_there: bool) -> Finding:
+    """Say why a model cannot be used. `runs_there` is True if it runs on the embedding server."""
+    if isinstance(error.__cause__, DeviceMissing):
+        found, _, advice = str(error).partition("; ")
+        return _fail("embedding model", found, advice)
+    advice = "see The embedding server is down in RUNBOOK.md" if runs_there else "install it"
+    return _fail("embedding model", str(error), f"{advice}, or correct EMBEDDING_MODEL")
+
+
+def judge_usable_model(model: str, usable: UsableModel) -> Finding:
+    """Name what computes the vectors in this process, and warn if a faster engine could not be used."""
+    found = f"{model}, by {usable.engine}, with {usable.prompts.describe()}"
+    if not usable.refusals:
+        return _ok("embedding model", found)
+    advice = "see engine.refused in RUNBOOK.md; model.loaded in the logs shows which engine the service uses"
+    return _warn("embedding model", f"{found}; refused: {', '.join(usable.refusals)}", advice)
 
 
 async def _check_queue(database: Database) -> Finding:

@@ -320,7 +320,9 @@ def test_models_in_this_process_and_on_a_server(settings: Settings) -> None:
 
 async def test_dimension_is_asked_from_the_server(settings: Settings, server: LlmServer) -> None:
     there = settings.model_copy(update={"embedding_base_url": HttpUrl(server.url)})
-    assert await factory.try_model(there, "a-model") == factory.UsableModel(DIMENSION, "the embedding server")
+    assert await factory.try_model(there, "a-model") == factory.UsableModel(
+        DIMENSION, "the embedding server", Prompts()
+    )
     server.behave = refuse(401)
     with pytest.raises(factory.ModelUnusable, match="refuses every request"):
         await factory.try_model(there, "a-model")

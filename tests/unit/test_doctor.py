@@ -3,6 +3,7 @@
 import asyncio
 import socket
 from contextlib import aclosing
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,6 +14,10 @@ from redis import exceptions
 
 from pipeline.db import connection
 from pipeline.db.schema import Server
+from pipeline.embedding.engines.torch_model import DeviceMissing
+from pipeline.embedding.factory import UsableModel
+from pipeline.embedding.prompts import Prompts
+from pipeline.embedding.reembed import ModelChangeError
 from pipeline.errors import DatabaseUnavailable, ReadOnlyDatabase, UnsafeDatabase
 from pipeline.operations.doctor import (
     Verdict,
@@ -20,6 +25,9 @@ from pipeline.operations.doctor import (
     explain_failed_login,
     explain_owner_failure,
     explain_redis_failure,
+    explain_unusable_model,
+    judge_other_model,
+    judge_usable_model,
     judge_versions,
 )
 from pipeline.settings import Settings
@@ -176,3 +184,44 @@ def test_owner_is_told_of_servers_that_have_just_ended() -> None:
     error.__cause__ = FileNotFoundError()
     explained = explain_owner_failure(error, Settings(_env_file=None))
     assert explained.startswith("the database of `make up` could not be used (there is no such socket): check")
+
+
+@pytest.mark.parametrize(
+    ("cause", "runs_there", "found", "advice"),
+    [
+        (
+            DeviceMissing("no device cuda; set EMBEDDING_DEVICE to auto or cpu"),
+            False,
+            "no device cuda",
+            "set EMBEDDING_DEVICE to auto or cpu",
+        ),
+        (OSError("no such folder; sorry"), False, "no such folder; sorry", "install it, or correct EMBEDDING_MODEL"),
+        (
+            None,
+            True,
+            "None",
+            "see The embedding server is down in RUNBOOK.md, or correct EMBEDDING_MODEL",
+        ),
+    ],
+)
+def test_unusable_model_gets_one_advice(cause: Exception | None, runs_there: bool, found: str, advice: str) -> None:
+    error = ModelChangeError(f"a-model: {cause}")
+    error.__cause__ = cause
+    finding = explain_unusable_model(error, runs_there=runs_there)
+    assert (finding.verdict, finding.found, finding.advice) == (Verdict.FAILED, f"a-model: {found}", advice)
+
+
+def test_refused_engine_is_a_warning() -> None:
+    usable = UsableModel(384, "torch in float32 on cpu", Prompts("query: ", ""))
+    finding = judge_usable_model("a-model", usable)
+    expected = 'a-model, by torch in float32 on cpu, with "query: " before questions'
+    assert (finding.verdict, finding.found, finding.advice) == (Verdict.OK, expected, "")
+    finding = judge_usable_model("a-model", replace(usable, refusals=["openvino: no folder"]))
+    assert (finding.verdict, finding.found) == (Verdict.WARNING, f"{expected}; refused: openvino: no folder")
+    assert "engine.refused" in finding.advice
+
+
+def test_advice_on_another_model_never_undoes_a_change() -> None:
+    finding = judge_other_model("new", "old")
+    assert finding.advice.startswith("set EMBEDDING_MODEL=new;")
+    assert "old" not in finding.advice

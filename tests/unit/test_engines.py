@@ -148,6 +148,9 @@ def test_next_engine_is_tried_after_a_refusal(reference: np.ndarray) -> None:
         raise EngineRefused("wrong vectors")
 
     assert load_first("any", [refuse, refuse, lambda: model]) is model
+    assert model.refusals == ["wrong vectors", "wrong vectors"]
+    assert load_first("any", [refuse, lambda: model, refuse]) is model
+    assert model.refusals == ["wrong vectors"]
 
 
 def test_killed_export_is_tried_once_more(tmp_path: Path) -> None:

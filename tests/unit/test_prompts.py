@@ -54,3 +54,15 @@ def test_prompts_in_dotenv_keep_their_spaces_and_line_breaks(tmp_path: Path) -> 
         "Instruct: find\nQuery: ",
         "passage: ",
     )
+
+
+@pytest.mark.parametrize(
+    ("prompts", "words"),
+    [
+        (Prompts("query: ", "passage: "), '"query: " before questions and "passage: " before passages'),
+        (Prompts(None, "Ü: "), '"Ü: " before passages'),
+        (Prompts(None, ""), "no prompts"),
+    ],
+)
+def test_prompts_in_words(prompts: Prompts, words: str) -> None:
+    assert prompts.describe() == words

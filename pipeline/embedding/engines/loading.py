@@ -79,12 +79,18 @@ def load_model(name: str, options: EngineOptions, cancelled: Event) -> Embedding
 
 def load_first(name: str, candidates: Sequence[Candidate]) -> EmbeddingModel:
     """Return the model of the first candidate that does not refuse. The last candidate must not refuse."""
+    refusals: list[str] = []
     for load in candidates[:-1]:
         try:
-            return load()
+            model = load()
+            break
         except EngineRefused as refused:
             log.warning("engine.refused", model=name, cause=str(refused))
-    return candidates[-1]()
+            refusals.append(str(refused))
+    else:
+        model = candidates[-1]()
+    model.refusals = refusals
+    return model
 
 
 def list_candidates(name: str, options: EngineOptions, cancelled: Event, *, has_gpu: bool) -> list[Candidate]:

@@ -18,6 +18,10 @@ GPU_PASS_TOKENS = 4_096
 """Fixed cost of one forward pass on a GPU, in token equivalents."""
 
 
+class DeviceMissing(RuntimeError):
+    """Torch does not find the device. The message gives the reason and, after a semicolon, the advice."""
+
+
 def choose_cpu_precision(capabilities: Mapping[str, bool]) -> Precision:
     """Return bfloat16 if the processor can multiply matrices in it (AMX, AVX512-BF16), otherwise float32."""
     has_bfloat16 = capabilities.get("amx_bf16") or capabilities.get("avx512_bf16")
@@ -33,7 +37,7 @@ class TorchModel(EmbeddingModel):
         """Load the packaged model, a folder, or a model by its hub name, in the best precision of the device.
 
         The device is `auto`, `cpu`, `cuda` or `mps`. Takes seconds, because it imports torch.
-        Raises OSError, ValueError, RuntimeError, ImportError or KeyError if the model cannot be loaded, RuntimeError
+        Raises OSError, ValueError, RuntimeError, ImportError or KeyError if the model cannot be loaded, DeviceMissing
         if there is no such device.
         """
         folder = find_folder(name)
@@ -88,7 +92,7 @@ class TorchModel(EmbeddingModel):
 def find_device(wanted: str) -> str:
     """Return the device of this machine: the wanted one, or for `auto` a GPU if there is one.
 
-    Raises RuntimeError if the wanted device is missing.
+    Raises DeviceMissing if the wanted device is missing.
     """
     import torch  # noqa: PLC0415 - slow to import
 
@@ -96,7 +100,7 @@ def find_device(wanted: str) -> str:
     if wanted == "auto":
         return next(device for device, is_available in available.items() if is_available)
     if not available[wanted]:
-        raise RuntimeError(f"torch finds no device {wanted}; set EMBEDDING_DEVICE to auto or cpu")
+        raise DeviceMissing(f"torch finds no device {wanted}; set EMBEDDING_DEVICE to auto or cpu")
     return wanted
 
 
