@@ -80,6 +80,11 @@ class Encoders:
         return self.is_known and self.active.is_interrupted
 
     @property
+    def is_unavailable(self) -> bool:
+        """True if the last try to load the active model, or to use its server, has failed."""
+        return self.active.is_unavailable
+
+    @property
     def has_failed(self) -> bool:
         """True if the encoder of the active model, or the task that follows the database, has ended by an error."""
         return self.active.has_failed or (self._following is not None and self._following.done())
@@ -128,6 +133,8 @@ class Encoders:
             return
         self._known.set()
         self._is_accepted |= self._configured in (models.active, models.next)
+        if not self._is_accepted and not self.is_mismatched:
+            log.warning("model.mismatched", configured=self._configured, active=models.active)
         self.is_mismatched = not self._is_accepted
         if self.active.model_name != models.active:
             self._replace_active(models.active)

@@ -76,6 +76,7 @@ class Encoder:
         self._loaded: Future[EmbeddingModel] = Future()
         self._requests: SimpleQueue[Request | None] = SimpleQueue()
         self._closing = threading.Event()
+        self._is_unavailable = False
         self._thread = threading.Thread(target=self._run, name="encoder")
 
     def start(self) -> None:
@@ -92,6 +93,11 @@ class Encoder:
     def is_interrupted(self) -> bool:
         """False, because a loaded model stays loaded."""
         return False
+
+    @property
+    def is_unavailable(self) -> bool:
+        """True if the last try to load the model has failed."""
+        return self._is_unavailable
 
     @property
     def has_failed(self) -> bool:
@@ -160,9 +166,11 @@ class Encoder:
             except (OSError, ValueError, RuntimeError, ImportError, KeyError) as error:
                 if self._closing.is_set():
                     return  # at the end of the process, libraries fail because they can start no threads
+                self._is_unavailable = True
                 log.error("model.unavailable", model=self.model_name, cause=repr(error))  # noqa: TRY400 - the cause suffices
                 self._closing.wait(RELOAD_SECONDS)
             else:
+                self._is_unavailable = False
                 _keep_out_of_collections()
                 log.info("model.loaded", **describe(model))
                 try:

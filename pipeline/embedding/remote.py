@@ -80,6 +80,11 @@ class RemoteEncoder:
         return self._was_ready and not self._available.is_set()
 
     @property
+    def is_unavailable(self) -> bool:
+        """True if the server has failed since it last answered."""
+        return bool(self._complaint)
+
+    @property
     def identity(self) -> None:
         """None, because the server shares its work itself."""
         return None

@@ -36,6 +36,10 @@ class TextEncoder(Protocol):
         """True if texts could be embedded before, but cannot now. It ends by itself."""
 
     @property
+    def is_unavailable(self) -> bool:
+        """True if the last try to load the model, or to use its server, has failed. It is tried again."""
+
+    @property
     def has_failed(self) -> bool:
         """True if the encoder has ended by a programming error."""
 

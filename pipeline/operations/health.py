@@ -58,7 +58,9 @@ def _check_model(runtime: Runtime) -> str:
         return "mismatch"
     if runtime.encoders.is_ready:
         return "ok"
-    return "interrupted" if runtime.encoders.is_interrupted else "loading"
+    if runtime.encoders.is_interrupted:
+        return "interrupted"
+    return "unavailable" if runtime.encoders.is_unavailable else "loading"
 
 
 async def _check_database(runtime: Runtime) -> tuple[str, str]:

@@ -82,8 +82,12 @@ def test_row_30_model_missing_at_first(cluster: Cluster, client: Client, tmp_pat
     url = cluster.start_api(EMBEDDING_MODEL=str(model), until="live").url
     worker = cluster.start_worker(EMBEDDING_MODEL=str(model))
     headers = {"Authorization": client.http.headers["Authorization"]}
-    ready = request("GET", f"{url}/health/ready")
-    assert (ready.status_code, ready.json()["checks"]["embedding_model"]) == (503, "loading")
+
+    def is_unavailable() -> bool:
+        ready = request("GET", f"{url}/health/ready")
+        return (ready.status_code, ready.json()["checks"]["embedding_model"]) == (503, "unavailable")
+
+    wait_until(is_unavailable, 20, "the API has tried to load the model")
     answer = request("POST", f"{url}/v1/search", headers=headers, json={"query": "x"})
     assert (answer.status_code, answer.json()["code"]) == (503, "model_unavailable")
     upload = request("POST", f"{url}/v1/documents", headers=headers, files={"file": ("a.txt", unique("waits"))})

@@ -30,6 +30,7 @@ from pipeline.runtime import Runtime, Waits, open_runtime
 from pipeline.settings import Settings
 from pipeline.types import JobKind, Lease, SearchMode, Stage, Subject, SubjectKind, TextChunk
 from pipeline.use_cases.search import search
+from tests.conftest import Logged
 from tests.databases import fetch, fetch_value, find_violations
 from tests.embedding_server import embed
 from tests.integration.conftest import (
@@ -463,7 +464,7 @@ async def test_no_switch_while_a_process_loads_the_model_or_stores_vectors(api: 
 
 @pytest.mark.waits(model_check=0.05)
 async def test_readiness_refuses_a_model_that_the_chunks_do_not_have(
-    api: Api, settings: Settings, database_url: str, second_model: str
+    api: Api, settings: Settings, database_url: str, second_model: str, logged: Logged
 ) -> None:
     @asynccontextmanager
     async def start(model: str) -> AsyncIterator[Runtime]:
@@ -485,10 +486,21 @@ async def test_readiness_refuses_a_model_that_the_chunks_do_not_have(
     await api.work()
     async with start(second_model) as runtime:
         assert await check(runtime) == (PACKAGED_MODEL, "mismatch", False)
+        await asyncio.sleep(0.2)  # the database is read several times
+        told = [event for event in logged if event["event"] == "model.mismatched"]
+        assert [(event["configured"], event["active"]) for event in told] == [(second_model, PACKAGED_MODEL)]
         assert await search(runtime, await get_owner(api, person), "ferry", top_k=1, document_ids=None)
         await fetch(database_url, "INSERT INTO embedding_models VALUES ($1, 'next')", second_model)
         await wait_for(lambda: runtime.encoders.is_next_ready)
         assert await check(runtime) == (PACKAGED_MODEL, "ok", True)
+
+
+async def test_readiness_tells_of_a_model_that_cannot_be_loaded(settings: Settings, tmp_path: Path) -> None:
+    missing = settings.model_copy(update={"embedding_model": str(tmp_path / "missing")})
+    async with open_runtime(missing, database_timeout_seconds=5) as runtime:
+        await wait_for(lambda: runtime.encoders.is_unavailable)
+        checks = await health.check(runtime)
+        assert (checks.embedding_model, checks.are_ready) == ("unavailable", False)
 
 
 class TestEmbeddingServer:

@@ -181,11 +181,13 @@ async def test_outage_ends_by_itself(
     with pytest.raises(ModelUnavailable, match=message):
         await ready.encode(["the text of a user"], Purpose.DOCUMENT)
     assert (ready.is_ready, ready.is_interrupted, ready.has_failed) == (False, True, False)
+    assert ready.is_unavailable
     with pytest.raises(ModelUnavailable, match=message):
         await ready.encode(["another text of a user"], Purpose.QUERY)
     server.behave = embed
     await ready.wait()
     assert len(await ready.encode(["one"], Purpose.QUERY)) == 1
+    assert not ready.is_unavailable
     assert [event["event"] for event in logged] == ["embedding_server.unavailable", "embedding_server.available"]
     assert "of a user" not in str(logged)
     assert KEY not in str(logged) + repr(vars(ready))

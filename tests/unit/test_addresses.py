@@ -5,7 +5,8 @@ from pydantic import HttpUrl
 
 from pipeline.__main__ import make_parser
 from pipeline.operations.local.address import find_public_url, make_local_url
-from pipeline.operations.local.stack import make_worker_ports
+from pipeline.operations.local.errors import StackError
+from pipeline.operations.local.stack import make_worker_ports, refuse_mismatch
 from pipeline.settings import Settings, SettingsError
 
 
@@ -65,3 +66,10 @@ def test_each_worker_has_a_metrics_port_of_its_own() -> None:
     ports = [make_worker_ports(9000, number) for number in range(3)]
     assert ports == [{"WORKER_METRICS_PORT": port} for port in ("9000", "9001", "9002")]
     assert make_worker_ports(0, 1) == {}
+
+
+def test_start_with_another_model_than_the_active_one_ends_with_advice() -> None:
+    with pytest.raises(StackError, match=r"^EMBEDDING_MODEL is a-model, .* model\.mismatched .* reembed$"):
+        refuse_mismatch(b'{"status": "not_ready", "checks": {"redis": "ok", "embedding_model": "mismatch"}}', "a-model")
+    for body in (b'{"checks": {"redis": "mismatch", "embedding_model": "unavailable"}}', b'{"code": "overloaded"}'):
+        refuse_mismatch(body, "a-model")

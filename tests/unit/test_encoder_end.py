@@ -42,3 +42,4 @@ def test_failure_is_logged_only_while_somebody_wants_the_model(attempts: int, mo
     encoder.start()
     assert encoder.join(5)
     assert log.events == ["model.unavailable"] * (attempts - 1)
+    assert encoder.is_unavailable == (attempts > 1)

@@ -28,7 +28,7 @@ class DigestEncoder:
     """Makes vectors from digests of the texts, when it is let."""
 
     model_name = "digests"
-    is_ready, is_interrupted, has_failed = True, False, False
+    is_ready, is_interrupted, is_unavailable, has_failed = True, False, False, False
 
     def __init__(self, identity: ModelIdentity | None = MODEL) -> None:
         self.identity = identity

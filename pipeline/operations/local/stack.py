@@ -18,6 +18,7 @@ from time import monotonic
 from typing import IO
 
 import httpx2
+import msgspec
 from pydantic import SecretStr
 from pydantic_settings import DotEnvSettingsSource
 
@@ -130,7 +131,7 @@ def _start(settings: Settings, resources: ExitStack, log: IO[bytes] | None, repo
     }
     children = resources.enter_context(_run_services(settings, place, environment, log))
     url = make_local_url(settings.host, port)
-    _wait_until_ready(url, children)
+    _wait_until_ready(url, children, settings.embedding_model)
     return Stack(url, [*servers.children, *children])
 
 
@@ -180,6 +181,12 @@ def _publish(data_dir: Path, servers: dict[str, str]) -> Iterator[None]:
         yield
     finally:
         file.unlink(missing_ok=True)
+
+
+class _Readiness(msgspec.Struct, frozen=True):
+    """What `/health/ready` answers. An answer in another form, such as an error of a proxy, has no checks."""
+
+    checks: dict[str, str] = {}
 
 
 def load_operator_settings() -> Settings:
@@ -331,16 +338,30 @@ def _run_services(
             child.wait_or_kill(deadline)
 
 
-def _wait_until_ready(url: str, children: list[Child]) -> None:
+def _wait_until_ready(url: str, children: list[Child], model: str) -> None:
     deadline = monotonic() + START_SECONDS
     while monotonic() < deadline:
         for child in children:
             if not child.is_running:
                 raise StackError(f"{child.name} exited with {child.process.returncode}; see the log above")
         try:
-            if httpx2.get(f"{url}/health/ready", timeout=2.0).status_code == httpx2.codes.OK:
+            response = httpx2.get(f"{url}/health/ready", timeout=2.0)
+            if response.status_code == httpx2.codes.OK:
                 return
+            refuse_mismatch(response.content, model)
         except httpx2.TransportError:
             pass
         time.sleep(0.1)
     raise StackError(f"the API was not ready within {START_SECONDS:g} seconds; see the log above")
+
+
+def refuse_mismatch(body: bytes, model: str) -> None:
+    """Raise StackError if `/health/ready` says that EMBEDDING_MODEL, which names `model`, is not the active model.
+
+    Waiting would not help: the model is changed by `reembed` while the service runs with the active one.
+    """
+    if msgspec.json.decode(body, type=_Readiness).checks.get("embedding_model") == "mismatch":
+        raise StackError(
+            f"EMBEDDING_MODEL is {model}, but stored texts have the vectors of the active model, which the log line "
+            "model.mismatched above names; set EMBEDDING_MODEL to that model, and change it later with reembed"
+        )
