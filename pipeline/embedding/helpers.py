@@ -3,11 +3,15 @@
 A worker offers a piece of its texts to all workers. Those that are idle and use the same model accept. The first of
 them receives the texts and answers with the vectors. All messages are sealed. Redis passes them on and does not store
 them. The worker that holds the job decides everything: it embeds a piece itself if the piece does not come back.
+
+A helper gives each piece that it accepts a new number, and embeds only texts with a number that it waits for. So a
+message that is sent again has no effect.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from time import monotonic
 from typing import TypeVar
 from uuid import uuid4
 
@@ -39,13 +43,21 @@ class Offer(msgspec.Struct, frozen=True, tag=True):
 
     model: bytes
     sender: str
-    piece: bytes
+    offer: bytes
 
 
 class Acceptance(msgspec.Struct, frozen=True, tag=True):
-    """A worker is idle and would embed the piece."""
+    """A worker is idle and waits for the texts."""
 
     helper: str
+    offer: bytes
+    piece: bytes
+    """Number that the helper gives to the piece."""
+
+
+class Withdrawal(msgspec.Struct, frozen=True, tag=True):
+    """A worker will not send the texts of a piece that a helper has accepted."""
+
     piece: bytes
 
 
@@ -66,9 +78,45 @@ class Vectors(msgspec.Struct, frozen=True, tag=True):
 
 
 Value = TypeVar("Value")
-Message = Offer | Acceptance | Texts | Vectors
+Message = Offer | Acceptance | Withdrawal | Texts | Vectors
 
 _decoder: msgspec.msgpack.Decoder[Message] = msgspec.msgpack.Decoder(Message)
+
+
+class Places:
+    """The pieces that a helper has accepted, at most PIECES_AT_ONCE."""
+
+    def __init__(self, seconds: float) -> None:
+        """A place is free again if no texts come within these seconds."""
+        self._seconds = seconds
+        self._awaited: dict[bytes, float] = {}
+        """Pieces whose texts have not come, and the times at which their places are free again."""
+        self._embedding: set[bytes] = set()
+
+    def reserve(self) -> bytes | None:
+        """Return the number of a new piece, or None if no place is free."""
+        now = monotonic()
+        self._awaited = {piece: end for piece, end in self._awaited.items() if end > now}
+        if len(self._awaited) + len(self._embedding) >= PIECES_AT_ONCE:
+            return None
+        piece = uuid4().bytes
+        self._awaited[piece] = now + self._seconds
+        return piece
+
+    def take(self, piece: bytes) -> bool:
+        """Return True if the texts of this piece were awaited. They are not awaited again."""
+        if self._awaited.pop(piece, None) is None:
+            return False
+        self._embedding.add(piece)
+        return True
+
+    def withdraw(self, piece: bytes) -> None:
+        """Free the place of a piece whose texts will not come."""
+        self._awaited.pop(piece, None)
+
+    def leave(self, piece: bytes) -> None:
+        """Free the place of a piece that was embedded."""
+        self._embedding.discard(piece)
 
 
 class Helpers:
@@ -99,8 +147,9 @@ class Helpers:
         self._breaker = breaker
         self._find_key = find_key
         self._answer_seconds = answer_seconds
-        self._accepted: dict[bytes, asyncio.Future[str]] = {}
+        self._accepted: dict[bytes, asyncio.Future[Acceptance]] = {}
         self._answered: dict[bytes, asyncio.Future[Vectors]] = {}
+        self._places = Places(answer_seconds)
         self._helping: set[asyncio.Task[None]] = set()
 
     @property
@@ -138,38 +187,48 @@ class Helpers:
             return
         match message:
             case Offer():
-                may_help = is_idle and len(self._helping) < PIECES_AT_ONCE
-                if may_help and self._has(message.model):
-                    await self._post(message.sender, Acceptance(self.address, message.piece))
-            case Acceptance(helper, piece):
-                _resolve(self._accepted.get(piece), helper)
+                if is_idle and self._has(message.model) and (piece := self._places.reserve()):
+                    await self._post(message.sender, Acceptance(self.address, message.offer, piece))
+            case Acceptance():
+                if not _resolve(self._accepted.get(message.offer), message):
+                    await self.withdraw(message)  # another helper was faster
+            case Withdrawal(piece):
+                self._places.withdraw(piece)
             case Texts():
-                task = asyncio.create_task(self._help(message))
-                self._helping.add(task)
-                task.add_done_callback(self._helping.discard)
+                if self._places.take(message.piece):
+                    task = asyncio.create_task(self._help(message))
+                    self._helping.add(task)
+                    task.add_done_callback(self._helping.discard)
             case Vectors():
                 _resolve(self._answered.get(message.piece), message)
 
-    async def find(self, model: ModelIdentity) -> str | None:
-        """Offer a piece until a helper accepts, and return its address. Return None if no other worker listens."""
-        piece = uuid4().bytes
-        accepted = self._accepted[piece] = asyncio.get_running_loop().create_future()
+    async def find(self, model: ModelIdentity) -> Acceptance | None:
+        """Offer a piece until a helper accepts. Return None if no other worker listens.
+
+        The helper waits for `ask` or `withdraw`.
+        """
+        offer = uuid4().bytes
+        accepted = self._accepted[offer] = asyncio.get_running_loop().create_future()
         try:
-            while await self._offer(model, piece):
+            while await self._offer(model, offer):
                 with suppress(TimeoutError):
                     async with asyncio.timeout(ACCEPT_SECONDS):
                         return await asyncio.shield(accepted)
             return None
         finally:
-            del self._accepted[piece]
+            del self._accepted[offer]
 
-    async def ask(self, helper: str, model: ModelIdentity, texts: list[str]) -> np.ndarray | None:
-        """Return vectors of shape (texts, dimension) from this helper, or None if it does not make them in time."""
-        piece = uuid4().bytes
+    async def withdraw(self, acceptance: Acceptance) -> None:
+        """Tell a helper that no texts will come."""
+        await self._post(acceptance.helper, Withdrawal(acceptance.piece))
+
+    async def ask(self, acceptance: Acceptance, model: ModelIdentity, texts: list[str]) -> np.ndarray | None:
+        """Return vectors of shape (texts, dimension) from the helper, or None if it does not make them in time."""
+        piece = acceptance.piece
         answered = self._answered[piece] = asyncio.get_running_loop().create_future()
         try:
             async with asyncio.timeout(self._answer_seconds):
-                if not await self._post(helper, Texts(model.fingerprint, self.address, piece, texts)):
+                if not await self._post(acceptance.helper, Texts(model.fingerprint, self.address, piece, texts)):
                     return None
                 return _read(await answered, model, len(texts))
         except TimeoutError as error:
@@ -178,11 +237,11 @@ class Helpers:
         finally:
             del self._answered[piece]
 
-    async def _offer(self, model: ModelIdentity, piece: bytes) -> bool:
+    async def _offer(self, model: ModelIdentity, offer: bytes) -> bool:
         """Return True if another process has received the offer."""
         if self._seal is None or self._breaker.is_open:
             return False
-        received = await self._post(self.offers, Offer(model.fingerprint, self.address, piece))
+        received = await self._post(self.offers, Offer(model.fingerprint, self.address, offer))
         self.peers = max(0, received - 1)  # one of those that receive it is this process
         return self.peers > 0
 
@@ -191,12 +250,19 @@ class Helpers:
         return identity is not None and identity.fingerprint == model
 
     async def _help(self, message: Texts) -> None:
-        values = b""
+        try:
+            values = await self._embed(message)
+        finally:
+            self._places.leave(message.piece)  # before the answer, because the next offer follows it
+        await self._post(message.sender, Vectors(message.piece, values))
+
+    async def _embed(self, message: Texts) -> bytes:
+        """Return the values of the vectors, or nothing if they cannot be made."""
         if self._has(message.model):
             with suppress(IngestionError, ModelUnavailable):
                 vectors = await self._find_encoder().encode(message.texts, Purpose.DOCUMENT)
-                values = vectors.astype("<f4").tobytes()
-        await self._post(message.sender, Vectors(message.piece, values))
+                return vectors.astype("<f4").tobytes()
+        return b""
 
     async def _post(self, channel: str, message: Message) -> int:
         if self._seal is None:
@@ -209,9 +275,12 @@ class Helpers:
         return _decoder.decode(self._seal.open(channel, data))
 
 
-def _resolve(future: asyncio.Future[Value] | None, value: Value) -> None:
-    if future and not future.done():
-        future.set_result(value)
+def _resolve(future: asyncio.Future[Value] | None, value: Value) -> bool:
+    """Return True if this value is the first for the future."""
+    if future is None or future.done():
+        return False
+    future.set_result(value)
+    return True
 
 
 def _read(answer: Vectors, model: ModelIdentity, texts: int) -> np.ndarray | None:

@@ -69,10 +69,13 @@ class _Sharing:
 
     async def _share(self, model: ModelIdentity) -> None:
         """Give pieces to helpers, one after another, until none is left or one does not come back."""
-        while (helper := await self._helpers.find(model)) and self._pieces:
+        while accepted := await self._helpers.find(model):
+            if not self._pieces:
+                await self._helpers.withdraw(accepted)
+                return
             piece, vectors = self._pieces.pop(), None
             try:
-                vectors = await self._helpers.ask(helper, model, self._get_texts(piece))
+                vectors = await self._helpers.ask(accepted, model, self._get_texts(piece))
             finally:
                 if vectors is None:
                     self._pieces.append(piece)

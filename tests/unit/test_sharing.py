@@ -10,7 +10,7 @@ import pytest
 
 from pipeline import metrics
 from pipeline.circuit_breaker import CircuitBreaker
-from pipeline.embedding.helpers import PIECES_AT_ONCE, Helpers
+from pipeline.embedding.helpers import PIECES_AT_ONCE, Helpers, Places
 from pipeline.embedding.prompts import Purpose
 from pipeline.embedding.sealing import Seal
 from pipeline.embedding.sharing import PIECE_TEXTS, encode_together
@@ -78,13 +78,25 @@ class Redis:
         await asyncio.sleep(0)
         return len(receivers)
 
+    async def settle(self) -> None:
+        """Return when all messages have been received, with those that were sent in return."""
+        while pending := [task for task in self.receiving if not task.done()]:
+            await asyncio.wait(pending)
+
 
 class Worker:
-    def __init__(self, redis: Redis, *, identity: ModelIdentity | None = MODEL, is_idle: bool = False) -> None:
+    def __init__(
+        self,
+        redis: Redis,
+        *,
+        identity: ModelIdentity | None = MODEL,
+        is_idle: bool = False,
+        answer_seconds: float = 0.05,
+    ) -> None:
         self.encoder = DigestEncoder(identity)
         self.breaker = CircuitBreaker("helper", metrics.HELPER_FAILURES, 60.0)
         self.helpers = Helpers(
-            redis.send, lambda: self.encoder, self.breaker, self.find_key, group="0", answer_seconds=0.05
+            redis.send, lambda: self.encoder, self.breaker, self.find_key, group="0", answer_seconds=answer_seconds
         )
         self.key = KEY
         self.listens = True
@@ -204,6 +216,58 @@ async def test_helper_takes_the_last_pieces_and_is_lost(redis: Redis, owner: Wor
     assert owner.breaker.is_open
 
 
+async def test_helper_accepts_as_many_pieces_as_it_embeds_at_once(redis: Redis, owner: Worker) -> None:
+    """Of several helpers that accept a piece, only one keeps a place for it."""
+    helpers = [Worker(redis, is_idle=True, answer_seconds=60.0) for _ in range(2)]
+    await owner.helpers.start()
+    async with asyncio.timeout(5):
+        found = []
+        for _ in range(PIECES_AT_ONCE * len(helpers)):
+            found.append(await owner.helpers.find(MODEL))
+            await redis.settle()
+    addresses = [acceptance.helper for acceptance in found if acceptance]
+    assert sorted(addresses) == sorted(PIECES_AT_ONCE * [helper.helpers.address for helper in helpers])
+    refused = asyncio.create_task(owner.helpers.find(MODEL))
+    await asyncio.sleep(0.01)
+    await redis.settle()
+    assert not refused.done()
+    refused.cancel()
+
+
+async def test_helper_does_not_wait_for_texts_that_will_not_come(redis: Redis, owner: Worker) -> None:
+    """The worker itself has begun the last pieces before a helper accepts."""
+    helper = Worker(redis, is_idle=True, answer_seconds=60.0)
+    letting = let_when(owner, lambda: [channel for channel, _ in redis.delivered if channel == helper.helpers.address])
+    texts = TEXTS[: PIECES_AT_ONCE * PIECE_TEXTS]
+    assert np.array_equal(await owner.embed(texts), make_vectors(texts))
+    await letting
+    await redis.settle()
+    assert not helper.encoder.embedded
+    async with asyncio.timeout(5):
+        for _ in range(PIECES_AT_ONCE):
+            assert await owner.helpers.find(MODEL)
+
+
+def test_place_is_taken_until_the_piece_is_embedded() -> None:
+    places = Places(60.0)
+    pieces = [places.reserve() for _ in range(PIECES_AT_ONCE)]
+    piece = pieces[0]
+    assert piece
+    assert places.reserve() is None
+    assert places.take(piece)
+    places.withdraw(piece)  # too late
+    assert places.reserve() is None
+    assert not places.take(piece)
+    places.leave(piece)
+    assert not places.take(piece)
+    assert places.reserve()
+
+
+def test_place_is_free_again_if_no_texts_come() -> None:
+    places = Places(0.0)
+    assert len({places.reserve() for _ in range(3 * PIECES_AT_ONCE)} - {None}) == 3 * PIECES_AT_ONCE
+
+
 @pytest.mark.parametrize("change", ["model", "failure", "dimension"])
 async def test_helper_cannot_embed_after_all(redis: Redis, owner: Worker, change: str) -> None:
     helper = Worker(redis, is_idle=True)
@@ -243,7 +307,7 @@ async def test_worker_with_another_key_gets_nothing(redis: Redis, owner: Worker)
     assert {channel for channel, _ in redis.delivered} == {owner.helpers.offers}  # nobody has accepted
 
 
-async def test_redis_can_neither_read_nor_change_what_helpers_get(redis: Redis, owner: Worker) -> None:
+async def test_redis_can_neither_read_nor_change_nor_repeat_what_helpers_get(redis: Redis, owner: Worker) -> None:
     helper = Worker(redis, is_idle=True)
     letting = let_when(owner, lambda: helper.encoder.embedded)
     await owner.embed()
@@ -255,6 +319,8 @@ async def test_redis_can_neither_read_nor_change_what_helpers_get(redis: Redis, 
     changed = texts[0][:-1] + bytes([texts[0][-1] ^ 1])
     await helper.helpers.receive(helper.helpers.address, changed, is_idle=True)
     await helper.helpers.receive(owner.helpers.address, texts[0], is_idle=True)  # sealed for another channel
+    for channel, message in list(redis.delivered):  # offers and texts again
+        await helper.receive(channel, message)
     await asyncio.sleep(0.01)
     assert len(helper.encoder.embedded) == embedded
 
