@@ -23,7 +23,7 @@ from tests.benchmarks.machine import read_machine
 from tests.benchmarks.processes import Service
 from tests.benchmarks.report import Report
 from tests.benchmarks.searching import make_questions, measure_floor, search
-from tests.benchmarks.stack import Servers, run_servers, run_service
+from tests.benchmarks.stack import Servers, refuse_env_file, run_servers, run_service
 from tests.benchmarks.stages import measure_stages
 from tests.benchmarks.starting import measure_demo, measure_starts
 
@@ -159,6 +159,7 @@ def measure(report: Report, options: argparse.Namespace) -> None:
 
 def main() -> None:
     options = parse_options()
+    refuse_env_file()
     options.output.mkdir(exist_ok=True)
     report = Report(read_machine(), {"day": datetime.now(UTC).date().isoformat()})
     try:

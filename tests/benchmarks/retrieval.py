@@ -20,7 +20,7 @@ import httpx2
 from tests.benchmarks.machine import read_machine
 from tests.benchmarks.scores import Scores, SetScores, print_changes, print_modes, read_scores
 from tests.benchmarks.scoring import TOP_K, Hit, Question, Score, load_questions, score
-from tests.benchmarks.stack import SETTINGS, read_model
+from tests.benchmarks.stack import SETTINGS, read_model, refuse_env_file
 from tests.e2e.conftest import Up
 
 SHARED = Path("../shared/data")
@@ -95,6 +95,7 @@ def find_service(url: str | None) -> Iterator[tuple[str, str]]:
     if url:
         yield url, ""
         return
+    refuse_env_file()
     with tempfile.TemporaryDirectory(prefix="sluice-bench-") as folder:
         up = Up(Path(folder), **SETTINGS)
         try:

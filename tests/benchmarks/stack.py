@@ -1,23 +1,38 @@
 """The servers and services that are measured."""
 
 import json
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from pydantic_settings import DotEnvSettingsSource
+
 from pipeline.db.models import SERVICE_ROLE
 from pipeline.operations.local.place import open_place
 from pipeline.operations.local.servers import run_postgres, run_valkey
+from pipeline.settings import ENV_FILE, Settings
 from tests.benchmarks.processes import Kind, Service
 from tests.databases import run_sql
 from tests.e2e.conftest import Up
 from tests.models import MODEL_CACHE
+from tests.processes import PROJECT
 from tests.service import NO_LIMITS
 
 MODEL_LOADED = '"event": "model.loaded"'
 SETTINGS = {**NO_LIMITS, "JWT_TTL_MINUTES": "600", "LEASE_SECONDS": "15", "MODEL_CACHE": str(MODEL_CACHE)}
+HARMLESS = {*SETTINGS, "JWT_SECRET", "DATA_DIR", "PORT"}
+"""Settings in `.env` that the benchmarks replace."""
+
+
+def refuse_env_file(file: Path = PROJECT / ENV_FILE) -> None:
+    """Exit if `.env`, which the processes of the service read, has settings that change what is measured."""
+    assigned = DotEnvSettingsSource(Settings, file).env_vars
+    names = {name.upper() for name, value in assigned.items() if value and name in Settings.model_fields}
+    if found := sorted(names - HARMLESS):
+        sys.exit(f"{file} sets {', '.join(found)}; move it away, and set what is to be measured in the environment")
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from tests.benchmarks.processes import Kind, Service, read_cpu
 from tests.benchmarks.report import Report, format_range
 from tests.benchmarks.scores import Scores, SetScores, bootstrap, print_changes, read_scores
 from tests.benchmarks.scoring import Score
+from tests.benchmarks.stack import refuse_env_file
 
 MACHINE = Machine("Test", ["AVX2"], 2)
 
@@ -105,3 +106,13 @@ def score_set(vector: float, hybrid: float) -> SetScores:
     """Two questions with these values of hit@5 in each mode."""
     modes = {"vector": vector, "hybrid": hybrid}
     return SetScores("two", "all documents", {mode: [Score(hit, 0.5, 0.5)] * 2 for mode, hit in modes.items()})
+
+
+def test_settings_in_the_env_file_are_not_measured_unnoticed(tmp_path: Path) -> None:
+    file = tmp_path / ".env"
+    refuse_env_file(file)
+    file.write_text("JWT_SECRET=any\nPOSTGRES_PASSWORD=any\nEMBEDDING_MODEL=\nRATE_LIMIT_QUERY=1/minute\nPORT=8001\n")
+    refuse_env_file(file)
+    file.write_text("WORKER_METRICS_PORT=9101\nEMBEDDING_DEVICE=cpu\n")
+    with pytest.raises(SystemExit, match=r"\.env sets EMBEDDING_DEVICE, WORKER_METRICS_PORT; move it away"):
+        refuse_env_file(file)
