@@ -1,6 +1,7 @@
 import asyncio
 import gc
 import json
+import sys
 from pathlib import Path
 from threading import Event
 
@@ -11,10 +12,14 @@ from pipeline.embedding.encoder import Encoder, Request, embed_round, take_texts
 from pipeline.embedding.engines.torch_model import TorchModel
 from pipeline.embedding.model import BATCH_TOKENS, PACKAGED_MODEL, EmbeddingModel, Engine, Precision
 from pipeline.embedding.prompts import CONFIGURATION, Prompts, Purpose
+from pipeline.embedding.reembed import ModelChangeError, require_usable
 from pipeline.embedding.text_encoder import ModelIdentity
 from pipeline.errors import IngestionError, ModelUnavailable
+from pipeline.operations.doctor import explain_unusable_model
+from pipeline.settings import Settings
 from tests.models import load_model, make_encoder
 
+MISSING_DEVICE = "cuda" if sys.platform == "darwin" else "mps"
 TEXTS = ["short", "The quick brown fox jumps over the lazy dog.", "revenue " * 600, "", "Umsatz und Gewinn 2023 " * 20]
 
 
@@ -198,3 +203,12 @@ async def test_encoders_that_make_the_same_vectors_have_the_same_identity(
     assert first == same
     assert len({first, other_prompt, other_engine}) == 3
     assert first.dimension == model.dimension
+
+
+@pytest.mark.anyio
+async def test_doctor_gives_one_advice_on_a_missing_device() -> None:
+    with pytest.raises(ModelChangeError) as caught:
+        await require_usable(Settings(_env_file=None, embedding_device=MISSING_DEVICE), PACKAGED_MODEL)
+    finding = explain_unusable_model(caught.value, runs_there=False)
+    assert finding.found == f"{PACKAGED_MODEL} cannot be loaded: torch finds no device {MISSING_DEVICE}"
+    assert finding.advice == "set EMBEDDING_DEVICE to auto or cpu"
