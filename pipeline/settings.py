@@ -143,10 +143,11 @@ class Settings(BaseSettings):
     """sentence-transformers model: the packaged default, a model name or a folder. Once documents or notes are
     searchable, change it with `python -m pipeline reembed`."""
     embedding_engine: Literal["auto", "torch", "openvino"] = "auto"
-    """What computes the vectors in this process. `auto` and `openvino` take OpenVINO in the number format that suits
-    the processor, and torch for models that OpenVINO cannot run. `auto` takes torch if there is a GPU."""
+    """Library that computes the vectors: `auto`, `openvino` or `torch`. `auto` uses torch on a GPU and OpenVINO on a
+    processor. If OpenVINO cannot run the model, torch runs it."""
     embedding_device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
-    """Where the vectors are computed. `auto` takes a GPU if there is one."""
+    """Where they are computed: `auto`, `cpu`, `cuda` (NVIDIA) or `mps` (Apple). `auto` uses a GPU if torch is built for
+    it: see "Speed: engine, GPU, workers" in RUNBOOK.md."""
     model_cache: Path | None = None
     """Folder in which models are kept in the form of OpenVINO. The processes of a machine share it, and it may be
     deleted. If not set, it is `models` in DATA_DIR."""
@@ -221,7 +222,7 @@ class Settings(BaseSettings):
     api_processes: Annotated[int, Field(ge=1, le=64)] = 1
     """Number of API processes that share the port."""
     worker_processes: Annotated[int, Field(ge=0, le=64)] = 1
-    """Number of worker processes that `make up` starts."""
+    """Number of worker processes that `make up` starts. With Docker, WORKERS sets the number of containers."""
 
     log_level: str = "INFO"
     """Lowest level that is logged: DEBUG, INFO, WARNING or ERROR."""

