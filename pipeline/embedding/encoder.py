@@ -111,7 +111,7 @@ class Encoder:
         if not self.is_ready:
             return None
         model = self._loaded.result()
-        described = json.dumps([describe(model), self._prompts.document], sort_keys=True)
+        described = json.dumps([describe(model), model.content, self._prompts.document], sort_keys=True)
         return ModelIdentity(hashlib.sha256(described.encode()).digest(), model.dimension)
 
     async def wait(self) -> None:

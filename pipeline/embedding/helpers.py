@@ -31,6 +31,8 @@ KEY_SECONDS = 1.0
 """Pause before the key is sought again."""
 ANSWER_SECONDS = 5.0
 """Time after which the worker embeds a piece itself. A piece takes 0.1 to 0.6 s on an idle processor."""
+LENGTH_TOLERANCE = 0.001
+"""How much the length of a vector may differ from 1."""
 PIECES_AT_ONCE = 2
 """Number of pieces that a process embeds at once, so that its encoder always has one waiting."""
 
@@ -284,6 +286,10 @@ def _resolve(future: asyncio.Future[Value] | None, value: Value) -> bool:
 
 
 def _read(answer: Vectors, model: ModelIdentity, texts: int) -> np.ndarray | None:
+    """Return the vectors, or None if they are not unit vectors of the right shape."""
     if len(answer.values) != 4 * model.dimension * texts:
         return None
-    return np.frombuffer(answer.values, "<f4").reshape(texts, model.dimension)
+    vectors = np.frombuffer(answer.values, "<f4").reshape(texts, model.dimension)
+    # A comparison with NaN is false.
+    are_unit = abs(np.linalg.norm(vectors, axis=1) - 1) < LENGTH_TOLERANCE
+    return vectors if are_unit.all() else None

@@ -52,6 +52,8 @@ class EmbeddingModel(ABC):
     """Where the vectors are computed: `cpu`, `cuda` or `mps`."""
     dimension: int
     """Length of a vector."""
+    content: str
+    """Hash of the files that the model was loaded from. Models of an engine with the same hash are the same."""
     batch_tokens: int = BATCH_TOKENS
     """Maximum tokens of one forward pass, padding included."""
     pass_tokens: int = PASS_TOKENS

@@ -14,7 +14,7 @@ class ModelIdentity:
     """What decides the vectors of documents. Encoders of different processes with the same identity make the same."""
 
     fingerprint: bytes
-    """Digest of the model's name, engine, precision, device and prompt."""
+    """Digest of the model's name, files, engine, precision, device and prompt."""
     dimension: int
     """Length of a vector."""
 

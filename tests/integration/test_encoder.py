@@ -1,4 +1,5 @@
 import asyncio
+import copy
 import gc
 import json
 import sys
@@ -9,6 +10,8 @@ import numpy as np
 import pytest
 
 from pipeline.embedding.encoder import Encoder, Request, embed_round, take_texts
+from pipeline.embedding.engines.export_cache import ExportCache, run_export
+from pipeline.embedding.engines.model_files import identify_files
 from pipeline.embedding.engines.torch_model import TorchModel
 from pipeline.embedding.model import BATCH_TOKENS, PACKAGED_MODEL, EmbeddingModel, Engine, Precision
 from pipeline.embedding.prompts import CONFIGURATION, Prompts, Purpose
@@ -17,7 +20,7 @@ from pipeline.embedding.text_encoder import ModelIdentity
 from pipeline.errors import IngestionError, ModelUnavailable
 from pipeline.operations.doctor import explain_unusable_model
 from pipeline.settings import Settings
-from tests.models import load_model, make_encoder
+from tests.models import MODEL_CACHE, load_model, make_encoder
 
 MISSING_DEVICE = "cuda" if sys.platform == "darwin" else "mps"
 TEXTS = ["short", "The quick brown fox jumps over the lazy dog.", "revenue " * 600, "", "Umsatz und Gewinn 2023 " * 20]
@@ -199,9 +202,12 @@ async def test_encoders_that_make_the_same_vectors_have_the_same_identity(
     first, same = [await identify(model, Prompts(query=query, document="passage: ")) for query in ("one", "two")]
     other_prompt = await identify(model, Prompts(document="text: "))
     other_engine = await identify(exact_model, Prompts(document="passage: "))
+    replaced = copy.copy(model)
+    replaced.content = "other files"
+    other_files = await identify(replaced, Prompts(document="passage: "))
     assert first
     assert first == same
-    assert len({first, other_prompt, other_engine}) == 3
+    assert len({first, other_prompt, other_engine, other_files}) == 4
     assert first.dimension == model.dimension
 
 
@@ -212,3 +218,9 @@ async def test_doctor_gives_one_advice_on_a_missing_device() -> None:
     finding = explain_unusable_model(caught.value, runs_there=False)
     assert finding.found == f"{PACKAGED_MODEL} cannot be loaded: torch finds no device {MISSING_DEVICE}"
     assert finding.advice == "set EMBEDDING_DEVICE to auto or cpu"
+
+
+def test_models_know_the_files_that_they_were_loaded_from(model: EmbeddingModel, exact_model: EmbeddingModel) -> None:
+    assert exact_model.content == identify_files(PACKAGED_MODEL)
+    exported = ExportCache(MODEL_CACHE, run_export).fetch(PACKAGED_MODEL, Precision.FLOAT32, Event())
+    assert model.content.split("-")[1] == exported.name.split("-")[1]

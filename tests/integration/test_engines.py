@@ -10,10 +10,10 @@ import pytest
 from pipeline.embedding.engines.export_cache import (
     ExportCache,
     LoadingCancelled,
-    ModelUnloadable,
     run_export,
 )
 from pipeline.embedding.engines.loading import EngineRefused, load_exported
+from pipeline.embedding.engines.model_files import ModelUnloadable
 from pipeline.embedding.model import PACKAGED_MODEL, Engine, Precision
 from tests.models import MODEL_CACHE, load_model
 from tests.processes import PROJECT

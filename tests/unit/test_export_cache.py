@@ -9,7 +9,8 @@ from threading import Barrier, Event
 
 import pytest
 
-from pipeline.embedding.engines.export_cache import ExportCache, ExportFailed, LoadingCancelled, ModelUnloadable
+from pipeline.embedding.engines.export_cache import ExportCache, ExportFailed, LoadingCancelled
+from pipeline.embedding.engines.model_files import ModelUnloadable
 from pipeline.embedding.model import Precision
 
 NOT_CANCELLED = Event()

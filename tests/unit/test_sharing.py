@@ -34,7 +34,7 @@ class DigestEncoder:
         self.identity = identity
         self.embedded: list[str] = []
         self.fails = False
-        self.width = 4
+        self.change: Callable[[np.ndarray], np.ndarray] = lambda vectors: vectors
         self.may_embed = asyncio.Event()
         self.may_embed.set()
 
@@ -48,12 +48,14 @@ class DigestEncoder:
         if self.fails or "unreadable" in texts:
             raise IngestionError(FailureCode.EMBEDDING_FAILED, "The text could not be embedded.")
         self.embedded += texts
-        return make_vectors(texts)[:, : self.width]
+        return self.change(make_vectors(texts))
 
 
 def make_vectors(texts: Sequence[str]) -> np.ndarray:
     digests = [hashlib.sha256(text.encode()).digest()[:16] for text in texts]
-    return np.stack([np.frombuffer(digest, "<u4") for digest in digests]).astype(np.float32)
+    vectors = np.stack([np.frombuffer(digest, "<u4") for digest in digests]).astype(np.float32)
+    unit: np.ndarray = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    return unit
 
 
 @dataclass
@@ -268,7 +270,22 @@ def test_place_is_free_again_if_no_texts_come() -> None:
     assert len({places.reserve() for _ in range(3 * PIECES_AT_ONCE)} - {None}) == 3 * PIECES_AT_ONCE
 
 
-@pytest.mark.parametrize("change", ["model", "failure", "dimension"])
+def replace_one(vectors: np.ndarray) -> np.ndarray:
+    changed = vectors.copy()
+    changed[-1, 0] = np.nan
+    return changed
+
+
+CHANGES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "dimension": lambda vectors: vectors[:, :2],
+    "not a number": replace_one,
+    "infinite": lambda vectors: vectors * np.inf,
+    "too long": lambda vectors: vectors * 1.01,
+    "zero": np.zeros_like,
+}
+
+
+@pytest.mark.parametrize("change", ["model", "failure", *CHANGES])
 async def test_helper_cannot_embed_after_all(redis: Redis, owner: Worker, change: str) -> None:
     helper = Worker(redis, is_idle=True)
 
@@ -280,7 +297,7 @@ async def test_helper_cannot_embed_after_all(redis: Redis, owner: Worker, change
             given += 1
             helper.encoder = DigestEncoder(OTHER if change == "model" else MODEL)
             helper.encoder.fails = change == "failure"
-            helper.encoder.width = 2 if change == "dimension" else 4
+            helper.encoder.change = CHANGES.get(change, helper.encoder.change)
         return True
 
     redis.passes = switch

@@ -18,14 +18,13 @@ from typing import IO
 import msgspec
 
 from pipeline.embedding.engines.export import FAILURE_FILE, Failure
-from pipeline.embedding.model import Precision, find_folder
+from pipeline.embedding.engines.model_files import ModelUnloadable, compute_checksums, describe_files
+from pipeline.embedding.model import Precision
 from pipeline.file_locks import try_lock
 
 CHECKSUMS_FILE = "checksums.json"
 PART_SUFFIX = ".part"
 """End of the names of unfinished folders."""
-MODEL_FILES = ("modules.json", "config.json")
-"""A folder with a model contains one of these files."""
 POLL_SECONDS = 0.05
 EXPORT_SECONDS = 900.0
 """Time limit for an export. A large model takes minutes."""
@@ -41,10 +40,6 @@ class ExportFailed(Exception):
 
 class ExportInterrupted(ExportFailed):
     """The process of the export was killed. Another try may succeed."""
-
-
-class ModelUnloadable(OSError):
-    """The model itself cannot be loaded, so no engine can run it."""
 
 
 class LoadingCancelled(RuntimeError):
@@ -103,7 +98,7 @@ class ExportCache:
         part = Path(tempfile.mkdtemp(prefix=f"{target.name}.", suffix=PART_SUFFIX, dir=self._folder))
         try:
             self._export(name, precision, part, cancelled)
-            (part / CHECKSUMS_FILE).write_bytes(msgspec.json.encode(_compute_checksums(part)))
+            (part / CHECKSUMS_FILE).write_bytes(msgspec.json.encode(compute_checksums(part)))
             part.chmod(0o755)  # processes of other users may read it
             part.rename(target)
         finally:
@@ -157,44 +152,15 @@ def _lock(file: IO[str], cancelled: Event) -> Iterator[None]:
 def _is_intact(folder: Path) -> bool:
     try:
         expected = msgspec.json.decode((folder / CHECKSUMS_FILE).read_bytes(), type=dict[str, str])
-        return bool(expected) and _compute_checksums(folder) == expected
+        return bool(expected) and compute_checksums(folder, except_for=CHECKSUMS_FILE) == expected
     except (OSError, msgspec.DecodeError, UnicodeDecodeError):
         return False
 
 
-def _compute_checksums(folder: Path) -> dict[str, str]:
-    """Return the SHA-256 of each file below a folder, by its path."""
-    files = sorted(file for file in folder.rglob("*") if file.is_file() and file.name != CHECKSUMS_FILE)
-    checksums = {}
-    for file in files:
-        with file.open("rb") as opened:
-            checksums[str(file.relative_to(folder))] = hashlib.file_digest(opened, "sha256").hexdigest()
-    return checksums
-
-
 def _identify(name: str) -> str:
     """Return a short hash of the model's files and of the libraries that export it."""
-    folder = find_folder(name) or _find_downloaded(name)
-    if folder and not any((folder / file).is_file() for file in MODEL_FILES):
-        raise ModelUnloadable(f"{folder} does not contain a model: it has no {' or '.join(MODEL_FILES)}")
-    model = _compute_checksums(folder) if folder else {"name": name}
     libraries = [(library, _find_version(library)) for library in LIBRARIES]
-    return hashlib.sha256(msgspec.json.encode([FORMAT, model, libraries])).hexdigest()[:16]
-
-
-def _find_downloaded(name: str) -> Path | None:
-    """Return the folder of a model of the hub, or None if it has not been downloaded yet.
-
-    Raises ModelUnloadable if the hub allows no such name, as with a path of a folder that does not exist.
-    """
-    from huggingface_hub import try_to_load_from_cache  # noqa: PLC0415 - slow to import
-    from huggingface_hub.errors import HFValidationError  # noqa: PLC0415 - slow to import
-
-    try:
-        found = try_to_load_from_cache(name, "config.json")
-    except HFValidationError as error:
-        raise ModelUnloadable(f"{name} is neither a folder nor the name of a model of the hub") from error
-    return Path(found).parent if isinstance(found, str) else None
+    return hashlib.sha256(msgspec.json.encode([FORMAT, describe_files(name), libraries])).hexdigest()[:16]
 
 
 def _find_version(library: str) -> str:

@@ -16,9 +16,9 @@ from pipeline.embedding.engines.export_cache import (
     ExportFailed,
     ExportInterrupted,
     LoadingCancelled,
-    ModelUnloadable,
     run_export,
 )
+from pipeline.embedding.engines.model_files import ModelUnloadable
 from pipeline.embedding.engines.openvino_model import OpenVinoModel
 from pipeline.embedding.engines.processor import choose_precision, read_instructions
 from pipeline.embedding.engines.torch_model import CPU, DeviceFinder, TorchModel, find_device, may_have_gpu

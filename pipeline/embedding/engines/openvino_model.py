@@ -42,12 +42,12 @@ class OpenVinoModel(EmbeddingModel):
     device = "cpu"
 
     def __init__(self, name: str, folder: Path, precision: Precision) -> None:
-        """Load the model.
+        """Load the model from a folder of the `ExportCache`, whose name has the hash of the model's files.
 
         The precision int8 needs a model that was exported for int8. Raises OSError, ValueError or RuntimeError if the
         model cannot be loaded, ImportError without OpenVINO.
         """
-        self.name, self.precision = name, precision
+        self.name, self.precision, self.content = name, precision, folder.name
         self._description = msgspec.json.decode((folder / DESCRIPTION_FILE).read_bytes(), type=Description)
         self.dimension = self._description.dimension
         self._tokenizer = Tokenizer.from_file(str(folder / TOKENIZER_FILE))

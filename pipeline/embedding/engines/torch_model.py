@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from pipeline.embedding.engines.model_files import identify_files
 from pipeline.embedding.model import BATCH_TOKENS, PASS_TOKENS, EmbeddingModel, Engine, Precision, Tokens, find_folder
 
 CPU = "cpu"
@@ -63,6 +64,7 @@ class TorchModel(EmbeddingModel):
         self.transformer = SentenceTransformer(
             str(folder or name), device=self.device, model_kwargs={"dtype": getattr(torch, self.precision)}
         )
+        self.content = identify_files(name)
         self.dimension = int(self.embed(self.tokenize(["warm up"])).shape[1])
 
     @property
