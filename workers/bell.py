@@ -11,6 +11,7 @@ from arq import ArqRedis
 from redis.exceptions import NoPermissionError, RedisError
 
 from pipeline.embedding.helpers import Helpers
+from pipeline.embedding.sealing import KeyUnusable
 from pipeline.logs import get_logger
 from pipeline.notify.doorbell import QUEUE_NAME, connect
 
@@ -65,9 +66,7 @@ async def listen(dsn: str, consumer: Claimer, helpers: Helpers) -> None:
             asyncio.create_task(_receive_messages(redis, consumer, helpers)),
         ]
         try:
-            done, _ = await asyncio.wait(answering, return_when=asyncio.FIRST_COMPLETED)
-            for task in done:
-                task.result()
+            await asyncio.gather(*answering)
         except (RedisError, OSError, TimeoutError) as error:
             log.warning("doorbell.unreachable", cause=repr(error), pause_seconds=pause)
         finally:
@@ -105,6 +104,8 @@ async def _receive_messages(redis: ArqRedis, consumer: Claimer, helpers: Helpers
                     await helpers.receive(message["channel"].decode(), message["data"], is_idle=consumer.is_idle)
     except NoPermissionError as error:
         log.warning("helpers.not_permitted", cause=str(error))
+    except KeyUnusable as error:
+        log.warning("helpers.key_unusable", cause=str(error))
     finally:
         helpers.stop()
     await asyncio.Event().wait()  # until it is cancelled, because rings may still come

@@ -19,6 +19,7 @@ def upgrade() -> None:
         "worker_secrets",
         sa.Column("purpose", sa.String(), nullable=False),
         sa.Column("secret", sa.LargeBinary(), nullable=False),
+        sa.CheckConstraint("length(secret) = 32", name=op.f("ck_worker_secrets_secret_length")),
         sa.PrimaryKeyConstraint("purpose", name=op.f("pk_worker_secrets")),
     )
     op.execute(f"GRANT SELECT ON worker_secrets TO {ROLE}")

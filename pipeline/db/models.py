@@ -333,6 +333,7 @@ class WorkerSecret(Base):
     """A secret that workers share. A migration creates it."""
 
     __tablename__ = "worker_secrets"
+    __table_args__ = (CheckConstraint("length(secret) = 32", name="secret_length"),)
 
     purpose: Mapped[str] = mapped_column(primary_key=True)
     secret: Mapped[bytes]

@@ -160,11 +160,14 @@ class Helpers:
         return self.offers, self.address
 
     async def start(self) -> None:
-        """Return when messages can be sealed. Messages to the channels must be passed to `receive` until `stop`."""
+        """Return when messages can be sealed. Messages to the channels must be passed to `receive` until `stop`.
+
+        Raises KeyUnusable.
+        """
         while self._seal is None:
             # Readiness reports a database that is down or not migrated.
             with suppress(DatabaseUnavailable, ProgrammingError):
-                if key := await self._find_key():
+                if (key := await self._find_key()) is not None:
                     self._seal = Seal(key)
                     return
             await asyncio.sleep(KEY_SECONDS)

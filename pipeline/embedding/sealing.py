@@ -9,7 +9,12 @@ import os
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+KEY_BYTES = 32
 NONCE_BYTES = 12
+
+
+class KeyUnusable(ValueError):
+    """A key has the wrong length."""
 
 
 class SealBroken(ValueError):
@@ -20,6 +25,9 @@ class Seal:
     """Seals messages with a key of 32 bytes."""
 
     def __init__(self, key: bytes) -> None:
+        """Raise KeyUnusable if the key has another length."""
+        if len(key) != KEY_BYTES:
+            raise KeyUnusable(f"The key has {len(key)} bytes instead of {KEY_BYTES}.")
         self._cipher = AESGCM(key)
 
     def close(self, channel: str, message: bytes) -> bytes:

@@ -306,6 +306,30 @@ async def test_suspect_is_not_shared(runtime: Runtime, database_url: str, crashe
     assert bool(offered) == is_shared
 
 
+async def test_rings_are_heard_without_a_usable_key(settings: Settings, logged: Logged) -> None:
+    async def find_short_key() -> bytes:
+        return b"too short"
+
+    dsn, slots, breaker = (
+        f"{settings.redis_dsn}?db=6",
+        Slots(always=True),
+        CircuitBreaker("redis", metrics.REDIS_FAILURES),
+    )
+    doorbell, ringer = Doorbell(dsn, breaker), connect(dsn, timeout_seconds=10)
+    helpers = Helpers(doorbell.send, DigestEncoder, breaker, find_short_key, group="test")
+    listening = asyncio.create_task(listen(dsn, slots, helpers))
+    await wait_for(lambda: "helpers.key_unusable" in [event["event"] for event in logged])
+    await ringer.enqueue_job(RING_TASK)
+    async with asyncio.timeout(5):
+        await slots.was_woken.wait()
+    assert not helpers.is_started
+    assert [event["event"] for event in logged].count("helpers.key_unusable") == 1
+    listening.cancel()
+    await asyncio.gather(listening, return_exceptions=True)
+    await doorbell.close()
+    await ringer.aclose(close_connection_pool=True)
+
+
 async def test_rings_are_heard_by_a_user_of_redis_that_may_use_no_channel(settings: Settings, logged: Logged) -> None:
     admin = connect(settings.redis_dsn, timeout_seconds=10)
     await admin.acl_setuser("ringer", enabled=True, passwords=["+secret"], keys=["*"], categories=["+@all"])

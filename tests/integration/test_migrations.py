@@ -12,6 +12,7 @@ from urllib.parse import urlsplit, urlunsplit
 from uuid import uuid4
 
 import alembic.config
+import asyncpg
 import pytest
 from alembic import command
 from alembic.config import Config
@@ -64,6 +65,11 @@ def test_owner_leads_the_key_of_every_owned_table(template_url: str) -> None:
     of_all_workers = {"embedding_models", "worker_secrets", "alembic_version"}
     shared_by_all = {"users", "audit_logs", *of_logins, "invitations", *of_all_workers}
     assert {table for table, column in first_columns.items() if column != "owner_id"} == shared_by_all
+
+
+def test_key_of_messages_has_32_bytes(template_url: str) -> None:
+    with pytest.raises(asyncpg.CheckViolationError):
+        run_sql(template_url, "UPDATE worker_secrets SET secret = 'another length'")
 
 
 def test_vectors_have_an_index(template_url: str) -> None:

@@ -12,7 +12,7 @@ from pipeline import metrics
 from pipeline.circuit_breaker import CircuitBreaker
 from pipeline.embedding.helpers import PIECES_AT_ONCE, Helpers, Places
 from pipeline.embedding.prompts import Purpose
-from pipeline.embedding.sealing import Seal
+from pipeline.embedding.sealing import KeyUnusable, Seal
 from pipeline.embedding.sharing import PIECE_TEXTS, encode_together
 from pipeline.embedding.text_encoder import ModelIdentity
 from pipeline.errors import DatabaseUnavailable, FailureCode, IngestionError
@@ -359,6 +359,15 @@ async def test_key_is_sought_until_the_database_answers() -> None:
     async with asyncio.timeout(5):
         await helpers.start()
     assert helpers.is_started
+
+
+@pytest.mark.parametrize("key", [b"", bytes(16), bytes(33)], ids=len)
+async def test_key_of_another_length_is_refused(redis: Redis, owner: Worker, key: bytes) -> None:
+    owner.key = key
+    with pytest.raises(KeyUnusable, match=f"has {len(key)} bytes"):
+        await owner.helpers.start()
+    assert not owner.helpers.is_started
+    assert not redis.sent
 
 
 async def test_unknown_messages_are_ignored(owner: Worker) -> None:
