@@ -81,12 +81,15 @@ def make_search_queue() -> FairQueue:
 
 
 def make_statement_queue() -> FairQueue:
-    """Return the queue of a process for the statements of searches. It has room for every search that runs."""
+    """Return the queue of a process for the statements of searches.
+
+    It has room for every search whose question is embedded, and for as many by words as could wait for the encoder.
+    """
     return FairQueue(
         at_once=SEARCHES_AT_ONCE,
         at_once_per_caller=STATEMENTS_AT_ONCE_PER_CALLER,
-        waiting=SEARCHES_AT_ONCE,
-        waiting_per_caller=SEARCHES_AT_ONCE_PER_CALLER,
+        waiting=SEARCHES_AT_ONCE + SEARCHES_WAITING,
+        waiting_per_caller=SEARCHES_AT_ONCE_PER_CALLER + SEARCHES_WAITING_PER_CALLER,
     )
 
 
@@ -133,7 +136,7 @@ class Runtime:
     drawing_queue: FairQueue = field(default_factory=make_drawing_queue)
     """Where page images wait to be drawn."""
     search_queue: FairQueue = field(default_factory=make_search_queue)
-    """Where searches wait for the encoder."""
+    """Where searches wait for the encoder. Those by words do not."""
     statement_queue: FairQueue = field(default_factory=make_statement_queue)
     """Where searches wait for the database, with the vectors of their questions."""
     reading_turns: ReadingTurns = field(default_factory=ReadingTurns)

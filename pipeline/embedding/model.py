@@ -14,6 +14,9 @@ the caches."""
 PASS_TOKENS = 100
 """Fixed cost of one forward pass on a processor, in token equivalents."""
 
+LARGEST_DIMENSION = 3_800
+"""Largest dimension of stored vectors. A row contains its vector, and must fit into a page of 8 KiB."""
+
 Tokens = list[int]
 
 
@@ -40,6 +43,13 @@ def find_folder(name: str) -> Path | None:
 
         return Path(get_model_path())
     return Path(name) if Path(name).is_dir() else None
+
+
+def explain_excess(dimension: int) -> str | None:
+    """Return why vectors of this dimension cannot be stored, as the end of a sentence about them. None if they can."""
+    if dimension <= LARGEST_DIMENSION:
+        return None
+    return f"vectors of {dimension} numbers, but at most {LARGEST_DIMENSION} can be stored"
 
 
 class EmbeddingModel(ABC):

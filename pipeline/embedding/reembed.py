@@ -14,8 +14,6 @@ from pipeline.embedding.active_model import CHECK_SECONDS
 from pipeline.embedding.factory import ModelUnusable, UsableModel, try_model
 from pipeline.settings import Settings
 
-LARGEST_DIMENSION = 3_800
-"""Largest dimension of stored vectors. A row contains its vector, and must fit into a page of 8 KiB."""
 DATABASE_TIMEOUT_SECONDS = 60.0
 
 Tell = Callable[[str], None]
@@ -97,18 +95,12 @@ def _refuse_other_change(models: Models, model: str) -> None:
 async def require_usable(settings: Settings, model: str) -> UsableModel:
     """Load a model, or ask its server. Return what was learned.
 
-    Raises ModelChangeError, with the error of the loading as its cause, if that fails. Also raises it if the vectors
-    are too large to store.
+    Raises ModelChangeError, with the error of the loading as its cause, if that fails.
     """
     try:
-        usable = await try_model(settings, model)
+        return await try_model(settings, model)
     except ModelUnusable as error:
         raise ModelChangeError(str(error)) from error.__cause__
-    if usable.dimension > LARGEST_DIMENSION:
-        raise ModelChangeError(
-            f"the vectors of {model} have {usable.dimension} numbers; at most {LARGEST_DIMENSION} can be stored"
-        )
-    return usable
 
 
 async def _wait_for_vectors(database: Database, model: str, tell: Tell, waits: ReembedWaits) -> None:

@@ -1,8 +1,8 @@
 """An encoder whose model runs on an OpenAI-compatible server, such as TEI, vLLM or a hosted one."""
 
 import asyncio
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from random import uniform
 from time import monotonic
@@ -31,7 +31,7 @@ class RemoteWaits:
     first_pause: float = 0.1
     """Before the second try. Each further pause is twice as long."""
     question: float = 5.0
-    """Time after which no further try is made for a question."""
+    """Time after which no further try is made for a question, and for which it waits until a request may be sent."""
     question_request: float = 10.0
     """Time limit for a request for a question, if that of the server is longer."""
     document: float = 45.0
@@ -108,9 +108,7 @@ class RemoteEncoder:
         Failed requests are repeated for a few seconds for a question, and for most of a minute for passages.
         Raises ModelUnavailable if the server cannot be used, IngestionError if it embeds other texts but not these.
         """
-        self._require_open()
-        if not self.is_ready:
-            raise make_unavailable(self._complaint or "has not answered yet")
+        self._require_ready()
         prepared, size = self._prompts.prepend(texts, purpose), self._server.batch_size
         batches = [prepared[start : start + size] for start in range(0, len(prepared), size)]
         tasks = [asyncio.create_task(self._encode_batch(batch, purpose)) for batch in batches]
@@ -130,6 +128,11 @@ class RemoteEncoder:
     def _require_open(self) -> None:
         if self._closing.is_set():
             raise ModelUnavailable("The embedding model has been replaced. Try again.")
+
+    def _require_ready(self) -> None:
+        self._require_open()
+        if not self._available.is_set():
+            raise make_unavailable(self._complaint or "has not answered yet")
 
     async def _watch(self) -> None:
         """Probe the server until it answers, and again after each failure. Close the connections at the end."""
@@ -185,15 +188,18 @@ class RemoteEncoder:
         return np.concatenate(halves)
 
     async def _try_often(self, texts: Sequence[str], purpose: Purpose) -> np.ndarray:
-        """Send a request until it succeeds, fails for good, or the time for it is over. Raises ServerFailure."""
+        """Send a request until it succeeds, fails for good, or the time for it is over.
+
+        Raises ServerFailure, and ModelUnavailable if the server has become unavailable meanwhile.
+        """
         patience, limit = self._waits.document, self._server.timeout_seconds
         if purpose == Purpose.QUERY:
             patience, limit = self._waits.question, min(limit, self._waits.question_request)
         ends_at, pause = monotonic() + patience, self._waits.first_pause
         while True:
             try:
-                async with self._slots:
-                    self._require_open()
+                async with self._take_slot(ends_at if purpose == Purpose.QUERY else None):
+                    self._require_ready()
                     vectors = await self._client.embed(texts, limit)
             except ServerFailure as failure:
                 wait = max(uniform(0.5, 1.0) * pause, failure.retry_after_seconds)  # noqa: S311 - not a secret
@@ -204,6 +210,22 @@ class RemoteEncoder:
                 return vectors
             await asyncio.sleep(wait)
             pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+
+    @asynccontextmanager
+    async def _take_slot(self, until: float | None) -> AsyncIterator[None]:
+        """Wait until a request may be sent. With `until`, wait no longer than that: it is compared with `monotonic`.
+
+        Raises ModelUnavailable if the time is over first.
+        """
+        try:
+            async with asyncio.timeout(None if until is None else max(0.0, until - monotonic())):
+                await self._slots.acquire()
+        except TimeoutError as error:
+            raise make_unavailable("is busy with other requests") from error
+        try:
+            yield
+        finally:
+            self._slots.release()
 
     async def _judge(self, failure: ServerFailure) -> ModelUnavailable | IngestionError:
         """Return the error for the caller. The texts are at fault only if the server embeds another one."""

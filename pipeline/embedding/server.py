@@ -12,10 +12,11 @@ import msgspec
 import numpy as np
 
 from pipeline import metrics
+from pipeline.embedding.model import explain_excess
 
 NUMBER_BYTES = 32
 """Longest number of a vector in JSON, in bytes."""
-LARGEST_DIMENSION = 16_384
+LARGEST_DIMENSION_READ = 16_384
 """Largest dimension of a vector that is read. With NUMBER_BYTES it bounds the length of a response."""
 LONGEST_RETRY_AFTER_SECONDS = 60.0
 """Longest `Retry-After` that counts. A date counts as this."""
@@ -106,7 +107,7 @@ class EmbeddingClient:
         return vectors
 
     async def _post(self, body: bytes, texts: int) -> bytes:
-        room = texts * LARGEST_DIMENSION * NUMBER_BYTES
+        room = texts * LARGEST_DIMENSION_READ * NUMBER_BYTES
         answer = bytearray()
         async with self._http.stream("POST", "embeddings", content=body) as response:
             if response.status_code != httpx2.codes.OK:
@@ -154,7 +155,8 @@ def _read_retry_after(value: str) -> float:
 def read_vectors(answer: bytes, count: int, dimension: int | None) -> np.ndarray:
     """Return the vectors of a response in the order of the texts, scaled to unit length, of shape (count, dimension).
 
-    Raises ServerFailure if there is not one finite vector per text, each of this dimension (of any, if it is None).
+    Raises ServerFailure if there is not one finite vector per text, each of this dimension (of any that can be stored,
+    if it is None).
     """
     try:
         found = msgspec.json.decode(answer, type=_Response).data
@@ -166,6 +168,8 @@ def read_vectors(answer: bytes, count: int, dimension: int | None) -> np.ndarray
     lengths = {len(vector.embedding) for vector in found}
     if len(lengths) > 1 or 0 in lengths or (dimension and lengths != {dimension}):
         raise ServerFailure("answers with vectors of another dimension", Fault.UNKNOWN)
+    if excess := explain_excess(max(lengths, default=0)):
+        raise ServerFailure(f"answers with {excess}", Fault.SETTINGS)
     vectors = np.array([vector.embedding for vector in found])
     with np.errstate(over="ignore"):
         norms = np.linalg.norm(vectors, axis=1, keepdims=True)

@@ -1,6 +1,7 @@
 """Find the passages that answer a query."""
 
 from collections.abc import Collection
+from contextlib import nullcontext
 from uuid import UUID
 
 from pipeline.db.audit import Event
@@ -31,10 +32,10 @@ async def search(
 
     Accounts take turns if one of them sends many searches at once. Raises InvalidInput if the query has no word,
     Overloaded if too many wait, and ModelUnavailable while the embedding model is not loaded. Keyword searches need no
-    model.
+    model, and so do not wait for other searches that wait for it.
     """
     require_word(query)
-    async with runtime.search_queue.turn(str(owner_id)):
+    async with nullcontext() if mode == SearchMode.KEYWORD else runtime.search_queue.turn(str(owner_id)):
         wanted = await _build_query(runtime, owner_id, query, mode, top_k, document_ids)
         passages = await _find(runtime, wanted)
         if not passages and await runtime.encoders.is_replaced(wanted.model):

@@ -202,6 +202,26 @@ async def test_slow_server_is_not_waited_for(server: LlmServer) -> None:
     encoder.close()
 
 
+async def test_requests_that_wait_are_refused_when_the_server_becomes_unavailable(server: LlmServer) -> None:
+    encoder = await start(make_encoder(server, replace(WAITS, probe=60), timeout_seconds=0.2), server)
+    server.behave = be_slow
+    waiting = [encoder.encode(["one"], Purpose.DOCUMENT) for _ in range(6)]
+    assert {type(answer) for answer in await asyncio.gather(*waiting, return_exceptions=True)} == {ModelUnavailable}
+    assert len(server.calls) == 2
+    encoder.close()
+
+
+async def test_question_does_not_wait_long_until_it_may_be_sent(ready: RemoteEncoder, server: LlmServer) -> None:
+    server.behave = be_slow
+    sent = [asyncio.create_task(ready.encode(["one"], Purpose.DOCUMENT)) for _ in range(2)]
+    await wait_for(lambda: len(server.calls) == 2)
+    with pytest.raises(ModelUnavailable, match="is busy with other requests"):
+        await ready.encode(["two"], Purpose.QUERY)
+    assert ready.is_ready
+    for task in sent:
+        task.cancel()
+
+
 async def test_start_waits_for_the_server(encoder: RemoteEncoder, server: LlmServer) -> None:
     server.behave = refuse(401)
     encoder.start()

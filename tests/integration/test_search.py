@@ -20,7 +20,8 @@ from pipeline.embedding.active_model import Encoders
 from pipeline.embedding.encoder import Encoder
 from pipeline.embedding.model import PACKAGED_MODEL
 from pipeline.embedding.prompts import Purpose
-from pipeline.errors import ModelUnavailable
+from pipeline.errors import ModelUnavailable, Overloaded
+from pipeline.fair_queue import FairQueue
 from pipeline.runtime import SEARCHES_AT_ONCE_PER_CALLER, STATEMENTS_AT_ONCE_PER_CALLER
 from pipeline.settings import Settings
 from pipeline.types import SearchMode, Subject, SubjectKind, TextChunk, new_id
@@ -467,6 +468,15 @@ async def test_letters_are_found_in_every_form(api: Api) -> None:
         ("cooperation", "ended"),
     ):
         assert word in (await find(api, person, query, mode="keyword"))[0], query
+
+
+async def test_searches_by_words_do_not_wait_for_the_encoder(api: Api, database_url: str) -> None:
+    await api.register()
+    owner_id = await fetch_value(database_url, "SELECT id FROM users")
+    runtime = replace(api.runtime, search_queue=FairQueue(at_once=0, waiting=0, waiting_per_caller=0))
+    assert await search(runtime, owner_id, "barn", mode=SearchMode.KEYWORD, top_k=3, document_ids=None) == []
+    with pytest.raises(Overloaded):
+        await search(runtime, owner_id, "barn", top_k=3, document_ids=None)
 
 
 class GatheringEncoder(Encoder):

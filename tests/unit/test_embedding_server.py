@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from pipeline.embedding.model import LARGEST_DIMENSION
 from pipeline.embedding.server import EmbeddingServer, Fault, ServerFailure, explain_status, read_vectors
 
 
@@ -49,6 +50,13 @@ def test_wrong_answers_are_refused(answer: bytes, problem: str) -> None:
 def test_vectors_of_unequal_dimensions_are_refused() -> None:
     with pytest.raises(ServerFailure, match="another dimension"):
         read_vectors(write([1, 2], [1]), 2, None)
+
+
+def test_vectors_that_are_too_large_to_store_are_refused() -> None:
+    assert read_vectors(write([1] * LARGEST_DIMENSION), 1, None).shape == (1, LARGEST_DIMENSION)
+    with pytest.raises(ServerFailure, match="vectors of 3801 numbers, but at most 3800 can be stored") as raised:
+        read_vectors(write([1] * (LARGEST_DIMENSION + 1)), 1, None)
+    assert raised.value.fault == Fault.SETTINGS
 
 
 @pytest.mark.parametrize(

@@ -153,6 +153,13 @@ def test_next_engine_is_tried_after_a_refusal(reference: np.ndarray) -> None:
     assert model.refusals == ["wrong vectors"]
 
 
+def test_model_whose_vectors_are_too_large_to_store_is_refused() -> None:
+    model = FixedModel(np.zeros((1, 1), np.float32))
+    model.dimension = 3_801
+    with pytest.raises(ValueError, match="vectors of 3801 numbers, but at most 3800 can be stored"):
+        load_first("any", [lambda: model])
+
+
 def test_killed_export_is_tried_once_more(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{}")
     attempts: list[Path] = []

@@ -22,7 +22,7 @@ from pipeline.embedding.engines.model_files import ModelUnloadable
 from pipeline.embedding.engines.openvino_model import OpenVinoModel
 from pipeline.embedding.engines.processor import choose_precision, read_instructions
 from pipeline.embedding.engines.torch_model import CPU, DeviceFinder, TorchModel, find_device, may_have_gpu
-from pipeline.embedding.model import EmbeddingModel, Precision
+from pipeline.embedding.model import EmbeddingModel, Precision, explain_excess
 from pipeline.logs import get_logger
 
 MEAN_COSINE = 0.99
@@ -78,7 +78,10 @@ def load_model(name: str, options: EngineOptions, cancelled: Event) -> Embedding
 
 
 def load_first(name: str, candidates: Sequence[Candidate]) -> EmbeddingModel:
-    """Return the model of the first candidate that does not refuse. The last candidate must not refuse."""
+    """Return the model of the first candidate that does not refuse. The last candidate must not refuse.
+
+    Raises ValueError if the vectors of the model are too large to store.
+    """
     refusals: list[str] = []
     for load in candidates[:-1]:
         try:
@@ -89,6 +92,8 @@ def load_first(name: str, candidates: Sequence[Candidate]) -> EmbeddingModel:
             refusals.append(str(refused))
     else:
         model = candidates[-1]()
+    if excess := explain_excess(model.dimension):
+        raise ValueError(f"it makes {excess}")
     model.refusals = refusals
     return model
 
