@@ -9,7 +9,8 @@ message that is sent again has no effect.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections import deque
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from time import monotonic
 from typing import TypeVar
@@ -35,6 +36,8 @@ LENGTH_TOLERANCE = 0.001
 """How much the length of a vector may differ from 1."""
 PIECES_AT_ONCE = 2
 """Number of pieces that a process embeds at once, so that its encoder always has one waiting."""
+OFFERS_KEPT = 8
+"""Number of offers that a helper may still accept when a place becomes free."""
 
 Send = Callable[[str, bytes], Awaitable[int]]
 """Sends a message to a channel. Returns the number of processes that receive it, or 0 if it cannot be sent."""
@@ -152,7 +155,9 @@ class Helpers:
         self._accepted: dict[bytes, asyncio.Future[Acceptance]] = {}
         self._answered: dict[bytes, asyncio.Future[Vectors]] = {}
         self._places = Places(answer_seconds)
-        self._helping: set[asyncio.Task[None]] = set()
+        self._passed: deque[Offer] = deque(maxlen=OFFERS_KEPT)
+        """The last offers that came while no place was free."""
+        self._tasks: set[asyncio.Task[object]] = set()
 
     @property
     def channels(self) -> tuple[str, str]:
@@ -191,19 +196,18 @@ class Helpers:
         except (SealBroken, msgspec.DecodeError):
             return
         match message:
-            case Offer():
-                if is_idle and self._has(message.model) and (piece := self._places.reserve()):
-                    await self._post(message.sender, Acceptance(self.address, message.offer, piece))
+            case Offer() if is_idle:
+                await self._accept(message)
             case Acceptance():
                 if not _resolve(self._accepted.get(message.offer), message):
-                    await self.withdraw(message)  # another helper was faster
+                    self.withdraw(message)  # another helper was faster
             case Withdrawal(piece):
                 self._places.withdraw(piece)
+                if is_idle and self._passed:
+                    await self._accept(self._passed.pop())  # otherwise it is idle until the next offer
             case Texts():
                 if self._places.take(message.piece):
-                    task = asyncio.create_task(self._help(message))
-                    self._helping.add(task)
-                    task.add_done_callback(self._helping.discard)
+                    self._start(self._help(message))
             case Vectors():
                 _resolve(self._answered.get(message.piece), message)
 
@@ -219,13 +223,17 @@ class Helpers:
                 with suppress(TimeoutError):
                     async with asyncio.timeout(ACCEPT_SECONDS):
                         return await asyncio.shield(accepted)
-            return None
+        except asyncio.CancelledError:
+            if accepted.done():
+                self.withdraw(accepted.result())
+            raise
         finally:
             del self._accepted[offer]
+        return None
 
-    async def withdraw(self, acceptance: Acceptance) -> None:
-        """Tell a helper that no texts will come."""
-        await self._post(acceptance.helper, Withdrawal(acceptance.piece))
+    def withdraw(self, acceptance: Acceptance) -> None:
+        """Tell a helper that no texts will come, even if the caller is cancelled."""
+        self._start(self._post(acceptance.helper, Withdrawal(acceptance.piece)))
 
     async def ask(self, acceptance: Acceptance, model: ModelIdentity, texts: list[str]) -> np.ndarray | None:
         """Return vectors of shape (texts, dimension) from the helper, or None if it does not make them in time."""
@@ -253,6 +261,20 @@ class Helpers:
     def _has(self, model: bytes) -> bool:
         identity = self._find_encoder().identity
         return identity is not None and identity.fingerprint == model
+
+    async def _accept(self, offer: Offer) -> None:
+        """Accept an offer, or keep it if no place is free."""
+        if not self._has(offer.model):
+            return
+        if piece := self._places.reserve():
+            await self._post(offer.sender, Acceptance(self.address, offer.offer, piece))
+        elif offer not in self._passed:
+            self._passed.append(offer)
+
+    def _start(self, work: Coroutine[None, None, object]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def _help(self, message: Texts) -> None:
         try:

@@ -71,7 +71,7 @@ class _Sharing:
         """Give pieces to helpers, one after another, until none is left or one does not come back."""
         while accepted := await self._helpers.find(model):
             if not self._pieces:
-                await self._helpers.withdraw(accepted)
+                self._helpers.withdraw(accepted)
                 return
             piece, vectors = self._pieces.pop(), None
             try:

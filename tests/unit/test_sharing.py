@@ -82,8 +82,10 @@ class Redis:
 
     async def settle(self) -> None:
         """Return when all messages have been received, with those that were sent in return."""
+        await asyncio.sleep(0.001)
         while pending := [task for task in self.receiving if not task.done()]:
             await asyncio.wait(pending)
+            await asyncio.sleep(0.001)
 
 
 class Worker:
@@ -149,6 +151,7 @@ async def test_idle_workers_embed_pieces(redis: Redis, owner: Worker) -> None:
     letting = let_when(owner, lambda: any(helper.encoder.embedded for helper in helpers))
     assert np.array_equal(await owner.embed(), make_vectors(TEXTS))
     await letting
+    await redis.settle()
     assert all(task.exception() is None for task in redis.receiving)
     assert sorted(text for worker in redis.workers for text in worker.encoder.embedded) == sorted(TEXTS)
 
@@ -203,6 +206,7 @@ async def test_helper_is_lost(redis: Redis, owner: Worker) -> None:
     assert len(redis.sent) == asked  # no offer for a while
     lost.encoder.may_embed.set()
     await asyncio.sleep(0.01)  # the late answer arrives, and is ignored
+    await redis.settle()
     assert len(redis.sent) > asked
     assert all(task.exception() is None for task in redis.receiving)
 
@@ -246,6 +250,42 @@ async def test_helper_does_not_wait_for_texts_that_will_not_come(redis: Redis, o
     await redis.settle()
     assert not helper.encoder.embedded
     async with asyncio.timeout(5):
+        for _ in range(PIECES_AT_ONCE):
+            assert await owner.helpers.find(MODEL)
+
+
+async def test_helper_accepts_a_passed_offer_when_a_place_is_free(redis: Redis, owner: Worker) -> None:
+    Worker(redis, is_idle=True, answer_seconds=60.0)
+    await owner.helpers.start()
+    async with asyncio.timeout(5):
+        found = [await owner.helpers.find(MODEL) for _ in range(PIECES_AT_ONCE)]
+        finding = asyncio.create_task(owner.helpers.find(MODEL))
+        await redis.settle()
+        assert not finding.done()
+        assert found[0]
+        owner.helpers.withdraw(found[0])
+        await redis.settle()
+    assert finding.done()
+
+
+async def test_helper_does_not_wait_for_a_worker_that_was_cancelled(redis: Redis) -> None:
+    """The document ended at the moment when a helper accepted."""
+    finding: list[asyncio.Task[object]] = []
+
+    class Ending(Worker):
+        async def receive(self, channel: str, message: bytes) -> None:
+            await super().receive(channel, message)
+            if channel == self.helpers.address and finding:
+                finding.pop().cancel()
+
+    owner = Ending(redis)
+    Worker(redis, is_idle=True, answer_seconds=60.0)
+    await owner.helpers.start()
+    finding.append(ended := asyncio.create_task(owner.helpers.find(MODEL)))
+    async with asyncio.timeout(5):
+        await asyncio.wait({ended})
+        await redis.settle()
+        assert ended.cancelled()
         for _ in range(PIECES_AT_ONCE):
             assert await owner.helpers.find(MODEL)
 
