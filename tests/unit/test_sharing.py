@@ -240,6 +240,16 @@ async def test_helper_accepts_as_many_pieces_as_it_embeds_at_once(redis: Redis, 
     refused.cancel()
 
 
+async def test_helper_accepts_again_after_it_has_embedded(redis: Redis, owner: Worker) -> None:
+    Worker(redis, is_idle=True, answer_seconds=60.0)
+    await owner.helpers.start()
+    async with asyncio.timeout(5):
+        for _ in range(2 * PIECES_AT_ONCE):
+            acceptance = await owner.helpers.find(MODEL)
+            assert acceptance
+            await owner.helpers.ask(acceptance, MODEL, TEXTS)
+
+
 async def test_helper_does_not_wait_for_texts_that_will_not_come(redis: Redis, owner: Worker) -> None:
     """The worker itself has begun the last pieces before a helper accepts."""
     helper = Worker(redis, is_idle=True, answer_seconds=60.0)
