@@ -71,6 +71,13 @@ async def find_vectors(session: AsyncSession, subject: Subject, model: str) -> d
     return {key: HalfVector.from_binary(vector).to_numpy() async for key, vector in rows if key is not None}
 
 
+async def find_dimension(session: AsyncSession, owner_id: UUID, model: str) -> int | None:
+    """Return the dimension of this model's vectors of an account, or None if there are none."""
+    query = select(func.vector_dims(Vector.embedding)).where(Vector.owner_id == owner_id, Vector.model == model)
+    dimension: int | None = await session.scalar(query.limit(1))
+    return dimension
+
+
 async def replace(
     session: AsyncSession,
     subject: Subject,

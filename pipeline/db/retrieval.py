@@ -6,6 +6,7 @@ from functools import cache
 from typing import Any
 from uuid import UUID
 
+import asyncpg
 import numpy as np
 from sqlalchemy import (
     CTE,
@@ -32,12 +33,18 @@ from pipeline.db.audit import Event
 from pipeline.db.candidates import DEFAULT_BOUNDS, OWNER, Scope, SearchBounds
 from pipeline.db.direct import DirectConnection
 from pipeline.db.models import INDEXED_DIMENSIONS, AuditLog, Chunk, Document, Note
+from pipeline.errors import ModelUnavailable
 from pipeline.types import Passage, SearchMode, SubjectKind, new_id
 
 CANDIDATES = 100
 """Maximum number of candidates of each kind: by vector, by words, and by titles."""
 MINIMUM_SPREAD = 0.3
 """Smallest range of cosines that is stretched to a full point. Smaller differences mean little."""
+
+OTHER_DIMENSION = (
+    "The embedding model makes vectors of another dimension than the stored ones. Ask your operator. "
+    "Searches with the mode `keyword` work meanwhile."
+)
 
 AnySelect = Select[*tuple[Any, ...]]
 Scored = Select[UUID, float]
@@ -82,7 +89,8 @@ async def find_passages(
 
     A search by vectors returns `limit` passages, or all if there are fewer. If another model has become active since
     the query was embedded, the result is empty and nothing is audited. With `audited`, the same statement writes an
-    audit row with these details and the number of passages.
+    audit row with these details and the number of passages. Raises ModelUnavailable if a stored vector has another
+    dimension than that of the query.
     """
     values: dict[str, Any] = {"owner": query.owner_id, "model": query.model, "limit": query.limit}
     if query.mode != SearchMode.KEYWORD:
@@ -101,7 +109,12 @@ async def find_passages(
         of_documents=query.document_ids is not None,
         is_audited=audited is not None,
     )
-    rows = await connection.execute(statement, values)
+    try:
+        rows = await connection.execute(statement, values)
+    except asyncpg.DataError as error:
+        if "dimensions" not in str(error):
+            raise
+        raise ModelUnavailable(OTHER_DIMENSION) from error
     return [
         Passage(
             source=SubjectKind.DOCUMENT if row.document_id else SubjectKind.NOTE,

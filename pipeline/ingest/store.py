@@ -8,15 +8,15 @@ from pipeline.errors import ModelUnavailable
 from pipeline.ingest.attempt import Attempt
 from pipeline.ingest.embed import Content
 from pipeline.ingest.progress import EMBEDDED
-from pipeline.ingest.vectors import embed_with_next
+from pipeline.ingest.vectors import embed_with_next, require_dimension
 from pipeline.types import DocumentWarning, PageText, PageWarning, Stage, SubjectKind
 
 
 async def store(attempt: Attempt, content: Content) -> None:
     """Replace the subject's chunks, and its text if it is a document, and mark it `ready`.
 
-    Raises LeaseLost if this worker no longer holds the job, ModelUnavailable if another model has become active. In
-    both cases nothing is stored.
+    Raises LeaseLost if this worker no longer holds the job, ModelUnavailable if another model has become active, or
+    if the model makes vectors of another dimension than those stored. In these cases nothing is stored.
     """
     subject = attempt.subject
     vectors = {content.model: content.vectors, **await embed_with_next(attempt, content.texts)}
@@ -26,6 +26,8 @@ async def store(attempt: Attempt, content: Content) -> None:
         models = await embedding_models.hold(session)
         if models.active not in vectors:
             raise ModelUnavailable("Another model has become active.")
+        for model, made in vectors.items():
+            await require_dimension(attempt, session, model, made)
         await queue.complete(session, attempt.lease)
         if subject.kind == SubjectKind.DOCUMENT:
             await contents.replace_text(session, subject.owner_id, subject.id, content.pages)

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Sequence
 
 import numpy as np
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from pipeline.db import access, chunks, embedding_models, queue
 from pipeline.embedding.prompts import Purpose
@@ -12,8 +13,11 @@ from pipeline.errors import IngestionError, ModelUnavailable
 from pipeline.ingest.attempt import Attempt
 from pipeline.ingest.progress import EMBEDDED
 from pipeline.ingest.read import make_heading
+from pipeline.logs import get_logger
 from pipeline.stages.repair import repair
 from pipeline.types import Stage, SubjectKind
+
+log = get_logger()
 
 BACKGROUND_CHUNKS = 64
 """Maximum number of chunks per background attempt. The job then goes back, so that other jobs come first."""
@@ -23,7 +27,7 @@ async def add_next_vectors(attempt: Attempt) -> None:
     """Embed up to 64 stored chunks of the subject with the next model.
 
     Chunks that change meanwhile are queued again by the `reembed` command. Raises ModelUnavailable if there is no next
-    model, LeaseLost if this worker no longer holds the job.
+    model or its dimension has changed, LeaseLost if this worker no longer holds the job.
     """
     subject, encoder = attempt.subject, attempt.runtime.encoders.next
     if encoder is None:
@@ -43,9 +47,23 @@ async def add_next_vectors(attempt: Attempt) -> None:
             await queue.complete(session, attempt.lease)
         else:
             await queue.give_back(session, attempt.lease)
+        await require_dimension(attempt, session, encoder.model_name, vectors)
         await chunks.add_vectors(session, subject, stored, vectors, encoder.model_name)
         await attempt.reach(Stage.FINISHING, EMBEDDED)
     await attempt.reach(Stage.STORED, 1.0)
+
+
+async def require_dimension(attempt: Attempt, session: AsyncSession, model: str, vectors: Sequence[np.ndarray]) -> None:
+    """Check that new vectors have the dimension of the account's stored vectors of this model.
+
+    Raises ModelUnavailable otherwise. A server, or a folder, then has another model under the same name.
+    """
+    dimensions = {vector.size for vector in vectors}
+    if dimensions and (stored := await chunks.find_dimension(session, attempt.subject.owner_id, model)):
+        dimensions.add(stored)
+    if len(dimensions) > 1:
+        log.error("model.dimension_changed", model=model, dimensions=sorted(dimensions))
+        raise ModelUnavailable("The embedding model makes vectors of another dimension than the stored ones.")
 
 
 async def embed_with_next(attempt: Attempt, texts: Sequence[str]) -> dict[str, list[np.ndarray]]:

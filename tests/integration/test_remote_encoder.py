@@ -308,6 +308,20 @@ class TestService:
         assert (document["status"], document["attempts"], document["error"]) == ("ready", 1, None)
         assert len((await find(api, person, "hybrid")).json()["passages"]) == 2
 
+    async def test_documents_wait_while_the_dimension_differs_from_that_of_stored_vectors(
+        self, api: Api, database_url: str
+    ) -> None:
+        person = await api.register()
+        await api.upload(person, b"The horse sleeps in the barn.")
+        await api.work()
+        await fetch(database_url, "UPDATE vectors SET embedding = halfvec('[1, 2, 3]')")
+        uploaded = await api.upload(person, b"The heron sleeps in the reeds.", "b.txt")
+        await ingest(api.runtime, await claim_next(api.runtime), ignore_stage)
+        document = (await api.get(person, uploaded.headers["location"])).json()
+        assert (document["status"], document["attempts"], document["error"]) == ("pending", 0, None)
+        for mode, status in (("hybrid", 503), ("vector", 503), ("keyword", 200)):
+            assert (await find(api, person, mode)).status_code == status
+
     async def test_refused_text_fails_its_document_with_the_reason(
         self, api: Api, server: LlmServer, database_url: str
     ) -> None:
