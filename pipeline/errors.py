@@ -19,6 +19,7 @@
     │   │   │   └── ReadOnlyDatabase
     │   │   └── UnsafeDatabase    the connection does not act as the service role
     │   ├── ModelUnavailable
+    │   │   └── DimensionChanged
     │   ├── Overloaded            too many requests of this kind are waiting
     │   │   └── TooManyFiles      no more files can be opened
     │   ├── SandboxUnavailable    no process can be started to read a file
@@ -191,6 +192,10 @@ class ModelUnavailable(Unavailable):
     """The embedding model is still loading, or it cannot be loaded."""
 
     code = "model_unavailable"
+
+
+class DimensionChanged(ModelUnavailable):
+    """The embedding model makes vectors of another dimension than those stored under its name."""
 
 
 class Overloaded(Unavailable):

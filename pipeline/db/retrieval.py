@@ -33,7 +33,7 @@ from pipeline.db.audit import Event
 from pipeline.db.candidates import DEFAULT_BOUNDS, OWNER, Scope, SearchBounds
 from pipeline.db.direct import DirectConnection
 from pipeline.db.models import INDEXED_DIMENSIONS, AuditLog, Chunk, Document, Note
-from pipeline.errors import ModelUnavailable
+from pipeline.errors import DimensionChanged
 from pipeline.types import Passage, SearchMode, SubjectKind, new_id
 
 CANDIDATES = 100
@@ -89,7 +89,7 @@ async def find_passages(
 
     A search by vectors returns `limit` passages, or all if there are fewer. If another model has become active since
     the query was embedded, the result is empty and nothing is audited. With `audited`, the same statement writes an
-    audit row with these details and the number of passages. Raises ModelUnavailable if a stored vector has another
+    audit row with these details and the number of passages. Raises DimensionChanged if a stored vector has another
     dimension than that of the query.
     """
     values: dict[str, Any] = {"owner": query.owner_id, "model": query.model, "limit": query.limit}
@@ -114,7 +114,7 @@ async def find_passages(
     except asyncpg.DataError as error:
         if "dimensions" not in str(error):
             raise
-        raise ModelUnavailable(OTHER_DIMENSION) from error
+        raise DimensionChanged(OTHER_DIMENSION) from error
     return [
         Passage(
             source=SubjectKind.DOCUMENT if row.document_id else SubjectKind.NOTE,

@@ -46,8 +46,8 @@ async def ingest(runtime: Runtime, lease: Lease, on_stage: OnStage) -> None:
         await release.fail(attempt, error)
     except DatabaseUnavailable as error:
         await release.give_back_after_outage(attempt, error)
-    except ModelUnavailable:
-        await release.give_back_after_model_change(attempt)
+    except ModelUnavailable as error:
+        await release.give_back_after_model_change(attempt, error)
     except (SandboxUnavailable, TooManyFiles) as error:
         await release.give_back_exhausted(attempt, error)
     except asyncio.CancelledError:

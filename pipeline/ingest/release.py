@@ -10,8 +10,10 @@ from pipeline.db import queue
 from pipeline.errors import (
     RETRYABLE,
     DatabaseUnavailable,
+    DimensionChanged,
     IngestionError,
     LeaseLost,
+    ModelUnavailable,
     SandboxUnavailable,
     SluiceError,
     StorageFull,
@@ -26,6 +28,8 @@ FULL_DISK_PAUSE = queue.LONGEST_PAUSE
 """Pause before a job is retried after a full disk."""
 MODEL_PAUSE = timedelta(seconds=1)
 """Pause before a job is retried after a switch of models, so that this process notices the switch first."""
+DIMENSION_PAUSE = queue.LONGEST_PAUSE
+"""Pause before a job is retried after a change of the dimension. Each attempt embeds the document again."""
 SANDBOX_PAUSE = timedelta(seconds=5)
 """Pause before a job is retried after no process could be started."""
 STOP_SECONDS = 2.0
@@ -63,10 +67,10 @@ async def give_back_after_outage(attempt: Attempt, error: DatabaseUnavailable) -
         await _give_back(attempt, OUTAGE_SECONDS)
 
 
-async def give_back_after_model_change(attempt: Attempt) -> None:
+async def give_back_after_model_change(attempt: Attempt, error: ModelUnavailable) -> None:
     """Return the job to the queue, because its model has been replaced or is not available."""
     log.info("ingestion.model_replaced", **attempt.log_fields)
-    await _give_back(attempt, OUTAGE_SECONDS, MODEL_PAUSE)
+    await _give_back(attempt, OUTAGE_SECONDS, DIMENSION_PAUSE if isinstance(error, DimensionChanged) else MODEL_PAUSE)
 
 
 async def give_back_exhausted(attempt: Attempt, error: SandboxUnavailable | TooManyFiles) -> None:

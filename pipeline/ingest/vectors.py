@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from pipeline.db import access, chunks, embedding_models, queue
 from pipeline.embedding.prompts import Purpose
 from pipeline.embedding.text_encoder import TextEncoder
-from pipeline.errors import IngestionError, ModelUnavailable
+from pipeline.errors import DimensionChanged, IngestionError, ModelUnavailable
 from pipeline.ingest.attempt import Attempt
 from pipeline.ingest.progress import EMBEDDED
 from pipeline.ingest.read import make_heading
@@ -56,14 +56,14 @@ async def add_next_vectors(attempt: Attempt) -> None:
 async def require_dimension(attempt: Attempt, session: AsyncSession, model: str, vectors: Sequence[np.ndarray]) -> None:
     """Check that new vectors have the dimension of the account's stored vectors of this model.
 
-    Raises ModelUnavailable otherwise. A server, or a folder, then has another model under the same name.
+    Raises DimensionChanged otherwise. A server, or a folder, then has another model under the same name.
     """
     dimensions = {vector.size for vector in vectors}
     if dimensions and (stored := await chunks.find_dimension(session, attempt.subject.owner_id, model)):
         dimensions.add(stored)
     if len(dimensions) > 1:
         log.error("model.dimension_changed", model=model, dimensions=sorted(dimensions))
-        raise ModelUnavailable("The embedding model makes vectors of another dimension than the stored ones.")
+        raise DimensionChanged("The embedding model makes vectors of another dimension than the stored ones.")
 
 
 async def embed_with_next(attempt: Attempt, texts: Sequence[str]) -> dict[str, list[np.ndarray]]:

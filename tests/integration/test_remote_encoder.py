@@ -319,6 +319,8 @@ class TestService:
         await ingest(api.runtime, await claim_next(api.runtime), ignore_stage)
         document = (await api.get(person, uploaded.headers["location"])).json()
         assert (document["status"], document["attempts"], document["error"]) == ("pending", 0, None)
+        [job] = await fetch(database_url, "SELECT available_at > now() + interval '5 s' AS waits FROM jobs")
+        assert job["waits"], "each attempt embeds the document again"
         for mode, status in (("hybrid", 503), ("vector", 503), ("keyword", 200)):
             assert (await find(api, person, mode)).status_code == status
 
