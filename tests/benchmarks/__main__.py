@@ -17,7 +17,7 @@ from tests.benchmarks import page
 from tests.benchmarks.baseline import run_baseline
 from tests.benchmarks.client import Client
 from tests.benchmarks.comparisons import compute_ratios, print_rows
-from tests.benchmarks.growth import measure_growth
+from tests.benchmarks.growth import choose_shared_buffers, measure_growth
 from tests.benchmarks.ingestion import NOTES, ingest, ingest_into_baseline, time_notes, time_notes_beside_document
 from tests.benchmarks.machine import read_machine
 from tests.benchmarks.processes import Service
@@ -148,13 +148,12 @@ def measure(report: Report, options: argparse.Namespace) -> None:
     with run_servers() as servers:
         for number in range(options.rounds):
             run_round(report, number, options, files, servers)
-        if options.sizes:
+    if options.sizes:
+        with run_servers(shared_buffers_mb=choose_shared_buffers(options.sizes)) as servers:
             measure_growth(report, servers, options.sizes, options.output)
-            report.note_ratio(
-                "search_growth",
-                f"growth_{max(options.sizes)}_chunks_p50_ms",
-                f"growth_{min(options.sizes)}_chunks_p50_ms",
-            )
+        report.note_ratio(
+            "search_growth", f"growth_{max(options.sizes)}_chunks_p50_ms", f"growth_{min(options.sizes)}_chunks_p50_ms"
+        )
 
 
 def main() -> None:

@@ -11,6 +11,7 @@ from sqlalchemy import text
 
 from pipeline.db.retrieval import PassageQuery, find_passages
 from pipeline.db.session import Database
+from pipeline.operations.local.servers import SHARED_BUFFERS_MB
 from pipeline.types import SearchMode, new_id
 from tests.benchmarks.filling import DIMENSION, MODEL, Owner, fill
 from tests.benchmarks.plans import write_plans
@@ -20,8 +21,10 @@ from tests.benchmarks.times import Times
 from tests.databases import migrate
 
 QUERIES = 60
-WARM_UP_QUERIES = 5
-"""Queries before the measured ones. They prepare the statement and fill the caches."""
+WARM_UP_QUERIES = 300
+"""Queries before the measured ones, with other vectors. They prepare the statement and fill the caches."""
+CHUNKS_PER_MIB = 400
+"""Passages whose vectors and index take one MiB."""
 TOP_K = 10
 TEXT = "This sentence is repeated until the text has the usual length of a passage, for a row of usual size. " * 15
 QUESTION = "How long is the row of passage {}?"
@@ -48,6 +51,11 @@ class Vectors:
 def _normalize(vectors: np.ndarray) -> np.ndarray:
     unit: np.ndarray = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
     return unit
+
+
+def choose_shared_buffers(sizes: Sequence[int]) -> int:
+    """Return the size of PostgreSQL's cache in MiB that RUNBOOK.md recommends for all owners together."""
+    return max(SHARED_BUFFERS_MB, sum(sizes) // CHUNKS_PER_MIB)
 
 
 def measure_growth(report: Report, servers: Servers, sizes: Sequence[int], plans: Path) -> None:
@@ -83,10 +91,11 @@ def _make_query(owner: Owner, number: int, vector: np.ndarray) -> PassageQuery:
 
 
 async def _time_searches(report: Report, database: Database, owner: Owner, name: str) -> None:
-    vectors = Vectors(seed=1).draw(QUERIES)
-    queries = [_make_query(owner, number, vector) for number, vector in enumerate(vectors)]
-    for query in queries[:WARM_UP_QUERIES]:
+    vectors = Vectors(seed=1).draw(WARM_UP_QUERIES + QUERIES)
+    made = [_make_query(owner, number, vector) for number, vector in enumerate(vectors)]
+    for query in made[:WARM_UP_QUERIES]:
         await _search(database, query)
+    queries = made[WARM_UP_QUERIES:]
     times = Times()
     before = await _read_backend_cpu(database)
     for query in queries:

@@ -70,7 +70,8 @@ CPU time per search in milliseconds, with 32 clients:
 ## Large collections
 
 Measured with the same run as the speed. One `hybrid` search in PostgreSQL, without HTTP and encoding. The texts and vectors are artificial. Each owner was
-searched when it had just been added, and again when all owners were there. `make bench` writes the plans of these
+searched when it had just been added, and again when all owners were there. PostgreSQL has the `shared_buffers` that
+[RUNBOOK.md](../RUNBOOK.md#start-stop-and-scale) recommends, and 300 searches have filled them. `make bench` writes the plans of these
 searches, EXPLAIN (ANALYZE, BUFFERS), to `.bench/`.
 
 {growth}

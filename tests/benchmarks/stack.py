@@ -12,7 +12,7 @@ from pydantic_settings import DotEnvSettingsSource
 
 from pipeline.db.models import SERVICE_ROLE
 from pipeline.operations.local.place import open_place
-from pipeline.operations.local.servers import run_postgres, run_valkey
+from pipeline.operations.local.servers import SHARED_BUFFERS_MB, run_postgres, run_valkey
 from pipeline.settings import ENV_FILE, Settings
 from tests.benchmarks.processes import Kind, Service
 from tests.databases import run_sql
@@ -60,12 +60,12 @@ class Servers:
 
 
 @contextmanager
-def run_servers() -> Iterator[Servers]:
+def run_servers(*, shared_buffers_mb: int = SHARED_BUFFERS_MB) -> Iterator[Servers]:
     """Run PostgreSQL and Valkey on a temporary folder."""
     with (
         tempfile.TemporaryDirectory(prefix="sluice-bench-") as folder,
         open_place(Path(folder)) as place,
-        run_postgres(place) as postgres,
+        run_postgres(place, shared_buffers_mb=shared_buffers_mb) as postgres,
         run_valkey(place) as valkey,
     ):
         process_ids = {Kind.POSTGRESQL: postgres.child.process.pid, Kind.VALKEY: valkey.child.process.pid}

@@ -27,8 +27,8 @@ from pipeline.operations.local.place import Place
 from pipeline.operations.local.system_user import SystemUser, make_private_folder, replace_private_folder
 
 OWNER_ROLE = "postgres"
-SHARED_BUFFERS = "512MB"
-"""PostgreSQL's own cache, in which 200,000 vectors and their index fit. Memory is taken only when pages are read."""
+SHARED_BUFFERS_MB = 512
+"""PostgreSQL's own cache in MiB. It holds 200,000 vectors and their index. Memory is taken only when pages are read."""
 START_SECONDS = 60.0
 """Time limit for a server to start, recovery included."""
 STOP_SECONDS = 30.0
@@ -61,7 +61,7 @@ class Server:
 
 
 @contextmanager
-def run_postgres(place: Place) -> Iterator[Server]:
+def run_postgres(place: Place, *, shared_buffers_mb: int = SHARED_BUFFERS_MB) -> Iterator[Server]:
     """Run PostgreSQL with pgvector on the data folder. The URL is that of the owner of all tables.
 
     Only this process's user may log in as the owner. The user of the child processes may log in as the service role.
@@ -72,7 +72,7 @@ def run_postgres(place: Place) -> Iterator[Server]:
     with _open_socket_folder(data, POSTGRES_SOCKET, place.system_user) as sockets:
         options = {
             "listen_addresses": "",
-            "shared_buffers": SHARED_BUFFERS,
+            "shared_buffers": f"{shared_buffers_mb}MB",
             "unix_socket_directories": f'"{sockets}"',
             "unix_socket_permissions": "0700",
             "hba_file": str(hba),
