@@ -15,9 +15,11 @@ from sqlalchemy import (
     CTE,
     ColumnElement,
     Double,
+    FromClause,
     Integer,
     Select,
     String,
+    Subquery,
     Uuid,
     and_,
     bindparam,
@@ -233,13 +235,12 @@ def choose_words(scope: Scope) -> CTE:
 def _choose_by_shares(scope: Scope, question: ColumnElement[str]) -> Select[str, str]:
     """Choose the rarest words, until `max_matches` chunks are expected to match. Without a sample, choose all."""
     max_matches = literal(scope.bounds.max_matches, Integer)
-    words = func.unnest(question).table_valued(column("lexeme", String), "positions", "weights").lateral("words")
+    words = _split(question)
     of_word = and_(WordShare.owner_id == scope.acting.c.user_id, WordShare.word == words.c.lexeme)
     share = select(WordShare.share).where(of_word)
     known = (
         select(
-            # In quotation marks, any word but a backslash is a text search query.
-            func.quote_literal(func.replace(words.c.lexeme, func.chr(92), "")).label("word"),
+            _quote(words.c.lexeme).label("word"),
             func.coalesce(share.scalar_subquery(), UNKNOWN_SHARE, type_=Double).label("share"),
         )
         .select_from(scope.acting.join(words, true()))
@@ -258,6 +259,16 @@ def _choose_by_shares(scope: Scope, question: ColumnElement[str]) -> Select[str,
     )
     any_of = func.string_agg(expected.c.word, " | ")
     return select(cast(any_of, TSQUERY).label("every"), cast(any_of.filter(is_rare), TSQUERY).label("rare"))
+
+
+def _split(question: ColumnElement[str]) -> FromClause:
+    columns = (column("lexeme", String), "positions", "weights")
+    return func.unnest(question).table_valued(*columns).lateral("words")
+
+
+def _quote(word: ColumnElement[str]) -> ColumnElement[str]:
+    """Return a word as a text search query. In quotation marks, any word but a backslash is one."""
+    return func.quote_literal(func.replace(word, func.chr(92), ""))
 
 
 def match_words(scope: Scope, asked: CTE) -> CTE:
@@ -291,16 +302,73 @@ def find_by_words(matches: CTE, number: ColumnElement[int]) -> Select[UUID]:
     return select(matches.c.id).order_by(matches.c.rank.desc(), matches.c.id).limit(number)
 
 
-def rank_by_words(scope: Scope, asked: CTE, matches: CTE, chunk_id: ColumnElement[UUID]) -> ColumnElement[float]:
-    """Return the rank of a chunk, from `matches` if it is there. `matches` is an outer join."""
-    ranked = (
-        select(_rank(asked))
-        .select_from(asked)
-        .where(belongs_to_owner(scope.acting), Chunk.id == chunk_id)
-        .correlate_except(Chunk, asked)
-        .scalar_subquery()
+def list_words(scope: Scope) -> CTE:
+    """Return each word of the question as a text search query."""
+    configuration = cast(bindparam("configuration", type_=String), REGCONFIG)
+    words = _split(func.to_tsvector(configuration, QUESTION))
+    return (
+        select(words.c.lexeme.label("name"), cast(_quote(words.c.lexeme), TSQUERY).label("word"))
+        .select_from(scope.acting.join(words, true()))
+        .cte("sought")
+        .prefix_with("MATERIALIZED")
     )
-    return func.coalesce(matches.c.rank, ranked, 0.0, type_=Double)
+
+
+def read_words(scope: Scope, asked: CTE, matches: CTE, found: Subquery) -> CTE:
+    """Return the candidates of `found` with their lexemes and their ranks by all words of the question.
+
+    The limit in the lateral join keeps PostgreSQL from reading a row before `acting` has run.
+    """
+    rank = func.coalesce(matches.c.rank, _rank(asked), 0.0, type_=Double)
+    row = (
+        select(func.strip(Chunk.lexemes).label("lexemes"), rank.label("words"))
+        .where(belongs_to_owner(scope.acting), Chunk.id == found.c.id)
+        .limit(literal(1, Integer, literal_execute=True))
+        .lateral("row")
+    )
+    similarity = (1.0 - found.c.distance).label("similarity")
+    return (
+        select(found.c.id, found.c.source_id, similarity, row.c.lexemes, row.c.words)
+        .select_from(
+            scope.acting.join(found, true())
+            .join(asked, true())
+            .outerjoin(matches, matches.c.id == found.c.id)
+            .join(row, true())
+        )
+        .cte("measured")
+        .prefix_with("MATERIALIZED")
+    )
+
+
+def cover_words(sought: CTE, measured: CTE) -> Subquery:
+    """Select the chunks of `measured` that have words of the question, with the share of the question that they cover.
+
+    Words that fewer of these chunks have count more, as in inverse document frequency (Sparck Jones, 1972).
+    """
+    had = (
+        select(measured.c.id, sought.c.name)
+        .select_from(measured.join(sought, measured.c.lexemes.bool_op("@@")(sought.c.word)))
+        .cte("had")
+        .prefix_with("MATERIALIZED")
+    )
+    counted = select(had.c.name, func.count(type_=Double).label("chunks")).group_by(had.c.name).subquery("counted")
+    all_chunks = select(func.count()).select_from(measured).scalar_subquery()
+    weighed = (
+        select(
+            sought.c.name,
+            func.ln(1 + all_chunks / func.coalesce(counted.c.chunks, 1.0, type_=Double), type_=Double).label("weight"),
+        )
+        .select_from(sought.outerjoin(counted, counted.c.name == sought.c.name))
+        .cte("weighed")
+        .prefix_with("MATERIALIZED")
+    )
+    whole = select(func.sum(weighed.c.weight)).scalar_subquery()
+    return (
+        select(had.c.id, (func.sum(weighed.c.weight) / whole).label("share"))
+        .join(weighed, weighed.c.name == had.c.name)
+        .group_by(had.c.id)
+        .subquery("covered")
+    )
 
 
 def name_titles(scope: Scope) -> CTE:

@@ -40,6 +40,8 @@ CANDIDATES = 100
 """Maximum number of candidates of each kind: by vector, by words, and by titles."""
 MINIMUM_SPREAD = 0.3
 """Smallest range of cosines that is stretched to a full point. Smaller differences mean little."""
+WORDS = 1.5
+"""Most that words add to a score."""
 
 OTHER_DIMENSION = (
     "The embedding model makes vectors of another dimension than the stored ones. Ask your operator. "
@@ -165,11 +167,11 @@ def _score_by_words(scope: Scope) -> Scored:
 
 
 def _score_by_all(scope: Scope, dimension: int | None) -> Scored:
-    """Score by the sum of three numbers from 0 to 1: cosine, words, and the share of the title that the query names.
+    """Score by the sum of three numbers: cosine, words, and the share of the title that the query names.
 
-    Cosine and words are scaled to the range of the candidates. The number for words is squared, so that a passage that
-    stands out gains more than one of many. Reciprocal rank fusion uses ranks alone, and would lose the certainty of
-    each kind of search.
+    Cosine and words are scaled to the range of the candidates. The number for words is multiplied by the share of the
+    question's words that the passage has, so that words count less if no passage covers the question. Reciprocal rank
+    fusion uses ranks alone, and would lose the certainty of each kind of search.
     """
     number = literal(CANDIDATES, Integer, literal_execute=True)
     asked, named = candidates.choose_words(scope), candidates.name_titles(scope)
@@ -185,21 +187,17 @@ def _score_by_all(scope: Scope, dimension: int | None) -> Scored:
     worded = candidates.find_by_words(matches, number).subquery("worded")
     far = select(worded.c.id).where(worded.c.id.not_in(select(near.c.id))).cte("far").prefix_with("MATERIALIZED")
     found = union_all(select(near), candidates.measure(scope, far)).subquery("found")
-    rank = candidates.rank_by_words(scope, asked, matches, found.c.id)
-    measured = (
-        select(found.c.id, found.c.source_id, (1.0 - found.c.distance).label("similarity"), rank.label("words"))
-        .select_from(scope.acting.join(found, true()).outerjoin(matches, matches.c.id == found.c.id))
-        .cte("measured")
-        .prefix_with("MATERIALIZED")
-    )
+    measured = candidates.read_words(scope, asked, matches, found)
+    covered = candidates.cover_words(candidates.list_words(scope), measured)
     similarity, words = measured.c.similarity, measured.c.words
     lowest, highest = func.min(similarity).over(), func.max(similarity).over()
     by_vector = (similarity - lowest) / func.greatest(highest - lowest, MINIMUM_SPREAD, type_=Double)
-    by_words = func.coalesce(words / func.nullif(func.max(words).over(), 0.0, type_=Double), 0.0)
-    by_title = func.coalesce(named.c.cover, 0.0)
-    score = by_vector + func.power(by_words, 2.0) + by_title
+    by_words = words / func.nullif(func.max(words).over(), 0.0, type_=Double) * covered.c.share
+    score = by_vector + WORDS * func.coalesce(by_words, 0.0) + func.coalesce(named.c.cover, 0.0)
     return select(measured.c.id, score.label("score")).select_from(
-        measured.outerjoin(named, named.c.source_id == measured.c.source_id)
+        measured.outerjoin(covered, covered.c.id == measured.c.id).outerjoin(
+            named, named.c.source_id == measured.c.source_id
+        )
     )
 
 

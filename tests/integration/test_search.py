@@ -103,6 +103,18 @@ async def test_passages_with_more_of_the_words_come_first(api: Api) -> None:
     assert await find(api, person, "heron keeper", mode="keyword") == [texts[1], texts[0], texts[2]]
 
 
+@pytest.mark.parametrize(
+    ("query", "score"), [("heron", 1.5), ("heron mistletoe", 0.75), ("heron keeper", 1.5), ("mistletoe", 0.0)]
+)
+async def test_words_count_by_the_share_of_the_question_that_a_passage_has(api: Api, query: str, score: float) -> None:
+    """A single passage has no score by meaning, which is relative, and the question names no title."""
+    person = await api.register()
+    await api.upload(person, b"The keeper saw a heron.", "x.txt")
+    await api.work()
+    response = await api.client.post("/v1/search", headers=person.headers, json={"query": query})
+    assert response.json()["passages"][0]["score"] == pytest.approx(score)
+
+
 async def test_question_that_names_a_title_is_answered_from_it(api: Api) -> None:
     person = await api.register()
     for number, name in enumerate(("CocaCola_2018Q2.txt", "CocaCola_2019Q2.txt", "Pepsi_2018Q2.txt")):
