@@ -168,8 +168,8 @@ class Settings(BaseSettings):
     embedding_timeout_seconds: Annotated[float, Field(gt=0, le=60)] = 30.0
     """Time limit for a request to that server, in seconds."""
     text_search_config: TextSearchConfig = "english"
-    """PostgreSQL text search configuration: the language whose words are stemmed, or `simple` for no stemming. A change
-    applies only to later ingestions."""
+    """Language of texts that do not tell theirs, or `simple` for no stemming at all. A change applies only to later
+    ingestions."""
 
     llm_base_url: HttpUrl | None = None
     """OpenAI-compatible server that writes answers, as `http://127.0.0.1:8080/v1`. If not set, answers are

@@ -2,17 +2,19 @@
 
 The SQL functions that are called here are defined in migrations/versions/:
 
-- `sluice_choose_words` (0006): the words of a question as text search queries, with and without the words that are
+- `sluice_choose_queries` (0024): the words of a question as text search queries, with and without the words that are
   frequent in some documents
 - `sluice_match_words` (0022): the chunks that match a text search query, with their ranks
 - `sluice_find_titles` (0021): the documents and notes whose titles a question names
 """
 
 from dataclasses import dataclass, replace
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import (
     CTE,
+    Boolean,
     ColumnElement,
     Double,
     FromClause,
@@ -20,6 +22,7 @@ from sqlalchemy import (
     Select,
     String,
     Subquery,
+    Text,
     Uuid,
     and_,
     bindparam,
@@ -35,15 +38,16 @@ from sqlalchemy import (
     true,
     union_all,
 )
-from sqlalchemy.dialects.postgresql import ARRAY, REGCONFIG, TSQUERY
+from sqlalchemy.dialects.postgresql import ARRAY, TSQUERY
 
 from pipeline.db.embedding_models import is_active
-from pipeline.db.models import USER_SETTING, Chunk, Vector, WordSample, WordShare
+from pipeline.db.models import USER_SETTING, Chunk, SpokenLanguage, Vector, WordSample, WordShare
 from pipeline.db.vector_type import HalfVector
 
 OWNER = bindparam("owner", type_=Uuid)
 MODEL = bindparam("model", type_=String)
 QUESTION = bindparam("question", type_=String)
+LANGUAGE = bindparam("language", type_=Text)
 DOCUMENTS = bindparam("document_ids", type_=ARRAY(Uuid))
 
 SOURCE = func.coalesce(Vector.document_id, Vector.note_id).label("source_id")
@@ -135,6 +139,8 @@ class Scope:
     size: CTE
     of_documents: bool
     bounds: SearchBounds
+    has_conditions: bool = False
+    """True if the question has phrases that must match, or excluded words."""
 
     @property
     def chunks(self) -> ColumnElement[int]:
@@ -215,42 +221,65 @@ def measure(scope: Scope, found: CTE) -> Measured:
     return select(row).select_from(scope.acting.join(found, true()).join(row, true()))
 
 
-def choose_words(scope: Scope) -> CTE:
-    """Return two text search queries: `every` matches any word of the question, `rare` leaves out frequent words."""
-    configuration = cast(bindparam("configuration", type_=String), REGCONFIG)
-    if scope.of_documents:
-        # The function takes its own sample, which is too small to choose words for fewer matches.
-        max_matches = literal(scope.bounds.max_ranked, Integer)
-        words = (
-            func.sluice_choose_words(configuration, QUESTION, cast(DOCUMENTS, ARRAY(Uuid)), max_matches)
-            .table_valued(column("every", TSQUERY), column("rare", TSQUERY))
-            .lateral("words")
-        )
-        asked = select(words.c.every, words.c.rare).select_from(scope.acting.join(words, true()))
-    else:
-        asked = _choose_by_shares(scope, func.to_tsvector(configuration, QUESTION))
+def choose_words(scope: Scope, words: CTE) -> CTE:
+    """Return text search queries: `every` matches any word of the question, `rare` leaves out frequent words.
+
+    If the question has conditions, `rare` and `condition` match only passages that meet them.
+    """
+    chosen = _choose_by_sample(scope, words) if scope.of_documents else _choose_by_shares(scope, words)
+    asked = _add_conditions(scope, chosen.subquery("chosen")) if scope.has_conditions else chosen
     return asked.cte("asked").prefix_with("MATERIALIZED")
 
 
-def _choose_by_shares(scope: Scope, question: ColumnElement[str]) -> Select[str, str]:
+def _find_forms(scope: Scope, name: str, *columns: str) -> FromClause:
+    """Return the forms of words or conditions in the languages of the owner's documents, from arrays of parameters."""
+    types = {"number": Integer, "is_excluded": Boolean}
+    arrays: list[ColumnElement[Any]] = [
+        bindparam(f"{name}_{column}", type_=ARRAY(types.get(column, String))) for column in columns
+    ]
+    rows = func.unnest(*arrays).table_valued(*(column(one, types.get(one, String)) for one in columns))
+    forms = rows.render_derived(name=name)
+    spoken = select(cast(SpokenLanguage.language, Text)).where(SpokenLanguage.owner_id == scope.acting.c.user_id)
+    languages = func.array_append(func.array(spoken.scalar_subquery()), LANGUAGE, type_=ARRAY(Text))
+    is_spoken = func.string_to_array(forms.c.languages, " ", type_=ARRAY(Text)).overlap(languages)
+    return select(forms).select_from(scope.acting.join(forms, is_spoken)).subquery(f"{name}_forms")
+
+
+def find_words(scope: Scope) -> CTE:
+    """Return each word of the question as a query for any of its forms, and the share of the chunks that have it."""
+    forms = _find_forms(scope, "asked_words", "number", "lexeme", "query", "languages")
+    of_word = and_(WordShare.owner_id == scope.acting.c.user_id, WordShare.word == forms.c.lexeme)
+    share = func.coalesce(select(WordShare.share).where(of_word).scalar_subquery(), UNKNOWN_SHARE, type_=Double)
+    form = select(forms, share.label("share")).select_from(scope.acting.join(forms, true())).subquery("form")
+    any_of = func.string_agg(form.c.query, " | ")
+    return (
+        select((literal("(") + any_of + literal(")")).label("word"), func.max(form.c.share).label("share"))
+        .group_by(form.c.number)
+        .cte("words")
+        .prefix_with("MATERIALIZED")
+    )
+
+
+def _choose_by_sample(scope: Scope, words: CTE) -> Select[str, str]:
+    """Choose words by a sample of some documents. It is too small to choose words for fewer matches than are ranked."""
+    queries = func.array(select(words.c.word).scalar_subquery(), type_=ARRAY(Text))
+    limit = literal(scope.bounds.max_ranked, Integer)
+    chosen = (
+        func.sluice_choose_queries(queries, cast(DOCUMENTS, ARRAY(Uuid)), limit)
+        .table_valued(column("every", TSQUERY), column("rare", TSQUERY))
+        .lateral("chosen")
+    )
+    return select(chosen.c.every, chosen.c.rare).select_from(scope.acting.join(chosen, true()))
+
+
+def _choose_by_shares(scope: Scope, words: CTE) -> Select[str, str]:
     """Choose the rarest words, until `max_matches` chunks are expected to match. Without a sample, choose all."""
     max_matches = literal(scope.bounds.max_matches, Integer)
-    words = _split(question)
-    of_word = and_(WordShare.owner_id == scope.acting.c.user_id, WordShare.word == words.c.lexeme)
-    share = select(WordShare.share).where(of_word)
-    known = (
-        select(
-            _quote(words.c.lexeme).label("word"),
-            func.coalesce(share.scalar_subquery(), UNKNOWN_SHARE, type_=Double).label("share"),
-        )
-        .select_from(scope.acting.join(words, true()))
-        .subquery("known")
-    )
-    by_rarity = (known.c.share, known.c.word)
+    by_rarity = (words.c.share, words.c.word)
     expected = select(
-        known.c.word,
+        words.c.word,
         func.row_number().over(order_by=by_rarity).label("place"),
-        (func.sum(known.c.share).over(order_by=by_rarity) * scope.chunks).label("matches"),
+        (func.sum(words.c.share).over(order_by=by_rarity) * scope.chunks).label("matches"),
     ).subquery("expected")
     is_rare = or_(
         expected.c.place == 1,
@@ -261,14 +290,22 @@ def _choose_by_shares(scope: Scope, question: ColumnElement[str]) -> Select[str,
     return select(cast(any_of, TSQUERY).label("every"), cast(any_of.filter(is_rare), TSQUERY).label("rare"))
 
 
-def _split(question: ColumnElement[str]) -> FromClause:
-    columns = (column("lexeme", String), "positions", "weights")
-    return func.unnest(question).table_valued(*columns).lateral("words")
-
-
-def _quote(word: ColumnElement[str]) -> ColumnElement[str]:
-    """Return a word as a text search query. In quotation marks, any word but a backslash is one."""
-    return func.quote_literal(func.replace(word, func.chr(92), ""))
+def _add_conditions(scope: Scope, chosen: FromClause) -> Select[str, str, str]:
+    """Add the conditions to the query that must match. If a phrase must match, no other word has to."""
+    forms = _find_forms(scope, "asked_conditions", "number", "is_excluded", "query", "languages")
+    any_of = literal("(") + func.string_agg(forms.c.query, " | ") + literal(")")
+    of_one = (
+        select(forms.c.is_excluded, (case((forms.c.is_excluded, "!"), else_="") + any_of).label("query"))
+        .group_by(forms.c.number, forms.c.is_excluded)
+        .subquery("of_one")
+    )
+    all_of = select(
+        cast(func.string_agg(of_one.c.query, " & "), TSQUERY).label("condition"),
+        func.bool_and(of_one.c.is_excluded).label("only_excludes"),
+    ).subquery("all_of")
+    both = func.tsquery_and(chosen.c.rare, all_of.c.condition)
+    rare = case((all_of.c.condition.is_(None), chosen.c.rare), (all_of.c.only_excludes, both), else_=all_of.c.condition)
+    return select(chosen.c.every, rare.label("rare"), all_of.c.condition).select_from(chosen.join(all_of, true()))
 
 
 def match_words(scope: Scope, asked: CTE) -> CTE:
@@ -302,27 +339,17 @@ def find_by_words(matches: CTE, number: ColumnElement[int]) -> Select[UUID]:
     return select(matches.c.id).order_by(matches.c.rank.desc(), matches.c.id).limit(number)
 
 
-def list_words(scope: Scope) -> CTE:
-    """Return each word of the question as a text search query."""
-    configuration = cast(bindparam("configuration", type_=String), REGCONFIG)
-    words = _split(func.to_tsvector(configuration, QUESTION))
-    return (
-        select(words.c.lexeme.label("name"), cast(_quote(words.c.lexeme), TSQUERY).label("word"))
-        .select_from(scope.acting.join(words, true()))
-        .cte("sought")
-        .prefix_with("MATERIALIZED")
-    )
-
-
 def read_words(scope: Scope, asked: CTE, matches: CTE, found: Subquery) -> CTE:
     """Return the candidates of `found` with their lexemes and their ranks by all words of the question.
 
+    Candidates that do not meet the conditions of the question are left out.
     The limit in the lateral join keeps PostgreSQL from reading a row before `acting` has run.
     """
     rank = func.coalesce(matches.c.rank, _rank(asked), 0.0, type_=Double)
+    is_met = func.coalesce(Chunk.lexemes.bool_op("@@")(asked.c.condition), True) if scope.has_conditions else true()
     row = (
         select(func.strip(Chunk.lexemes).label("lexemes"), rank.label("words"))
-        .where(belongs_to_owner(scope.acting), Chunk.id == found.c.id)
+        .where(belongs_to_owner(scope.acting), Chunk.id == found.c.id, is_met)
         .limit(literal(1, Integer, literal_execute=True))
         .lateral("row")
     )
@@ -340,11 +367,16 @@ def read_words(scope: Scope, asked: CTE, matches: CTE, found: Subquery) -> CTE:
     )
 
 
-def cover_words(sought: CTE, measured: CTE) -> Subquery:
+def cover_words(words: CTE, measured: CTE) -> Subquery:
     """Select the chunks of `measured` that have words of the question, with the share of the question that they cover.
 
     Words that fewer of these chunks have count more, as in inverse document frequency (Sparck Jones, 1972).
     """
+    sought = (
+        select(words.c.word.label("name"), cast(words.c.word, TSQUERY).label("word"))
+        .cte("sought")
+        .prefix_with("MATERIALIZED")
+    )
     had = (
         select(measured.c.id, sought.c.name)
         .select_from(measured.join(sought, measured.c.lexemes.bool_op("@@")(sought.c.word)))

@@ -10,20 +10,17 @@ from pgvector import HalfVector
 from sqlalchemy import (
     ColumnElement,
     LargeBinary,
-    String,
     and_,
-    bindparam,
-    cast,
     delete,
     func,
-    insert,
     select,
     tuple_,
 )
-from sqlalchemy.dialects.postgresql import REGCONFIG
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from pipeline.db.models import Chunk, Document, EmbeddingModel, Note, Vector
+from pipeline.db.models import Chunk, Document, EmbeddingModel, Note, SpokenLanguage, Vector
+from pipeline.stages.words.lexemes import Indexed
 from pipeline.types import Subject, SubjectKind, TextChunk, new_id
 
 ROWS_AT_ONCE = 200
@@ -84,17 +81,16 @@ async def replace(
     chunks: Sequence[TextChunk],
     texts: Sequence[str],
     vectors: Mapping[str, Sequence[np.ndarray]],
-    *,
-    configuration: str,
+    indexed: Indexed,
 ) -> None:
     """Replace all chunks of a document or note.
 
     `texts` are the texts that are embedded and indexed, one for each chunk. `vectors` are their embeddings, by name of
-    the model. `configuration` is the text search configuration.
+    the model. `indexed` has their lexemes.
     """
     await _lock(session, subject)
-    lexemes = func.to_tsvector(cast(configuration, REGCONFIG), bindparam("indexed", type_=String))
-    statement = insert(Chunk).values(lexemes=lexemes)
+    spoken = {"owner_id": subject.owner_id, "language": indexed.language}
+    await session.execute(insert(SpokenLanguage).values(spoken).on_conflict_do_nothing())
     source = _name_source(subject)
     await session.execute(delete(Chunk).where(_is_of(subject)))
     for first in range(0, len(chunks), ROWS_AT_ONCE):
@@ -108,13 +104,13 @@ async def replace(
                 "start": chunk.start,
                 "end": chunk.start + len(chunk.text),
                 "text": chunk.text,
-                "indexed": texts[ordinal],
+                "lexemes": indexed.lexemes[ordinal],
                 "embedded_sha256": fingerprint(texts[ordinal]),
             }
             for ordinal, chunk in enumerate(chunks[first : first + ROWS_AT_ONCE], start=first)
         ]
         # No COPY: PostgreSQL refuses it on tables with row-level security.
-        await session.execute(statement, rows)
+        await session.execute(insert(Chunk), rows)
         made = [
             {**source, "chunk_id": row["id"], "model": model, "embedding": embedding}
             for model, embeddings in vectors.items()

@@ -251,7 +251,7 @@ class Chunk(Base):
     """Offset of the chunk's end. `text` is exactly the slice from `start` to `end`."""
     text: Mapped[str]
     lexemes: Mapped[str] = mapped_column(TSVECTOR)
-    """Words of the text and their positions, stemmed by TEXT_SEARCH_CONFIG."""
+    """Words of the text and their positions. See `pipeline.stages.words.lexemes`."""
     model: Mapped[str | None] = mapped_column(deferred=True)
     embedded_sha256: Mapped[bytes | None]
     """Hash of the exact text that was embedded. Null in rows older than this column."""
@@ -292,6 +292,15 @@ class Vector(Base):
 
 
 EMBEDDING_INDEXES = tuple(_embedding_index("vectors", Vector.embedding, dimension) for dimension in INDEXED_DIMENSIONS)
+
+
+class SpokenLanguage(Base):
+    """A language that an owner's documents or notes have, or had. Words of questions are stemmed in these languages."""
+
+    __tablename__ = "spoken_languages"
+
+    owner_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), primary_key=True)
+    language: Mapped[str] = mapped_column(primary_key=True)
 
 
 class WordSample(Base):

@@ -34,6 +34,7 @@ from pipeline.db.candidates import DEFAULT_BOUNDS, OWNER, Scope, SearchBounds
 from pipeline.db.direct import DirectConnection
 from pipeline.db.models import INDEXED_DIMENSIONS, AuditLog, Chunk, Document, Note
 from pipeline.errors import DimensionChanged
+from pipeline.stages.words.question import Question, parse
 from pipeline.types import Passage, SearchMode, SubjectKind, new_id
 
 CANDIDATES = 100
@@ -77,8 +78,8 @@ class PassageQuery:
     """Unit vector of the text. None if the mode is KEYWORD."""
     model: str
     limit: int
-    configuration: str = "english"
-    """Text search configuration that stems the words of the text."""
+    language: str = "english"
+    """Language in which words are always asked for, in addition to the languages of the owner's documents."""
     document_ids: Collection[UUID] | None = None
     """Documents to search. None searches all documents and notes."""
     bounds: SearchBounds = DEFAULT_BOUNDS
@@ -94,11 +95,13 @@ async def find_passages(
     audit row with these details and the number of passages. Raises DimensionChanged if a stored vector has another
     dimension than that of the query.
     """
+    question = Question()
     values: dict[str, Any] = {"owner": query.owner_id, "model": query.model, "limit": query.limit}
     if query.mode != SearchMode.KEYWORD:
         values["vector"] = query.vector
     if query.mode != SearchMode.VECTOR:
-        values |= {"question": query.text, "configuration": query.configuration}
+        question = parse(query.text)
+        values |= {"question": query.text, "language": query.language, **_list_forms(question)}
     if query.document_ids is not None:
         values["document_ids"] = list(query.document_ids)
     if audited is not None:
@@ -109,6 +112,7 @@ async def find_passages(
         dimension,
         query.bounds,
         of_documents=query.document_ids is not None,
+        has_conditions=bool(question.conditions),
         is_audited=audited is not None,
     )
     try:
@@ -134,13 +138,37 @@ async def find_passages(
     ]
 
 
+def _list_forms(question: Question) -> dict[str, list[Any]]:
+    """Return the words and conditions as arrays, one for each column that `candidates.choose_words` reads."""
+    words = question.words
+    values: dict[str, list[Any]] = {
+        "asked_words_number": [form.number for form in words],
+        "asked_words_lexeme": [form.lexeme for form in words],
+        "asked_words_query": [form.query for form in words],
+        "asked_words_languages": [form.languages for form in words],
+    }
+    forms = [(form, condition.is_excluded) for condition in question.conditions for form in condition.forms]
+    return values | {
+        "asked_conditions_number": [form.number for form, _ in forms],
+        "asked_conditions_is_excluded": [is_excluded for _, is_excluded in forms],
+        "asked_conditions_query": [form.query for form, _ in forms],
+        "asked_conditions_languages": [form.languages for form, _ in forms],
+    }
+
+
 @cache
 def _build(
-    mode: SearchMode, dimension: int | None, bounds: SearchBounds, *, of_documents: bool, is_audited: bool
+    mode: SearchMode,
+    dimension: int | None,
+    bounds: SearchBounds,
+    *,
+    of_documents: bool,
+    has_conditions: bool,
+    is_audited: bool,
 ) -> AnySelect:
     """Build the statement: candidates with their scores, the best of them, and only then their texts and titles."""
     acting = candidates.act(bounds)
-    scope = Scope(acting, candidates.count_chunks(acting), of_documents, bounds)
+    scope = Scope(acting, candidates.count_chunks(acting), of_documents, bounds, has_conditions)
     match mode:
         case SearchMode.VECTOR:
             scored = _score_by_vector(scope, dimension)
@@ -162,7 +190,7 @@ def _score_by_vector(scope: Scope, dimension: int | None) -> Scored:
 
 
 def _score_by_words(scope: Scope) -> Scored:
-    matches = candidates.match_words(scope, candidates.choose_words(scope))
+    matches = candidates.match_words(scope, candidates.choose_words(scope, candidates.find_words(scope)))
     return select(matches.c.id, matches.c.rank.label("score"))
 
 
@@ -174,7 +202,8 @@ def _score_by_all(scope: Scope, dimension: int | None) -> Scored:
     fusion uses ranks alone, and would lose the certainty of each kind of search.
     """
     number = literal(CANDIDATES, Integer, literal_execute=True)
-    asked, named = candidates.choose_words(scope), candidates.name_titles(scope)
+    asked_words = candidates.find_words(scope)
+    asked, named = candidates.choose_words(scope, asked_words), candidates.name_titles(scope)
     matches = candidates.match_words(scope, asked)
     near = (
         union(
@@ -188,7 +217,7 @@ def _score_by_all(scope: Scope, dimension: int | None) -> Scored:
     far = select(worded.c.id).where(worded.c.id.not_in(select(near.c.id))).cte("far").prefix_with("MATERIALIZED")
     found = union_all(select(near), candidates.measure(scope, far)).subquery("found")
     measured = candidates.read_words(scope, asked, matches, found)
-    covered = candidates.cover_words(candidates.list_words(scope), measured)
+    covered = candidates.cover_words(asked_words, measured)
     similarity, words = measured.c.similarity, measured.c.words
     lowest, highest = func.min(similarity).over(), func.max(similarity).over()
     by_vector = (similarity - lowest) / func.greatest(highest - lowest, MINIMUM_SPREAD, type_=Double)

@@ -1,5 +1,6 @@
 """Last step: check the lease, and store chunks, counts and `ready`, in one transaction."""
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import asdict
 
@@ -9,6 +10,7 @@ from pipeline.ingest.attempt import Attempt
 from pipeline.ingest.embed import Content
 from pipeline.ingest.progress import EMBEDDED
 from pipeline.ingest.vectors import embed_with_next, require_dimension
+from pipeline.stages.words.lexemes import index_all
 from pipeline.types import DocumentWarning, PageText, PageWarning, Stage, SubjectKind
 
 
@@ -20,6 +22,8 @@ async def store(attempt: Attempt, content: Content) -> None:
     """
     subject = attempt.subject
     vectors = {content.model: content.vectors, **await embed_with_next(attempt, content.texts)}
+    language = attempt.runtime.settings.text_search_config
+    indexed = await asyncio.to_thread(index_all, content.texts, language)
     await attempt.reach(Stage.STORING, EMBEDDED)
     found: dict[str, object] = {"chunks": len(content.chunks)}
     async with attempt.transaction() as session:
@@ -38,7 +42,7 @@ async def store(attempt: Attempt, content: Content) -> None:
             content.chunks,
             content.texts,
             {name: made for name, made in vectors.items() if name in (models.active, models.next)},
-            configuration=attempt.runtime.settings.text_search_config,
+            indexed,
         )
         await queue.mark_ready(session, attempt.lease, **found)
         # After the document or note has its number of chunks, from which the sample is taken.

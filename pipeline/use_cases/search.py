@@ -62,7 +62,7 @@ async def _build_query(
         vector=None if mode == SearchMode.KEYWORD else (await encoder.encode([query], Purpose.QUERY))[0],
         model=encoder.model_name,
         limit=top_k,
-        configuration=runtime.settings.text_search_config,
+        language=runtime.settings.text_search_config,
         document_ids=document_ids,
         bounds=runtime.search_bounds,
     )

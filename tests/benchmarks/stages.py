@@ -13,6 +13,7 @@ from pipeline.db import chunks
 from pipeline.db.session import Database
 from pipeline.embedding.model import PACKAGED_MODEL
 from pipeline.stages.chunk import split_page
+from pipeline.stages.words.lexemes import index_all
 from pipeline.types import PageText, Subject, SubjectKind, TextChunk, new_id
 from tests.benchmarks.encoding import choose_sample, extract, measure_encoding, time_cpu
 from tests.benchmarks.report import Report
@@ -57,7 +58,7 @@ async def measure_storage(passages: Sequence[TextChunk], vectors: np.ndarray, da
         texts = [passage.text for passage in passages]
         before, started = backend.cpu_times(), time.process_time()
         await chunks.replace(
-            session, subject, passages, texts, {PACKAGED_MODEL: list(vectors)}, configuration="english"
+            session, subject, passages, texts, {PACKAGED_MODEL: list(vectors)}, index_all(texts, "english")
         )
         seconds, after = time.process_time() - started, backend.cpu_times()
     await database.close()

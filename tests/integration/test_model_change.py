@@ -28,6 +28,7 @@ from pipeline.ingest.vectors import BACKGROUND_CHUNKS
 from pipeline.operations import health
 from pipeline.runtime import Runtime, Waits, open_runtime
 from pipeline.settings import Settings
+from pipeline.stages.words.lexemes import index_all
 from pipeline.types import JobKind, Lease, SearchMode, Stage, Subject, SubjectKind, TextChunk
 from pipeline.use_cases.search import search
 from tests.conftest import Logged
@@ -290,7 +291,9 @@ async def test_vectors_of_replaced_text_are_not_stored(api: Api, database_url: s
         """Commit when the other transaction waits for this one, or is done without waiting."""
         async with api.runtime.database.transaction(owner) as session:
             text, vectors = "The new text.", {PACKAGED_MODEL: [np.eye(1, 384)[0]]}
-            await chunks.replace(session, subject, [TextChunk(1, 0, text)], [text], vectors, configuration="simple")
+            await chunks.replace(
+                session, subject, [TextChunk(1, 0, text)], [text], vectors, index_all([text], "simple")
+            )
             replaced.set()
             await wait_for(lambda: stored.is_set() or session.scalar(WAITING))
 

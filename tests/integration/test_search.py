@@ -24,6 +24,7 @@ from pipeline.errors import ModelUnavailable, Overloaded
 from pipeline.fair_queue import FairQueue
 from pipeline.runtime import SEARCHES_AT_ONCE_PER_CALLER, STATEMENTS_AT_ONCE_PER_CALLER
 from pipeline.settings import Settings
+from pipeline.stages.words.lexemes import index_all
 from pipeline.types import SearchMode, Subject, SubjectKind, TextChunk, new_id
 from pipeline.use_cases.search import search
 from tests.databases import Databases, connecting, fetch, fetch_value, note_direct_statements, rewrite_statements
@@ -185,7 +186,7 @@ async def test_frequent_words_are_known_once_a_quarter_of_the_chunks_is_new(api:
     passages = [TextChunk(1, 0, text) for text in texts]
     async with api.runtime.database.transaction(owner) as session:
         subject = Subject(owner, SubjectKind.DOCUMENT, document)
-        await chunks.replace(session, subject, passages, texts, {PACKAGED_MODEL: vectors}, configuration="english")
+        await chunks.replace(session, subject, passages, texts, {PACKAGED_MODEL: vectors}, index_all(texts, "english"))
         await chunks.sample_words(session, len(passages))
     shares = "SELECT count(*) FROM word_shares WHERE word = 'gate' AND share = 1"
     assert await fetch_value(database_url, shares) == 1

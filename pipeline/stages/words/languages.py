@@ -1,0 +1,76 @@
+"""Languages of texts: how their words are stemmed, which are stop words, and which language a text has.
+
+The names of the languages are those of the text search configurations of PostgreSQL.
+"""
+
+import unicodedata
+from collections import Counter
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+
+import Stemmer
+
+from pipeline.stages.words.split import Kind, split
+
+NO_STEMS = "simple"
+"""Name of the language whose words are not stemmed, and that has no stop words."""
+LANGUAGES = (
+    "arabic", "armenian", "basque", "catalan", "danish", "dutch", "english", "finnish", "french", "german", "greek",
+    "hindi", "hungarian", "indonesian", "irish", "italian", "lithuanian", "nepali", "norwegian", "portuguese",
+    "romanian", "russian", "serbian", "spanish", "swedish", "tamil", "turkish", "yiddish",
+)  # fmt: skip
+"""Languages whose words are stemmed, by Snowball."""
+
+_STOP_WORDS = Path(__file__).with_name("stop_words.txt")
+"""Stop words of the Snowball project, as PostgreSQL has them: a line for each language."""
+_TEXTS_READ = 20
+"""Number of texts of a document from which its language is told."""
+_LEAST_WORDS = 20
+"""Number of words below which a text is too short to tell its language."""
+_LEAST_SHARE = 0.1
+"""Share of the words of a text that must be stop words of a language. Prose has 0.3 to 0.5."""
+_SCRIPTS = {"ARABIC": "arabic", "ARMENIAN": "armenian", "DEVANAGARI": "hindi", "GREEK": "greek", "TAMIL": "tamil"}
+"""Languages that are told by their letters, unless stop words tell another one."""
+
+
+def stem(word: str, language: str) -> str:
+    """Return the stem of a word without upper case."""
+    if language == NO_STEMS:
+        return word
+    # A new one for each call, because several threads must not share it. To make one takes less than a microsecond.
+    stemmed: str = Stemmer.Stemmer(language, 0).stemWord(word)
+    return stemmed
+
+
+def get_stop_words(language: str) -> frozenset[str]:
+    """Return words that are so frequent in a language that nobody searches for them."""
+    return _read_stop_words().get(language, frozenset())
+
+
+def tell_language(texts: Sequence[str], default: str) -> str:
+    """Return the language that most words of a document belong to, or `default` if that is not clear.
+
+    Languages are told by their stop words, and others by their script. If the default has no stems, no language has.
+    """
+    if default == NO_STEMS:
+        return default
+    step = -(-len(texts) // _TEXTS_READ) or 1
+    words = [word.text for text in texts[::step] for word in split(text) if word.kind == Kind.PLAIN]
+    words = [word for word in words if not word.isdecimal()]
+    if len(words) < _LEAST_WORDS:
+        return default
+    counted = Counter(words)
+    known = {name: sum(counted[word] for word in stops) for name, stops in _read_stop_words().items()}
+    best = max(known, key=lambda name: (known[name], name == default))
+    if known[best] >= _LEAST_SHARE * len(words):
+        return best
+    scripts = Counter(unicodedata.name(word[0], "").split(" ")[0] for word in words)
+    script, number = scripts.most_common(1)[0]
+    return _SCRIPTS.get(script, default) if number > len(words) / 2 else default
+
+
+@cache
+def _read_stop_words() -> dict[str, frozenset[str]]:
+    lines = _STOP_WORDS.read_text(encoding="utf-8").splitlines()
+    return {name: frozenset(words.split()) for name, words in (line.split(": ", 1) for line in lines)}

@@ -1,0 +1,63 @@
+"""Lexemes of a text, in the form in which PostgreSQL reads a `tsvector`.
+
+A lexeme is the stem of a word, at its place, and beside it the stem without accents if that differs. Stop words have
+places but no lexemes, as in PostgreSQL's own configurations.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+from pipeline.stages.words.languages import get_stop_words, stem, tell_language
+from pipeline.stages.words.split import Kind, Word, fold_accents, split
+
+LAST_PLACE = 16383
+"""Last place that PostgreSQL tells apart from later ones."""
+_STEMMED = frozenset((Kind.PLAIN, Kind.DETAIL))
+
+MOST_PLACES = 255
+"""Number of places of a lexeme that PostgreSQL keeps."""
+
+
+@dataclass(frozen=True, slots=True)
+class Indexed:
+    """The lexemes of the texts of a document, and its language."""
+
+    language: str
+    lexemes: list[str]
+
+
+def index_all(texts: Sequence[str], default: str) -> Indexed:
+    """Return the lexemes of the texts of a document, in its language, or in `default` if that cannot be told."""
+    language = tell_language(texts, default)
+    return Indexed(language, [index(text, language) for text in texts])
+
+
+def index(text: str, language: str) -> str:
+    """Return the lexemes of a text in a language, as `'order':1,7 're-2026-00815':2`."""
+    places: dict[str, list[int]] = {}
+    for lexeme, place in _find_lexemes(split(text), language):
+        found = places.setdefault(lexeme, [])
+        if len(found) < MOST_PLACES:
+            found.append(min(place, LAST_PLACE))
+    # No lexeme has a quotation mark or a backslash, because no word has one.
+    return " ".join(f"'{lexeme}':{','.join(map(str, found))}" for lexeme, found in places.items())
+
+
+@lru_cache(maxsize=30_000)
+def find_forms(word: str, language: str) -> tuple[str, ...]:
+    """Return the stem of a word, and its stem without accents if that differs. A stop word has none."""
+    if word in get_stop_words(language):
+        return ()
+    exact = stem(word, language)
+    plain = fold_accents(word)
+    return tuple(dict.fromkeys((exact, stem(plain, language)))) if plain != word else (exact,)
+
+
+def _find_lexemes(words: Sequence[Word], language: str) -> Iterator[tuple[str, int]]:
+    for text, place, kind in words:
+        if kind in _STEMMED:
+            for form in find_forms(text, language):
+                yield form, place
+        else:
+            yield text, place

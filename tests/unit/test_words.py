@@ -1,0 +1,175 @@
+"""Words of texts and questions: how texts in many scripts are split, stemmed and asked for."""
+
+import pytest
+
+from pipeline.stages.words.languages import NO_STEMS, tell_language
+from pipeline.stages.words.lexemes import index, index_all
+from pipeline.stages.words.question import parse
+from pipeline.stages.words.split import LONGEST_WORD, Kind, fold_accents, split
+
+LANGUAGES = {
+    "english": "The keeper of the lock opens the gate at seven, and it is closed again when the last boat has gone by.",
+    "german": "Die Kündigungsfrist für Mieter beträgt drei Monate, und sie endet immer mit dem letzten Tag eines Monats. "
+    "Der Vermieter muss länger warten, wenn der Mieter seit mehr als fünf Jahren in der Wohnung lebt.",
+    "russian": "Хранитель шлюза открывает ворота в семь часов утра, и они закрываются снова, когда последняя лодка уже "
+    "прошла по реке и ушла в море, но не раньше чем наступит ночь.",
+    "turkish": "Kapı her sabah yedide açılır ve son tekne geçtikten sonra yeniden kapanır, ama bu saat kış için daha erken "
+    "ve yaz için daha geç olabilir, çünkü hava da önemli.",
+    "greek": "Ο φύλακας ανοίγει την πύλη στις επτά το πρωί και την κλείνει ξανά όταν περάσει το τελευταίο πλοίο από το "
+    "κανάλι προς τη θάλασσα.",
+    "arabic": "يفتح الحارس البوابة في الساعة السابعة صباحا ثم يغلقها مرة أخرى بعد مرور آخر قارب من القناة إلى البحر في "
+    "المساء قبل حلول الليل",
+    "hindi": "द्वारपाल सुबह सात बजे द्वार खोलता है और अंतिम नाव के जाने के बाद उसे फिर बंद कर देता है ताकि रात में कोई नाव वहाँ से न "
+    "निकल सके",
+}
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("The Lock's gate", "the lock s gate"),
+        ("RE-2026-00815", "re-2026-00815 re 2026 00815 815"),
+        ("and/or", "and/or and or"),
+        ("john.doe@example.com", "john.doe@example.com john doe example com"),
+        ("https://example.com/a/long_path", "https example.com/a/long_path example com a long path"),
+        (r"C:\Reports\q2.pdf", "c reports q2.pdf q2 pdf"),
+        ("getUserName", "getusername get user name"),
+        ("HTTPServer", "httpserver http server"),
+        ("FY2018", "fy2018 fy 2018"),
+        ("1,234.56", "1,234.56 1 234 56"),
+        ("yes,no", "yes no"),
+        ("revenue¹ of 10²", "revenue of 10"),
+        ("ＲＥ－２０２６", "re-2026 re 2026"),
+        ("cafe\u0301", "café"),
+        ("Straße", "strasse"),
+        ("机器学习", "机器 器学 学习 习"),
+        ("電車でGo", "電車 車で で go"),
+        ("年", "年"),
+        ("대한민국", "대한민국 대한 한민 민국 국"),
+        ("서울", "서울 울"),
+        ("ดีมาก", "ดีม มา าก ก"),
+        ("ລາວ", "ລາ າວ ວ"),
+        ("ខ្មែរ", "ខ្មែរ រ"),
+        ("हिन्दी में", "हिन्दी में"),
+        ("שָׁלוֹם", "שלום"),
+        ("مُحَمَّد", "محمد"),
+        ("می\u200cخواهم", "میخواهم"),
+        ("Nguyễn Trãi", "nguyễn trãi"),
+        ("x" * 300, "x" * LONGEST_WORD),
+        ("'x' & | !y:* <-> \\ \0", "x y"),
+    ],
+)
+def test_words_of_a_text(text: str, words: str) -> None:
+    assert " ".join(word.text for word in split(text)) == words
+
+
+def test_parts_have_places_of_their_own_and_wholes_that_of_their_first_part() -> None:
+    assert [(word.text, word.place) for word in split("see a-b c")] == [
+        ("see", 1),
+        ("a-b", 2),
+        ("a", 2),
+        ("b", 3),
+        ("c", 4),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("word", "folded"),
+    [
+        ("café", "cafe"), ("kündigung", "kundigung"), ("nguyễn", "nguyen"), ("ёлка", "елка"), ("мой", "мой"),
+        ("προσοχή", "προσοχη"), ("ısı", "isi"), ("i̇stanbul", "istanbul"), ("हिन्दी", "हिन्दी"), ("が", "が"),
+    ],
+)  # fmt: skip
+def test_accents_are_folded_where_they_are_no_letters(word: str, folded: str) -> None:
+    assert fold_accents(word) == folded
+
+
+@pytest.mark.parametrize(
+    ("text", "language", "lexemes"),
+    [
+        ("The gates of the gate", "english", "'gate':2,5"),
+        ("Die Häuser", "german", "'haus':2"),
+        ("Die Häuser", NO_STEMS, "'die':1 'häuser':2 'hauser':2"),
+        ("Cafés", "french", "'caf':1"),
+        ("a b-c 'x'", NO_STEMS, "'a':1 'b-c':2 'b':2 'c':3 'x':4"),
+        ("学习", "english", "'学习':1 '习':2"),
+        ("", "english", ""),
+    ],
+)
+def test_lexemes_of_a_text(text: str, language: str, lexemes: str) -> None:
+    assert index(text, language) == lexemes
+
+
+def test_places_end_where_those_of_postgresql_end() -> None:
+    places = index("lock gate " * 20_000, NO_STEMS).split(" ")
+    assert [len(one.split(",")) for one in places] == [255, 255]
+    assert index("x " * 16_384 + "end", NO_STEMS).endswith("'end':16383")
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_language_of_a_document(language: str) -> None:
+    assert tell_language([LANGUAGES[language]], "english") == language
+    assert tell_language([LANGUAGES[language]], NO_STEMS) == NO_STEMS
+    assert index_all([LANGUAGES[language]], "french").language == language
+
+
+@pytest.mark.parametrize("text", ["", "Die Häuser", "1 2 3 " * 50, "机器学习很重要" * 20, "lorem ipsum " * 30])
+def test_default_language_of_texts_that_tell_none(text: str) -> None:
+    assert tell_language([text], "swedish") == "swedish"
+
+
+def ask(text: str, language: str = "english") -> list[str]:
+    """Return the words of a question, with the forms that are asked for in a language."""
+    forms: dict[int, list[str]] = {}
+    for form in parse(text).words:
+        if language in form.languages.split():
+            forms.setdefault(form.number, []).append(form.query)
+    return [" | ".join(queries) for queries in forms.values()]
+
+
+@pytest.mark.parametrize(
+    ("question", "language", "asked"),
+    [
+        ("Which gates are open?", "english", ["'gate'", "'open'"]),
+        ("Which gates are open?", "german", ["'which'", "'gat'", "'are'", "'open'"]),
+        ("gate Gate gates", "english", ["'gate'", "'gate'"]),
+        ("café", "english", ["'café' | 'cafe'"]),
+        ("invoice 00815", "english", ["'invoic'", "'00815'"]),
+        ("getUserName", "english", ["'getusernam'"]),
+        ("车", "english", ["'车':*"]),
+        ("火车", "english", ["'火车'"]),
+        ("the", "english", []),
+    ],
+)
+def test_words_of_a_question(question: str, language: str, asked: list[str]) -> None:
+    assert ask(question, language) == asked
+
+
+@pytest.mark.parametrize(
+    ("question", "words", "conditions"),
+    [
+        ('"Annual reports" of 2018', ["'annual'", "'report'", "'2018'"], [("('annual') <1> ('report')", False)]),
+        ("“board of directors”", ["'board'", "'director'"], [("('board') <2> ('director')", False)]),
+        ("gates -locked", ["'gate'"], [("('lock')", True)]),
+        ('gates -"open lock"', ["'gate'"], [("('open') <1> ('lock')", True)]),
+        ("gates -a/b", ["'gate'"], [("('b')", True)]),
+        ('"火车站"', ["'火车'", "'车站'"], [("('火车') <1> ('车站')", False)]),
+        ('"café"', ["'café' | 'cafe'"], [("('café' | 'cafe')", False)]),
+        ("-5 degrees, long-term - or so", ["'5'", "'degre'", "'long-term'", "'long'", "'term'"], []),
+        ("-locked", ["'lock'"], []),
+        ('a 5" pipe, 6" wide', ["'5'", "'pipe'", "'6'", "'wide'"], []),
+        ('"the" gate', ["'gate'"], []),
+    ],
+)
+def test_conditions_of_a_question(question: str, words: list[str], conditions: list[tuple[str, bool]]) -> None:
+    assert ask(question) == words
+    assert [
+        (form.query, condition.is_excluded)
+        for condition in parse(question).conditions
+        for form in condition.forms
+        if "english" in form.languages.split()
+    ] == conditions
+
+
+def test_only_texts_have_details() -> None:
+    assert {word.text for word in split("userName 007") if word.kind == Kind.DETAIL} == {"user", "name", "7"}
