@@ -75,6 +75,7 @@ TEXT = "The gate is shut at high water, and boats wait for the keeper."
         (f"Last updated: May 3, 2014\n\n{TEXT}", []),
         (f"Code of the gate 4711\n\n{TEXT}", []),
         ("the key is under the mat\n\nthe boots are in the hall\n\nthe milk is cold", []),
+        (f"the key is under the mat\n\nboots are in the hall\n\nthe milk is cold\n\nthe cat is out\n\n{TEXT}", []),
         (f"Keeper Harold Finch\nDeputy John Reese\nMaster Lionel Fusco\nClerk Sameen Shaw\n{TEXT}", []),
         ("Storms and Floods", []),
         (f"# p < 0.05 against the group that was not treated in these years, with {'many ' * 20}others\n\n{TEXT}", []),
