@@ -113,7 +113,22 @@ def test_language_of_a_document(language: str) -> None:
     assert index_all([LANGUAGES[language]], "french").language == language
 
 
-@pytest.mark.parametrize("text", ["", "Die Häuser", "1 2 3 " * 50, "机器学习很重要" * 20, "lorem ipsum " * 30])
+@pytest.mark.parametrize(
+    ("text", "default", "language"),
+    [
+        ("Котлы проверяют", "english", "russian"),
+        ("Котлы проверяют", "serbian", "serbian"),
+        ("पुस्तकालय", "english", "hindi"),
+        ("κήπος pump valve", "english", "english"),
+    ],
+)
+def test_script_tells_the_language_of_short_texts(text: str, default: str, language: str) -> None:
+    assert tell_language([text], default) == language
+
+
+@pytest.mark.parametrize(
+    "text", ["", "Die Häuser", "1 2 3 " * 50, "机器学习很重要" * 20, "lorem ipsum " * 30, "mint pump, steel " * 10]
+)
 def test_default_language_of_texts_that_tell_none(text: str) -> None:
     assert tell_language([text], "swedish") == "swedish"
 

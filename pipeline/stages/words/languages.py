@@ -27,11 +27,20 @@ _STOP_WORDS = Path(__file__).with_name("stop_words.txt")
 _TEXTS_READ = 20
 """Number of texts of a document from which its language is told."""
 _LEAST_WORDS = 20
-"""Number of words below which a text is too short to tell its language."""
+"""Number of words below which stop words do not tell the language."""
 _LEAST_SHARE = 0.1
 """Share of the words of a text that must be stop words of a language. Prose has 0.3 to 0.5."""
-_SCRIPTS = {"ARABIC": "arabic", "ARMENIAN": "armenian", "DEVANAGARI": "hindi", "GREEK": "greek", "TAMIL": "tamil"}
-"""Languages that are told by their letters, unless stop words tell another one."""
+_LEAST_DIFFERENT = 3
+"""Number of different stop words that tell a language. One word may mean something else in another language."""
+_SCRIPTS = {
+    "ARABIC": ("arabic",),
+    "ARMENIAN": ("armenian",),
+    "CYRILLIC": ("russian", "serbian"),
+    "DEVANAGARI": ("hindi", "nepali"),
+    "GREEK": ("greek",),
+    "TAMIL": ("tamil",),
+}
+"""Languages of scripts, the most frequent one first. They are told by their letters, however short the text is."""
 
 
 def stem(word: str, language: str) -> str:
@@ -58,16 +67,17 @@ def tell_language(texts: Sequence[str], default: str) -> str:
     step = -(-len(texts) // _TEXTS_READ) or 1
     words = [word.text for text in texts[::step] for word in split(text) if word.kind == Kind.PLAIN]
     words = [word for word in words if not word.isdecimal()]
-    if len(words) < _LEAST_WORDS:
-        return default
-    counted = Counter(words)
-    known = {name: sum(counted[word] for word in stops) for name, stops in _read_stop_words().items()}
-    best = max(known, key=lambda name: (known[name], name == default))
-    if known[best] >= _LEAST_SHARE * len(words):
-        return best
+    if len(words) >= _LEAST_WORDS:
+        counted = Counter(words)
+        found = {name: stops & counted.keys() for name, stops in _read_stop_words().items()}
+        known = {name: sum(map(counted.__getitem__, stops)) for name, stops in found.items()}
+        best = max(known, key=lambda name: (known[name], name == default))
+        if known[best] >= _LEAST_SHARE * len(words) and len(found[best]) >= _LEAST_DIFFERENT:
+            return best
     scripts = Counter(unicodedata.name(word[0], "").split(" ")[0] for word in words)
-    script, number = scripts.most_common(1)[0]
-    return _SCRIPTS.get(script, default) if number > len(words) / 2 else default
+    script = next((script for script, number in scripts.items() if number > len(words) / 2), "")
+    languages = _SCRIPTS.get(script, (default,))
+    return default if default in languages else languages[0]
 
 
 @cache
