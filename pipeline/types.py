@@ -1,7 +1,7 @@
 """Types shared by all modules, including documents, accounts and passages as clients see them."""
 
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any, BinaryIO
@@ -326,6 +326,8 @@ class TextChunk:
     page: int
     start: int
     text: str
+    headings: Mapping[str, float] = field(default_factory=dict)
+    """Lexemes of the page's headings, and how much each tells."""
 
 
 class Passage(msgspec.Struct, frozen=True):

@@ -253,7 +253,11 @@ def find_words(scope: Scope) -> CTE:
     form = select(forms, share.label("share")).select_from(scope.acting.join(forms, true())).subquery("form")
     any_of = func.string_agg(form.c.query, " | ")
     return (
-        select((literal("(") + any_of + literal(")")).label("word"), func.max(form.c.share).label("share"))
+        select(
+            (literal("(") + any_of + literal(")")).label("word"),
+            func.max(form.c.share).label("share"),
+            func.array_agg(cast(form.c.lexeme, Text)).label("lexemes"),
+        )
         .group_by(form.c.number)
         .cte("words")
         .prefix_with("MATERIALIZED")
@@ -339,8 +343,8 @@ def find_by_words(matches: CTE, number: ColumnElement[int]) -> Select[UUID]:
     return select(matches.c.id).order_by(matches.c.rank.desc(), matches.c.id).limit(number)
 
 
-def read_words(scope: Scope, asked: CTE, matches: CTE, found: Subquery) -> CTE:
-    """Return the candidates of `found` with their lexemes and their ranks by all words of the question.
+def read_words(scope: Scope, words: CTE, asked: CTE, matches: CTE, found: Subquery) -> CTE:
+    """Return the candidates of `found`: page, lexemes, rank by all words of the question, and named share of headings.
 
     Candidates that do not meet the conditions of the question are left out.
     The limit in the lateral join keeps PostgreSQL from reading a row before `acting` has run.
@@ -348,14 +352,19 @@ def read_words(scope: Scope, asked: CTE, matches: CTE, found: Subquery) -> CTE:
     rank = func.coalesce(matches.c.rank, _rank(asked), 0.0, type_=Double)
     is_met = func.coalesce(Chunk.lexemes.bool_op("@@")(asked.c.condition), True) if scope.has_conditions else true()
     row = (
-        select(func.strip(Chunk.lexemes).label("lexemes"), rank.label("words"))
+        select(
+            Chunk.page,
+            func.strip(Chunk.lexemes).label("lexemes"),
+            rank.label("words"),
+            _cover_headings(words).label("heading"),
+        )
         .where(belongs_to_owner(scope.acting), Chunk.id == found.c.id, is_met)
         .limit(literal(1, Integer, literal_execute=True))
         .lateral("row")
     )
     similarity = (1.0 - found.c.distance).label("similarity")
     return (
-        select(found.c.id, found.c.source_id, similarity, row.c.lexemes, row.c.words)
+        select(found.c.id, found.c.source_id, similarity, row.c.page, row.c.lexemes, row.c.words, row.c.heading)
         .select_from(
             scope.acting.join(found, true())
             .join(asked, true())
@@ -365,6 +374,16 @@ def read_words(scope: Scope, asked: CTE, matches: CTE, found: Subquery) -> CTE:
         .cte("measured")
         .prefix_with("MATERIALIZED")
     )
+
+
+def _cover_headings(words: CTE) -> ColumnElement[float]:
+    """Return the weighted share of the words in a page's headings that the question names."""
+    names = func.array(select(func.unnest(words.c.lexemes)).scalar_subquery(), type_=ARRAY(Text))
+    columns = (column("word", Text), column("weight", Double))
+    heading = func.unnest(Chunk.heading_words, Chunk.heading_weights).table_valued(*columns).render_derived("heading")
+    named = func.sum(heading.c.weight).filter(heading.c.word == func.any(names))
+    share = select(named / func.sum(heading.c.weight)).select_from(heading).correlate(Chunk).scalar_subquery()
+    return case((Chunk.heading_words.overlap(names), share), else_=0.0)
 
 
 def cover_words(words: CTE, measured: CTE) -> Subquery:

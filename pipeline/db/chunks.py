@@ -105,6 +105,8 @@ async def replace(
                 "end": chunk.start + len(chunk.text),
                 "text": chunk.text,
                 "lexemes": indexed.lexemes[ordinal],
+                "heading_words": list(chunk.headings),
+                "heading_weights": list(chunk.headings.values()),
                 "embedded_sha256": fingerprint(texts[ordinal]),
             }
             for ordinal, chunk in enumerate(chunks[first : first + ROWS_AT_ONCE], start=first)

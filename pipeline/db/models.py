@@ -252,6 +252,10 @@ class Chunk(Base):
     text: Mapped[str]
     lexemes: Mapped[str] = mapped_column(TSVECTOR)
     """Words of the text and their positions. See `pipeline.stages.words.lexemes`."""
+    heading_words: Mapped[list[str] | None] = mapped_column(ARRAY(Text))
+    """Lexemes of the headings of the page. Null in rows older than this column."""
+    heading_weights: Mapped[list[float] | None] = mapped_column(ARRAY(REAL))
+    """How much each of `heading_words` tells, at the same place. Only their proportion counts."""
     model: Mapped[str | None] = mapped_column(deferred=True)
     embedded_sha256: Mapped[bytes | None]
     """Hash of the exact text that was embedded. Null in rows older than this column."""

@@ -17,6 +17,7 @@ from sqlalchemy import (
     Uuid,
     and_,
     bindparam,
+    case,
     cast,
     func,
     insert,
@@ -43,6 +44,10 @@ MINIMUM_SPREAD = 0.3
 """Smallest range of cosines that is stretched to a full point. Smaller differences mean little."""
 WORDS = 1.5
 """Most that words add to a score."""
+HEADINGS = 1.25
+"""Most that the headings of a page add to the scores of its passages."""
+PAGE_LOSS = 0.5
+"""What a passage loses if another one of its page has a higher score."""
 
 OTHER_DIMENSION = (
     "The embedding model makes vectors of another dimension than the stored ones. Ask your operator. "
@@ -195,7 +200,7 @@ def _score_by_words(scope: Scope) -> Scored:
 
 
 def _score_by_all(scope: Scope, dimension: int | None) -> Scored:
-    """Score by the sum of three numbers: cosine, words, and the share of the title that the query names.
+    """Score by the sum of four numbers: cosine, words, and the shares of the title and of headings that are named.
 
     Cosine and words are scaled to the range of the candidates. The number for words is multiplied by the share of the
     question's words that the passage has, so that words count less if no passage covers the question. Reciprocal rank
@@ -216,18 +221,36 @@ def _score_by_all(scope: Scope, dimension: int | None) -> Scored:
     worded = candidates.find_by_words(matches, number).subquery("worded")
     far = select(worded.c.id).where(worded.c.id.not_in(select(near.c.id))).cte("far").prefix_with("MATERIALIZED")
     found = union_all(select(near), candidates.measure(scope, far)).subquery("found")
-    measured = candidates.read_words(scope, asked, matches, found)
+    measured = candidates.read_words(scope, asked_words, asked, matches, found)
     covered = candidates.cover_words(asked_words, measured)
     similarity, words = measured.c.similarity, measured.c.words
     lowest, highest = func.min(similarity).over(), func.max(similarity).over()
     by_vector = (similarity - lowest) / func.greatest(highest - lowest, MINIMUM_SPREAD, type_=Double)
     by_words = words / func.nullif(func.max(words).over(), 0.0, type_=Double) * covered.c.share
-    score = by_vector + WORDS * func.coalesce(by_words, 0.0) + func.coalesce(named.c.cover, 0.0)
-    return select(measured.c.id, score.label("score")).select_from(
-        measured.outerjoin(covered, covered.c.id == measured.c.id).outerjoin(
-            named, named.c.source_id == measured.c.source_id
+    by_title = func.coalesce(named.c.cover, 0.0)
+    # A heading counts less in a document whose title is named worse than that of another candidate.
+    by_heading = measured.c.heading * func.coalesce(by_title / func.nullif(func.max(named.c.cover).over(), 0.0), 1.0)
+    score = by_vector + WORDS * func.coalesce(by_words, 0.0) + by_title + HEADINGS * by_heading
+    return _put_pages_first(
+        select(measured.c.id, measured.c.source_id, measured.c.page, score.label("score")).select_from(
+            measured.outerjoin(covered, covered.c.id == measured.c.id).outerjoin(
+                named, named.c.source_id == measured.c.source_id
+            )
         )
     )
+
+
+def _put_pages_first(scored: Select[UUID, UUID, int, float]) -> Scored:
+    """Lower the score of each passage that is not the best of its page, in documents of several pages.
+
+    Neighbours on a page are alike, and one of them is usually enough to find it.
+    """
+    whole = scored.subquery("whole")
+    best_first = (whole.c.score.desc(), whole.c.id)
+    place = func.row_number().over(partition_by=(whole.c.source_id, whole.c.page), order_by=best_first)
+    last_page = func.max(whole.c.page).over(partition_by=whole.c.source_id)
+    loss = case((and_(place > 1, last_page > 1), PAGE_LOSS), else_=0.0)
+    return select(whole.c.id, (whole.c.score - loss).label("score"))
 
 
 def _read(scope: Scope, best: CTE) -> AnySelect:

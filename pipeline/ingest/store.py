@@ -10,6 +10,7 @@ from pipeline.ingest.attempt import Attempt
 from pipeline.ingest.embed import Content
 from pipeline.ingest.progress import EMBEDDED
 from pipeline.ingest.vectors import embed_with_next, require_dimension
+from pipeline.stages.headings import add_headings
 from pipeline.stages.words.lexemes import index_all
 from pipeline.types import DocumentWarning, PageText, PageWarning, Stage, SubjectKind
 
@@ -24,6 +25,7 @@ async def store(attempt: Attempt, content: Content) -> None:
     vectors = {content.model: content.vectors, **await embed_with_next(attempt, content.texts)}
     language = attempt.runtime.settings.text_search_config
     indexed = await asyncio.to_thread(index_all, content.texts, language)
+    passages = await asyncio.to_thread(add_headings, content.pages, content.chunks, indexed.language)
     await attempt.reach(Stage.STORING, EMBEDDED)
     found: dict[str, object] = {"chunks": len(content.chunks)}
     async with attempt.transaction() as session:
@@ -39,7 +41,7 @@ async def store(attempt: Attempt, content: Content) -> None:
         await chunks.replace(
             session,
             subject,
-            content.chunks,
+            passages,
             content.texts,
             {name: made for name, made in vectors.items() if name in (models.active, models.next)},
             indexed,

@@ -8,6 +8,7 @@ import asyncpg
 import numpy as np
 import pytest
 import sqlalchemy
+from fpdf import FPDF
 from sqlalchemy import func, select
 
 from pipeline import samples
@@ -114,6 +115,32 @@ async def test_words_count_by_the_share_of_the_question_that_a_passage_has(api: 
     await api.work()
     response = await api.client.post("/v1/search", headers=person.headers, json={"query": query})
     assert response.json()["passages"][0]["score"] == pytest.approx(score)
+
+
+async def test_pages_are_found_by_their_headings_one_passage_each(api: Api) -> None:
+    """Other pages speak of the statement of cash flows. Each of them has two passages."""
+    person = await api.register()
+    prose = "We explain our cash flows and the statement of cash flows, as management sees them in this report. " * 20
+    pages = [f"Annual Report\n{name}\n\n{prose}" for name in ("Letter", "Outlook", "Risks")]
+    pages.insert(2, "Annual Report\nStatement of Cash Flows\n\nOperating 41\nInvesting 17\nFinancing 9\nCash at end 12")
+    await api.upload(person, write_pages(pages), "x.pdf")
+    await api.work()
+    response = await api.client.post(
+        "/v1/search", headers=person.headers, json={"query": "statement of cash flows", "top_k": 7}
+    )
+    found = [passage["page"] for passage in response.json()["passages"]]
+    assert found[0] == 3
+    assert sorted(found[:4]) == [1, 2, 3, 4]
+    assert sorted(found[4:]) == [1, 2, 4]
+
+
+def write_pages(pages: Sequence[str]) -> bytes:
+    pdf = FPDF(format=(400, 400))
+    pdf.set_font("Helvetica", size=10)
+    for page in pages:
+        pdf.add_page()
+        pdf.multi_cell(0, 5, page)
+    return bytes(pdf.output())
 
 
 async def test_question_that_names_a_title_is_answered_from_it(api: Api) -> None:
