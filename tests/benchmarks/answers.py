@@ -163,7 +163,8 @@ class Bench:
 
     def _ask(self, account: Account, name: str, kind: str, questions: Sequence[Question]) -> Asked:
         answers = list(self._threads.map(lambda question: ask(account, question), questions))
-        model = next((answer["model"] for answer in answers if answer and answer["citations"]), EXTRACTIVE)
+        models = {answer["model"] for answer in answers if answer} - {EXTRACTIVE}
+        model = models.pop() if models else EXTRACTIVE
         scores = [
             score_answer(question, answer) if answer else FAILED
             for question, answer in zip(questions, answers, strict=True)
