@@ -14,12 +14,13 @@ from pipeline.llm.client import LanguageModel
 from pipeline.runtime import Runtime
 from pipeline.stages.citations import CitationCheck
 from pipeline.stages.prompt import build_prompt
-from pipeline.stages.quotations import choose, list_candidates
+from pipeline.stages.sentences import choose, list_candidates
 from pipeline.types import Answer, Passage, Piece
 from pipeline.use_cases.search import require_word, search
 
 EXTRACTIVE = "extractive"
 """Model name of an answer that no language model wrote."""
+QUOTED_SENTENCES = 3
 NOTHING_FOUND = "Nothing was found that answers this question."
 
 
@@ -67,27 +68,19 @@ async def ask(
 
 
 async def _say_nothing_found() -> AsyncGenerator[Piece]:
-    yield _refuse()
-
-
-def _refuse() -> Piece:
     metrics.ANSWERS.labels("nothing_found").inc()
-    return Piece(NOTHING_FOUND)
+    yield Piece(NOTHING_FOUND)
 
 
 async def _quote(encoder: TextEncoder, question: str, passages: Sequence[Passage]) -> AsyncGenerator[Piece]:
     candidates = await asyncio.to_thread(list_candidates, question, passages)
     [asked], sentences = await asyncio.gather(
         encoder.encode([question], Purpose.QUERY),
-        encoder.encode([candidate.sentence.text for candidate in candidates], Purpose.DOCUMENT),
+        encoder.encode([candidate.text for candidate in candidates], Purpose.DOCUMENT),
     )
-    quotations = choose(candidates, sentences, asked, passages)
-    if not quotations:
-        yield _refuse()
-        return
     separator = ""
-    for quotation in quotations:
-        yield Piece(f"{separator}“{quotation.text}” [{quotation.passage}]", (quotation.passage,))
+    for chosen in choose(candidates, sentences, asked, QUOTED_SENTENCES):
+        yield Piece(f"{separator}“{chosen.text}” [{chosen.passage}]", (chosen.passage,))
         separator = "\n"
     metrics.ANSWERS.labels("quoted").inc()
 
