@@ -251,10 +251,9 @@ def find_words(scope: Scope) -> CTE:
     of_word = and_(WordShare.owner_id == scope.acting.c.user_id, WordShare.word == forms.c.lexeme)
     share = func.coalesce(select(WordShare.share).where(of_word).scalar_subquery(), UNKNOWN_SHARE, type_=Double)
     form = select(forms, share.label("share")).select_from(scope.acting.join(forms, true())).subquery("form")
-    any_of = func.string_agg(form.c.query, " | ")
     return (
         select(
-            (literal("(") + any_of + literal(")")).label("word"),
+            _match_any(form.c.query).label("word"),
             func.max(form.c.share).label("share"),
             func.array_agg(cast(form.c.lexeme, Text)).label("lexemes"),
         )
@@ -262,6 +261,11 @@ def find_words(scope: Scope) -> CTE:
         .cte("words")
         .prefix_with("MATERIALIZED")
     )
+
+
+def _match_any(queries: ColumnElement[str]) -> ColumnElement[str]:
+    """Return the text search query, in parentheses, that matches what any of a group of queries matches."""
+    return literal("(") + func.string_agg(queries, " | ") + literal(")")
 
 
 def _choose_by_sample(scope: Scope, words: CTE) -> Select[str, str]:
@@ -297,9 +301,9 @@ def _choose_by_shares(scope: Scope, words: CTE) -> Select[str, str]:
 def _add_conditions(scope: Scope, chosen: FromClause) -> Select[str, str, str]:
     """Add the conditions to the query that must match. If a phrase must match, no other word has to."""
     forms = _find_forms(scope, "asked_conditions", "number", "is_excluded", "query", "languages")
-    any_of = literal("(") + func.string_agg(forms.c.query, " | ") + literal(")")
+    sign = case((forms.c.is_excluded, "!"), else_="")
     of_one = (
-        select(forms.c.is_excluded, (case((forms.c.is_excluded, "!"), else_="") + any_of).label("query"))
+        select(forms.c.is_excluded, (sign + _match_any(forms.c.query)).label("query"))
         .group_by(forms.c.number, forms.c.is_excluded)
         .subquery("of_one")
     )

@@ -69,7 +69,7 @@ async def find_vectors(session: AsyncSession, subject: Subject, model: str) -> d
 
 
 async def find_dimension(session: AsyncSession, owner_id: UUID, model: str) -> int | None:
-    """Return the dimension of this model's vectors of an account, or None if there are none."""
+    """Return the dimension of an account's vectors of this model, or None if the account has no such vector."""
     query = select(func.vector_dims(Vector.embedding)).where(Vector.owner_id == owner_id, Vector.model == model)
     dimension: int | None = await session.scalar(query.limit(1))
     return dimension

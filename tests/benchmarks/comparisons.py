@@ -22,7 +22,7 @@ class Ratio:
 
 @dataclass(frozen=True)
 class Measurement:
-    """A figure of the service, its goal, and the figure of the baseline. Each is None or empty if there is none."""
+    """A figure of the service, its goal, and the figure of the baseline. Any of them may be missing."""
 
     meaning: str
     figure: str | None

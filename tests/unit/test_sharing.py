@@ -393,7 +393,7 @@ async def test_redis_can_neither_read_nor_change_nor_repeat_what_helpers_get(red
 
 
 async def test_key_is_sought_until_the_database_answers() -> None:
-    """A database without the key is no reason for a worker to end."""
+    """A worker goes on if the database has no key."""
     answers: list[bytes | DatabaseUnavailable | None] = [KEY, None, DatabaseUnavailable("It does not respond.")]
 
     async def find_key() -> bytes | None:

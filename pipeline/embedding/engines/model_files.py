@@ -18,7 +18,7 @@ class ModelUnloadable(OSError):
 def describe_files(name: str) -> dict[str, str]:
     """Return the SHA-256 of each file of a model, or only its name if it has not been downloaded from the hub yet.
 
-    Raises ModelUnloadable if the folder contains no model, or if `name` is no folder and no name of the hub.
+    Raises ModelUnloadable if the folder contains no model, or if `name` is neither a folder nor a name of the hub.
     """
     folder = find_folder(name) or _find_downloaded(name)
     if folder and not any((folder / file).is_file() for file in MODEL_FILES):

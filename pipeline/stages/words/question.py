@@ -5,7 +5,7 @@ chooses, because it knows the owner's.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -89,7 +89,7 @@ def _find_phrase(number: int, words: Sequence[Word]) -> Iterator[Form]:
         query, last = "", 0
         for place in places:
             word = first_at_place[place]
-            forms = next((forms for names, forms in _find_all_forms(word) if language in names.split()), ())
+            forms = next((forms for names, forms in _find_forms(word.text, word.kind) if language in names.split()), ())
             if forms:
                 any_of = " | ".join(_quote(form, word.kind) for form in forms)
                 query = f"{query} <{place - last}> ({any_of})" if query else f"({any_of})"
@@ -104,10 +104,6 @@ def _quote(form: str, kind: Kind) -> str:
     """Return a text search query for a form. No form has a quotation mark or a backslash."""
     is_prefix = kind == Kind.PAIR and len(form) == 1
     return f"'{form}':*" if is_prefix else f"'{form}'"
-
-
-def _find_all_forms(word: Word) -> Iterable[tuple[str, tuple[str, ...]]]:
-    return _find_forms(word.text, word.kind)
 
 
 @lru_cache(maxsize=10_000)

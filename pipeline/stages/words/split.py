@@ -45,7 +45,7 @@ class Kind(Enum):
     WHOLE = auto()
     """Several words and signs that belong together, as in a number, an address or an identifier."""
     PAIR = auto()
-    """Two neighbouring characters of a script without spaces, or one if there is no second one."""
+    """Two neighbouring characters of a script without spaces, or a single one without a neighbour."""
     DETAIL = auto()
     """A part that only texts are split into, such as `name` in `userName`. A question asks for the whole."""
 
