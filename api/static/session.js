@@ -19,6 +19,7 @@ export function waitForSignIn() {
   byId("invited").hidden = !invitation;
   form.email.focus();
   return new Promise((resolve) => {
+    form.querySelectorAll("button").forEach((button) => (button.disabled = false));
     form.addEventListener("submit", (event) => {
       event.preventDefault();
       submit(form, async () => {

@@ -280,6 +280,16 @@ def test_account_panel(open_page: OpenPage, service: Service, watch: Watch) -> N
     expect(page.locator("#sign-in").get_by_role("alert")).to_contain_text("wrong")
 
 
+def test_form_waits_for_the_script(open_page: OpenPage, service: Service) -> None:
+    page = open_page(java_script_enabled=False)
+    page.goto(service.url)
+    fill_in(page, make_email())
+    page.locator("#sign-in").get_by_label("Password").press("Enter")
+    for name in ("Sign in", "Create account"):
+        expect(page.get_by_role("button", name=name, exact=True)).to_be_disabled()
+    expect(page).to_have_url(f"{service.url}/")
+
+
 def test_invitation_link(open_page: OpenPage, service: Service, watch: Watch) -> None:
     watch.expected.append("403 .*/v1/auth/register$")
     link = make_invitation(service)
