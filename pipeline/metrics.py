@@ -50,6 +50,17 @@ UNKNOWN_CITATIONS = Counter(
 HELPER_FAILURES = Counter(
     "sluice_helper_failures_total", "Times that a worker stopped asking others to embed, because one did not answer."
 )
+RERANKED_SEARCHES = Counter(
+    "sluice_reranked_searches_total",
+    "Searches with a reranker, by outcome: reranked, late, failed or paused.",
+    ["outcome"],
+)
+RERANKER_FAILURES = Counter("sluice_reranker_failures_total", "Times that the circuit breaker for the reranker opened.")
+RERANKER_SECONDS = Histogram(
+    "sluice_reranker_seconds",
+    "Time that the reranker took for the passages of one search.",
+    buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
+)
 LLM_FAILURES = Counter("sluice_llm_failures_total", "Times that the circuit breaker for the language model opened.")
 ENCODER_WAITING = Gauge(
     "sluice_encoder_waiting_requests", "Requests waiting for the encoder.", multiprocess_mode="livesum"

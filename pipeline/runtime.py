@@ -25,6 +25,8 @@ from pipeline.notify.doorbell import Doorbell, read_database_number
 from pipeline.queue_front import SharedFront, share_front
 from pipeline.reading_turns import ReadingTurns
 from pipeline.recent_logins import RecentLogins
+from pipeline.reranking.factory import make_reranker
+from pipeline.reranking.reranker import Reranker
 from pipeline.sandbox.confinement import find_layers, find_problems
 from pipeline.sandbox.pool import Sandbox, require_layers
 from pipeline.settings import Settings
@@ -130,6 +132,8 @@ class Runtime:
     queue_front: SharedFront
     llm: LanguageModel | None
     """Writes answers. If None, answers are quotations."""
+    reranker: Reranker | None = None
+    """Reorders the best passages of a search. If None, they keep the order of their scores."""
     search_bounds: SearchBounds = DEFAULT_BOUNDS
     hashing_queue: FairQueue = field(default_factory=make_hashing_queue)
     """Where logins and registrations wait for the hashing of their password."""
@@ -208,6 +212,7 @@ async def open_runtime(
         changes=ChangeFeed(url, timeout_seconds=database_timeout_seconds, is_pooled=is_pooled),
         queue_front=share_front(database),
         llm=make_language_model(settings),
+        reranker=make_reranker(settings),
     )
     asyncio.get_running_loop().set_default_executor(make_executor())
     runtime.encoders.start()
@@ -216,6 +221,8 @@ async def open_runtime(
     finally:
         if runtime.llm:
             await runtime.llm.close()
+        if runtime.reranker:
+            await runtime.reranker.close()
         await runtime.changes.close()
         await runtime.encoders.close()
         if sandbox is None:

@@ -39,6 +39,7 @@ MIB = 1024 * 1024
 GIB = 1024 * MIB
 WEB_FORMS = {
     "embedding_base_url": "http://127.0.0.1:8081/v1",
+    "reranker": "http://127.0.0.1:8082/rerank, and not none",
     "llm_base_url": "http://127.0.0.1:8080/v1",
     "public_url": PAGE_FORM,
 }
@@ -171,6 +172,17 @@ class Settings(BaseSettings):
     """Language of texts that do not tell theirs, or `simple` for no stemming at all. A change applies only to later
     ingestions."""
 
+    reranker: Literal["none"] | HttpUrl = "none"
+    """What puts the best passages of a search into a better order: `none`, or the URL of a server's `/rerank`, as
+    `http://127.0.0.1:8082/rerank`."""
+    reranker_model: str | None = None
+    """Name of the model on that server. If set, requests have the form of Cohere and Jina, otherwise that of TEI."""
+    reranker_api_key: SecretStr | None = None
+    """API key for that server, if it requires one."""
+    reranker_timeout_seconds: Annotated[float, Field(gt=0, le=30)] = 0.5
+    """Time that a search waits for the reranker, in seconds. After it, the passages keep the order that they have
+    without it."""
+
     llm_base_url: HttpUrl | None = None
     """OpenAI-compatible server that writes answers, as `http://127.0.0.1:8080/v1`. If not set, answers are
     quotations."""
@@ -240,7 +252,7 @@ class Settings(BaseSettings):
             raise ValueError(f"is shorter than {MINIMUM_SECRET_BYTES} bytes; {SECRET_ADVICE}")
         return secret
 
-    @field_validator("metrics_token", "embedding_api_key", "llm_api_key")
+    @field_validator("metrics_token", "embedding_api_key", "reranker_api_key", "llm_api_key")
     @classmethod
     def _require_header_value(cls, token: SecretStr | None) -> SecretStr | None:
         # Clients and servers disagree about the bytes of other characters in a header.
@@ -259,13 +271,15 @@ class Settings(BaseSettings):
 
     @field_validator(*WEB_FORMS, mode="wrap")
     @classmethod
-    def _require_web_url(cls, url: object, parse: ValidatorFunctionWrapHandler, info: ValidationInfo) -> HttpUrl | None:
+    def _require_web_url(
+        cls, url: object, parse: ValidatorFunctionWrapHandler, info: ValidationInfo
+    ) -> HttpUrl | str | None:
         refused = ValueError(f"is not of the form {WEB_FORMS[str(info.field_name)]}")
         try:
-            parsed: HttpUrl | None = parse(url)
+            parsed: HttpUrl | str | None = parse(url)
         except ValidationError:
             raise refused from None
-        if parsed and (parsed.query or parsed.fragment):
+        if isinstance(parsed, HttpUrl) and (parsed.query or parsed.fragment):
             raise refused
         return parsed
 

@@ -38,7 +38,11 @@ class SearchController(Controller):
     async def search(
         self, request: UserRequest, data: JSONBody[SearchRequest], runtime: RuntimeDependency
     ) -> SearchResult:
-        """Search the caller's documents and notes, or only `document_ids`."""
+        """Search the caller's documents and notes, or only `document_ids`.
+
+        The passages have the order of their scores, the best first. If the operator has set a reranker, they have its
+        order in the modes `hybrid` and `vector`, and the scores stay those of the mode.
+        """
         started = perf_counter()
         passages = await search.search(
             runtime, request.user, data.query, mode=data.mode, top_k=data.top_k, document_ids=data.document_ids

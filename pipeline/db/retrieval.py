@@ -83,6 +83,8 @@ class PassageQuery:
     """Unit vector of the text. None if the mode is KEYWORD."""
     model: str
     limit: int
+    depth: int = 0
+    """Number of passages to read if it is larger than `limit`, so that a reranker can choose from them."""
     language: str = "english"
     """Language in which words are always asked for, in addition to the languages of the owner's documents."""
     document_ids: Collection[UUID] | None = None
@@ -95,13 +97,13 @@ async def find_passages(
 ) -> list[Passage]:
     """Return the owner's best passages for a query, best first.
 
-    A search by vectors returns `limit` passages, or all if there are fewer. If another model has become active since
-    the query was embedded, the result is empty and nothing is audited. With `audited`, the same statement writes an
-    audit row with these details and the number of passages. Raises DimensionChanged if a stored vector has another
-    dimension than that of the query.
+    A search by vectors returns `limit` passages, or `depth` if that is more, or all if there are fewer. If another
+    model has become active since the query was embedded, the result is empty and nothing is audited. With `audited`,
+    the same statement writes an audit row with these details and the number of passages, at most `limit`. Raises
+    DimensionChanged if a stored vector has another dimension than that of the query.
     """
     question = Question()
-    values: dict[str, Any] = {"owner": query.owner_id, "model": query.model, "limit": query.limit}
+    values: dict[str, Any] = {"owner": query.owner_id, "model": query.model, "limit": max(query.limit, query.depth)}
     if query.mode != SearchMode.KEYWORD:
         values["vector"] = query.vector
     if query.mode != SearchMode.VECTOR:
@@ -110,7 +112,7 @@ async def find_passages(
     if query.document_ids is not None:
         values["document_ids"] = list(query.document_ids)
     if audited is not None:
-        values |= {"audit_id": new_id(), "event": Event.QUERY, "details": audited}
+        values |= {"audit_id": new_id(), "event": Event.QUERY, "details": audited, "returned": query.limit}
     dimension = query.vector.size if query.vector is not None and query.vector.size in INDEXED_DIMENSIONS else None
     statement = _build(
         query.mode,
@@ -272,7 +274,8 @@ def _read(scope: Scope, best: CTE) -> AnySelect:
 
 def _audit(acting: CTE, best: CTE) -> CTE:
     passages = select(func.count()).select_from(best).scalar_subquery()
-    details = cast(bindparam("details", type_=JSONB), JSONB) + func.jsonb_build_object("passages", passages)
+    returned = func.least(passages, bindparam("returned", type_=Integer))
+    details = cast(bindparam("details", type_=JSONB), JSONB) + func.jsonb_build_object("passages", returned)
     return (
         insert(AuditLog)
         .from_select(

@@ -1,5 +1,6 @@
 """Checks of every part, with advice on problems: `python -m pipeline doctor`."""
 
+import asyncio
 import shutil
 import socket
 import tempfile
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
+from time import perf_counter
 from urllib.parse import urlsplit
 
 import asyncpg
@@ -34,6 +36,8 @@ from pipeline.embedding.factory import UsableModel, is_remote
 from pipeline.embedding.reembed import ModelChangeError, require_usable
 from pipeline.errors import AnswerUnavailable, CannotWrite, DatabaseUnavailable, IngestionError, UnsafeDatabase
 from pipeline.notify.doorbell import Doorbell
+from pipeline.reranking.factory import make_scorer
+from pipeline.reranking.reranker import RERANKED, PassageScorer, ScoringFailed
 from pipeline.runtime import make_language_model
 from pipeline.sandbox import landlock
 from pipeline.sandbox.confinement import find_problems
@@ -87,6 +91,12 @@ MINIMUM_DISK_BYTES = 256 * MIB
 """Free disk space below which the check of a disk fails."""
 
 
+SAMPLE_PASSAGE = "When the gauge at the footbridge reads more than 3.2 metres, the lock is closed to all boats. " * 10
+"""About as long as most passages."""
+RERANKER_SECONDS = 30.0
+"""Time limit for the check of the reranker."""
+RERANKER_ADVICE = "see Searches are not reranked in RUNBOOK.md; searches work without it"
+
 OTHERS = 0o077
 """Rights of everybody but the owner of a file."""
 
@@ -132,6 +142,8 @@ async def examine(settings: Settings) -> AsyncGenerator[Finding]:
     async for finding in _check_database(settings):
         yield finding
     yield await _check_redis(settings)
+    if scorer := make_scorer(settings):
+        yield await check_reranker(scorer, settings.reranker_timeout_seconds)
     if settings.llm_base_url:
         yield await _check_language_model(settings)
     yield _check_layers(settings)
@@ -412,6 +424,28 @@ def explain_redis_failure(error: Exception, location: str) -> Finding:
         return _warn("redis", f"{location} answers: {error}", advice)
     advice = "start it, or correct the host and port in REDIS_URL; until then there are no rate limits"
     return _warn("redis", f"{location} does not respond", advice)
+
+
+async def check_reranker(scorer: PassageScorer, timeout_seconds: float) -> Finding:
+    """Score as many passages as those of a search, and say how long it takes. Close the scorer."""
+    question, texts = "When is the lock closed?", [f"{SAMPLE_PASSAGE} {number}" for number in range(RERANKED)]
+    try:
+        # Twice: the first time, it connects or loads.
+        async with asyncio.timeout(RERANKER_SECONDS):
+            await scorer.score(question, texts)
+            started = perf_counter()
+            await scorer.score(question, texts)
+    except TimeoutError:
+        return _warn("reranker", f"it does not answer within {RERANKER_SECONDS:g} s", RERANKER_ADVICE)
+    except ScoringFailed as failure:
+        return _warn("reranker", f"it {failure}", RERANKER_ADVICE)
+    finally:
+        await scorer.close()
+    seconds = perf_counter() - started
+    found = f"{RERANKED} passages take it {seconds:.2f} s of {timeout_seconds:g} s"
+    if seconds > timeout_seconds:
+        return _warn("reranker", f"{found}, so most searches are not reranked", RERANKER_ADVICE)
+    return _ok("reranker", found)
 
 
 async def _check_language_model(settings: Settings) -> Finding:

@@ -9,6 +9,7 @@ from pipeline.db.retrieval import PassageQuery, find_passages
 from pipeline.embedding.prompts import Purpose
 from pipeline.errors import CannotWrite, FieldError, InvalidInput
 from pipeline.logs import get_logger
+from pipeline.reranking.reranker import RERANKED
 from pipeline.runtime import Runtime
 from pipeline.stages.normalize import fold
 from pipeline.types import Passage, SearchMode
@@ -33,6 +34,8 @@ async def search(
     Accounts take turns if one of them sends many searches at once. Raises InvalidInput if the query has no word,
     Overloaded if too many wait, and ModelUnavailable while the embedding model is not loaded. Keyword searches need no
     model, and so do not wait for other searches that wait for it.
+
+    If there is a reranker, it reorders the best passages, except those of keyword searches.
     """
     require_word(query)
     async with nullcontext() if mode == SearchMode.KEYWORD else runtime.search_queue.turn(str(owner_id)):
@@ -40,7 +43,9 @@ async def search(
         passages = await _find(runtime, wanted)
         if not passages and await runtime.encoders.is_replaced(wanted.model):
             passages = await _find(runtime, await _build_query(runtime, owner_id, query, mode, top_k, document_ids))
-        return passages
+        if runtime.reranker and mode != SearchMode.KEYWORD:
+            passages = await runtime.reranker.rerank(wanted.text, passages)
+        return passages[:top_k]
 
 
 def require_word(query: str, field: str = "query") -> None:
@@ -62,6 +67,7 @@ async def _build_query(
         vector=None if mode == SearchMode.KEYWORD else (await encoder.encode([query], Purpose.QUERY))[0],
         model=encoder.model_name,
         limit=top_k,
+        depth=RERANKED if runtime.reranker and mode != SearchMode.KEYWORD else top_k,
         language=runtime.settings.text_search_config,
         document_ids=document_ids,
         bounds=runtime.search_bounds,

@@ -242,6 +242,18 @@ def test_address_of_the_embedding_server(monkeypatch: pytest.MonkeyPatch) -> Non
     assert str(load_settings().embedding_base_url) == "http://127.0.0.1:8081/v1"
 
 
+def test_address_of_the_reranker(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load_settings().reranker == "none"
+    for wrong in ("127.0.0.1:8082", "some", "http://127.0.0.1:8082/rerank?key=hidden"):
+        monkeypatch.setenv("RERANKER", wrong)
+        with pytest.raises(
+            SettingsError, match=r"^RERANKER is not of the form http://127.0.0.1:8082/rerank, and not none$"
+        ):
+            load_settings()
+    monkeypatch.setenv("RERANKER", "http://127.0.0.1:8082/rerank")
+    assert str(load_settings().reranker) == "http://127.0.0.1:8082/rerank"
+
+
 def test_secrets_do_not_show() -> None:
     settings = Settings(
         _env_file=None,
@@ -249,6 +261,7 @@ def test_secrets_do_not_show() -> None:
         database_url="postgresql://u:hidden@h/d",
         llm_api_key="sk-hidden",
         embedding_api_key="sk-hidden",
+        reranker_api_key="sk-hidden",
     )
     assert "0123456789" not in repr(settings)
     assert "hidden" not in repr(settings)

@@ -1,0 +1,97 @@
+"""Puts the best passages of a search into the order of a model, if it answers in time."""
+
+import asyncio
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from time import perf_counter
+
+from pipeline import metrics
+from pipeline.circuit_breaker import CircuitBreaker, wait_within
+from pipeline.logs import get_logger
+from pipeline.types import Passage
+
+RERANKED = 20
+"""Maximum number of passages that a model compares. The others keep their places behind them."""
+AT_ONCE = 8
+"""Maximum number of searches of a process that are reranked at the same time."""
+
+log = get_logger()
+
+
+class ScoringFailed(Exception):
+    """A model gave no scores. The message completes "The reranker …", and quotes neither texts nor a server."""
+
+    def __init__(self, message: str, *, is_of_texts: bool = False) -> None:
+        super().__init__(message)
+        self.is_of_texts = is_of_texts
+        """True if the model refuses these texts, and may score others."""
+
+
+class PassageScorer(ABC):
+    """A model that tells how well texts answer a question."""
+
+    @abstractmethod
+    async def score(self, question: str, texts: Sequence[str]) -> Sequence[float]:
+        """Return a finite number for each text. The text that answers best has the highest.
+
+        Raises ScoringFailed. A cancelled call stops soon.
+        """
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Release what the model holds."""
+
+
+class Reranker:
+    """Reorders passages within a time limit. Whatever fails, the passages keep their order.
+
+    After a failure, the model is not asked for a while: `breaker` tells how long.
+    """
+
+    def __init__(self, scorer: PassageScorer, breaker: CircuitBreaker, timeout_seconds: float) -> None:
+        self._scorer = scorer
+        self._breaker = breaker
+        self._timeout_seconds = timeout_seconds
+        self._slots = asyncio.Semaphore(AT_ONCE)
+
+    async def rerank(self, question: str, passages: Sequence[Passage]) -> list[Passage]:
+        """Return the passages with the first 20 in the order of the model. Their scores stay as they are."""
+        if len(passages) < 2:
+            return list(passages)
+        head, rest = passages[:RERANKED], passages[RERANKED:]
+        scores = await self._try(question, [passage.text for passage in head])
+        if scores is None:
+            return list(passages)
+        order = sorted(range(len(head)), key=lambda index: -scores[index])
+        return [*(head[index] for index in order), *rest]
+
+    async def close(self) -> None:
+        """Close the model."""
+        await self._scorer.close()
+
+    async def _try(self, question: str, texts: Sequence[str]) -> Sequence[float] | None:
+        """Return the scores, or None if the model does not give them."""
+        if self._breaker.is_open:
+            metrics.RERANKED_SEARCHES.labels("paused").inc()
+            return None
+        started = perf_counter()
+        try:
+            scores = await wait_within(self._score(question, texts), self._timeout_seconds)
+        except TimeoutError as error:
+            metrics.RERANKED_SEARCHES.labels("late").inc()
+            self._breaker.trip(error)
+            return None
+        except ScoringFailed as failure:
+            metrics.RERANKED_SEARCHES.labels("failed").inc()
+            if failure.is_of_texts:
+                log.warning("reranker.refused_texts", cause=str(failure))
+            else:
+                self._breaker.trip(failure)
+            return None
+        metrics.RERANKED_SEARCHES.labels("reranked").inc()
+        metrics.RERANKER_SECONDS.observe(perf_counter() - started)
+        return scores
+
+    async def _score(self, question: str, texts: Sequence[str]) -> Sequence[float]:
+        async with self._slots:
+            return await self._scorer.score(question, texts)
