@@ -146,7 +146,10 @@ def ask(text: str, language: str = "english") -> list[str]:
     ("question", "language", "asked"),
     [
         ("Which gates are open?", "english", ["'gate'", "'open'"]),
-        ("Which gates are open?", "german", ["'which'", "'gat'", "'are'", "'open'"]),
+        ("Which gates are open?", "german", ["'gat'", "'open'"]),
+        ("Which gates?", "german", ["'which'", "'gat'"]),
+        ("Cuántas puertas de la ciudad", "english", ["'cuánta' | 'cuanta'", "'puerta'", "'ciudad'"]),
+        ("de la", "english", ["'de'", "'la'"]),
         ("gate Gate gates", "english", ["'gate'", "'gate'"]),
         ("café", "english", ["'café' | 'cafe'"]),
         ("invoice 00815", "english", ["'invoic'", "'00815'"]),

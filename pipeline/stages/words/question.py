@@ -9,10 +9,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from pipeline.stages.words.languages import LANGUAGES, NO_STEMS
+from pipeline.stages.words.languages import LANGUAGES, NO_STEMS, get_stop_words
 from pipeline.stages.words.lexemes import find_forms
 from pipeline.stages.words.split import Kind, Word, split
 
+_LEAST_STOP_WORDS = 2
+"""Number of different stop words that tell the language of a question."""
 _ALL_LANGUAGES = (NO_STEMS, *LANGUAGES)
 _EVERY_LANGUAGE = " ".join(_ALL_LANGUAGES)
 _CONDITION = re.compile(
@@ -72,12 +74,23 @@ def _is_excluded(match: re.Match[str]) -> bool:
 
 
 def _find_words(words: Sequence[Word]) -> Iterator[Form]:
-    """Yield the forms of each word once."""
+    """Yield the forms of each word once. Without other words, the stop words of the question's language are kept.
+
+    In documents of other languages they would be rare words, and count much.
+    """
     asked = dict.fromkeys((word.text, word.kind) for word in words if word.kind != Kind.DETAIL)
-    for number, (text, kind) in enumerate(asked):
+    stop_words = _find_stop_words({text for text, _ in asked})
+    kept = [(text, kind) for text, kind in asked if text not in stop_words]
+    for number, (text, kind) in enumerate(kept or asked):
         for languages, forms in _find_forms(text, kind):
             for form in forms:
                 yield Form(number, form, _quote(form, kind), languages)
+
+
+def _find_stop_words(words: set[str]) -> set[str]:
+    """Return the words that are stop words in the language that has most of them. Too few do not tell a language."""
+    found = max((words & get_stop_words(language) for language in LANGUAGES), key=len)
+    return found if len(found) >= _LEAST_STOP_WORDS else set()
 
 
 def _find_phrase(number: int, words: Sequence[Word]) -> Iterator[Form]:
