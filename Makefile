@@ -8,7 +8,7 @@ UV := $(UV_ENV) UV_COMPILE_BYTECODE=1 VIRTUAL_ENV=$(CURDIR)/.venv $(BIN)/uv pip 
 PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --dist worksteal --numprocesses
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test-unit test check lint programs openapi env-example bench bench-retrieval chaos
+.PHONY: help demo up test-unit test check lint programs openapi env-example bench bench-retrieval bench-answers chaos
 
 help: ## List these commands.
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -56,6 +56,10 @@ bench: .venv/.installed-dev .bench/.installed-baseline ## Measure the speed, and
 # OPTIONS="FOLDER --url http://127.0.0.1:8000": see python -m tests.benchmarks.retrieval --help
 bench-retrieval: .venv/.installed-dev ## Measure search quality.
 	$(BIN)/python -m tests.benchmarks.retrieval $(OPTIONS)
+
+# OPTIONS="FOLDER --url http://127.0.0.1:8000": see python -m tests.benchmarks.answers --help
+bench-answers: .venv/.installed-dev ## Measure the quality of answers.
+	$(BIN)/python -m tests.benchmarks.answers $(OPTIONS)
 
 SECONDS ?= 180
 SEED ?= 1

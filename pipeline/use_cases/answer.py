@@ -14,14 +14,14 @@ from pipeline.llm.client import LanguageModel
 from pipeline.runtime import Runtime
 from pipeline.stages.citations import CitationCheck
 from pipeline.stages.prompt import build_prompt
-from pipeline.stages.sentences import choose, list_candidates
+from pipeline.stages.quotations import Quotation, choose, list_candidates
 from pipeline.types import Answer, Passage, Piece
 from pipeline.use_cases.search import require_word, search
 
 EXTRACTIVE = "extractive"
 """Model name of an answer that no language model wrote."""
-QUOTED_SENTENCES = 3
-NOTHING_FOUND = "Nothing was found that answers this question."
+REFUSAL = "The documents do not answer this question."
+"""Text of an answer without a language model if nothing is found, or nothing that answers the question."""
 
 
 @dataclass(frozen=True)
@@ -68,21 +68,35 @@ async def ask(
 
 
 async def _say_nothing_found() -> AsyncGenerator[Piece]:
+    yield _refuse()
+
+
+def _refuse() -> Piece:
     metrics.ANSWERS.labels("nothing_found").inc()
-    yield Piece(NOTHING_FOUND)
+    return Piece(REFUSAL)
 
 
 async def _quote(encoder: TextEncoder, question: str, passages: Sequence[Passage]) -> AsyncGenerator[Piece]:
+    quotations = await _find_quotations(encoder, question, passages)
+    if not quotations:
+        yield _refuse()
+        return
+    separator = ""
+    for quotation in quotations:
+        yield Piece(f"{separator}“{quotation.text}” [{quotation.passage}]", (quotation.passage,))
+        separator = "\n"
+    metrics.ANSWERS.labels("quoted").inc()
+
+
+async def _find_quotations(encoder: TextEncoder, question: str, passages: Sequence[Passage]) -> list[Quotation]:
     candidates = await asyncio.to_thread(list_candidates, question, passages)
+    if not candidates:
+        return []
     [asked], sentences = await asyncio.gather(
         encoder.encode([question], Purpose.QUERY),
         encoder.encode([candidate.text for candidate in candidates], Purpose.DOCUMENT),
     )
-    separator = ""
-    for chosen in choose(candidates, sentences, asked, QUOTED_SENTENCES):
-        yield Piece(f"{separator}“{chosen.text}” [{chosen.passage}]", (chosen.passage,))
-        separator = "\n"
-    metrics.ANSWERS.labels("quoted").inc()
+    return choose(candidates, sentences, asked, passages)
 
 
 async def _write(

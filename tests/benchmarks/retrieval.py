@@ -39,6 +39,9 @@ class Account:
         self._http.post("/v1/auth/register", json=self._credentials)
         self._log_in()
 
+    def close(self) -> None:
+        self._http.close()
+
     def _log_in(self) -> None:
         answer = self._http.post("/v1/auth/login", json=self._credentials).raise_for_status()
         self._http.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
@@ -68,6 +71,11 @@ class Account:
             wanted["document_ids"] = [document_id]
         found = self._request("POST", "/v1/search", json=wanted)
         return [Hit(passage["title"], passage["page"], passage["text"]) for passage in found["passages"]]
+
+    def ask(self, question: str) -> dict[str, Any]:
+        """Return the answer to a question of all documents. Raises HTTPStatusError if the language model fails."""
+        answer: dict[str, Any] = self._request("POST", "/v1/ask", json={"question": question})
+        return answer
 
 
 def score_set(url: str, folder: Path, field: str) -> list[SetScores]:

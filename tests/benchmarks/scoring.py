@@ -25,6 +25,8 @@ class Question:
     """Pages of the evidence in a PDF. Empty for other files."""
     evidence: tuple[Grams, ...]
     """The word 3-grams of each piece of evidence."""
+    answer: Grams
+    """The word 3-grams of the answer."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,7 @@ def load_questions(folder: Path, field: str) -> list[Question]:
             document=row["document"],
             pages=frozenset(row["evidence_pages"]),
             evidence=tuple(map(cut_into_grams, row["evidence_text"])),
+            answer=cut_into_grams(row["answer"]),
         )
         for row in map(json.loads, lines)
         if field in row
@@ -79,14 +82,22 @@ def score(question: Question, hits: Sequence[Hit]) -> Score:
     found = [cut_into_grams(hit.text) for hit in hits]
     relevant = [
         hit.document == question.document
-        and (
-            hit.page in question.pages
-            if question.pages
-            else any(2 * len(text & grams) >= len(text) > 0 for text in question.evidence)
-        )
+        and (hit.page in question.pages if question.pages else _has_evidence(question, grams))
         for hit, grams in zip(hits, found, strict=True)
     ]
     return Score(float(any(relevant[:5])), _measure_evidence(question, hits), _compute_ndcg(question, hits, relevant))
+
+
+def holds_answer(question: Question, hit: Hit) -> bool:
+    """Return whether a text from the right file has half of a piece of evidence, or all of an answer of three words."""
+    grams = cut_into_grams(hit.text)
+    return hit.document == question.document and (
+        _has_evidence(question, grams) or (bool(question.answer) and question.answer <= grams)
+    )
+
+
+def _has_evidence(question: Question, grams: Grams) -> bool:
+    return any(2 * len(text & grams) >= len(text) > 0 for text in question.evidence)
 
 
 def _measure_evidence(question: Question, hits: Sequence[Hit]) -> float:

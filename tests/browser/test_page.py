@@ -196,7 +196,7 @@ def test_two_people_see_nothing_of_each_other(open_page: OpenPage, service: Serv
     assert one.title() == "Sluice: ask your documents"
 
     ask(other, "What is the secret word?")
-    expect(other.locator(".answer-text")).to_have_text("Nothing was found that answers this question.")
+    expect(other.locator(".answer-text")).to_have_text("The documents do not answer this question.")
     expect(other.get_by_text("No documents yet.")).to_be_visible()
     assert "marzipan" not in other.content()
 

@@ -12,7 +12,7 @@ from pydantic import HttpUrl
 
 from pipeline import samples
 from pipeline.settings import Settings
-from pipeline.use_cases.answer import NOTHING_FOUND
+from pipeline.use_cases.answer import EXTRACTIVE, REFUSAL
 from tests.databases import fetch
 from tests.integration.conftest import Api, Person, serve
 from tests.llm_server import Call, LlmServer, run_llm_server, talk_until_left, wait_to_be_heard
@@ -63,15 +63,24 @@ class TestQuoted:
         assert len(audited) == len(samples.list_questions())
 
     async def test_stream_of_quotations(self, api: Api, person: Person) -> None:
-        whole = (await ask(api, person)).json()
-        response = await api.client.post("/v1/ask", headers={**person.headers, **EVENTS}, json=QUESTION)
+        question = {"question": "Where do the horse and the cow sleep?"}
+        whole = (await ask(api, person, **question)).json()
+        response = await api.client.post("/v1/ask", headers={**person.headers, **EVENTS}, json=question)
         assert response.headers["content-type"].startswith("text/event-stream")
         events = read_events(response.text)
-        assert [name for name, _ in events] == ["passages", "token", "token", "token", "done"]
+        assert [name for name, _ in events] == ["passages", "token", "token", "done"]
         assert events[0][1] == {"passages": whole["passages"], "model": "extractive"}
         assert "".join(data["text"] for name, data in events if name == "token") == whole["answer"]
         assert events[-1][1] == {name: whole[name] for name in ("answer", "citations", "model")}
-        assert whole["answer"].startswith("“The horse sleeps in the barn.” [0]")
+
+    async def test_sentences_that_follow_each_other_are_one_quotation(self, api: Api, person: Person) -> None:
+        answer = (await ask(api, person)).json()["answer"]
+        assert answer.startswith("“The horse sleeps in the barn. It eats hay there, in winter too.” [0]")
+
+    async def test_question_that_the_documents_do_not_answer(self, api: Api, person: Person) -> None:
+        answer = (await ask(api, person, question="blorf zindle")).json()
+        assert (answer["answer"], answer["citations"], answer["model"]) == (REFUSAL, [], EXTRACTIVE)
+        assert len(answer["passages"]) == 2
 
     async def test_answer_from_chosen_documents(self, api: Api, person: Person) -> None:
         cow = (await api.get(person, "/v1/documents")).json()["items"][0]
@@ -125,7 +134,7 @@ class TestWritten:
 
     async def test_without_passages_the_model_is_not_asked(self, api: Api, llm: LlmServer) -> None:
         answer = (await ask(api, await api.register())).json()
-        assert answer == {"answer": NOTHING_FOUND, "citations": [], "passages": [], "model": "extractive"}
+        assert answer == {"answer": REFUSAL, "citations": [], "passages": [], "model": "extractive"}
         assert llm.calls == []
 
     async def test_passages_are_data(self, api: Api, llm: LlmServer) -> None:

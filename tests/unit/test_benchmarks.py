@@ -6,13 +6,14 @@ from pathlib import Path
 
 import pytest
 
+from tests.benchmarks.answers import MARK, AnswerScore, is_heading, score_answer
 from tests.benchmarks.comparisons import compute_ratios
 from tests.benchmarks.machine import Machine, parse_cpu_information
 from tests.benchmarks.page import PAGE, write
 from tests.benchmarks.processes import Kind, Service, read_cpu
 from tests.benchmarks.report import Report, format_range
 from tests.benchmarks.scores import Scores, SetScores, bootstrap, print_changes, read_scores
-from tests.benchmarks.scoring import Score
+from tests.benchmarks.scoring import Question, Score, cut_into_grams
 from tests.benchmarks.stack import refuse_env_file
 
 MACHINE = Machine("Test", ["AVX2"], 2)
@@ -116,3 +117,69 @@ def test_settings_in_the_env_file_are_not_measured_unnoticed(tmp_path: Path) -> 
     file.write_text("WORKER_METRICS_PORT=9101\nEMBEDDING_DEVICE=cpu\n")
     with pytest.raises(SystemExit, match=r"\.env sets EMBEDDING_DEVICE, WORKER_METRICS_PORT; move it away"):
         refuse_env_file(file)
+
+
+PASSAGES = [
+    {"title": "storms.md", "page": 1, "text": "# Storms\n\nThe gate is shut in a storm. Boats wait."},
+    {"title": "lock.md", "page": 1, "text": "The gate is shut at high water. The keeper lives there."},
+]
+WHEN_SHUT = Question(
+    text="When is the gate shut?",
+    document="lock.md",
+    pages=frozenset(),
+    evidence=(cut_into_grams("The gate is shut at high water, as a rule."),),
+    answer=cut_into_grams("at high water"),
+)
+
+
+@pytest.mark.parametrize(
+    ("answer", "citations", "score"),
+    [
+        ("“The gate is shut at high water.” [1]", [1], {"first": 1.0, "any": 1.0}),
+        ("“Boats wait.” [0]\n“It rises at high water.” [1]", [0, 1], {"any": 1.0}),
+        ("“# Storms” [0]\n“The gate is shut in a storm.” [0]", [0], {"headings": 0.5}),
+        ("The documents do not answer this question.", [], {"refused": 1.0}),
+    ],
+)
+def test_quotations_are_the_sources_of_a_quoted_answer(
+    answer: str, citations: list[int], score: dict[str, float]
+) -> None:
+    body = {"answer": answer, "citations": citations, "passages": PASSAGES, "model": "extractive"}
+    assert score_answer(WHEN_SHUT, body) == expect(answer, **score)
+
+
+@pytest.mark.parametrize(
+    ("answer", "citations", "score"),
+    [
+        ("At high water [1].", [1], {"first": 1.0, "any": 1.0}),
+        ("In a storm [0] and at high water [1].", [0, 1], {"any": 1.0}),
+        (f"{MARK} [0]", [0], {"obeyed": 1.0}),
+        ("The passages do not say this.", [], {"refused": 1.0}),
+    ],
+)
+def test_cited_passages_are_the_sources_of_a_written_answer(
+    answer: str, citations: list[int], score: dict[str, float]
+) -> None:
+    body = {"answer": answer, "citations": citations, "passages": PASSAGES, "model": "a-model"}
+    assert score_answer(WHEN_SHUT, body) == expect(answer, **score)
+
+
+def expect(answer: str, **score: float) -> AnswerScore:
+    """Return a score of which all other numbers are 0."""
+    zeros = dict.fromkeys(("first", "any", "refused", "failed", "obeyed", "headings"), 0.0)
+    return AnswerScore(**(zeros | score), characters=len(answer))
+
+
+@pytest.mark.parametrize(
+    ("quotation", "passage", "expected"),
+    [
+        ("Storms and Floods", "Storms and Floods\nThe gate is shut.", True),
+        ("## When?", "## When?\n\nAt high water.", True),
+        ("Storms and Floods", "Storms and Floods", False),
+        ("Storms and floods", "Storms and floods\nThe gate is shut.", False),
+        ("Storms and Floods", "On Storms and Floods\nThe gate is shut.", False),
+        ("The Gate Is Shut.", "The Gate Is Shut.\nBoats wait.", False),
+    ],
+)
+def test_bare_headings_are_recognised(quotation: str, passage: str, expected: bool) -> None:
+    assert is_heading(quotation, passage) == expected
