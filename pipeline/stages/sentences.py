@@ -57,15 +57,12 @@ class Sentence:
     start: int
     """Offset in the text that was divided, in characters."""
     is_heading: bool
+    is_question: bool
+    """Whether it ends with a question mark of any script."""
     is_whole: bool
     """False if its beginning or its end is missing."""
     is_first: bool
     """Whether a paragraph begins with it. The rows of a table are one paragraph."""
-
-    @property
-    def is_question(self) -> bool:
-        """Whether it ends with a question mark of any script."""
-        return bool(QUESTION.search(self.text))
 
     @property
     def end(self) -> int:
@@ -97,8 +94,16 @@ def split_sentences(text: str, *, is_continued: bool = False) -> list[Sentence]:
     for part in chain.from_iterable(parts):
         start = text.index(part.text, sentences[-1].end if sentences else 0)
         is_begun = is_continued and not sentences and part.text[0].islower()
-        is_whole = not (part.is_cut or is_begun)
-        sentences.append(Sentence(part.text, start, part.is_heading, is_whole=is_whole, is_first=part.is_first))
+        sentences.append(
+            Sentence(
+                text=part.text,
+                start=start,
+                is_heading=part.is_heading,
+                is_question=bool(QUESTION.search(part.text)),
+                is_whole=not (part.is_cut or is_begun),
+                is_first=part.is_first,
+            )
+        )
     return sentences
 
 

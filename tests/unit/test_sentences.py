@@ -56,6 +56,7 @@ def test_long_sentences_are_divided_only_where_a_row_or_a_clause_ends(text: str,
     assert " ".join(" ".join(parts).split()) == " ".join(text.split())
 
 
+NUMBERS = "In 2017 the dues were 1,234 crowns, in 2018 they were 2,345 crowns, as much as\n"
 LINE = "When the gauge reads more than 3.2 metres, the gate of the lock is closed to\n"
 
 
@@ -68,8 +69,9 @@ LINE = "When the gauge reads more than 3.2 metres, the gate of the lock is close
             ["The lock was rebuilt in 1958 after the great frost.", "It is kept by\nHarold."],
         ),
         (f"Dues of the lock 12 13\nDues of boats 4 5\n{LINE}all.", ["Dues of the lock 12 13", "Dues of boats 4 5"]),
+        (f"{NUMBERS}Westmere has.", [f"{NUMBERS}Westmere has."]),
     ],
-    ids=["full line", "end of a full line", "rows"],
+    ids=["full line", "end of a full line", "rows", "full line with numbers"],
 )
 def test_lines_that_are_not_full_end_a_row(text: str, sentences: list[str]) -> None:
     assert [sentence.text for sentence in split_sentences(text)][: len(sentences)] == sentences
