@@ -1,6 +1,5 @@
 """Choose the sentences of passages that best answer a question, to quote them word for word."""
 
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -9,9 +8,9 @@ from math import log
 import numpy as np
 
 from pipeline.stages.sentences import Sentence, split_sentences
+from pipeline.stages.words.split import split
 from pipeline.types import Passage
 
-WORD = re.compile(r"\w+")
 FEWEST_WORDS = 3
 """Shortest sentence to quote, in words. Shorter ones are numbers or the ends of abbreviations."""
 CANDIDATES = 20
@@ -44,6 +43,8 @@ class Candidate:
     """Index of the passage."""
     place: int
     """Index among the sentences of the passage."""
+    is_good: bool
+    """Whether it is whole and long enough."""
     text: str
     """The sentence. If a question precedes it in the passage, it begins with this question."""
     coverage: float
@@ -73,7 +74,7 @@ def list_candidates(question: str, passages: Sequence[Passage]) -> list[Candidat
     every = [candidate for number, passage in enumerate(passages) for candidate in _list_sentences(number, passage)]
     first = {candidate.sentence.text: candidate for candidate in reversed(every)}
     found = [one for one in every if first[one.sentence.text] is one]
-    found = [one for one in found if _can_be_quoted(one.sentence)] or found
+    found = [one for one in found if one.is_good] or found
     coverages = _measure_coverage(question, [one.text for one in found])
     candidates = [replace(one, coverage=coverage) for one, coverage in zip(found, coverages, strict=True)]
     return sorted(candidates, key=lambda candidate: -candidate.prior)[:CANDIDATES]
@@ -114,25 +115,22 @@ def is_answer(cosine: float, coverage: float) -> bool:
 def _list_sentences(number: int, passage: Passage) -> list[Candidate]:
     """Return the sentences of a passage that state something, without their coverage."""
     sentences = split_sentences(passage.text, is_continued=passage.start > 0)
-    triples = zip([None, *sentences], sentences, [*sentences[1:], None], strict=False)
+    good = [sentence if _can_be_quoted(sentence) else None for sentence in sentences]
+    rows = zip(sentences, [None, *sentences], good, [None, *good], [*good[1:], None], strict=False)
     return [
         Candidate(
             sentence=sentence,
-            preceding=before if before and _go_together(before, sentence) else None,
-            following=after if after and _go_together(sentence, after) else None,
+            preceding=preceding if not sentence.is_first else None,
+            following=following if following and not following.is_first else None,
             passage=number,
             place=place,
+            is_good=bool(itself),
             text=f"{before.text} {sentence.text}" if before and before.is_question else sentence.text,
             coverage=0.0,
         )
-        for place, (before, sentence, after) in enumerate(triples)
+        for place, (sentence, before, itself, preceding, following) in enumerate(rows)
         if _is_statement(sentence)
     ]
-
-
-def _go_together(before: Sentence, after: Sentence) -> bool:
-    """Return whether both sentences can be quoted and are of the same paragraph."""
-    return _can_be_quoted(before) and _can_be_quoted(after) and not after.is_first
 
 
 def _is_statement(sentence: Sentence) -> bool:
@@ -141,7 +139,9 @@ def _is_statement(sentence: Sentence) -> bool:
 
 
 def _can_be_quoted(sentence: Sentence) -> bool:
-    is_long = len(sentence.text.split(maxsplit=FEWEST_WORDS)) >= FEWEST_WORDS
+    is_long = (
+        len(sentence.text.split(maxsplit=FEWEST_WORDS)) >= FEWEST_WORDS or len(split(sentence.text)) >= FEWEST_WORDS
+    )
     return is_long and sentence.is_whole and _is_statement(sentence)
 
 
@@ -171,4 +171,4 @@ def _measure_coverage(question: str, sentences: Sequence[str]) -> list[float]:
 
 
 def _read_words(text: str) -> set[str]:
-    return {word.lower() for word in WORD.findall(text)}
+    return {word.text for word in split(text)}

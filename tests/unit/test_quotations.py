@@ -21,6 +21,14 @@ def test_candidates_share_rare_words_with_the_question() -> None:
     assert others[-1].sentence.text == "Boats wait for the keeper."
 
 
+def test_sentences_without_spaces_have_words() -> None:
+    text = "守门人住在附近。门在高水位时关闭。"
+    best, *others = list_candidates("门什么时候关闭？", [passage("The gate is quite old."), passage(text)])
+    assert best.sentence.text == "门在高水位时关闭。"
+    assert best.preceding
+    assert {other.sentence.text for other in others} == {"守门人住在附近。", "The gate is quite old."}
+
+
 def test_number_of_candidates_is_limited() -> None:
     text = " ".join(f"Sentence number {number} says nothing." for number in range(200))
     assert len(list_candidates("What?", [passage(text)])) == CANDIDATES
