@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from pipeline.stages.words.lexemes import find_forms
+from pipeline.stages.words.split import Kind, split
 from pipeline.types import PageText, TextChunk
 
 LINES = 5
@@ -14,7 +15,6 @@ LINES = 5
 LONGEST = 80
 """Longest heading, in characters."""
 LETTERS = re.compile(r"[^\W\d_]+")
-WORD = re.compile(r"[^\W\d_]+|\d+")
 
 
 def add_headings(pages: Sequence[PageText], chunks: Sequence[TextChunk], language: str) -> Sequence[TextChunk]:
@@ -44,8 +44,11 @@ def find_headings(page: PageText) -> Iterator[str]:
 def _list_lexemes(page: PageText, language: str) -> Iterator[str]:
     """Yield the words of the headings of a page, each in the form that passages have first. Stop words have none."""
     for line in find_headings(page):
-        for word in WORD.findall(line.casefold()):
-            yield from find_forms(word, language)[:1]
+        for word in split(line):
+            if word.kind == Kind.PLAIN:
+                yield from find_forms(word.text, language)[:1]
+            elif word.kind == Kind.PAIR:
+                yield word.text
 
 
 def _is_heading(line: str) -> bool:

@@ -3,6 +3,7 @@ import math
 import pytest
 
 from pipeline.stages.headings import add_headings, find_headings
+from pipeline.stages.words.languages import NO_STEMS
 from pipeline.types import PageText, TextChunk
 
 
@@ -39,3 +40,9 @@ def test_words_of_a_running_head_tell_little() -> None:
     first, second = ({"annual": little, name: much, "report": little} for name in ("balanc", "cash"))
     assert [chunk.headings for chunk in add_headings(pages, chunks, "english")] == [first, second, second]
     assert add_headings(pages[:1], chunks[:1], "english") == chunks[:1], "a document of one page"
+
+
+def test_headings_are_split_as_passages_are() -> None:
+    pages = [PageText(1, 0, ["Résumé of the Café's Q2-Results, 火车\ntext\n"]), PageText(2, 0, ["text\n"])]
+    chunk = add_headings(pages, [TextChunk(1, 0, "text")], NO_STEMS)[0]
+    assert set(chunk.headings) == {"résumé", "of", "the", "café", "s", "q2", "results", "火车"}

@@ -108,8 +108,8 @@ def test_places_end_where_those_of_postgresql_end() -> None:
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_language_of_a_document(language: str) -> None:
-    assert tell_language([LANGUAGES[language]], "english") == language
-    assert tell_language([LANGUAGES[language]], NO_STEMS) == NO_STEMS
+    assert tell_language([split(LANGUAGES[language])], "english") == language
+    assert tell_language([split(LANGUAGES[language])], NO_STEMS) == NO_STEMS
     assert index_all([LANGUAGES[language]], "french").language == language
 
 
@@ -123,14 +123,14 @@ def test_language_of_a_document(language: str) -> None:
     ],
 )
 def test_script_tells_the_language_of_short_texts(text: str, default: str, language: str) -> None:
-    assert tell_language([text], default) == language
+    assert tell_language([split(text)], default) == language
 
 
 @pytest.mark.parametrize(
     "text", ["", "Die Häuser", "1 2 3 " * 50, "机器学习很重要" * 20, "lorem ipsum " * 30, "mint pump, steel " * 10]
 )
 def test_default_language_of_texts_that_tell_none(text: str) -> None:
-    assert tell_language([text], "swedish") == "swedish"
+    assert tell_language([split(text)], "swedish") == "swedish"
 
 
 def ask(text: str, language: str = "english") -> list[str]:
@@ -155,12 +155,35 @@ def ask(text: str, language: str = "english") -> list[str]:
         ("invoice 00815", "english", ["'invoic'", "'00815'"]),
         ("getUserName", "english", ["'getusernam'"]),
         ("车", "english", ["'车':*"]),
+        ("窓", "english", ["'窓':*"]),
+        ("ま", "english", ["'ま':*"]),
+        ("역", "english", ["'역':*"]),
         ("火车", "english", ["'火车'"]),
         ("the", "english", []),
     ],
 )
 def test_words_of_a_question(question: str, language: str, asked: list[str]) -> None:
     assert ask(question, language) == asked
+
+
+@pytest.mark.parametrize(
+    ("question", "asked"),
+    [
+        ("FY2018", "fy2018 fy 2018"),
+        ("FY18 net", "fy18 fy 18 net 2018"),
+        ("fy '18", "fy 18 2018"),
+        ("FY2018 and FY18", "fy2018 fy 2018 and fy18 18"),
+        ("CY\u201919", "cy 19 2019"),
+        ("Q2'19 or H1’20", "q2 19 or h1 20 2019 2020"),
+        ("Q2 FY2019", "q2 fy2019 fy 2019"),
+        ("fiscal 2018", "fiscal 2018"),
+        ("Q2 19 pumps", "q2 19 pumps"),
+        ("FY188, 1FY18, the 18 Q2'190", "fy188 fy 188 1fy18 18 the q2 190"),
+        ("pumps -FY18", "pumps"),
+    ],
+)
+def test_years_of_a_question(question: str, asked: str) -> None:
+    assert " ".join(query.strip("'") for query in ask(question, NO_STEMS)) == asked
 
 
 @pytest.mark.parametrize(

@@ -5,13 +5,13 @@ The names of the languages are those of the text search configurations of Postgr
 
 import unicodedata
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
 import Stemmer
 
-from pipeline.stages.words.split import Kind, split
+from pipeline.stages.words.split import Kind, Word
 
 NO_STEMS = "simple"
 """Name of the language whose words are not stemmed, and that has no stop words."""
@@ -24,8 +24,6 @@ LANGUAGES = (
 
 _STOP_WORDS = Path(__file__).with_name("stop_words.txt")
 """Stop words of the Snowball project, as PostgreSQL has them: a line for each language."""
-_TEXTS_READ = 20
-"""Number of texts of a document from which its language is told."""
 _LEAST_WORDS = 20
 """Number of words below which stop words do not tell the language."""
 _LEAST_SHARE = 0.1
@@ -57,15 +55,14 @@ def get_stop_words(language: str) -> frozenset[str]:
     return _read_stop_words().get(language, frozenset())
 
 
-def tell_language(texts: Sequence[str], default: str) -> str:
-    """Return the language that most words of a document belong to, or `default` if that is not clear.
+def tell_language(texts: Iterable[Iterable[Word]], default: str) -> str:
+    """Return the language that most words of a document's texts belong to, or `default` if that is not clear.
 
     Languages are told by their stop words, and others by their script. If the default has no stems, no language has.
     """
     if default == NO_STEMS:
         return default
-    step = -(-len(texts) // _TEXTS_READ) or 1
-    words = [word.text for text in texts[::step] for word in split(text) if word.kind == Kind.PLAIN]
+    words = [word.text for text in texts for word in text if word.kind == Kind.PLAIN]
     words = [word for word in words if not word.isdecimal()]
     if len(words) >= _LEAST_WORDS:
         counted = Counter(words)

@@ -11,6 +11,8 @@ from functools import lru_cache
 from pipeline.stages.words.languages import get_stop_words, stem, tell_language
 from pipeline.stages.words.split import Kind, Word, fold_accents, split
 
+_TEXTS_READ = 20
+"""Number of texts of a document from which its language is told."""
 LAST_PLACE = 16383
 """Last place that PostgreSQL tells apart from later ones."""
 _STEMMED = frozenset((Kind.PLAIN, Kind.DETAIL))
@@ -29,14 +31,22 @@ class Indexed:
 
 def index_all(texts: Sequence[str], default: str) -> Indexed:
     """Return the lexemes of the texts of a document, in its language, or in `default` if that cannot be told."""
-    language = tell_language(texts, default)
-    return Indexed(language, [index(text, language) for text in texts])
+    step = -(-len(texts) // _TEXTS_READ) or 1
+    sample = {number: split(texts[number]) for number in range(0, len(texts), step)}
+    language = tell_language(sample.values(), default)
+    # To keep the words of all texts would take much memory.
+    words = (sample[number] if number in sample else split(text) for number, text in enumerate(texts))
+    return Indexed(language, [_write(one, language) for one in words])
 
 
 def index(text: str, language: str) -> str:
     """Return the lexemes of a text in a language, as `'order':1,7 're-2026-00815':2`."""
+    return _write(split(text), language)
+
+
+def _write(words: Sequence[Word], language: str) -> str:
     places: dict[str, list[int]] = {}
-    for lexeme, place in _find_lexemes(split(text), language):
+    for lexeme, place in _find_lexemes(words, language):
         found = places.setdefault(lexeme, [])
         if len(found) < MOST_PLACES:
             found.append(min(place, LAST_PLACE))
@@ -46,6 +56,11 @@ def index(text: str, language: str) -> str:
 
 @lru_cache(maxsize=30_000)
 def find_forms(word: str, language: str) -> tuple[str, ...]:
+    """Return the forms of a word of a text, as `make_forms`, and remember them."""
+    return make_forms(word, language)
+
+
+def make_forms(word: str, language: str) -> tuple[str, ...]:
     """Return the stem of a word, and its stem without accents if that differs. A stop word has none."""
     if word in get_stop_words(language):
         return ()

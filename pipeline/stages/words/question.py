@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from pipeline.stages.words.languages import LANGUAGES, NO_STEMS, get_stop_words
-from pipeline.stages.words.lexemes import find_forms
+from pipeline.stages.words.lexemes import make_forms
 from pipeline.stages.words.split import Kind, Word, split
 
 _LEAST_STOP_WORDS = 2
@@ -21,6 +21,8 @@ _CONDITION = re.compile(
     r"""(?P<phrase>(?<!\w)(?P<no_phrase>-?)["\u201c](?P<words>[^"\u201c\u201d]*\w[^"\u201c\u201d]*)["\u201d])"""
     r"""|(?P<no_word>(?<!\S)-(?P<word>[^\W\d_]\S*))"""
 )
+_SHORT_YEAR = re.compile(r"\b(?:[FC]Y\s?['\u2019]?|[QH][1-4]\s?['\u2019])(\d\d)\b", re.ASCII | re.IGNORECASE)
+"""A year of two digits after an abbreviation of a year, a quarter or a half."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,17 +58,22 @@ def parse(text: str) -> Question:
     """Return the words of a question, without those after a minus, and its conditions.
 
     `"annual report"` is a phrase that must match in order. `-draft` excludes passages with this word.
+    `FY18` and `Q2'18` also ask for 2018.
     """
     found = list(_CONDITION.finditer(text))
     kept = _CONDITION.sub(lambda match: "" if _is_excluded(match) else match.group(), text)
-    words = tuple(_find_words(split(kept)))
+    words = tuple(_find_words(split(_add_years(kept))))
     if not words:
-        return Question(tuple(_find_words(split(text))))
+        return Question(tuple(_find_words(split(_add_years(text)))))
     conditions = (
         Condition(tuple(_find_phrase(number, split(match["words"] or match["word"]))), _is_excluded(match))
         for number, match in enumerate(found)
     )
     return Question(words, tuple(condition for condition in conditions if condition.forms))
+
+
+def _add_years(question: str) -> str:
+    return " ".join((question, *(f"20{year}" for year in _SHORT_YEAR.findall(question))))
 
 
 def _is_excluded(match: re.Match[str]) -> bool:
@@ -119,12 +126,12 @@ def _quote(form: str, kind: Kind) -> str:
     return f"'{form}':*" if is_prefix else f"'{form}'"
 
 
-@lru_cache(maxsize=10_000)
+@lru_cache(maxsize=4_000)
 def _find_forms(text: str, kind: Kind) -> tuple[tuple[str, tuple[str, ...]], ...]:
     """Return the different forms of a word, each with the languages in which it has them."""
     if kind != Kind.PLAIN:
         return ((_EVERY_LANGUAGE, (text,)),)
     languages: dict[tuple[str, ...], list[str]] = {}
     for language in _ALL_LANGUAGES:
-        languages.setdefault(find_forms(text, language), []).append(language)
+        languages.setdefault(make_forms(text, language), []).append(language)
     return tuple((" ".join(names), forms) for forms, names in languages.items() if forms)
