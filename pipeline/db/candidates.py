@@ -38,7 +38,7 @@ from sqlalchemy import (
     true,
     union_all,
 )
-from sqlalchemy.dialects.postgresql import ARRAY, TSQUERY
+from sqlalchemy.dialects.postgresql import ARRAY, TSQUERY, distinct_on
 
 from pipeline.db.embedding_models import is_active
 from pipeline.db.models import USER_SETTING, Chunk, SpokenLanguage, Vector, WordSample, WordShare
@@ -74,6 +74,8 @@ class SearchBounds:
     """The same if an owner has many of all vectors. See `_widen`."""
     max_scan_tuples: int = 200_000
     """`hnsw.max_scan_tuples`: number of vectors after which an index scan stops looking for more."""
+    vectors_read: int = 2
+    """Number of the nearest vectors that are read for each wanted chunk, because a chunk may have several."""
     max_matches: int = 200
     """Expected number of chunks that match by words. If all words matched more, the most frequent ones are left out."""
     max_ranked: int = 2_000
@@ -159,22 +161,20 @@ def find_by_vector(scope: Scope, number: ColumnElement[int], dimension: int | No
     """Select the `number` nearest chunks, by index if the dimension has one and the owner has many chunks.
 
     An HNSW index filters after it has searched. If an owner has a small share of the table, it returns too few rows.
-    So its result is used only if it is complete. Otherwise every vector is compared. PostgreSQL runs only the branch
-    it needs.
+    So its result is used only if it has enough chunks. Otherwise every vector is compared. PostgreSQL runs only the
+    branch it needs.
     """
-    exact = _find_nearest(scope, number, None, true())
+    exact = _find_nearest(scope, number)
     if dimension is None or scope.of_documents:
         return exact
     # A literal instead of a parameter: otherwise PostgreSQL does not recognize that the partial index applies.
     has_dimension = func.vector_dims(Vector.embedding) == literal(dimension, literal_execute=True)
-    indexed = _find_nearest(replace(scope, acting=_widen(scope)), number, dimension, has_dimension)
+    rows = number * literal(scope.bounds.vectors_read, Integer, literal_execute=True)
+    read = _read_nearest(replace(scope, acting=_widen(scope)), rows, dimension, has_dimension).subquery("read")
     is_large = scope.chunks > literal(scope.bounds.exact_search_rows, Integer)
-    by_index = select(indexed.subquery("found")).where(is_large).cte("by_index").prefix_with("MATERIALIZED")
-    is_complete = select(func.count()).select_from(by_index).scalar_subquery() >= number
-    compared = exact.subquery("compared")
-    return select(
-        union_all(select(by_index).where(is_complete), select(compared).where(not_(is_complete))).subquery("chosen")
-    )
+    indexed = _take_best(select(read).where(is_large).subquery("indexed"), number)
+    by_index = indexed.cte("by_index").prefix_with("MATERIALIZED")
+    return _either(_count(by_index) >= number, select(by_index), exact)
 
 
 def _widen(scope: Scope) -> CTE:
@@ -192,29 +192,83 @@ def _widen(scope: Scope) -> CTE:
     return select(scope.acting.c.user_id, ef_search.label("ef_search")).cte("widened").prefix_with("MATERIALIZED")
 
 
-def _find_nearest(
-    scope: Scope, number: ColumnElement[int], dimension: int | None, condition: ColumnElement[bool]
+def _find_nearest(scope: Scope, number: ColumnElement[int]) -> Measured:
+    """Select the `number` nearest chunks, or all, by comparing every vector.
+
+    The nearest vectors are read first. All are read only if these belong to too few chunks.
+    """
+    rows = number * literal(scope.bounds.vectors_read, Integer, literal_execute=True)
+    read = select(_read_nearest(scope, rows, None, true()).subquery("read")).cte().prefix_with("MATERIALIZED")
+    best = _take_best(read, number).cte().prefix_with("MATERIALIZED")
+    is_complete = or_(_count(best) >= number, _count(read) < rows)
+    return _either(is_complete, select(best), _read_all(scope, number))
+
+
+def _read_nearest(
+    scope: Scope, rows: ColumnElement[int], dimension: int | None, condition: ColumnElement[bool]
 ) -> Measured:
-    # Each chunk has one vector of a model. With several, this must select the best of each, and `number` chunks or all.
+    """Select the chunks of the nearest vectors, one row a vector."""
     distance = measure_distance(dimension)
     nearest = (
         select(Vector.chunk_id.label("id"), SOURCE, distance)
         .where(scope.includes(Vector), Vector.model == MODEL, condition)
         .order_by(distance)
-        .limit(number)
+        .limit(rows)
         .lateral("nearest")
     )
     return select(nearest).select_from(scope.acting.join(nearest, true()))
 
 
+def _read_all(scope: Scope, number: ColumnElement[int]) -> Measured:
+    """Select the `number` nearest chunks from all vectors.
+
+    It sorts, because PostgreSQL makes the hash table of a group even if it does not run this branch.
+    """
+    distance = measure_distance(None)
+    best = (
+        select(Vector.chunk_id.label("id"), SOURCE, distance)
+        .where(scope.includes(Vector), Vector.model == MODEL)
+        .ext(distinct_on(Vector.chunk_id))
+        .order_by(Vector.chunk_id, distance)
+        .lateral("best")
+    )
+    return select(best).select_from(scope.acting.join(best, true())).order_by(best.c.distance).limit(number)
+
+
+def take_best_windows(vectors: FromClause) -> Measured:
+    """Select the chunks of these vectors, each once. The distance of a chunk is that of its best window."""
+    source = func.any_value(vectors.c.source_id, type_=Uuid).label("source_id")
+    distance = func.min(vectors.c.distance).label("distance")
+    return select(vectors.c.id, source, distance).group_by(vectors.c.id)
+
+
+def _take_best(vectors: FromClause, number: ColumnElement[int]) -> Measured:
+    """Select the `number` nearest chunks of these vectors."""
+    best = take_best_windows(vectors)
+    return best.order_by(best.selected_columns.distance).limit(number)
+
+
+def _count(rows: CTE) -> ColumnElement[int]:
+    return select(func.count()).select_from(rows).scalar_subquery()
+
+
+def _either(condition: ColumnElement[bool], chosen: Measured, otherwise: Measured) -> Measured:
+    """Select the rows of one of two statements. PostgreSQL runs only this one."""
+    first, second = chosen.subquery("first"), otherwise.subquery("second")
+    both = union_all(select(first).where(condition), select(second).where(not_(condition)))
+    return select(both.subquery("either"))
+
+
 def measure(scope: Scope, found: CTE) -> Measured:
-    """Select the chunks of `found` with their distances, one by one.
+    """Select the chunks of `found` with the distances of their best windows, one by one.
 
     The limit in the lateral join keeps PostgreSQL from reading a row before `acting` has run.
     """
+    distance = measure_distance(None)
     row = (
-        select(Vector.chunk_id.label("id"), SOURCE, measure_distance(None))
+        select(Vector.chunk_id.label("id"), SOURCE, distance)
         .where(belongs_to_owner(scope.acting, Vector), Vector.chunk_id == found.c.id, Vector.model == MODEL)
+        .order_by(distance)
         .limit(literal(1, Integer, literal_execute=True))
         .lateral("row")
     )
@@ -439,7 +493,10 @@ def name_titles(scope: Scope) -> CTE:
 
 
 def find_by_title(scope: Scope, named: CTE, number: ColumnElement[int]) -> Measured:
-    """Select the `number` nearest chunks of the documents and notes whose titles the question names best."""
+    """Select the chunks of the `number` nearest vectors of documents and notes whose titles the question names best.
+
+    A chunk has one row for each of these vectors.
+    """
     best = (
         select(named.c.source_id)
         .order_by(named.c.cover.desc(), named.c.source_id)
@@ -448,6 +505,5 @@ def find_by_title(scope: Scope, named: CTE, number: ColumnElement[int]) -> Measu
         .prefix_with("MATERIALIZED")
     )
     sources = func.array(select(best.c.source_id).scalar_subquery(), type_=ARRAY(Uuid))
-    return _find_nearest(
-        scope, number, None, or_(Vector.document_id == func.any(sources), Vector.note_id == func.any(sources))
-    )
+    is_named = or_(Vector.document_id == func.any(sources), Vector.note_id == func.any(sources))
+    return _read_nearest(scope, number, None, is_named)

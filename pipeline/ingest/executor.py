@@ -85,7 +85,7 @@ async def _make_content(attempt: Attempt, source: Source) -> Content:
         aclosing(read(source.pages)) as batches,
         aclosing(split_pages(attempt, batches, source.heading)) as splits,
     ):
-        content = await embed(attempt, splits, source.encoder, source.known)
+        content = await embed(attempt, splits, source.encoder, source.known, source.heading)
     if source.no_text and not any(LETTER_OR_DIGIT.search(chunk.text) for chunk in content.chunks):
         raise IngestionError(FailureCode.NO_TEXT, source.no_text)
     return content

@@ -36,7 +36,7 @@ class Source:
     """The encoder of the model that was active when the attempt began."""
     pages: AsyncGenerator[ReadPage]
     known: Mapping[bytes, np.ndarray]
-    """Vectors of the previous version, by the fingerprints of their texts."""
+    """Vectors of each text of the previous version, of shape (windows, dimension), by the text's fingerprint."""
     heading: str = ""
     """Text that is embedded with every chunk."""
     no_text: str = ""

@@ -22,7 +22,7 @@ async def store(attempt: Attempt, content: Content) -> None:
     if the model makes vectors of another dimension than those stored. In these cases nothing is stored.
     """
     subject = attempt.subject
-    vectors = {content.model: content.vectors, **await embed_with_next(attempt, content.texts)}
+    vectors = {content.model: content.vectors, **await embed_with_next(attempt, content.texts, content.heading)}
     language = attempt.runtime.settings.text_search_config
     indexed = await asyncio.to_thread(index_all, content.texts, language)
     passages = await asyncio.to_thread(add_headings, content.pages, content.chunks, indexed.language)

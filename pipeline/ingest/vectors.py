@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from pipeline.db import access, chunks, embedding_models, queue
 from pipeline.embedding.prompts import Purpose
 from pipeline.embedding.text_encoder import TextEncoder
+from pipeline.embedding.windows import group_vectors
 from pipeline.errors import DimensionChanged, IngestionError, ModelUnavailable
 from pipeline.ingest.attempt import Attempt
 from pipeline.ingest.progress import EMBEDDED
@@ -37,7 +38,7 @@ async def add_next_vectors(attempt: Attempt) -> None:
         has_title = stored and subject.kind == SubjectKind.NOTE
         heading = make_heading(await access.get_note(session, subject.owner_id, subject.id)) if has_title else ""
     texts = await asyncio.to_thread(lambda: [heading + repair(chunk.text) for chunk in stored])
-    vectors = await _embed(attempt, encoder, texts)
+    vectors = await _embed(attempt, encoder, texts, heading)
     await attempt.reach(Stage.STORING, EMBEDDED)
     async with attempt.transaction() as session:
         models = await embedding_models.hold(session)
@@ -56,9 +57,10 @@ async def add_next_vectors(attempt: Attempt) -> None:
 async def require_dimension(attempt: Attempt, session: AsyncSession, model: str, vectors: Sequence[np.ndarray]) -> None:
     """Check that new vectors have the dimension of the account's stored vectors of this model.
 
-    Raises DimensionChanged otherwise. A server, or a folder, then has another model under the same name.
+    The vectors of each chunk have the shape (windows, dimension). Raises DimensionChanged otherwise. A server, or a
+    folder, then has another model under the same name.
     """
-    dimensions = {vector.size for vector in vectors}
+    dimensions = {of_chunk.shape[1] for of_chunk in vectors}
     if dimensions and (stored := await chunks.find_dimension(session, attempt.subject.owner_id, model)):
         dimensions.add(stored)
     if len(dimensions) > 1:
@@ -66,24 +68,26 @@ async def require_dimension(attempt: Attempt, session: AsyncSession, model: str,
         raise DimensionChanged("The embedding model makes vectors of another dimension than the stored ones.")
 
 
-async def embed_with_next(attempt: Attempt, texts: Sequence[str]) -> dict[str, list[np.ndarray]]:
-    """Return the vectors of the next model by its name, or nothing if it is not loaded or fails.
+async def embed_with_next(attempt: Attempt, texts: Sequence[str], heading: str) -> dict[str, list[np.ndarray]]:
+    """Return the next model's vectors of each text by its name, or nothing if it is not loaded or fails.
 
+    The vectors of a text have the shape (windows, dimension). All texts begin with the heading.
     A subject stored with these vectors needs no background job.
     """
     encoder = attempt.runtime.encoders.next
     if not (encoder and encoder.is_ready):
         return {}
     try:
-        return {encoder.model_name: await _embed(attempt, encoder, texts)}
+        return {encoder.model_name: await _embed(attempt, encoder, texts, heading)}
     except (IngestionError, ModelUnavailable):
         return {}  # the `reembed` command queues the missing vectors
 
 
-async def _embed(attempt: Attempt, encoder: TextEncoder, texts: Sequence[str]) -> list[np.ndarray]:
+async def _embed(attempt: Attempt, encoder: TextEncoder, texts: Sequence[str], heading: str) -> list[np.ndarray]:
     vectors: list[np.ndarray] = []
     while len(vectors) < len(texts):
         await attempt.reach(Stage.EMBEDDING, EMBEDDED)
-        next_texts = texts[len(vectors) : len(vectors) + attempt.embed_at_once]
-        vectors += list(await encoder.encode(next_texts, Purpose.DOCUMENT))
+        windows = await encoder.cut(texts[len(vectors) : len(vectors) + attempt.embed_at_once], heading)
+        made = await encoder.encode([window.text for parts in windows for window in parts], Purpose.DOCUMENT)
+        vectors += group_vectors(made, windows)
     return vectors

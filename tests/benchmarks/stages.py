@@ -58,7 +58,12 @@ async def measure_storage(passages: Sequence[TextChunk], vectors: np.ndarray, da
         texts = [passage.text for passage in passages]
         before, started = backend.cpu_times(), time.process_time()
         await chunks.replace(
-            session, subject, passages, texts, {PACKAGED_MODEL: list(vectors)}, index_all(texts, "english")
+            session,
+            subject,
+            passages,
+            texts,
+            {PACKAGED_MODEL: list(vectors[:, np.newaxis])},
+            index_all(texts, "english"),
         )
         seconds, after = time.process_time() - started, backend.cpu_times()
     await database.close()

@@ -21,6 +21,7 @@ from pipeline.embedding.encoder import Encoder
 from pipeline.embedding.model import PACKAGED_MODEL
 from pipeline.embedding.prompts import Purpose
 from pipeline.embedding.reembed import ModelChangeError, ReembedWaits, switch_if_complete
+from pipeline.embedding.windows import Window
 from pipeline.errors import FailureCode, IngestionError
 from pipeline.ingest.executor import ingest
 from pipeline.ingest.sweeper import Sweeper
@@ -66,6 +67,9 @@ class BrokenEncoder(Encoder):
     """Claims to be ready, but fails on every text."""
 
     is_ready = True
+
+    async def cut(self, texts: Sequence[str], heading: str) -> list[list[Window]]:  # noqa: ARG002 - the signature of the base class
+        return [[Window(text)] for text in texts]
 
     async def encode(self, texts: Sequence[str], purpose: Purpose) -> NoReturn:  # noqa: ARG002 - the signature of the base class
         raise IngestionError(FailureCode.EMBEDDING_FAILED, "No.")
@@ -290,7 +294,7 @@ async def test_vectors_of_replaced_text_are_not_stored(api: Api, database_url: s
     async def replace() -> None:
         """Commit when the other transaction waits for this one, or is done without waiting."""
         async with api.runtime.database.transaction(owner) as session:
-            text, vectors = "The new text.", {PACKAGED_MODEL: [np.eye(1, 384)[0]]}
+            text, vectors = "The new text.", {PACKAGED_MODEL: [np.eye(1, 384)]}
             await chunks.replace(
                 session, subject, [TextChunk(1, 0, text)], [text], vectors, index_all([text], "simple")
             )

@@ -78,6 +78,37 @@ async def find(api: Api, person: Person, query: str, **options: object) -> list[
     return [passage["text"] for passage in response.json()["passages"]]
 
 
+FACTS = {
+    "table": (
+        "".join(f"{year} | {year * 7919 % 100_000:,} | ({year % 17}.{year % 10}%) | $ {year * 31}\n" for year in range(1990, 2020)),
+        "The telephone number of the harbour master is 555 0199.",
+        "What is the telephone number of the harbour master?",
+        ["The bakery sells rye bread on Mondays.", "Herons nest in the reeds.", "The library closes at six."],
+    ),
+    "Russian": (
+        "Пекарь печёт ржаной хлеб и продаёт его на рынке. " * 22,
+        "Ключ от шлюза лежит в красном ящике.",
+        "Где лежит ключ от шлюза?",
+        ["Библиотека закрывается в шесть часов. " * 22, "Лодка стоит у причала. " * 30],
+    ),
+}  # fmt: skip
+"""A long text, a fact at its end, a question about it, and other texts."""
+
+
+@pytest.mark.parametrize("kind", FACTS)
+async def test_vectors_see_the_end_of_a_long_passage(api: Api, database_url: str, kind: str) -> None:
+    text, fact, question, others = FACTS[kind]
+    person = await api.register()
+    for content in (text + fact, *others):
+        await api.upload(person, content.encode())
+    await api.work()
+    assert await fetch_value(database_url, "SELECT count(*) FROM chunks") == 1 + len(others)
+    assert fact in (await find(api, person, question, mode="vector", top_k=1))[0]
+    assert len(await find(api, person, question, mode="vector", top_k=50)) == 1 + len(others)
+    await fetch(database_url, 'DELETE FROM vectors WHERE "window" > 0')
+    assert fact not in (await find(api, person, question, mode="vector", top_k=1))[0]
+
+
 async def test_words_find_what_vectors_miss(api: Api) -> None:
     """The model does not understand part numbers. Words are found in all their forms."""
     person = await api.register()
@@ -216,7 +247,7 @@ async def test_frequent_words_are_known_once_a_quarter_of_the_chunks_is_new(api:
     await fill(database_url, str(owner), 200)
     document = await fetch_value(database_url, "SELECT id FROM documents")
     texts = [f"The gate of lock {number}" for number in range(200)]
-    vectors = [np.ones(384, dtype=np.float32)] * 200
+    vectors = [np.ones((1, 384), dtype=np.float32)] * 200
     passages = [TextChunk(1, 0, text) for text in texts]
     async with api.runtime.database.transaction(owner) as session:
         subject = Subject(owner, SubjectKind.DOCUMENT, document)
@@ -333,6 +364,18 @@ async def fill(database_url: str, owner: str, count: int) -> None:
     )  # fmt: skip
 
 
+async def add_windows(database_url: str, owner: str, windows: int) -> None:
+    """Add random vectors of further windows of each chunk."""
+    await fetch(
+        database_url,
+        """INSERT INTO vectors (owner_id, chunk_id, model, "window", document_id, embedding)
+           SELECT owner_id, chunk_id, model, n, document_id,
+               (SELECT array_agg(random() - 0.5)::vector::halfvec FROM generate_series(1, 384 + n - n + "window"))
+           FROM vectors, generate_series(1, $2) AS n WHERE owner_id = $1 AND "window" = 0""",
+        UUID(owner), windows,
+    )  # fmt: skip
+
+
 @pytest.fixture(scope="module")
 def crowded_url(databases: Databases) -> str:
     """A database with 3,000 chunks of another user, for cloning."""
@@ -377,6 +420,64 @@ class TestBesideManyChunks:
         everything = await search(SearchBounds(exact_search_rows=0, ef_search=1, max_scan_tuples=1), 300)
         assert everything[:10] == exact, "if the index returns too few rows, the search is exact"
         assert len(set(everything)) == 300
+
+    async def test_passages_with_several_windows_are_returned_once(self, api: Api, database_url: str) -> None:
+        """The nearest vectors belong to one passage, so neither the index nor the first read finds enough passages."""
+        person = await api.register()
+        owner = (await api.get(person, "/v1/users/me")).json()["id"]
+        await fill(database_url, owner, 300)
+        await add_windows(database_url, owner, 3)
+        await sample_words(api, owner)
+        query = np.eye(1, 384, dtype=np.float32)[0] + 0.05
+        [crowded] = await fetch(database_url, "SELECT * FROM vectors WHERE owner_id = $1 LIMIT 1", UUID(owner))
+        await fetch(
+            database_url,
+            """INSERT INTO vectors (owner_id, chunk_id, model, "window", document_id, embedding)
+               SELECT $1, $2, $3, n, $4, $5::float4[]::vector::halfvec FROM generate_series(10, 100) AS n""",
+            crowded["owner_id"], crowded["chunk_id"], PACKAGED_MODEL, crowded["document_id"], query.tolist(),
+        )  # fmt: skip
+        await fetch(database_url, "ANALYZE chunks, vectors")
+        rows = await fetch(
+            database_url,
+            """SELECT text FROM vectors JOIN chunks ON id = chunk_id WHERE vectors.owner_id = $1
+               GROUP BY text ORDER BY min(vectors.embedding <=> $2::float4[]::vector::halfvec)""",
+            UUID(owner), query.tolist(),
+        )  # fmt: skip
+        expected = [row["text"] for row in rows]
+        for bounds in (SearchBounds(), SearchBounds(exact_search_rows=0)):
+            for limit in (10, 300, 400):
+                wanted = PassageQuery(owner, SearchMode.VECTOR, "", query, PACKAGED_MODEL, limit, bounds=bounds)
+                async with api.runtime.database.statement() as connection:
+                    found = [passage.text for passage in await find_passages(connection, wanted)]
+                assert found == expected[:limit]
+        careless = SearchBounds(exact_search_rows=0, ef_search=1, least_ef_search=1)
+        named = PassageQuery(owner, SearchMode.HYBRID, "f", query, PACKAGED_MODEL, 300, bounds=careless)
+        async with api.runtime.database.statement() as connection:
+            found = [passage.text for passage in await find_passages(connection, named)]
+        assert len(found) == len(set(found)) >= 100, "the index and the title find the same passages"
+
+    async def test_passage_found_by_words_has_the_similarity_of_its_best_window(
+        self, api: Api, database_url: str
+    ) -> None:
+        person = await api.register()
+        owner = (await api.get(person, "/v1/users/me")).json()["id"]
+        await fill(database_url, owner, 300)
+        query = np.eye(1, 384, dtype=np.float32)[0]
+        change = """UPDATE vectors SET embedding = $2::float4[]::vector::halfvec
+            FROM chunks WHERE id = chunk_id AND text = '77' AND "window" = $1"""
+        await fetch(database_url, change, 0, (query * -1 + 0.001).tolist())
+        wanted = PassageQuery(owner, SearchMode.HYBRID, "77", query, PACKAGED_MODEL, 200)
+        least = []
+        for windows in (0, 1):
+            await add_windows(database_url, owner, windows)
+            await fetch(database_url, change, 1, np.eye(1, 384, 1)[0].tolist())
+            async with api.runtime.database.statement() as connection:
+                found = await find_passages(connection, wanted)
+            assert "77" in {passage.text for passage in found}
+            assert len(found) == len({passage.text for passage in found}) == 101
+            least.append(found[-1].score)
+        assert least[0] > 0.5, "the only window of the passage with the word is opposite to the query"
+        assert least[1] < 0.5
 
     async def test_index_scan_keeps_fewer_candidates_for_a_large_share_of_all_vectors(
         self, api: Api, settings: Settings, database_url: str

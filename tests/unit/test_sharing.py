@@ -15,6 +15,7 @@ from pipeline.embedding.prompts import Purpose
 from pipeline.embedding.sealing import KeyUnusable, Seal
 from pipeline.embedding.sharing import PIECE_TEXTS, encode_together
 from pipeline.embedding.text_encoder import ModelIdentity
+from pipeline.embedding.windows import Window
 from pipeline.errors import DatabaseUnavailable, FailureCode, IngestionError
 
 pytestmark = pytest.mark.anyio
@@ -41,6 +42,9 @@ class DigestEncoder:
     def start(self) -> None: ...
     async def wait(self) -> None: ...
     def close(self) -> None: ...
+
+    async def cut(self, texts: Sequence[str], heading: str) -> list[list[Window]]:
+        raise NotImplementedError
 
     async def encode(self, texts: Sequence[str], purpose: Purpose) -> np.ndarray:
         assert purpose == Purpose.DOCUMENT

@@ -50,9 +50,9 @@ class OpenVinoModel(EmbeddingModel):
         self.name, self.precision, self.content = name, precision, folder.name
         self._description = msgspec.json.decode((folder / DESCRIPTION_FILE).read_bytes(), type=Description)
         self.dimension = self._description.dimension
-        self._tokenizer = Tokenizer.from_file(str(folder / TOKENIZER_FILE))
-        self._tokenizer.no_padding()
-        self._tokenizer.enable_truncation(self._description.max_tokens)
+        self.tokenizer: Tokenizer = Tokenizer.from_file(str(folder / TOKENIZER_FILE))
+        self.tokenizer.no_padding()
+        self.tokenizer.enable_truncation(self._description.max_tokens)
         refuse_import(CONVERTER)
         import openvino  # noqa: PLC0415 - slow to import
 
@@ -71,7 +71,7 @@ class OpenVinoModel(EmbeddingModel):
 
     def tokenize(self, texts: Sequence[str]) -> list[Tokens]:
         """Return the token ids of each text, with the library `tokenizers` alone."""
-        return [encoding.ids for encoding in self._tokenizer.encode_batch_fast(list(texts))]
+        return [encoding.ids for encoding in self.tokenizer.encode_batch_fast(list(texts))]
 
     def embed(self, batch: Sequence[Tokens]) -> np.ndarray:
         """Return float32 unit vectors. Raises IndexError if a token is unknown to the model."""

@@ -4,11 +4,16 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
+from tokenizers import Tokenizer
 
 from pipeline.embedding.engines.model_files import identify_files
 from pipeline.embedding.model import BATCH_TOKENS, PASS_TOKENS, EmbeddingModel, Engine, Precision, Tokens, find_folder
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 CPU = "cpu"
 DeviceFinder = Callable[[str], str]
@@ -65,6 +70,7 @@ class TorchModel(EmbeddingModel):
             str(folder or name), device=self.device, model_kwargs={"dtype": getattr(torch, self.precision)}
         )
         self.content = identify_files(name)
+        self.tokenizer = _copy_tokenizer(self.transformer.tokenizer, self.max_tokens)
         self.dimension = int(self.embed(self.tokenize(["warm up"])).shape[1])
 
     @property
@@ -89,6 +95,16 @@ class TorchModel(EmbeddingModel):
             vectors: torch.Tensor = self.transformer(features)["sentence_embedding"].float()
             unit: np.ndarray = torch.nn.functional.normalize(vectors, dim=1).cpu().numpy()
         return unit
+
+
+def _copy_tokenizer(tokenizer: "PreTrainedTokenizerBase", max_tokens: int) -> Tokenizer | None:
+    """Return a copy that truncates. The original is not safe for threads, because each call sets how it truncates."""
+    if not tokenizer.is_fast:
+        return None
+    copied: Tokenizer = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
+    copied.no_padding()
+    copied.enable_truncation(max_tokens)
+    return copied
 
 
 def find_device(wanted: str) -> str:
