@@ -61,6 +61,8 @@ def create_app(settings: Settings, *, open_runtime: OpenRuntime = open_runtime) 
     async def run_runtime(app: Litestar) -> AsyncIterator[None]:
         async with open_runtime(settings, database_timeout_seconds=settings.database_timeout_seconds) as runtime:
             runtime.changes.start()
+            if runtime.reranker:
+                runtime.reranker.start()
             app.state.runtime = runtime
             app.state.tokens = tokens
             app.state.sessions = Sessions(runtime.database, seconds=runtime.waits.token_check)

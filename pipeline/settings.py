@@ -39,7 +39,7 @@ MIB = 1024 * 1024
 GIB = 1024 * MIB
 WEB_FORMS = {
     "embedding_base_url": "http://127.0.0.1:8081/v1",
-    "reranker": "http://127.0.0.1:8082/rerank, and not none",
+    "reranker": "http://127.0.0.1:8082/rerank, and neither none nor packaged",
     "llm_base_url": "http://127.0.0.1:8080/v1",
     "public_url": PAGE_FORM,
 }
@@ -172,14 +172,14 @@ class Settings(BaseSettings):
     """Language of texts that do not tell theirs, or `simple` for no stemming at all. A change applies only to later
     ingestions."""
 
-    reranker: Literal["none"] | HttpUrl = "none"
-    """What puts the best passages of a search into a better order: `none`, or the URL of a server's `/rerank`, as
-    `http://127.0.0.1:8082/rerank`."""
+    reranker: Literal["none", "packaged"] | HttpUrl = "none"
+    """What puts the best passages of a search into a better order: `none`, `packaged` for a model in this process, or
+    the URL of a server's `/rerank`, as `http://127.0.0.1:8082/rerank`."""
     reranker_model: str | None = None
     """Name of the model on that server. If set, requests have the form of Cohere and Jina, otherwise that of TEI."""
     reranker_api_key: SecretStr | None = None
     """API key for that server, if it requires one."""
-    reranker_timeout_seconds: Annotated[float, Field(gt=0, le=30)] = 0.5
+    reranker_timeout_seconds: Annotated[float, Field(gt=0, le=30)] = 1.0
     """Time that a search waits for the reranker, in seconds. After it, the passages keep the order that they have
     without it."""
 

@@ -37,7 +37,7 @@ from pipeline.embedding.reembed import ModelChangeError, require_usable
 from pipeline.errors import AnswerUnavailable, CannotWrite, DatabaseUnavailable, IngestionError, UnsafeDatabase
 from pipeline.notify.doorbell import Doorbell
 from pipeline.reranking.factory import make_scorer
-from pipeline.reranking.reranker import RERANKED, PassageScorer, ScoringFailed
+from pipeline.reranking.reranker import PassageScorer, ScoringFailed
 from pipeline.runtime import make_language_model
 from pipeline.sandbox import landlock
 from pipeline.sandbox.confinement import find_problems
@@ -91,7 +91,7 @@ MINIMUM_DISK_BYTES = 256 * MIB
 """Free disk space below which the check of a disk fails."""
 
 
-SAMPLE_PASSAGE = "When the gauge at the footbridge reads more than 3.2 metres, the lock is closed to all boats. " * 10
+SAMPLE_PASSAGE = "When the gauge at the footbridge reads more than 3.2 metres, the lock is closed to all boats. " * 14
 """About as long as most passages."""
 RERANKER_SECONDS = 30.0
 """Time limit for the check of the reranker."""
@@ -428,7 +428,7 @@ def explain_redis_failure(error: Exception, location: str) -> Finding:
 
 async def check_reranker(scorer: PassageScorer, timeout_seconds: float) -> Finding:
     """Score as many passages as those of a search, and say how long it takes. Close the scorer."""
-    question, texts = "When is the lock closed?", [f"{SAMPLE_PASSAGE} {number}" for number in range(RERANKED)]
+    question, texts = "When is the lock closed?", [f"{SAMPLE_PASSAGE} {number}" for number in range(scorer.depth)]
     try:
         # Twice: the first time, it connects or loads.
         async with asyncio.timeout(RERANKER_SECONDS):
@@ -442,7 +442,7 @@ async def check_reranker(scorer: PassageScorer, timeout_seconds: float) -> Findi
     finally:
         await scorer.close()
     seconds = perf_counter() - started
-    found = f"{RERANKED} passages take it {seconds:.2f} s of {timeout_seconds:g} s"
+    found = f"{scorer.depth} passages take it {seconds:.2f} s of {timeout_seconds:g} s"
     if seconds > timeout_seconds:
         return _warn("reranker", f"{found}, so most searches are not reranked", RERANKER_ADVICE)
     return _ok("reranker", found)

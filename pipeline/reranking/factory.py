@@ -19,6 +19,13 @@ def make_scorer(settings: Settings) -> PassageScorer | None:
     """Return the model alone, or None."""
     if settings.reranker == "none":
         return None
+    if settings.reranker == "packaged":
+        from pipeline.reranking.cross_encoder import (  # noqa: PLC0415 - imports a tokenizer
+            PackagedReranker,
+            find_packaged_folder,
+        )
+
+        return PackagedReranker(find_packaged_folder)
     from pipeline.reranking.server import RerankingServer  # noqa: PLC0415 - imports the HTTP client
 
     key = settings.reranker_api_key.get_secret_value() if settings.reranker_api_key else None

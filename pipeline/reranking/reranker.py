@@ -10,8 +10,6 @@ from pipeline.circuit_breaker import CircuitBreaker, wait_within
 from pipeline.logs import get_logger
 from pipeline.types import Passage
 
-RERANKED = 20
-"""Maximum number of passages that a model compares. The others keep their places behind them."""
 AT_ONCE = 8
 """Maximum number of searches of a process that are reranked at the same time."""
 
@@ -29,6 +27,12 @@ class ScoringFailed(Exception):
 
 class PassageScorer(ABC):
     """A model that tells how well texts answer a question."""
+
+    depth: int
+    """Maximum number of passages of a search that it compares."""
+
+    def start(self) -> None:  # noqa: B027 - a server needs no start
+        """Begin to load, so that the first search need not wait."""
 
     @abstractmethod
     async def score(self, question: str, texts: Sequence[str]) -> Sequence[float]:
@@ -49,16 +53,22 @@ class Reranker:
     """
 
     def __init__(self, scorer: PassageScorer, breaker: CircuitBreaker, timeout_seconds: float) -> None:
+        self.depth = scorer.depth
+        """Number of passages that are compared. Those behind them keep their places."""
         self._scorer = scorer
         self._breaker = breaker
         self._timeout_seconds = timeout_seconds
         self._slots = asyncio.Semaphore(AT_ONCE)
 
+    def start(self) -> None:
+        """Begin to load the model."""
+        self._scorer.start()
+
     async def rerank(self, question: str, passages: Sequence[Passage]) -> list[Passage]:
-        """Return the passages with the first 20 in the order of the model. Their scores stay as they are."""
+        """Return the passages with the first of them in the order of the model. Their scores stay as they are."""
         if len(passages) < 2:
             return list(passages)
-        head, rest = passages[:RERANKED], passages[RERANKED:]
+        head, rest = passages[: self.depth], passages[self.depth :]
         scores = await self._try(question, [passage.text for passage in head])
         if scores is None:
             return list(passages)

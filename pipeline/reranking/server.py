@@ -1,6 +1,5 @@
 """A reranker on a server, with the protocol of TEI, or with that of Cohere and Jina."""
 
-import math
 from collections.abc import Sequence
 
 import httpx2
@@ -32,6 +31,8 @@ class _Results(msgspec.Struct):
 
 class RerankingServer(PassageScorer):
     """A connection pool to one server. Connections are made on first use."""
+
+    depth = 20
 
     def __init__(self, url: str, model: str | None = None, api_key: str | None = None) -> None:
         """Prepare requests to the URL of `/rerank`, in the protocol of Cohere if a model is named."""
@@ -88,7 +89,7 @@ def _explain_status(status: int) -> ScoringFailed:
 def read_scores(answer: bytes, count: int) -> list[float]:
     """Return the scores of a response in the order of the texts, whichever protocol it has.
 
-    Raises ScoringFailed if there is not one finite score for each text.
+    Raises ScoringFailed if there is not one score for each text.
     """
     try:
         found = msgspec.json.decode(answer, type=list[_Score] | _Results)
@@ -100,6 +101,6 @@ def read_scores(answer: bytes, count: int) -> list[float]:
     else:
         scores = {result.index: result.score for result in found}
         number = len(found)
-    if number != count or scores.keys() != set(range(count)) or not all(map(math.isfinite, scores.values())):
-        raise ScoringFailed("does not answer with one finite score for each text")
+    if number != count or scores.keys() != set(range(count)):
+        raise ScoringFailed("does not answer with one score for each text")
     return [scores[index] for index in range(count)]

@@ -9,7 +9,6 @@ from pipeline.db.retrieval import PassageQuery, find_passages
 from pipeline.embedding.prompts import Purpose
 from pipeline.errors import CannotWrite, FieldError, InvalidInput
 from pipeline.logs import get_logger
-from pipeline.reranking.reranker import RERANKED
 from pipeline.runtime import Runtime
 from pipeline.stages.normalize import fold
 from pipeline.types import Passage, SearchMode
@@ -67,7 +66,7 @@ async def _build_query(
         vector=None if mode == SearchMode.KEYWORD else (await encoder.encode([query], Purpose.QUERY))[0],
         model=encoder.model_name,
         limit=top_k,
-        depth=RERANKED if runtime.reranker and mode != SearchMode.KEYWORD else top_k,
+        depth=runtime.reranker.depth if runtime.reranker and mode != SearchMode.KEYWORD else 0,
         language=runtime.settings.text_search_config,
         document_ids=document_ids,
         bounds=runtime.search_bounds,

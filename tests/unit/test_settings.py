@@ -247,7 +247,7 @@ def test_address_of_the_reranker(monkeypatch: pytest.MonkeyPatch) -> None:
     for wrong in ("127.0.0.1:8082", "some", "http://127.0.0.1:8082/rerank?key=hidden"):
         monkeypatch.setenv("RERANKER", wrong)
         with pytest.raises(
-            SettingsError, match=r"^RERANKER is not of the form http://127.0.0.1:8082/rerank, and not none$"
+            SettingsError, match=r"^RERANKER is not of the form http://127.0.0.1:8082/rerank, and neither none"
         ):
             load_settings()
     monkeypatch.setenv("RERANKER", "http://127.0.0.1:8082/rerank")
@@ -290,7 +290,7 @@ def test_addresses_of_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
             load_settings()
 
 
-@pytest.mark.parametrize("name", ["METRICS_TOKEN", "LLM_API_KEY"])
+@pytest.mark.parametrize("name", ["METRICS_TOKEN", "LLM_API_KEY", "RERANKER_API_KEY"])
 @pytest.mark.parametrize(
     "token", ["töken-of-sixteen-x", "token of sixteen x", "token-of-sixteen\n", "токен-шестнадцать"]
 )

@@ -56,17 +56,7 @@ class OpenVinoModel(EmbeddingModel):
         refuse_import(CONVERTER)
         import openvino  # noqa: PLC0415 - slow to import
 
-        options = {
-            # The service scales by processes. More threads on busy cores are far slower.
-            "INFERENCE_NUM_THREADS": 1,
-            "NUM_STREAMS": 1,
-            "ENABLE_CPU_PINNING": False,
-            "PERFORMANCE_HINT": "LATENCY",
-            "CPU_RUNTIME_CACHE_CAPACITY": SHAPES_CACHED,
-            # Without the hint, an int8 model computes its other layers in slowly emulated bfloat16 on some processors.
-            "INFERENCE_PRECISION_HINT": "bf16" if precision == Precision.BFLOAT16 else "f32",
-        }
-        compiled = openvino.Core().compile_model(str(folder / MODEL_FILE), "CPU", options)
+        compiled = openvino.Core().compile_model(str(folder / MODEL_FILE), "CPU", make_options(precision))
         self._request = compiled.create_infer_request()
 
     def tokenize(self, texts: Sequence[str]) -> list[Tokens]:
@@ -94,6 +84,20 @@ class OpenVinoModel(EmbeddingModel):
             input_ids[row, part] = tokens
             attention_mask[row, part] = 1
         return input_ids, attention_mask
+
+
+def make_options(precision: Precision) -> dict[str, object]:
+    """Return the options with which OpenVINO compiles a model: one thread, and this precision."""
+    return {
+        # The service scales by processes. More threads on busy cores are far slower.
+        "INFERENCE_NUM_THREADS": 1,
+        "NUM_STREAMS": 1,
+        "ENABLE_CPU_PINNING": False,
+        "PERFORMANCE_HINT": "LATENCY",
+        "CPU_RUNTIME_CACHE_CAPACITY": SHAPES_CACHED,
+        # Without the hint, an int8 model computes its other layers in slowly emulated bfloat16 on some processors.
+        "INFERENCE_PRECISION_HINT": "bf16" if precision == Precision.BFLOAT16 else "f32",
+    }
 
 
 def refuse_import(name: str) -> None:
