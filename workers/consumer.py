@@ -18,6 +18,7 @@ from pipeline.ingest.faults import make_fault
 from pipeline.ingest.heartbeat import Heartbeat
 from pipeline.ingest.progress import StageReporter
 from pipeline.ingest.sweeper import Sweeper
+from pipeline.ingest.words import renew_outdated
 from pipeline.logs import get_logger
 from pipeline.runtime import WORKER_DATABASE_TIMEOUT_SECONDS, Runtime, open_runtime
 from pipeline.settings import Settings
@@ -31,6 +32,10 @@ YIELD_SECONDS = 0.1
 """Time after a claim in which this worker claims short jobs only, so that idle workers get the long ones."""
 OUTAGE_SECONDS = 1.0
 """Pause before the next try to claim a job while the database is down."""
+RENEWAL_SECONDS = 60.0
+"""Pause before the next look for words of earlier versions, if there were none, or other workers renewed them."""
+IDLE_CHECK_SECONDS = 1.0
+"""Time between two checks whether the worker is idle."""
 STUCK_SECONDS = 180.0
 """Time without a turn after which the probe calls a part stuck. It is longer than a turn while PostgreSQL is silent, a
 few timeouts of 30 s, and than POLL_SECONDS."""
@@ -124,7 +129,8 @@ class Consumer:
         """
         try:
             async with asyncio.TaskGroup() as group:
-                others = [group.create_task(companion) for companion in (self._sweep_forever(), *companions)]
+                endless = (self._sweep_forever(), self._renew_words_forever(), *companions)
+                others = [group.create_task(companion) for companion in endless]
                 await self._claim_until_stopped()
                 for other in others:
                     other.cancel()
@@ -178,6 +184,23 @@ class Consumer:
                     metrics.SWEPT_JOBS.inc(swept)
                     log.warning("queue.swept", jobs=swept)
                     self.wake()
+
+    async def _renew_words_forever(self) -> None:
+        """Make words of earlier versions anew, while this worker runs no job."""
+        pause = 0.0
+        while True:
+            await asyncio.sleep(pause)
+            await self._wait_until_idle()
+            pause = RENEWAL_SECONDS
+            # The claim loop logs the outage.
+            with suppress(DatabaseUnavailable):
+                language = self._settings.text_search_config
+                if await renew_outdated(self._runtime.database, language, self._wait_until_idle):
+                    pause = 0.0
+
+    async def _wait_until_idle(self) -> None:
+        while not self.is_idle:  # noqa: ASYNC110 - several parts decide it, and none of them sets an event
+            await asyncio.sleep(IDLE_CHECK_SECONDS)
 
     async def _claim_one(self) -> bool:
         """Claim a job. Return True if another may wait."""

@@ -8,25 +8,36 @@ from uuid import UUID
 import numpy as np
 from pgvector import HalfVector
 from sqlalchemy import (
+    Boolean,
     ColumnElement,
+    Integer,
     LargeBinary,
+    SmallInteger,
+    Uuid,
     and_,
+    bindparam,
+    cast,
+    column,
     delete,
     func,
+    or_,
     select,
     tuple_,
+    update,
 )
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from pipeline.db.models import Chunk, Document, EmbeddingModel, Note, SpokenLanguage, Vector
-from pipeline.stages.words.lexemes import Indexed
+from pipeline.stages.words.lexemes import VERSION, Indexed
 from pipeline.types import Subject, SubjectKind, TextChunk, new_id
 
 ROWS_AT_ONCE = 200
 """Number of rows per INSERT."""
 ROWS_READ_AT_ONCE = 1000
 """Number of rows per fetch."""
+OUTDATED_READ_AT_ONCE = 1000
+"""Number of chunks of an earlier version that are read to list their documents and notes."""
 ROWS_DELETED_AT_ONCE = 2000
 """Number of rows per DELETE."""
 
@@ -100,8 +111,7 @@ async def replace(
     (windows, dimension), by name of the model. `indexed` has their lexemes.
     """
     await _lock(session, subject)
-    spoken = {"owner_id": subject.owner_id, "language": indexed.language}
-    await session.execute(insert(SpokenLanguage).values(spoken).on_conflict_do_nothing())
+    await _add_language(session, subject.owner_id, indexed.language)
     source = _name_source(subject)
     await session.execute(delete(Chunk).where(_is_of(subject)))
     for first in range(0, len(chunks), ROWS_AT_ONCE):
@@ -118,6 +128,7 @@ async def replace(
                 "lexemes": indexed.lexemes[ordinal],
                 "heading_words": list(chunk.headings),
                 "heading_weights": list(chunk.headings.values()),
+                "words_version": VERSION,
                 "embedded_sha256": fingerprint(texts[ordinal]),
             }
             for ordinal, chunk in enumerate(chunks[first : first + ROWS_AT_ONCE], start=first)
@@ -140,6 +151,92 @@ def _name_source(subject: Subject) -> dict[str, UUID | None]:
         "document_id": subject.id if is_document else None,
         "note_id": None if is_document else subject.id,
     }
+
+
+async def _add_language(session: AsyncSession, owner_id: UUID, language: str) -> None:
+    values = {"owner_id": owner_id, "language": language}
+    await session.execute(insert(SpokenLanguage).values(values).on_conflict_do_nothing())
+
+
+async def list_outdated(session: AsyncSession) -> list[Subject]:
+    """Return documents and notes of all users whose words were made by an earlier version of the rules.
+
+    At most about 1,000 of their chunks are read. The SQL function bypasses row-level security and returns nothing but
+    ids.
+    """
+    columns = (column("owner_id", Uuid), column("document_id", Uuid), column("note_id", Uuid))
+    found = func.sluice_list_outdated(cast(VERSION, SmallInteger), OUTDATED_READ_AT_ONCE).table_valued(*columns)
+    return [
+        Subject(row.owner_id, SubjectKind.DOCUMENT, row.document_id)
+        if row.document_id
+        else Subject(row.owner_id, SubjectKind.NOTE, row.note_id)
+        for row in await session.execute(select(found))
+    ]
+
+
+async def count_outdated(session: AsyncSession) -> int:
+    """Count the chunks of all users whose words were made by an earlier version of the rules."""
+    counted = func.sluice_count_outdated(cast(VERSION, SmallInteger), type_=Integer)
+    return (await session.execute(select(counted))).scalar_one()
+
+
+async def try_to_reserve(session: AsyncSession, subject: Subject) -> bool:
+    """Return True if no other worker renews the words of this subject, and keep others off until the transaction ends.
+
+    Users and ingestion do not wait for this lock.
+    """
+    key = func.hashtextextended(f"words {subject.owner_id} {subject.id}", 0)
+    locked = func.pg_try_advisory_xact_lock(key, type_=Boolean)
+    return (await session.execute(select(locked))).scalar_one()
+
+
+async def find_outdated(session: AsyncSession, subject: Subject) -> dict[UUID, TextChunk]:
+    """Return those chunks of a document or note, by id, whose words were made by an earlier version of the rules."""
+    query = select(Chunk.id, Chunk.page, Chunk.start, Chunk.text).where(_is_of(subject), _is_outdated())
+    rows = await session.execute(query.order_by(Chunk.ordinal))
+    return {row.id: TextChunk(row.page, row.start, row.text) for row in rows}
+
+
+async def renew_words(
+    session: AsyncSession, subject: Subject, chunks: Mapping[UUID, TextChunk], indexed: Indexed
+) -> int:
+    """Store new words and headings of chunks. Return the number of chunks.
+
+    Chunks that were replaced or deleted in the meantime are skipped.
+    """
+    await _lock(session, subject)
+    kept = set(await session.scalars(select(Chunk.id).where(_is_of(subject), _is_outdated())))
+    rows = [
+        {
+            "renewed_id": chunk_id,
+            "new_lexemes": lexemes,
+            "new_heading_words": list(chunk.headings),
+            "new_heading_weights": list(chunk.headings.values()),
+        }
+        for (chunk_id, chunk), lexemes in zip(chunks.items(), indexed.lexemes, strict=True)
+        if chunk_id in kept
+    ]
+    if not rows:
+        return 0
+    await _add_language(session, subject.owner_id, indexed.language)
+    renewal = (
+        update(Chunk.__table__)  # type: ignore[arg-type]  # the types do not know that it is a table
+        .where(Chunk.owner_id == subject.owner_id, Chunk.id == bindparam("renewed_id"))
+        .values(
+            lexemes=bindparam("new_lexemes"),
+            heading_words=bindparam("new_heading_words"),
+            heading_weights=bindparam("new_heading_weights"),
+            words_version=VERSION,
+        )
+    )
+    connection = await session.connection()
+    for first in range(0, len(rows), ROWS_AT_ONCE):
+        await connection.execute(renewal, rows[first : first + ROWS_AT_ONCE])
+    return len(rows)
+
+
+def _is_outdated() -> ColumnElement[bool]:
+    return or_(Chunk.words_version.is_(None), Chunk.words_version < VERSION)
 
 
 async def sample_words(session: AsyncSession, changed: int) -> None:

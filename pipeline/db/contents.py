@@ -84,6 +84,15 @@ async def read_page(session: AsyncSession, owner_id: UUID, document_id: UUID, nu
     return PageText(page.page, page.start, [page.text]) if page else None
 
 
+async def read_pages(session: AsyncSession, owner_id: UUID, document_id: UUID) -> list[PageText]:
+    """Return the text of all pages, in order."""
+    query = select(DocumentPage.page, DocumentPage.start, DocumentPage.text).where(
+        DocumentPage.owner_id == owner_id, DocumentPage.document_id == document_id
+    )
+    rows = await session.execute(query.order_by(DocumentPage.page))
+    return [PageText(row.page, row.start, [row.text]) for row in rows]
+
+
 async def read_text(
     session: AsyncSession, owner_id: UUID, document_id: UUID, start: int, end: int | None
 ) -> DocumentText:

@@ -234,6 +234,7 @@ class Chunk(Base):
         Index(None, "owner_id", "document_id", "ordinal", unique=True),
         Index(None, "owner_id", "note_id", "ordinal", unique=True),
         _index_words("lexemes"),
+        Index(None, "words_version"),
         CheckConstraint("num_nonnulls(document_id, note_id) = 1", name="one_source"),
     )
 
@@ -256,6 +257,8 @@ class Chunk(Base):
     """Lexemes of the headings of the page. Null in rows older than this column."""
     heading_weights: Mapped[list[float] | None] = mapped_column(ARRAY(REAL))
     """How much each of `heading_words` tells, at the same place. Only their proportion counts."""
+    words_version: Mapped[int | None] = mapped_column(SmallInteger)
+    """Version of the rules by which the words and headings were made. Null in rows older than this column."""
     model: Mapped[str | None] = mapped_column(deferred=True)
     embedded_sha256: Mapped[bytes | None]
     """Hash of the exact text that was embedded. Null in rows older than this column."""

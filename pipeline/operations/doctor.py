@@ -20,7 +20,7 @@ from sqlalchemy.exc import DBAPIError
 
 from pipeline import metrics, samples
 from pipeline.circuit_breaker import CircuitBreaker
-from pipeline.db import embedding_models, queue, schema
+from pipeline.db import chunks, embedding_models, queue, schema
 from pipeline.db.models import SERVICE_ROLE
 from pipeline.db.requirements import (
     MINIMUM_POSTGRESQL,
@@ -196,6 +196,7 @@ async def _check_database(settings: Settings) -> AsyncIterator[Finding]:
         yield _judge_clock(clock_offset)
         yield await _check_model(database, settings)
         yield await _check_queue(database)
+        yield await _check_words(database)
     if settings.database_owner_url:
         yield await _check_owner(settings)
 
@@ -367,6 +368,14 @@ async def _check_queue(database: Database) -> Finding:
     if backlog.oldest_seconds > LONG_WAIT_SECONDS:
         return _warn("queue", found, "check that the workers are running, or start more of them")
     return _ok("queue", found)
+
+
+async def _check_words(database: Database) -> Finding:
+    async with database.transaction() as session:
+        outdated = await chunks.count_outdated(session)
+    if outdated:
+        return _ok("words", f"{outdated} passages have words of an earlier release; idle workers renew them")
+    return _ok("words", "those of all passages were made by the rules of this release")
 
 
 async def _check_preparation(settings: Settings) -> Finding:

@@ -296,6 +296,7 @@ def test_owner_of_the_functions_may_only_read_what_they_read(template_url: str) 
         *("documents.owner_id", "documents.id", "documents.title_words"),
         *("notes.owner_id", "notes.id", "notes.title_words"),
         *("chunks.owner_id", "chunks.id", "chunks.model", "chunks.lexemes"),
+        *("chunks.document_id", "chunks.note_id", "chunks.words_version"),
         *("users.id", "audit_logs.actor_user_id", "audit_logs.details"),
     }
 

@@ -58,7 +58,7 @@ def test_doctor_of_a_healthy_service(settings: Settings, database_url: str) -> N
         )
     assert {part: finding.verdict for part, finding in found.items() if finding.verdict != Verdict.OK} == {}
     assert set(found) == {
-        *("settings", "database", "migrations", "rights", "clock", "embedding model", "queue", "owner"),
+        *("settings", "database", "migrations", "rights", "clock", "embedding model", "queue", "words", "owner"),
         *("redis", "language model", "sandbox", "extraction", "data folder", "temporary files"),
     }
     assert "pgvector" in found["database"].found
@@ -209,7 +209,7 @@ def terminal(
 
 def test_doctor_tells_by_its_exit_code(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
     code, output = terminal.call("doctor")
-    assert (code, output.count("ok  ")) == (0, 13)
+    assert (code, output.count("ok  ")) == (0, 14)
     monkeypatch.delenv("JWT_SECRET")
     code, output = terminal.call("doctor", "--json")
     assert code == 1

@@ -1,9 +1,20 @@
 """Searches by words, in several languages and scripts, with phrases and excluded words."""
 
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import asyncpg
 import pytest
 
+from pipeline.ingest.heartbeat import Heartbeat
+from pipeline.ingest.words import renew_outdated
+from tests.conftest import Logged
 from tests.databases import fetch
-from tests.integration.conftest import Api, Person
+from tests.integration.conftest import Api, Person, wait_for
+from tests.integration.test_search import write_pages
+from workers.consumer import Consumer
 
 pytestmark = pytest.mark.anyio
 
@@ -81,3 +92,137 @@ async def test_language_of_another_user_changes_nothing(api: Api) -> None:
     await api.work()
     assert len(await find(api, german, "Kündigung", mode="keyword")) == 1
     assert await find(api, other, "Kündigungen", mode="keyword") == []
+
+
+PROSE = "The keeper opens the gates of the lock at seven, and they are closed when the last boat has gone by. " * 9
+HANDBOOK = write_pages([f"Handbook\n{name}\n\n{PROSE}" for name in ("Opening the Gates", "Repairs")])
+WORDS = """SELECT document_id, note_id, ordinal, lexemes::text, heading_words, heading_weights, words_version
+    FROM chunks ORDER BY document_id, note_id, ordinal"""
+STATISTICS = "SELECT language, coalesce(chunks, 0) FROM spoken_languages NATURAL LEFT JOIN word_samples ORDER BY 1"
+MAKE_OLD = """UPDATE chunks SET lexemes = to_tsvector('english', text), heading_words = NULL, heading_weights = NULL,
+    words_version = CASE WHEN page = 1 THEN NULL ELSE 0 END"""
+"""Give chunks the words of an earlier release: most have no version, some one that was raised since."""
+
+
+async def store_old(api: Api, database_url: str) -> tuple[Person, list[Any]]:
+    """Store two documents and a note, and give them old words. Return the words that the ingestion had made."""
+    person = await api.register()
+    await api.upload(person, HANDBOOK, "handbook.pdf")
+    await api.upload(person, GERMAN.encode(), "german.txt")
+    note = {"title": "Getränke", "body": GERMAN}
+    await api.client.post("/v1/notes", headers=person.headers, json=note)
+    await api.work()
+    made = await fetch(database_url, WORDS)
+    assert any(row["heading_words"] for row in made)
+    for statement in (MAKE_OLD, "DELETE FROM spoken_languages", "DELETE FROM word_samples"):
+        await fetch(database_url, statement)
+    assert not {row["lexemes"] for row in made} <= {row["lexemes"] for row in await fetch(database_url, WORDS)}
+    return person, made
+
+
+async def ignore() -> None:
+    """Renew the next document at once."""
+
+
+async def renew(api: Api) -> int:
+    return await renew_outdated(api.runtime.database, "english", ignore)
+
+
+@asynccontextmanager
+async def pause_renewal(database_url: str) -> AsyncIterator[asyncpg.Connection]:
+    """Let renewals make words, but not store them, until the block ends."""
+    connection = await asyncpg.connect(database_url)
+    try:
+        async with connection.transaction():
+            await connection.execute("SELECT FROM documents FOR UPDATE")
+            await connection.execute("SELECT FROM notes FOR UPDATE")
+            yield connection
+    finally:
+        await connection.close()
+
+
+async def is_waiting(database_url: str) -> bool:
+    """Return whether a statement in this database waits for a lock."""
+    waiting = "SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+    return bool(await fetch(database_url, waiting))
+
+
+async def store_old_handbook(api: Api, database_url: str) -> list[Any]:
+    """Store one document, and give it old words. Return the words that the ingestion had made."""
+    await store_old(api, database_url)
+    for statement in ("DELETE FROM documents WHERE filename <> 'handbook.pdf'", "DELETE FROM notes"):
+        await fetch(database_url, statement)
+    old = await fetch(database_url, WORDS)
+    assert await renew(api) == 1
+    made = await fetch(database_url, WORDS)
+    await fetch(database_url, MAKE_OLD)
+    assert await fetch(database_url, WORDS) == old
+    return made
+
+
+async def test_idle_worker_renews_words_of_an_earlier_release(api: Api, database_url: str) -> None:
+    person, made = await store_old(api, database_url)
+    assert await find(api, person, "Kündigung getranke", mode="keyword") == []
+    heartbeat = Heartbeat(api.runtime.settings.sqlalchemy_url, lease_seconds=60, stall_seconds=60)
+    heartbeat.start()
+    consumer = Consumer(api.runtime, heartbeat)
+    working = asyncio.create_task(consumer.run())
+
+    async def is_renewed() -> bool:
+        return await fetch(database_url, WORDS) == made
+
+    await wait_for(is_renewed)
+    consumer.stop()
+    await working
+    heartbeat.stop()
+    assert sorted(await find(api, person, "Kündigung getranke", mode="keyword")) == ["Getränke", "german.txt"]
+    assert [tuple(row) for row in await fetch(database_url, STATISTICS)] == [("english", 0), ("german", 0)]
+    assert await renew(api) == 0, "nothing is left"
+
+
+async def test_two_workers_do_not_renew_the_same_words_and_a_killed_one_loses_nothing(
+    api: Api, database_url: str
+) -> None:
+    made = await store_old_handbook(api, database_url)
+    old = await fetch(database_url, WORDS)
+    async with pause_renewal(database_url):
+        killed = asyncio.create_task(renew(api))
+        await wait_for(lambda: is_waiting(database_url))
+        assert await renew(api) == 0, "another worker does it"
+        killed.cancel()
+        await asyncio.wait((killed,))
+    assert await fetch(database_url, WORDS) == old
+
+    async def renews() -> bool:
+        return await renew(api) == 1
+
+    await wait_for(renews)  # when PostgreSQL has noticed the end of the killed one
+    assert await fetch(database_url, WORDS) == made
+    assert [tuple(row) for row in await fetch(database_url, STATISTICS)] == [("english", 0)]
+
+
+async def test_documents_that_are_replaced_or_deleted_meanwhile_are_not_renewed(api: Api, database_url: str) -> None:
+    made = await store_old_handbook(api, database_url)
+    replace = ("DELETE FROM vectors", "UPDATE chunks SET id = gen_random_uuid(), lexemes = 'later'")
+    for statements, lexemes in ((replace, {"'later'"}), (("DELETE FROM documents",), set())):
+        async with pause_renewal(database_url) as connection:
+            renewing = asyncio.create_task(renew(api))
+            await wait_for(lambda: is_waiting(database_url))
+            for statement in statements:
+                await connection.execute(statement)
+        assert await renewing == 0
+        assert {row["lexemes"] for row in await fetch(database_url, WORDS)} == lexemes
+        if lexemes:
+            assert await renew(api) == 1
+            assert await fetch(database_url, WORDS) == made
+            await fetch(database_url, MAKE_OLD)
+
+
+async def test_text_whose_words_cannot_be_made_holds_up_no_other(api: Api, database_url: str, logged: Logged) -> None:
+    person, made = await store_old(api, database_url)
+    await api.upload(person, b"tlhIngan Hol", "short.txt")
+    await api.work()
+    await fetch(database_url, "UPDATE chunks SET words_version = 0 WHERE words_version IS NOT NULL")
+    assert await renew_outdated(api.runtime.database, "klingon", ignore) == 3, "only the short text has this language"
+    assert [row for row in await fetch(database_url, WORDS) if row["words_version"]] == made
+    assert sum(line["event"] == "words.failed" for line in logged) == 1

@@ -1,11 +1,15 @@
 """Words of texts and questions: how texts in many scripts are split, stemmed and asked for."""
 
+import hashlib
+
 import pytest
 
+from pipeline.stages.headings import add_headings
 from pipeline.stages.words.languages import NO_STEMS, tell_language
-from pipeline.stages.words.lexemes import index, index_all
+from pipeline.stages.words.lexemes import VERSION, index, index_all
 from pipeline.stages.words.question import parse
 from pipeline.stages.words.split import LONGEST_WORD, Kind, fold_accents, split
+from pipeline.types import PageText, TextChunk
 
 LANGUAGES = {
     "english": "The keeper of the lock opens the gate at seven, and it is closed again when the last boat has gone by.",
@@ -214,3 +218,17 @@ def test_conditions_of_a_question(question: str, words: list[str], conditions: l
 
 def test_only_texts_have_details() -> None:
     assert {word.text for word in split("userName 007") if word.kind == Kind.DETAIL} == {"user", "name", "7"}
+
+
+def test_changed_rules_have_a_new_version() -> None:
+    """If this fails, raise VERSION, so that workers renew the words of stored texts. Then change both numbers here."""
+    made = []
+    for text in (*LANGUAGES.values(), "RE-2026-00815 userName FY2018 Cafés 机器学习 대한민국 ดีมาก"):
+        indexed = index_all([text], "english")
+        pages = [PageText(1, 0, [f"Annual Report-2\n{text}"]), PageText(2, 0, [text.title()])]
+        headings = add_headings(pages, [TextChunk(2, 0, text)], indexed.language)[0].headings
+        made.append(
+            f"{indexed.language} {indexed.lexemes} {[(word, round(tells, 3)) for word, tells in headings.items()]}"
+        )
+    digest = hashlib.sha256("\n".join(made).encode()).hexdigest()
+    assert (VERSION, digest[:16]) == (1, "6d8b81e170957f6c")
