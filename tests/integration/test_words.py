@@ -218,6 +218,25 @@ async def test_documents_that_are_replaced_or_deleted_meanwhile_are_not_renewed(
             await fetch(database_url, MAKE_OLD)
 
 
+async def test_shares_of_renewed_words_are_sampled(api: Api, database_url: str) -> None:
+    """The sample is certain if so many passages are renewed."""
+    person = await api.register()
+    await api.upload(person, GERMAN.encode())
+    await api.work()
+    for statement in (
+        """INSERT INTO chunks (owner_id, id, document_id, ordinal, page, page_end, start, "end", text, lexemes)
+            SELECT owner_id, gen_random_uuid(), document_id, n, 1, 1, 0, 1, text, 'old'
+            FROM chunks, generate_series(1, 125) AS n""",
+        "UPDATE chunks SET words_version = NULL",
+        "UPDATE documents SET chunks = 126",
+        "DELETE FROM word_shares",
+    ):
+        await fetch(database_url, statement)
+    assert await renew(api) == 1
+    shares = "SELECT chunks, share FROM word_samples NATURAL JOIN word_shares WHERE word IN ('haus', 'old')"
+    assert [tuple(row) for row in await fetch(database_url, shares)] == [(126, 1.0)]
+
+
 async def test_text_whose_words_cannot_be_made_holds_up_no_other(api: Api, database_url: str, logged: Logged) -> None:
     person, made = await store_old(api, database_url)
     await api.upload(person, b"tlhIngan Hol", "short.txt")
