@@ -445,7 +445,7 @@ class TestBesideManyChunks:
         )  # fmt: skip
         expected = [row["text"] for row in rows]
         for bounds in (SearchBounds(), SearchBounds(exact_search_rows=0)):
-            for limit in (10, 300, 400):
+            for limit in (10, 150, 300, 400):
                 wanted = PassageQuery(owner, SearchMode.VECTOR, "", query, PACKAGED_MODEL, limit, bounds=bounds)
                 async with api.runtime.database.statement() as connection:
                     found = [passage.text for passage in await find_passages(connection, wanted)]

@@ -79,8 +79,9 @@ def test_long_heading_is_read_but_not_repeated(tokenizer: Tokenizer) -> None:
     assert rest == [first[5 * (LENGTH - 2) :]]
 
 
-def test_prompt_that_fills_the_window_leaves_one(tokenizer: Tokenizer) -> None:
-    assert cut_texts(tokenizer, ["The flag is red."], "gate " * LENGTH) == [["The flag is red."]]
+@pytest.mark.parametrize("words", [LENGTH - 2, LENGTH])
+def test_prompt_that_fills_the_window_leaves_one(tokenizer: Tokenizer, words: int) -> None:
+    assert cut_texts(tokenizer, ["The flag is red."], "gate " * words) == [["The flag is red."]]
 
 
 def test_vectors_are_grouped_by_text() -> None:
