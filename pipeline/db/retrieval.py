@@ -41,7 +41,7 @@ CANDIDATES = 100
 """Maximum number of candidates of each kind: by vector, by words, and by titles."""
 MINIMUM_SPREAD = 0.3
 """Smallest range of cosines that is stretched to a full point. Smaller differences mean little."""
-WORDS = 1.5
+WORDS = 2.0
 """Most that words add to a score."""
 HEADINGS = 1.25
 """Most that the headings of a page add to the scores of its passages."""

@@ -137,7 +137,7 @@ async def test_passages_with_more_of_the_words_come_first(api: Api) -> None:
 
 
 @pytest.mark.parametrize(
-    ("query", "score"), [("heron", 1.5), ("heron mistletoe", 0.75), ("heron keeper", 1.5), ("mistletoe", 0.0)]
+    ("query", "score"), [("heron", 2.0), ("heron mistletoe", 1.0), ("heron keeper", 2.0), ("mistletoe", 0.0)]
 )
 async def test_words_count_by_the_share_of_the_question_that_a_passage_has(api: Api, query: str, score: float) -> None:
     """A single passage has no score by meaning, which is relative, and the question names no title."""
