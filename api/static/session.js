@@ -17,7 +17,8 @@ let invitation = takeInvitation();
 export function waitForSignIn() {
   const form = byId("sign-in");
   byId("invited").hidden = !invitation;
-  form.email.focus();
+  // The user may be typing already. A password must not end up in the field for the address.
+  if (!form.contains(document.activeElement)) form.email.focus();
   return new Promise((resolve) => {
     form.querySelectorAll("button").forEach((button) => (button.disabled = false));
     form.addEventListener("submit", (event) => {

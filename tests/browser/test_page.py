@@ -10,7 +10,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 from uuid import uuid4
 
-from playwright.sync_api import Page, Playwright, expect
+from playwright.sync_api import Page, Playwright, Route, expect
 
 from api.tokens import Tokens
 from pipeline import samples
@@ -288,6 +288,20 @@ def test_form_waits_for_the_script(open_page: OpenPage, service: Service) -> Non
     for name in ("Sign in", "Create account"):
         expect(page.get_by_role("button", name=name, exact=True)).to_be_disabled()
     expect(page).to_have_url(f"{service.url}/")
+
+
+def test_script_leaves_the_focus_to_the_user(open_page: OpenPage, service: Service) -> None:
+    page = open_page()
+    password = page.locator("#sign-in").get_by_label("Password")
+
+    def begin_to_type(script: Route) -> None:
+        password.focus()
+        script.continue_()
+
+    page.route("**/static/main.js", begin_to_type)
+    page.goto(service.url)
+    expect(page.get_by_role("button", name="Sign in", exact=True)).to_be_enabled()
+    expect(password).to_be_focused()
 
 
 def test_invitation_link(open_page: OpenPage, service: Service, watch: Watch) -> None:
