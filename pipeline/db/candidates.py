@@ -74,8 +74,9 @@ class SearchBounds:
     """The same if an owner has many of all vectors. See `_widen`."""
     max_scan_tuples: int = 200_000
     """`hnsw.max_scan_tuples`: number of vectors after which an index scan stops looking for more."""
-    vectors_read: int = 2
-    """Number of the nearest vectors that are read for each wanted chunk, because a chunk may have several."""
+    vectors_read: int = 100
+    """Most vectors that an index scan reads for fewer chunks. A scan that keeps `least_ef_search` candidates finds this
+    number without going on."""
     max_matches: int = 200
     """Expected number of chunks that match by words. If all words matched more, the most frequent ones are left out."""
     max_ranked: int = 2_000
@@ -157,24 +158,27 @@ class Scope:
         return and_(*conditions)
 
 
-def find_by_vector(scope: Scope, number: ColumnElement[int], dimension: int | None) -> Measured:
-    """Select the `number` nearest chunks, by index if the dimension has one and the owner has many chunks.
+def find_by_vector(
+    scope: Scope, number: ColumnElement[int], enough: ColumnElement[int], dimension: int | None
+) -> Measured:
+    """Select the nearest chunks: `enough` to `number`, or all if there are fewer than `enough`.
 
-    An HNSW index filters after it has searched. If an owner has a small share of the table, it returns too few rows.
-    So its result is used only if it has enough chunks. Otherwise every vector is compared. PostgreSQL runs only the
-    branch it needs.
+    They are found by index if the dimension has one and the owner has many chunks. An HNSW index filters after it has
+    searched. If an owner has a small share of the table, it returns too few rows. So its result is used only if it has
+    enough chunks. Otherwise every vector is compared. PostgreSQL runs only the branch it needs.
     """
-    exact = _find_nearest(scope, number)
+    exact = _find_nearest(scope, number, enough)
     if dimension is None or scope.of_documents:
         return exact
     # A literal instead of a parameter: otherwise PostgreSQL does not recognize that the partial index applies.
     has_dimension = func.vector_dims(Vector.embedding) == literal(dimension, literal_execute=True)
-    rows = number * literal(scope.bounds.vectors_read, Integer, literal_execute=True)
+    most = literal(scope.bounds.vectors_read, Integer, literal_execute=True)
+    rows = func.greatest(number, func.least(_double(number), most, type_=Integer), type_=Integer)
     read = _read_nearest(replace(scope, acting=_widen(scope)), rows, dimension, has_dimension).subquery("read")
     is_large = scope.chunks > literal(scope.bounds.exact_search_rows, Integer)
     indexed = _take_best(select(read).where(is_large).subquery("indexed"), number)
     by_index = indexed.cte("by_index").prefix_with("MATERIALIZED")
-    return _either(_count(by_index) >= number, select(by_index), exact)
+    return _either(_count(by_index) >= enough, select(by_index), exact)
 
 
 def _widen(scope: Scope) -> CTE:
@@ -192,16 +196,21 @@ def _widen(scope: Scope) -> CTE:
     return select(scope.acting.c.user_id, ef_search.label("ef_search")).cte("widened").prefix_with("MATERIALIZED")
 
 
-def _find_nearest(scope: Scope, number: ColumnElement[int]) -> Measured:
-    """Select the `number` nearest chunks, or all, by comparing every vector.
+def _find_nearest(scope: Scope, number: ColumnElement[int], enough: ColumnElement[int]) -> Measured:
+    """Select the nearest chunks, `enough` to `number` or all, by comparing every vector.
 
     The nearest vectors are read first. All are read only if these belong to too few chunks.
     """
-    rows = number * literal(scope.bounds.vectors_read, Integer, literal_execute=True)
+    rows = _double(number)
     read = select(_read_nearest(scope, rows, None, true()).subquery("read")).cte().prefix_with("MATERIALIZED")
     best = _take_best(read, number).cte().prefix_with("MATERIALIZED")
-    is_complete = or_(_count(best) >= number, _count(read) < rows)
+    is_complete = or_(_count(best) >= enough, _count(read) < rows)
     return _either(is_complete, select(best), _read_all(scope, number))
+
+
+def _double(number: ColumnElement[int]) -> ColumnElement[int]:
+    """Return the number of vectors to read for a number of chunks, because some chunks have several."""
+    return number * literal(2, Integer, literal_execute=True)
 
 
 def _read_nearest(

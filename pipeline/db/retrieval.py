@@ -191,7 +191,7 @@ def _build(
 
 
 def _score_by_vector(scope: Scope, dimension: int | None) -> Scored:
-    found = candidates.find_by_vector(scope, LIMIT, dimension).subquery("found")
+    found = candidates.find_by_vector(scope, LIMIT, LIMIT, dimension).subquery("found")
     return select(found.c.id, (1.0 - found.c.distance).label("score"))
 
 
@@ -212,7 +212,7 @@ def _score_by_all(scope: Scope, dimension: int | None) -> Scored:
     asked, named = candidates.choose_words(scope, asked_words), candidates.name_titles(scope)
     matches = candidates.match_words(scope, asked)
     pool = union_all(
-        candidates.find_by_vector(scope, number, dimension),
+        candidates.find_by_vector(scope, number, LIMIT, dimension),
         candidates.find_by_title(scope, named, number),
     ).subquery("pool")
     near = candidates.take_best_windows(pool).cte("near").prefix_with("MATERIALIZED")
