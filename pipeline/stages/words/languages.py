@@ -5,7 +5,7 @@ The names of the languages are those of the text search configurations of Postgr
 
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -23,7 +23,8 @@ LANGUAGES = (
 """Languages whose words are stemmed, by Snowball."""
 
 _STOP_WORDS = Path(__file__).with_name("stop_words.txt")
-"""Stop words of the Snowball project, as PostgreSQL has them: a line for each language."""
+"""A line for each language: stop words of the Snowball project, as PostgreSQL has them, and ours for Arabic, Greek and
+Hindi, for which it has none."""
 _LEAST_WORDS = 20
 """Number of words below which stop words do not tell the language."""
 _LEAST_SHARE = 0.1
@@ -39,6 +40,15 @@ _SCRIPTS = {
     "TAMIL": ("tamil",),
 }
 """Languages of scripts, the most frequent one first. They are told by their letters, however short the text is."""
+_OWN_LETTERS = {
+    "hungarian": frozenset("őű"),
+    "lithuanian": frozenset("ėįų"),
+    "romanian": frozenset("țţ"),
+    "turkish": frozenset("ğı"),
+}
+"""Latin letters that no other of the languages has. Short texts in these languages have few stop words."""
+_LEAST_OWN = 0.1
+"""Share of the words of a text that must have such a letter. Names in texts of other languages have some, too."""
 
 
 def stem(word: str, language: str) -> str:
@@ -58,12 +68,15 @@ def get_stop_words(language: str) -> frozenset[str]:
 def tell_language(texts: Iterable[Iterable[Word]], default: str) -> str:
     """Return the language that most words of a document's texts belong to, or `default` if that is not clear.
 
-    Languages are told by their stop words, and others by their script. If the default has no stems, no language has.
+    Languages are told by letters of their own, by their stop words, or by their script. If the default has no stems, no
+    language has.
     """
     if default == NO_STEMS:
         return default
     words = [word.text for text in texts for word in text if word.kind == Kind.PLAIN]
     words = [word for word in words if not word.isdecimal()]
+    if language := _find_own_letters(words):
+        return language
     if len(words) >= _LEAST_WORDS:
         counted = Counter(words)
         found = {name: stops & counted.keys() for name, stops in _read_stop_words().items()}
@@ -75,6 +88,15 @@ def tell_language(texts: Iterable[Iterable[Word]], default: str) -> str:
     script = next((script for script, number in scripts.items() if number > len(words) / 2), "")
     languages = _SCRIPTS.get(script, (default,))
     return default if default in languages else languages[0]
+
+
+def _find_own_letters(words: Sequence[str]) -> str | None:
+    """Return the language if more than a few words have a letter that only this language has."""
+    for language, own in _OWN_LETTERS.items():
+        number = sum(not own.isdisjoint(word) for word in words)
+        if number >= _LEAST_DIFFERENT and number >= _LEAST_OWN * len(words):
+            return language
+    return None
 
 
 @cache

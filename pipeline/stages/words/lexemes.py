@@ -11,7 +11,7 @@ from functools import lru_cache
 from pipeline.stages.words.languages import get_stop_words, stem, tell_language
 from pipeline.stages.words.split import Kind, Word, fold_accents, split
 
-VERSION = 1
+VERSION = 2
 """Version of the rules for words and headings. If it is raised, workers renew those of all stored texts."""
 _TEXTS_READ = 20
 """Number of texts of a document from which its language is told."""
