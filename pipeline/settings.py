@@ -169,8 +169,8 @@ class Settings(BaseSettings):
     embedding_timeout_seconds: Annotated[float, Field(gt=0, le=60)] = 30.0
     """Time limit for a request to that server, in seconds."""
     text_search_config: TextSearchConfig = "english"
-    """Language of texts that do not tell theirs, or `simple` for no stemming at all. A change applies only to later
-    ingestions."""
+    """Language of texts whose language Sluice does not recognise, or `simple` for no stemming at all. A change applies
+    only to later ingestions."""
 
     reranker: Literal["none", "packaged"] | HttpUrl = "none"
     """What puts the best passages of a search into a better order: `none`, `packaged` for a model in this process, or

@@ -107,7 +107,7 @@ async def find_passages(
         values["vector"] = query.vector
     if query.mode != SearchMode.VECTOR:
         question = parse(query.text)
-        values |= {"question": query.text, "language": query.language, **_list_forms(question)}
+        values |= {"question": question.text, "language": query.language, **_list_forms(question)}
     if query.document_ids is not None:
         values["document_ids"] = list(query.document_ids)
     if audited is not None:

@@ -451,7 +451,7 @@ async def check_reranker(scorer: PassageScorer, timeout_seconds: float) -> Findi
     finally:
         await scorer.close()
     seconds = perf_counter() - started
-    found = f"{scorer.depth} passages take it {seconds:.2f} s of {timeout_seconds:g} s"
+    found = f"it took {seconds:.2f} s for {scorer.depth} passages, and the limit is {timeout_seconds:g} s"
     if seconds > timeout_seconds:
         return _warn("reranker", f"{found}, so most searches are not reranked", RERANKER_ADVICE)
     return _ok("reranker", found)

@@ -81,7 +81,7 @@ def test_parts_have_places_of_their_own_and_wholes_that_of_their_first_part() ->
     ("word", "folded"),
     [
         ("café", "cafe"), ("kündigung", "kundigung"), ("nguyễn", "nguyen"), ("ёлка", "елка"), ("мой", "мой"),
-        ("προσοχή", "προσοχη"), ("ısı", "isi"), ("i̇stanbul", "istanbul"), ("हिन्दी", "हिन्दी"), ("が", "が"),
+        ("προσοχή", "προσοχη"), ("łódź", "lodz"), ("đồng", "dong"), ("ısı", "isi"), ("i̇stanbul", "istanbul"), ("हिन्दी", "हिन्दी"), ("が", "が"),
     ],
 )  # fmt: skip
 def test_accents_are_folded_where_they_are_no_letters(word: str, folded: str) -> None:
@@ -140,6 +140,7 @@ def test_script_tells_the_language_of_short_texts(text: str, default: str, langu
         "机器学习很重要" * 20,
         "lorem ipsum " * 30,
         "mint pump, steel " * 10,
+        "c d y l m n " * 20,
     ],
 )
 def test_default_language_of_texts_that_tell_none(text: str) -> None:
@@ -179,6 +180,7 @@ def ask(text: str, language: str = "english") -> list[str]:
         ("Which gates?", "german", ["'which'", "'gat'"]),
         ("Cuántas puertas de la ciudad", "english", ["'cuánta' | 'cuanta'", "'puerta'", "'ciudad'"]),
         ("de la", "english", ["'de'", "'la'"]),
+        ("εις βροχη", "greek", ["'βροχ'"]),  # nothing of the first word is left without its ending
         ("Πόσα βιβλία έχει η βιβλιοθήκη;", "greek", ["'βιβλ'", "'βιβλιοθηκ'"]),
         ("متى تفتح المكتبة؟", "arabic", ["'تفتح'", "'مكتب'"]),
         ("पुस्तकालय कब खुलता है?", "hindi", ["'पुस्तकालय'", "'खुल'"]),
@@ -242,6 +244,10 @@ def test_conditions_of_a_question(question: str, words: list[str], conditions: l
         for form in condition.forms
         if "english" in form.languages.split()
     ] == conditions
+
+
+def test_excluded_words_name_no_title() -> None:
+    assert parse("boats -street").text == "boats "
 
 
 def test_only_texts_have_details() -> None:

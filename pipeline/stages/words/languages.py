@@ -74,7 +74,8 @@ def tell_language(texts: Iterable[Iterable[Word]], default: str) -> str:
     if default == NO_STEMS:
         return default
     words = [word.text for text in texts for word in text if word.kind == Kind.PLAIN]
-    words = [word for word in words if not word.isdecimal()]
+    # A single letter is rather the name of something than a word.
+    words = [word for word in words if not word.isdecimal() and (len(word) > 1 or not word.isascii())]
     if language := _find_own_letters(words):
         return language
     if len(words) >= _LEAST_WORDS:

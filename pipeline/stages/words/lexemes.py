@@ -63,12 +63,16 @@ def find_forms(word: str, language: str) -> tuple[str, ...]:
 
 
 def make_forms(word: str, language: str) -> tuple[str, ...]:
-    """Return the stem of a word, and its stem without accents if that differs. A stop word has none."""
+    """Return the stem of a word, and its stem without accents if that differs.
+
+    A stop word has none, nor has a word that is nothing but an ending.
+    """
     if word in get_stop_words(language):
         return ()
     exact = stem(word, language)
     plain = fold_accents(word)
-    return tuple(dict.fromkeys((exact, stem(plain, language)))) if plain != word else (exact,)
+    forms = (exact, stem(plain, language)) if plain != word else (exact,)
+    return tuple(dict.fromkeys(form for form in forms if form))
 
 
 def _find_lexemes(words: Sequence[Word], language: str) -> Iterator[tuple[str, int]]:

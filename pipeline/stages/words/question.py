@@ -52,6 +52,8 @@ class Question:
 
     words: tuple[Form, ...] = ()
     conditions: tuple[Condition, ...] = ()
+    text: str = ""
+    """The question without excluded words."""
 
 
 def parse(text: str) -> Question:
@@ -64,12 +66,12 @@ def parse(text: str) -> Question:
     kept = _CONDITION.sub(lambda match: "" if _is_excluded(match) else match.group(), text)
     words = tuple(_find_words(split(_add_years(kept))))
     if not words:
-        return Question(tuple(_find_words(split(_add_years(text)))))
+        return Question(tuple(_find_words(split(_add_years(text)))), text=text)
     conditions = (
         Condition(tuple(_find_phrase(number, split(match["words"] or match["word"]))), _is_excluded(match))
         for number, match in enumerate(found)
     )
-    return Question(words, tuple(condition for condition in conditions if condition.forms))
+    return Question(words, tuple(condition for condition in conditions if condition.forms), kept)
 
 
 def _add_years(question: str) -> str:
@@ -103,21 +105,22 @@ def _find_stop_words(words: set[str]) -> set[str]:
 def _find_phrase(number: int, words: Sequence[Word]) -> Iterator[Form]:
     """Yield the phrase in each language in which it has a word."""
     first_at_place = {word.place: word for word in reversed(words) if word.kind in (Kind.PLAIN, Kind.PAIR)}
-    places = sorted(first_at_place)
+    phrase = [(place, word.kind, _find_forms(word.text, word.kind)) for place, word in sorted(first_at_place.items())]
+    is_same = all(kind == Kind.PAIR for _, kind, _ in phrase)
     queries: dict[str, list[str]] = {}
-    for language in _ALL_LANGUAGES:
-        query, last = "", 0
-        for place in places:
-            word = first_at_place[place]
-            forms = next((forms for names, forms in _find_forms(word.text, word.kind) if language in names.split()), ())
+    for language in (NO_STEMS,) if is_same else _ALL_LANGUAGES:
+        parts: list[str] = []
+        last = 0
+        for place, kind, found in phrase:
+            forms = next((forms for names, forms in found if kind == Kind.PAIR or language in names.split()), ())
             if forms:
-                any_of = " | ".join(_quote(form, word.kind) for form in forms)
-                query = f"{query} <{place - last}> ({any_of})" if query else f"({any_of})"
+                any_of = " | ".join(_quote(form, kind) for form in forms)
+                parts.append(f" <{place - last}> ({any_of})" if parts else f"({any_of})")
                 last = place
-        if query:
-            queries.setdefault(query, []).append(language)
+        if parts:
+            queries.setdefault("".join(parts), []).append(language)
     for query, languages in queries.items():
-        yield Form(number, "", query, " ".join(languages))
+        yield Form(number, "", query, _EVERY_LANGUAGE if is_same else " ".join(languages))
 
 
 def _quote(form: str, kind: Kind) -> str:

@@ -33,6 +33,8 @@ _CAMEL = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 _IS_CAMEL = re.compile(r"[a-z][A-Z]|[A-Z]{2}[a-z]")
 DOTLESS_I = "\u0131"
 _LAST_CYRILLIC = 0x052F
+_STROKES = str.maketrans("łđøħŧ", "ldoht")
+"""Letters with a stroke. Unicode does not decompose them."""
 _OPTIONAL = re.compile("[\u0591-\u05bd\u05bf-\u05c7\u0610-\u061a\u0640\u064b-\u065f\u0670\u200c\u200d]")
 """Vowel points of Hebrew and Arabic, the line that stretches Arabic words, and joiners. Most texts do without them."""
 
@@ -95,7 +97,7 @@ def fold_accents(word: str) -> str:
     """
     if word.isascii():
         return word
-    return "".join(map(_fold_letter, word)).replace("\u0307", "")
+    return "".join(map(_fold_letter, word)).replace("\u0307", "").translate(_STROKES)
 
 
 def _fold_letter(letter: str) -> str:
