@@ -24,6 +24,7 @@ ARGUMENTS = {
     "text": "word",
     "tsquery": "word",
     "integer": "1",
+    "smallint": "1",
     "uuid": "01a2084b-9065-752d-aaf7-35b94206de34",
 }
 
