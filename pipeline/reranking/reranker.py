@@ -54,7 +54,7 @@ class Reranker:
 
     def __init__(self, scorer: PassageScorer, breaker: CircuitBreaker, timeout_seconds: float) -> None:
         self.depth = scorer.depth
-        """Number of passages that are compared. Those behind them keep their places."""
+        """Number of passages that are compared. Those after them keep their places."""
         self._scorer = scorer
         self._breaker = breaker
         self._timeout_seconds = timeout_seconds

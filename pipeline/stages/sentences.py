@@ -28,7 +28,7 @@ NUMBERING = re.compile(
     r"(?:(?:part|item|chapter|section|article|appendix|note)\s+)?(?:\d+|[ivxlc]+)(?:\.\d+)*[.):]?\s+", re.IGNORECASE
 )
 END_OF_ROW = re.compile(r"\w\W+\w.*\s(?:[—–-]|\W*(?!(?:19|20)\d\d\Z)\d[\d.,]*)[)%\s]*\Z")  # noqa: RUF001 - dashes are meant
-"""Words and a number, but a year, or a dash. `Note 7` is no row."""
+"""Words and a number, but a year, or a dash. `Note 7` is not a row."""
 LONGEST_HEADING = 12
 """Longest heading without the marks of Markdown, in words."""
 LONGEST_MARKDOWN_HEADING = 24

@@ -219,7 +219,7 @@ async def test_documents_that_are_replaced_or_deleted_meanwhile_are_not_renewed(
 
 
 async def test_shares_of_renewed_words_are_sampled(api: Api, database_url: str) -> None:
-    """The sample is certain if so many passages are renewed."""
+    """If this many passages are renewed, a sample is certain."""
     person = await api.register()
     await api.upload(person, GERMAN.encode())
     await api.work()
