@@ -149,6 +149,13 @@ class Document(Ingested, Base):
         ARRAY(Text), Computed("sluice_split_title(filename)", persisted=True), deferred=True
     )
     """Words of the file name. A question that contains them names the document."""
+    metadata_: Mapped[dict[str, Any]] = mapped_column("metadata", server_default="{}")
+    """JSON object of the owner's. SQLAlchemy needs the name `metadata` itself."""
+    external_id: Mapped[str | None]
+    """Id that the owner's own system gave the document."""
+
+
+Index(None, Document.owner_id, Document.external_id, unique=True, postgresql_where=Document.external_id.is_not(None))
 
 
 class Note(Ingested, Base):
@@ -174,6 +181,70 @@ def _to_document(*, name: str) -> ForeignKeyConstraint:
     return ForeignKeyConstraint(
         ["owner_id", "document_id"], ["documents.owner_id", "documents.id"], ondelete="CASCADE", name=name
     )
+
+
+class Collection(Base):
+    """A named collection of an owner's documents and notes. Each may be in several collections."""
+
+    __tablename__ = "collections"
+    __table_args__ = (Index(None, "owner_id", "name", unique=True),)
+
+    owner_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), primary_key=True)
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    """UUIDv7, so that the newest collection is last in key order."""
+    name: Mapped[str]
+    description: Mapped[str] = mapped_column(server_default="")
+    metadata_: Mapped[dict[str, Any]] = mapped_column("metadata", server_default="{}")
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    updated_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+def _to_collection(*, name: str) -> ForeignKeyConstraint:
+    """Return the foreign key of rows that are deleted with their collection."""
+    return ForeignKeyConstraint(
+        ["owner_id", "collection_id"], ["collections.owner_id", "collections.id"], ondelete="CASCADE", name=name
+    )
+
+
+class CollectionDocument(Base):
+    """Membership of a document in a collection, with attributes of its own."""
+
+    __tablename__ = "collection_documents"
+    __table_args__ = (
+        _to_collection(name="fk_collection_documents_collections"),
+        _to_document(name="fk_collection_documents_documents"),
+        Index(None, "owner_id", "document_id"),
+    )
+
+    owner_id: Mapped[UUID] = mapped_column(primary_key=True)
+    collection_id: Mapped[UUID] = mapped_column(primary_key=True)
+    document_id: Mapped[UUID] = mapped_column(primary_key=True)
+    attributes: Mapped[dict[str, Any]] = mapped_column(server_default="{}")
+    """Strings, numbers and booleans."""
+    added_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class CollectionNote(Base):
+    """Membership of a note in a collection, with attributes of its own."""
+
+    __tablename__ = "collection_notes"
+    __table_args__ = (
+        _to_collection(name="fk_collection_notes_collections"),
+        ForeignKeyConstraint(
+            ["owner_id", "note_id"],
+            ["notes.owner_id", "notes.id"],
+            ondelete="CASCADE",
+            name="fk_collection_notes_notes",
+        ),
+        Index(None, "owner_id", "note_id"),
+    )
+
+    owner_id: Mapped[UUID] = mapped_column(primary_key=True)
+    collection_id: Mapped[UUID] = mapped_column(primary_key=True)
+    note_id: Mapped[UUID] = mapped_column(primary_key=True)
+    attributes: Mapped[dict[str, Any]] = mapped_column(server_default="{}")
+    """Strings, numbers and booleans."""
+    added_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
 
 class DocumentSlice(Base):

@@ -6,7 +6,7 @@ from uuid import UUID
 import asyncpg
 import numpy as np
 import pytest
-from sqlalchemy import create_engine, delete, select, text, update
+from sqlalchemy import create_engine, delete, insert, select, text, update
 from sqlalchemy.exc import ProgrammingError
 
 from pipeline.db import audit, models
@@ -17,7 +17,7 @@ from pipeline.db.session import act_for_email
 from pipeline.embedding.model import PACKAGED_MODEL
 from pipeline.embedding.prompts import Purpose
 from pipeline.settings import Settings
-from pipeline.types import SearchMode
+from pipeline.types import SearchMode, new_id
 from tests.databases import connecting, fetch
 from tests.integration.conftest import Api, Person
 
@@ -30,6 +30,9 @@ OWNED = (
     models.Chunk,
     models.Vector,
     models.Note,
+    models.Collection,
+    models.CollectionDocument,
+    models.CollectionNote,
     models.AuditLog,
     models.User,
 )
@@ -43,7 +46,19 @@ async def store(api: Api, person: Person) -> dict[str, str]:
         "/v1/notes", headers=person.headers, json={"title": f"{name}'s note", "body": f"A note of {name}."}
     )
     await api.work()
-    return {"document_id": document["id"], "note_id": note.json()["id"]}
+    ids = {"document_id": document["id"], "note_id": note.json()["id"]}
+    await collect(api, person, **ids)
+    return ids
+
+
+async def collect(api: Api, person: Person, *, document_id: str, note_id: str) -> None:
+    """Put a document and a note into a new collection."""
+    owner_id = await find_id(api, person)
+    key = {"owner_id": owner_id, "collection_id": new_id()}
+    async with api.runtime.database.transaction(owner_id) as session:
+        await session.execute(insert(models.Collection).values(owner_id=owner_id, id=key["collection_id"], name="mine"))
+        await session.execute(insert(models.CollectionDocument).values(**key, document_id=UUID(document_id)))
+        await session.execute(insert(models.CollectionNote).values(**key, note_id=UUID(note_id)))
 
 
 async def find_id(api: Api, person: Person) -> UUID:
