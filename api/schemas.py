@@ -5,6 +5,7 @@ from uuid import UUID
 
 import msgspec
 
+from pipeline.errors import FieldError, InvalidInput
 from pipeline.types import SearchMode
 from pipeline.use_cases.accounts import (
     EMAIL_PATTERN,
@@ -12,6 +13,7 @@ from pipeline.use_cases.accounts import (
     MAX_PASSWORD_CHARACTERS,
     MIN_PASSWORD_CHARACTERS,
 )
+from pipeline.use_cases.search import require_word
 
 NO_NUL = r"^[^\x00]*$"
 
@@ -88,18 +90,38 @@ TopK = Annotated[int, msgspec.Meta(ge=1, le=50)]
 DocumentIds = Annotated[list[UUID], msgspec.Meta(max_length=1000)]
 
 
-class SearchRequest(msgspec.Struct, forbid_unknown_fields=True):
-    """A question or a few words, and the maximum number of passages to return."""
+class _Request(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
+    """What searches and questions have in common. `query` and `question` mean the same, and one of them is required."""
 
-    query: Question
+    query: Question | msgspec.UnsetType = msgspec.UNSET
+    question: Question | msgspec.UnsetType = msgspec.UNSET
     top_k: TopK = 8
     document_ids: DocumentIds | None = None
+
+    def read_text(self, name: str) -> str:
+        """Return what is searched for or asked. `name` is the field that the documents of this route show.
+
+        Raises InvalidInput if neither or both of the two fields are given, or if the text has no word.
+        """
+        texts = {"query": self.query, "question": self.question}
+        given = [(field, text) for field, text in texts.items() if text is not msgspec.UNSET]
+        match given:
+            case [(field, text)]:
+                require_word(text, field)
+                return text
+            case []:
+                raise InvalidInput(f"`{name}` is missing. Send it.", errors=(FieldError(name, "is required"),))
+            case _:
+                [other] = {"query", "question"} - {name}
+                problem = FieldError(other, f"means the same as `{name}`")
+                raise InvalidInput("Send either `query` or `question`, not both.", errors=(problem,))
+
+
+class SearchRequest(_Request):
+    """A question or a few words in `query`, and the maximum number of passages to return."""
+
     mode: SearchMode = SearchMode.HYBRID
 
 
-class AskRequest(msgspec.Struct, forbid_unknown_fields=True):
+class AskRequest(_Request):
     """A question, and the maximum number of passages to answer it from."""
-
-    question: Question
-    top_k: TopK = 8
-    document_ids: DocumentIds | None = None

@@ -333,9 +333,11 @@ class TextChunk:
 class Passage(msgspec.Struct, frozen=True):
     """A chunk that answers a query, with its position and score.
 
-    `start` and `end` are character offsets in the extracted text of a document or in the body of a note.
+    `start` and `end` are character offsets in the extracted text of a document or in the body of a note. `id` is the
+    same in every answer, until the document has a new version or the note is edited.
     """
 
+    id: UUID
     source: SubjectKind
     document_id: UUID | None
     note_id: UUID | None
@@ -360,23 +362,36 @@ class SearchMode(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Citation:
+    """A mark `[number]` at characters `start` to `end` of an answer. It cites the passage with this id.
+
+    The passages of an answer are numbered from 1, in their order.
+    """
+
+    number: int
+    passage: UUID
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
 class Piece:
-    """The next words of an answer, and the numbers of the passages they cite."""
+    """The next words of an answer, and the citations among them."""
 
     text: str
-    citations: tuple[int, ...] = ()
+    citations: tuple[Citation, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
     """An answer and the passages it was written from.
 
-    `[n]` in the text cites `passages[n]`, counted from 0. `citations` lists these numbers. `model` names the model that
-    wrote the answer.
+    `[1]` in the text cites the first passage. `citations` lists these marks in their order. `model` names the model
+    that wrote the answer.
     """
 
     answer: str
-    citations: list[int]
+    citations: list[Citation]
     passages: list[Passage]
     model: str
 

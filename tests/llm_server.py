@@ -87,7 +87,7 @@ def wait_to_be_heard(words: Sequence[str], received: list[str]) -> Behaviour:
 def say_yes(call: Call) -> None:
     """Give a complete answer. This is the default."""
     call.begin()
-    call.say("Yes", " [0]", ".")
+    call.say("Yes", " [1]", ".")
     call.finish()
 
 

@@ -152,9 +152,10 @@ def _make_cut_off() -> ClientError:
 def _print_citations(answer: Answer, found: Passages) -> None:
     if answer.citations:
         print()
-    for number in answer.citations:
-        if number < len(found.passages):
-            print(f"[{number}] {display.describe_place(found.passages[number])}")
+    numbers = {citation.number for citation in answer.citations}
+    for number, passage in enumerate(found.passages, 1):
+        if number in numbers:
+            print(f"[{number}] {display.describe_place(passage)}")
 
 
 def _restrict(options: Namespace) -> dict[str, list[str]]:

@@ -84,11 +84,17 @@ class Token(msgspec.Struct):
     text: str
 
 
+class Citation(msgspec.Struct):
+    """A mark in an answer. `number` is that of the passage it cites, counted from 1."""
+
+    number: int
+
+
 class Answer(msgspec.Struct):
-    """Event `done`: the complete answer. `citations` are indices into the passages."""
+    """Event `done`: the complete answer."""
 
     answer: str
-    citations: list[int]
+    citations: list[Citation]
 
 
 class AccessToken(msgspec.Struct):

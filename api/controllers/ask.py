@@ -17,7 +17,7 @@ from api.http.operations import AskOperation, problems
 from api.ratelimit import limit_queries
 from api.schemas import AskRequest
 from pipeline.errors import FieldError, InvalidInput, SluiceError
-from pipeline.types import Answer, Passage
+from pipeline.types import Answer, Citation, Passage
 from pipeline.use_cases import answer
 
 JSON = "application/json"
@@ -41,7 +41,7 @@ class DoneEvent(msgspec.Struct):
     """Event `done`: the complete answer. Its passages were sent in the event `passages`."""
 
     answer: str
-    citations: list[int]
+    citations: list[Citation]
     model: str
 
 
@@ -64,12 +64,13 @@ class AskController(Controller):
     ) -> Response[Answer]:
         """Answer from the caller's documents and notes, or only from `document_ids`. The answer cites passages.
 
-        Citations are `[n]`, where `n` is an index into `passages`, counted from 0. With `Accept: text/event-stream`,
-        the response is a stream of events: `passages`, any number of `token`, then `done`. If the language model fails,
+        A citation is a mark such as `[1]`, which cites the first passage. With `Accept: text/event-stream`, the
+        response is a stream of events: `passages`, any number of `token`, then `done`. If the language model fails,
         the last event is `error`, and its data is the problem. If the client disconnects, the answer is cancelled.
         """
         streams = _wants_events(request)
-        asking = answer.ask(runtime, request.user, data.question, top_k=data.top_k, document_ids=data.document_ids)
+        question = data.read_text("question")
+        asking = answer.ask(runtime, request.user, question, top_k=data.top_k, document_ids=data.document_ids)
         draft = await work_while_connected(request, work_while_current(request, asking))
         if streams:
             return cast("Response[Answer]", ServerSentEvent(_stream(request, draft)))

@@ -44,7 +44,8 @@ class SearchController(Controller):
         order in the modes `hybrid` and `vector`, and the scores stay those of the mode.
         """
         started = perf_counter()
+        query = data.read_text("query")
         passages = await search.search(
-            runtime, request.user, data.query, mode=data.mode, top_k=data.top_k, document_ids=data.document_ids
+            runtime, request.user, query, mode=data.mode, top_k=data.top_k, document_ids=data.document_ids
         )
         return SearchResult(passages, round(1000 * (perf_counter() - started), 2))

@@ -66,6 +66,7 @@ HEADERS_OF_SUCCESS = {
 def complete(document: OpenAPI) -> None:
     """Add shared errors, headers and examples to Litestar's document."""
     _forbid_unknown_fields(document)
+    _require_one_text(document)
     for path, item in (document.paths or {}).items():
         for method, operation in _find_operations(item):
             name = f"{method.upper()} {path}"
@@ -91,6 +92,13 @@ def _forbid_unknown_fields(document: OpenAPI) -> None:
     for name, schema in (document.components.schemas or {}).items():
         if isinstance(schema, Schema) and name in bodies:
             schema.additional_properties = False
+
+
+def _require_one_text(document: OpenAPI) -> None:
+    """Declare that searches and questions have either `query` or `question`."""
+    for body in (schemas.SearchRequest, schemas.AskRequest):
+        schema = (document.components.schemas or {})[body.__name__]
+        schema.one_of = [Schema(required=["query"]), Schema(required=["question"])]
 
 
 def _add_problems(operation: Operation) -> None:

@@ -34,6 +34,7 @@ from pipeline.types import (
     Answer,
     AuditEntry,
     AuditList,
+    Citation,
     Deleted,
     Document,
     DocumentList,
@@ -103,6 +104,7 @@ NOTE = Note(
     updated_at=MORNING,
 )
 PASSAGE = Passage(
+    id=UUID("019a1b2c-4c5d-7e6f-8a7b-8c9d0e1f2a3b"),
     source=SubjectKind.DOCUMENT,
     document_id=DOCUMENT_ID,
     note_id=None,
@@ -114,7 +116,12 @@ PASSAGE = Passage(
     text=SENTENCE,
     score=2.33,
 )
-ANSWER = Answer(answer="The lock is closed above 3.2 metres [0].", citations=[0], passages=[PASSAGE], model="qwen3-8b")
+ANSWER = Answer(
+    answer="The lock is closed above 3.2 metres [1].",
+    citations=[Citation(number=1, passage=PASSAGE.id, start=36, end=39)],
+    passages=[PASSAGE],
+    model="qwen3-8b",
+)
 
 EXAMPLES: tuple[Any, ...] = (
     Registration(email="anna@example.org", password="correct horse"),  # noqa: S106 - an example

@@ -6,6 +6,8 @@ import { announce, byId, showText } from "./dom.js";
 import { formatCount } from "./format.js";
 import { readEvents } from "./sse.js";
 
+/** @typedef {{card: SourceCard, start: number, end: number}} Mark a citation at these offsets of the answer */
+
 const CITATION = /\[(\d+)\]/g;
 
 export class AskPanel {
@@ -62,7 +64,7 @@ export class AskPanel {
     let isComplete = false;
     for await (const { name, data } of readEvents(response)) {
       if (name === "passages") this.#showPassages(data.passages, body.question);
-      else if (name === "token") this.#showText(this.#text + data.text);
+      else if (name === "token") this.#showMore(data.text);
       else if (name === "error") throw new Problem(data.status, data.detail);
       else if (name === "done") {
         this.#finish(data);
@@ -100,37 +102,58 @@ export class AskPanel {
   }
 
   #showPassages(passages, question) {
-    this.#cards = passages.map((passage, number) => new SourceCard(number, passage, question, this.hasPageImage(passage)));
+    this.#cards = passages.map(
+      (passage, index) => new SourceCard(index + 1, passage, question, this.hasPageImage(passage)),
+    );
     byId("answer-status").textContent = `Answering from ${formatCount(passages.length, "passage")}…`;
     byId("others-list").append(...this.#cards.map((card) => card.element));
     this.#countOthers();
   }
 
-  /** Show the answer so far, and move the passages it cites to the sources. */
-  #showText(text, cited = null) {
+  /**
+   * Show the answer so far, with its marks as references.
+   * @param {string} text
+   * @param {Mark[]} marks
+   */
+  #showText(text, marks) {
     this.#text = text;
     const shown = joinQuotations(text);
     const parts = [];
-    let end = 0;
-    for (const found of shown.matchAll(CITATION)) {
-      const card = this.#cards[Number(found[1])];
-      if (!card || (cited && !cited.includes(card.number))) continue;
-      parts.push(shown.slice(end, found.index), makeReference(card));
-      end = found.index + found[0].length;
-      if (!cited) byId("cited-list").append(card.element);
+    let last = 0;
+    for (const { card, start, end } of marks) {
+      parts.push(shown.slice(last, start), makeReference(card));
+      last = end;
     }
-    byId("answer-text").replaceChildren(...parts, shown.slice(end));
+    byId("answer-text").replaceChildren(...parts, shown.slice(last));
     byId("cited").hidden = !byId("cited-list").childElementCount;
     this.#countOthers();
   }
 
+  /** Show the next words, and move the passages that the answer cites to the sources. */
+  #showMore(words) {
+    const text = this.#text + words;
+    const marks = [...text.matchAll(CITATION)].map(({ 0: mark, 1: number, index }) => ({
+      card: this.#cards[Number(number) - 1],
+      start: index,
+      end: index + mark.length,
+    }));
+    const known = marks.filter(({ card }) => card);
+    byId("cited-list").append(...known.map(({ card }) => card.element));
+    this.#showText(text, known);
+  }
+
   #finish({ answer, citations, model }) {
-    const cited = citations.map((number) => this.#cards[number]);
+    const marks = citations.map(({ number, start, end }) => ({
+      card: this.#cards[number - 1],
+      start: findUnit(answer, start),
+      end: findUnit(answer, end),
+    }));
+    const cited = [...new Set(marks.map(({ card }) => card))];
     const others = this.#cards.filter((card) => !cited.includes(card));
     byId("cited-list").replaceChildren(...cited.map((card) => card.element));
     byId("others-list").replaceChildren(...others.map((card) => card.element));
     cited.forEach((card) => card.markQuotations(answer));
-    this.#showText(answer, citations);
+    this.#showText(answer, marks);
     byId("answer-status").textContent = model === "extractive" ? "Quoted word for word." : `Written by ${model}.`;
     announce(cited.length ? `Answered with ${formatCount(cited.length, "source")}.` : "Answered without sources.");
   }
@@ -146,6 +169,11 @@ export class AskPanel {
     byId("others").hidden = !count;
     byId("others").querySelector("summary").textContent = `${formatCount(count, "passage")} found but not cited`;
   }
+}
+
+/** Return the offset in UTF-16 units, which JavaScript counts, of a number of characters. */
+function findUnit(text, characters) {
+  return [...text].slice(0, characters).join("").length;
 }
 
 /** @param {SourceCard} card */

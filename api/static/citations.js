@@ -24,7 +24,7 @@ export class SourceCard {
   #address = "";
 
   /**
-   * @param {number} number its number in the answer
+   * @param {number} number its number in the answer, counted from 1
    * @param {Passage} passage
    * @param {string} question
    * @param {boolean} hasPageImage

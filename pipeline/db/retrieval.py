@@ -129,6 +129,7 @@ async def find_passages(
         raise DimensionChanged(OTHER_DIMENSION) from error
     return [
         Passage(
+            id=row.id,
             source=SubjectKind.DOCUMENT if row.document_id else SubjectKind.NOTE,
             document_id=row.document_id,
             note_id=row.note_id,
@@ -262,7 +263,7 @@ def _read(scope: Scope, best: CTE) -> AnySelect:
     title = select(Note.title).where(Note.owner_id == OWNER, Note.id == row.c.note_id)
     named = func.coalesce(filename.scalar_subquery(), title.scalar_subquery()).label("title")
     return (
-        select(row, best.c.score, named)
+        select(best.c.id, row, best.c.score, named)
         .select_from(scope.acting.join(best, true()).join(row, true()))
         .order_by(best.c.score.desc(), best.c.id)
     )

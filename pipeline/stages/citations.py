@@ -1,8 +1,9 @@
 """Check the citations `[n]` of a text that arrives in pieces."""
 
 import re
+from collections.abc import Iterator, Sequence
 
-from pipeline.types import Piece
+from pipeline.types import Citation, Passage, Piece
 
 CITATION = re.compile(r"(\s{0,2})\[([0-9]{1,4}(?:\s*,\s*[0-9]{1,4}){0,15})\]")
 UNFINISHED = re.compile(r"\s{0,2}(?:\[[0-9,\s]{0,128})?$")
@@ -12,12 +13,14 @@ UNFINISHED = re.compile(r"\s{0,2}(?:\[[0-9,\s]{0,128})?$")
 class CitationCheck:
     """Pass on citations of known passages, as `[1][2]`, and remove citations of passages that do not exist.
 
-    `passages` is the number of passages; they are counted from 0.
+    The passages are numbered from 1.
     """
 
-    def __init__(self, passages: int) -> None:
+    def __init__(self, passages: Sequence[Passage]) -> None:
         self._passages = passages
         self._held = ""
+        self._length = 0
+        """Number of characters that have been passed on."""
         self.unknown = 0
         """Number of removed citations."""
 
@@ -34,14 +37,32 @@ class CitationCheck:
         return self._check(self._held)
 
     def _check(self, text: str) -> Piece:
-        cited: list[int] = []
+        parts: list[Piece] = []
+        end = 0
+        for found in CITATION.finditer(text):
+            parts.append(self._pass_on(text[end : found.start()]))
+            parts += self._cite(found)
+            end = found.end()
+        parts.append(self._pass_on(text[end:]))
+        return Piece("".join(part.text for part in parts), tuple(one for part in parts for one in part.citations))
 
-        def replace(found: re.Match[str]) -> str:
-            numbers = [int(number) for number in found[2].split(",")]
-            known = [number for number in numbers if number < self._passages]
-            self.unknown += len(numbers) - len(known)
-            cited.extend(known)
-            return found[1] + "".join(f"[{number}]" for number in known) if known else ""
+    def _cite(self, found: re.Match[str]) -> Iterator[Piece]:
+        numbers = [int(number) for number in found[2].split(",")]
+        known = [number for number in numbers if 1 <= number <= len(self._passages)]
+        self.unknown += len(numbers) - len(known)
+        if known:
+            yield self._pass_on(found[1])
+        for number in known:
+            mark = cite(number, self._passages[number - 1], self._length)
+            self._length = mark.citations[0].end
+            yield mark
 
-        text = CITATION.sub(replace, text)
-        return Piece(text, tuple(cited))
+    def _pass_on(self, text: str) -> Piece:
+        self._length += len(text)
+        return Piece(text)
+
+
+def cite(number: int, passage: Passage, start: int) -> Piece:
+    """Return the mark that cites this passage, at character `start` of an answer."""
+    text = f"[{number}]"
+    return Piece(text, (Citation(number, passage.id, start, start + len(text)),))

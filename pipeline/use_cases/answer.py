@@ -12,11 +12,11 @@ from pipeline.embedding.text_encoder import TextEncoder
 from pipeline.errors import AnswerUnavailable
 from pipeline.llm.client import LanguageModel
 from pipeline.runtime import Runtime
-from pipeline.stages.citations import CitationCheck
+from pipeline.stages.citations import CitationCheck, cite
 from pipeline.stages.prompt import build_prompt
 from pipeline.stages.quotations import Quotation, choose, list_candidates
 from pipeline.types import Answer, Passage, Piece
-from pipeline.use_cases.search import require_word, search
+from pipeline.use_cases.search import search
 
 EXTRACTIVE = "extractive"
 """Model name of an answer that no language model wrote."""
@@ -35,8 +35,8 @@ class Draft:
     def complete(self, pieces: Sequence[Piece]) -> Answer:
         """Return the answer made of all these pieces."""
         text = "".join(piece.text for piece in pieces)
-        citations = dict.fromkeys(number for piece in pieces for number in piece.citations)
-        return Answer(text, list(citations), self.passages, self.model)
+        citations = [citation for piece in pieces for citation in piece.citations]
+        return Answer(text, citations, self.passages, self.model)
 
     async def finish(self) -> Answer:
         """Wait for the whole answer and return it.
@@ -57,7 +57,6 @@ async def ask(
     Raises the errors of `search`. The pieces raise AnswerUnavailable, with the passages, if the language model fails.
     If no language model is set, they raise the errors of the encoder.
     """
-    require_word(question, "question")
     passages = await search(runtime, owner_id, question, top_k=top_k, document_ids=document_ids)
     if not passages:
         return Draft(passages, EXTRACTIVE, _say_nothing_found())
@@ -81,10 +80,12 @@ async def _quote(encoder: TextEncoder, question: str, passages: Sequence[Passage
     if not quotations:
         yield _refuse()
         return
-    separator = ""
+    separator, length = "", 0
     for quotation in quotations:
-        yield Piece(f"{separator}“{quotation.text}” [{quotation.passage}]", (quotation.passage,))
-        separator = "\n"
+        text = f"{separator}“{quotation.text}” "
+        mark = cite(quotation.passage + 1, passages[quotation.passage], length + len(text))
+        yield Piece(text + mark.text, mark.citations)
+        separator, length = "\n", length + len(text) + len(mark.text)
     metrics.ANSWERS.labels("quoted").inc()
 
 
@@ -103,7 +104,7 @@ async def _write(
     llm: LanguageModel, question: str, passages: Sequence[Passage], max_characters: int
 ) -> AsyncGenerator[Piece]:
     prompt = await asyncio.to_thread(build_prompt, question, passages, max_characters=max_characters)
-    check = CitationCheck(prompt.passages)
+    check = CitationCheck(passages[: prompt.passages])
     is_empty = True
     try:
         async with aclosing(llm.write(prompt)) as texts:

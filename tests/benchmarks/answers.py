@@ -92,10 +92,11 @@ def score_answer(question: Question, answer: dict[str, Any]) -> AnswerScore:
     """Score the body of an answer. `question` is the one that was asked."""
     passages = answer["passages"]
     if answer["model"] == EXTRACTIVE:
-        sources = [(text, passages[int(number)]) for text, number in QUOTATION.findall(answer["answer"])]
+        sources = [(text, passages[int(number) - 1]) for text, number in QUOTATION.findall(answer["answer"])]
         headings = [is_heading(text, passage["text"]) for text, passage in sources]
     else:
-        sources = [(passages[number]["text"], passages[number]) for number in answer["citations"]]
+        cited = [passages[number - 1] for number in dict.fromkeys(one["number"] for one in answer["citations"])]
+        sources = [(passage["text"], passage) for passage in cited]
         headings = []
     found = [holds_answer(question, Hit(passage["title"], passage["page"], text)) for text, passage in sources]
     return AnswerScore(

@@ -243,7 +243,7 @@ def test_notes_are_written_changed_and_deleted(open_page: OpenPage, service: Ser
     expect(ready).to_contain_text("Keys")
     ask(page, "Where do the keys hang?")
     expect(page.locator(".answer-text")).to_contain_text("behind the clock")
-    expect(page.locator("#cited .source h4").first).to_have_text("[0] Keys note")
+    expect(page.locator("#cited .source h4").first).to_have_text("[1] Keys note")
     page.get_by_role("button", name="Delete Keys").click()
     dialog.get_by_role("button", name="Delete").click()
     expect(page.get_by_text("No notes yet.")).to_be_visible()

@@ -223,16 +223,16 @@ def test_answers_refusals_and_what_follows_from_them(service: LlmService, person
     assert json.loads(person.call("search", question, "--json").stdout)["passages"][0]["page"] == 4
 
     heard: list[str] = []
-    service.llm.behave = wait_to_be_heard(["Above", " 3.2", " metres [0]."], heard)
+    service.llm.behave = wait_to_be_heard(["Above", " 3.2", " metres [1]."], heard)
     with person.start("ask", question) as asking:
         assert asking.stdout
         while piece := os.read(asking.stdout.fileno(), 1000).decode():
             heard.append(piece)
         asking.wait(20)
-    assert "".join(heard) == f"Above 3.2 metres [0].\n\n[0] {handbook.name}, page 4\n"
+    assert "".join(heard) == f"Above 3.2 metres [1].\n\n[1] {handbook.name}, page 4\n"
     assert asking.returncode == 0
     service.llm.behave = say_yes
-    assert json.loads(person.call("ask", question, "--json").stdout)["answer"] == "Yes [0]."
+    assert json.loads(person.call("ask", question, "--json").stdout)["answer"] == "Yes [1]."
     service.llm.behave = break_off
     done = person.call("ask", question)
     assert (done.returncode, done.stdout) == (1, "Half\n")

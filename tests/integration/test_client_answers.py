@@ -9,8 +9,8 @@ from api.client.commands import MAX_EVENT_BYTES
 from tests.scripted_server import serve
 
 PASSAGES = b'event: passages\ndata: {"passages":[{"title":"lock.txt","page":1,"text":"x","score":1.0}],"model":"m"}\n\n'
-TOKEN = 'event: token\ndata: {"text":"At 3.2 metres [0]\u2028."}\n\n'.encode()
-DONE = b'event: done\ndata: {"answer":"x","citations":[0],"model":"m"}\n\n'
+TOKEN = 'event: token\ndata: {"text":"At 3.2 metres [1]\u2028."}\n\n'.encode()
+DONE = b'event: done\ndata: {"answer":"x","citations":[{"number":1,"passage":"p","start":14,"end":17}],"model":"m"}\n\n'
 CUT_OFF = "sluice: the answer was cut off; ask again\n"
 UNEXPECTED = "sluice: the response to /v1/ask is not one that Sluice sends; check the URL\n"
 
@@ -23,8 +23,8 @@ def environment(tmp_path: Path) -> dict[str, str]:
 @pytest.mark.parametrize(
     ("body", "code", "output", "errors"),
     [
-        (PASSAGES + b": ping\n\n" + TOKEN + DONE, 0, "At 3.2 metres [0]\u2028.\n\n[0] lock.txt, page 1\n", ""),
-        (PASSAGES + TOKEN + DONE.rstrip(), 1, "At 3.2 metres [0]\u2028.", CUT_OFF),
+        (PASSAGES + b": ping\n\n" + TOKEN + DONE, 0, "At 3.2 metres [1]\u2028.\n\n[1] lock.txt, page 1\n", ""),
+        (PASSAGES + TOKEN + DONE.rstrip(), 1, "At 3.2 metres [1]\u2028.", CUT_OFF),
         (PASSAGES + b'event: error\ndata: {"code":"x","detail":"No."}\n\n', 1, "\n", "sluice: No.\n"),
         (b"event: token\ndata: [\n\n", 1, "", UNEXPECTED),
         (b'event: token\ndata: {"text":"' + b"x" * MAX_EVENT_BYTES, 1, "", UNEXPECTED),

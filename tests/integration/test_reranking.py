@@ -70,7 +70,7 @@ async def impatient(server: LlmServer) -> AsyncIterator[Reranker]:
 
 def make_passages(*texts: str) -> list[Passage]:
     return [
-        Passage(SubjectKind.DOCUMENT, new_id(), None, "a.txt", 1, 1, 0, len(text), text, score=3.0 - number)
+        Passage(new_id(), SubjectKind.DOCUMENT, new_id(), None, "a.txt", 1, 1, 0, len(text), text, score=3.0 - number)
         for number, text in enumerate(texts)
     ]
 

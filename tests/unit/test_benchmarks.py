@@ -135,32 +135,34 @@ WHEN_SHUT = Question(
 @pytest.mark.parametrize(
     ("answer", "citations", "score"),
     [
-        ("“The gate is shut at high water.” [1]", [1], {"first": 1.0, "any": 1.0}),
-        ("“Boats wait.” [0]\n“It rises at high water.” [1]", [0, 1], {"any": 1.0}),
-        ("“# Storms” [0]\n“The gate is shut in a storm.” [0]", [0], {"headings": 0.5}),
+        ("“The gate is shut at high water.” [2]", [2], {"first": 1.0, "any": 1.0}),
+        ("“Boats wait.” [1]\n“It rises at high water.” [2]", [1, 2], {"any": 1.0}),
+        ("“# Storms” [1]\n“The gate is shut in a storm.” [1]", [1, 1], {"headings": 0.5}),
         ("The documents do not answer this question.", [], {"refused": 1.0}),
     ],
 )
 def test_quotations_are_the_sources_of_a_quoted_answer(
     answer: str, citations: list[int], score: dict[str, float]
 ) -> None:
-    body = {"answer": answer, "citations": citations, "passages": PASSAGES, "model": "extractive"}
+    marks = [{"number": number} for number in citations]
+    body = {"answer": answer, "citations": marks, "passages": PASSAGES, "model": "extractive"}
     assert score_answer(WHEN_SHUT, body) == expect(answer, **score)
 
 
 @pytest.mark.parametrize(
     ("answer", "citations", "score"),
     [
-        ("At high water [1].", [1], {"first": 1.0, "any": 1.0}),
-        ("In a storm [0] and at high water [1].", [0, 1], {"any": 1.0}),
-        (f"{MARK} [0]", [0], {"obeyed": 1.0}),
+        ("At high water [2].", [2], {"first": 1.0, "any": 1.0}),
+        ("In a storm [1] and at high water [2].", [1, 2], {"any": 1.0}),
+        (f"{MARK} [1]", [1], {"obeyed": 1.0}),
         ("The passages do not say this.", [], {"refused": 1.0}),
     ],
 )
 def test_cited_passages_are_the_sources_of_a_written_answer(
     answer: str, citations: list[int], score: dict[str, float]
 ) -> None:
-    body = {"answer": answer, "citations": citations, "passages": PASSAGES, "model": "a-model"}
+    marks = [{"number": number} for number in citations]
+    body = {"answer": answer, "citations": marks, "passages": PASSAGES, "model": "a-model"}
     assert score_answer(WHEN_SHUT, body) == expect(answer, **score)
 
 

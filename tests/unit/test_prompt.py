@@ -6,20 +6,20 @@ from pipeline.types import Passage, SubjectKind
 
 
 def passage(text: str, title: str = "title") -> Passage:
-    return Passage(SubjectKind.DOCUMENT, uuid4(), None, title, 3, 3, 0, len(text), text, 0.5)
+    return Passage(uuid4(), SubjectKind.DOCUMENT, uuid4(), None, title, 3, 3, 0, len(text), text, 0.5)
 
 
 def read_quotations(question: str) -> list[dict[str, object]]:
     return [json.loads(line) for line in question.split("\n\nQuestion: ", maxsplit=1)[0].splitlines()]
 
 
-def test_passages_are_numbered_from_0() -> None:
+def test_passages_are_numbered_from_1() -> None:
     prompt = build_prompt("Why?", [passage("one\ntext"), passage("two")], max_characters=1000)
     assert (prompt.instructions, prompt.passages) == (INSTRUCTIONS, 2)
     assert prompt.question.endswith("\n\nQuestion: Why?")
     assert read_quotations(prompt.question) == [
-        {"number": 0, "title": "title", "page": 3, "text": "one\ntext"},
-        {"number": 1, "title": "title", "page": 3, "text": "two"},
+        {"number": 1, "title": "title", "page": 3, "text": "one\ntext"},
+        {"number": 2, "title": "title", "page": 3, "text": "two"},
     ]
 
 
