@@ -175,10 +175,15 @@ def translate_database_errors() -> Iterator[None]:
 
 
 def _means_unavailable(error: DBAPIError | asyncpg.PostgresError) -> bool:
-    if isinstance(error, DBAPIError) and error.connection_invalidated:
+    if isinstance(error, DBAPIError) and (error.connection_invalidated or _is_broken(error)):
         return True
     state = get_state(error)
     return state.startswith(UNAVAILABLE_CLASSES) or state in UNAVAILABLE_STATES
+
+
+def _is_broken(error: DBAPIError) -> bool:
+    """Return True if the connection was ended before it could be used. SQLAlchemy calls this an internal error."""
+    return error.orig is not None and isinstance(error.orig.__cause__, BROKEN_CONNECTION)
 
 
 def get_state(error: DBAPIError | asyncpg.PostgresError) -> str:

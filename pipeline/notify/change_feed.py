@@ -18,6 +18,7 @@ from sqlalchemy import func, select
 from pipeline.db import notifications
 from pipeline.db.connection import connect, make_options
 from pipeline.db.models import SERVICE_ROLE
+from pipeline.db.session import BROKEN_CONNECTION
 from pipeline.errors import UnsafeDatabase
 from pipeline.logs import get_logger
 from pipeline.types import Subject
@@ -86,7 +87,7 @@ class ChangeFeed:
                     while True:
                         await asyncio.sleep(ALIVE_CHECK_SECONDS)
                         await connection.fetchval(_PING)
-            except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError, UnsafeDatabase) as error:
+            except (asyncpg.PostgresError, *BROKEN_CONNECTION, OSError, TimeoutError, UnsafeDatabase) as error:
                 log.warning("change_feed.disconnected", cause=repr(error))
                 self._set_listening(is_listening=False)
                 await asyncio.sleep(RECONNECT_SECONDS)

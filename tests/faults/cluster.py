@@ -24,6 +24,8 @@ from tests.waiting import wait_until
 
 LEASE_SECONDS = 2.0
 START_SECONDS = 30
+LOG_SHOWN = 4000
+"""Number of characters at the end of a log that a failed test shows."""
 DATABASE = "sluice"
 HOUR_AHEAD = "tests.faults.hour_ahead"
 
@@ -239,6 +241,12 @@ class Cluster:
         """Repair the network."""
         self.to_postgres.heal()
         self.to_valkey.heal()
+
+    def print_logs(self) -> None:
+        """Print the end of the log of each process, and whether it still runs."""
+        for process in self._processes:
+            state = "running" if process.is_running else "ended"
+            print(f"{process.log.name} ({state}):", process.log.read_text()[-LOG_SHOWN:], sep="\n")
 
     def kill_processes(self) -> None:
         """Kill the processes of the service, except the shared API."""

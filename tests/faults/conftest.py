@@ -43,8 +43,9 @@ def own_cluster() -> Iterator[Cluster]:
 
 @pytest.fixture
 def cluster(own_cluster: Cluster) -> Iterator[Cluster]:
-    """The cluster, without any worker. After the test everything is repaired."""
+    """The cluster, without any worker. After the test everything is repaired. If it fails, pytest shows the logs."""
     yield own_cluster
+    own_cluster.print_logs()
     own_cluster.heal()
     own_cluster.kill_processes()
 

@@ -2,8 +2,10 @@
 
 import asyncio
 import socket
+import struct
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack, suppress
 from threading import Thread
 
 import httpx2
@@ -168,6 +170,44 @@ async def test_connection_that_postgresql_has_just_ended_is_unavailable(settings
         with pytest.raises(DatabaseUnavailable):
             await execute_on_ended_connection(database, database_url, pid)
         assert await read_pid(database) != pid
+
+
+def make_message(kind: bytes, body: bytes) -> bytes:
+    return kind + struct.pack("!I", len(body) + 4) + body
+
+
+LOGIN = make_message(b"R", bytes(4)) + make_message(b"S", b"server_version\x0017.0\0") + make_message(b"Z", b"I")
+"""What PostgreSQL answers to a login without a password."""
+ENDED = make_message(b"E", b"SFATAL\0C57P01\0Mterminating connection due to administrator command\0\0")
+
+
+def end_at_login(server: socket.socket) -> None:
+    """Act as a PostgreSQL that ends every connection right after the login, until the socket is shut down."""
+    with ExitStack() as opened, suppress(OSError):
+        while True:
+            connection = opened.enter_context(server.accept()[0])
+            connection.recv(1024)
+            connection.sendall(LOGIN + ENDED)
+
+
+@pytest.fixture
+def ending_url() -> Iterator[str]:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = Thread(target=end_at_login, args=(server,))
+        thread.start()
+        yield f"postgresql+asyncpg://u:p@127.0.0.1:{server.getsockname()[1]}/d?ssl=disable"
+        server.shutdown(socket.SHUT_RDWR)
+        thread.join()
+
+
+async def test_connection_that_ends_right_after_the_login_is_unavailable(ending_url: str) -> None:
+    async with open_database(ending_url, pool_size=1, timeout_seconds=5) as database:
+        for _ in range(2):  # the place in the pool is free again
+            with pytest.raises(DatabaseUnavailable):
+                async with database.transaction() as session:
+                    await session.execute(select(1))
+        with pytest.raises(DatabaseUnavailable):
+            await read_pid(database)
 
 
 async def test_statement_without_a_database_is_refused(settings: Settings) -> None:
