@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Awaitable
 from dataclasses import dataclass
 from typing import Any, TypeVar
-from uuid import UUID
 
 from litestar import Request
 from litestar.connection import ASGIConnection
@@ -13,7 +12,7 @@ from litestar.middleware import AbstractAuthenticationMiddleware, Authentication
 
 from api.tokens import Tokens
 from pipeline.errors import NotAuthenticated
-from pipeline.types import Identity
+from pipeline.types import Caller, Identity
 from pipeline.use_cases.sessions import Sessions
 
 PUBLIC = {"public": True}
@@ -30,8 +29,8 @@ class Credential:
     identity: Identity
 
 
-UserRequest = Request[UUID, Credential, State]
-"""An authenticated request: `request.user` is the account's id."""
+UserRequest = Request[Caller, Credential, State]
+"""An authenticated request: `request.user` is the caller."""
 
 
 def find_bearer_token(headers: Headers) -> str | None:
@@ -44,7 +43,7 @@ class BearerAuthentication(AbstractAuthenticationMiddleware):
     """Checks `Authorization: Bearer <token>`. Routes opt out one by one; no path pattern is excluded."""
 
     async def authenticate_request(self, connection: ASGIConnection[Any, Any, Any, Any]) -> AuthenticationResult:
-        """Return the caller's account id and credential.
+        """Return the caller and the credential.
 
         Raises NotAuthenticated if the token is missing or not valid, DatabaseUnavailable if it cannot be checked.
         """
@@ -55,7 +54,7 @@ class BearerAuthentication(AbstractAuthenticationMiddleware):
         sessions: Sessions = connection.app.state.sessions
         identity = tokens.verify(token)
         await sessions.require_current(identity)
-        return AuthenticationResult(user=identity.user_id, auth=Credential(token, identity))
+        return AuthenticationResult(user=Caller(identity.user_id), auth=Credential(token, identity))
 
 
 async def require_valid(request: UserRequest) -> None:

@@ -194,7 +194,7 @@ async def limit_uploads(connection: Connection, _handler: BaseRouteHandler) -> N
 
     Raises TooManyRequests if the limit is exceeded.
     """
-    await _enforce(connection, Policy.UPLOAD, str(connection.user))
+    await _enforce(connection, Policy.UPLOAD, str(connection.user.owner_id))
 
 
 async def limit_queries(connection: Connection, _handler: BaseRouteHandler) -> None:
@@ -202,7 +202,7 @@ async def limit_queries(connection: Connection, _handler: BaseRouteHandler) -> N
 
     Raises TooManyRequests if the limit is exceeded.
     """
-    await _enforce(connection, Policy.QUERY, str(connection.user))
+    await _enforce(connection, Policy.QUERY, str(connection.user.owner_id))
 
 
 async def limit_page_images(connection: Connection, _handler: BaseRouteHandler) -> None:
@@ -210,7 +210,7 @@ async def limit_page_images(connection: Connection, _handler: BaseRouteHandler) 
 
     Raises TooManyRequests if the limit is exceeded.
     """
-    await _enforce(connection, Policy.PAGE_IMAGE, str(connection.user))
+    await _enforce(connection, Policy.PAGE_IMAGE, str(connection.user.owner_id))
 
 
 async def send_rate_limit(message: Message, scope: Scope) -> None:

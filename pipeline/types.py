@@ -118,6 +118,19 @@ class Identity:
 
 
 @dataclass(frozen=True, slots=True)
+class Caller:
+    """On whose behalf something is done: a user, or a program with an API key of the user."""
+
+    owner_id: UUID
+    """The account."""
+    key_id: UUID | None = None
+    """The API key, if the caller has one."""
+    collection_ids: frozenset[UUID] | None = None
+    """Collections to which the key is bound. The caller sees and changes only what is in them. None if it is not bound.
+    """
+
+
+@dataclass(frozen=True, slots=True)
 class Failure:
     """Reason for the status `failed`: a code for programs and a message for people."""
 

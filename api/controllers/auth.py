@@ -78,7 +78,7 @@ class AuthController(Controller):
 
         `limit` is null if there is no quota. A note counts as a document, and the bytes of its body count.
         """
-        return await accounts.get_details(runtime, request.user)
+        return await accounts.get_details(runtime, request.user.owner_id)
 
     @put(
         "/users/me/password",
@@ -92,13 +92,13 @@ class AuthController(Controller):
 
         403 `wrong_password` if the current password is wrong. It counts as a failed login.
         """
-        await limit_login(request, str(request.user))
+        await limit_login(request, str(request.user.owner_id))
         address = find_address(request)
         identity = await accounts.change_password(
-            runtime, request.user, data.current_password, data.new_password, address
+            runtime, request.user.owner_id, data.current_password, data.new_password, address
         )
         sessions: Sessions = state.sessions
-        sessions.forget(request.user)
+        sessions.forget(request.user.owner_id)
         return _issue(state, identity)
 
     @delete(
@@ -114,10 +114,10 @@ class AuthController(Controller):
         403 `wrong_password` if the password is wrong. It counts as a failed login. The audit log keeps type and time of
         the account's actions, without details.
         """
-        await limit_login(request, str(request.user))
-        await accounts.delete_own(runtime, request.user, data.password, find_address(request))
+        await limit_login(request, str(request.user.owner_id))
+        await accounts.delete_own(runtime, request.user.owner_id, data.password, find_address(request))
         sessions: Sessions = state.sessions
-        sessions.forget(request.user)
+        sessions.forget(request.user.owner_id)
 
 
 async def _authenticate(request: PublicRequest, data: Credentials, runtime: Runtime) -> Identity:

@@ -222,7 +222,7 @@ async def _receive(
     with ExitStack() as stack:
         try:
             await check
-            upload = stack.enter_context(room.begin(request.user))
+            upload = stack.enter_context(room.begin(request.user.owner_id))
         except (NotFound, QuotaExceeded, TooManyRequests):
             await discard_body(request, max_bytes)
             raise

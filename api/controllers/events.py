@@ -162,7 +162,7 @@ async def _prepend(first: Events, rest: AsyncIterator[Events]) -> AsyncIterator[
 async def _stream(
     request: UserRequest, tokens: Tokens, open_streams: OpenStreams, changes: AsyncGenerator[list[Change]]
 ) -> AsyncIterator[Events]:
-    with open_streams.count(request.user):
+    with open_streams.count(request.user.owner_id):
         async with aclosing(changes) as following:
             while batch := await work_while_current(request, anext(following, None)):
                 tokens.verify(request.auth.token)

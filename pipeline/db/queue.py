@@ -72,7 +72,7 @@ from pipeline.db.crashes import MAX_CRASHES, MAX_REPEATS, SUSPECT_CRASHES, Crash
 from pipeline.db.models import Chunk, Document, Job, Note
 from pipeline.db.session import act_for
 from pipeline.errors import FailureCode, IngestionError, LeaseLost
-from pipeline.types import JobKind, Lease, Status, Subject, SubjectKind
+from pipeline.types import Caller, JobKind, Lease, Status, Subject, SubjectKind
 
 SUSPECT_PATIENCE = timedelta(seconds=10)
 """Time after which a waiting suspect keeps workers from claiming more, so that one of them is soon free to run it."""
@@ -232,7 +232,7 @@ async def claim(
         starts.remember(wanted, Place(claimed.virtual_start, claimed.queued_at), start)
     kind = JobKind(claimed.kind)
     subject = Subject(claimed.owner_id, kind.subject, claimed.subject_id)
-    await act_for(session, subject.owner_id)
+    await act_for(session, Caller(subject.owner_id))
     stored: int | None = None
     if not kind.is_background:
         begun = {"status": Status.PROCESSING, "attempts": MODELS[subject.kind].attempts + 1, "progress": 0.0}
@@ -456,7 +456,7 @@ async def take_back(session: AsyncSession, lost: Mapping[UUID, datetime]) -> int
 async def _return_uncounted(session: AsyncSession, job: Job) -> None:
     kind = JobKind(job.kind)
     subject = Subject(job.owner_id, kind.subject, job.subject_id)
-    await act_for(session, subject.owner_id)
+    await act_for(session, Caller(subject.owner_id))
     await session.execute(update(Job).where(_is(kind, subject)).values(lease_token=None, lease_until=None))
     await _mark_pending(session, kind, subject, attempts=MODELS[subject.kind].attempts - 1)
 
@@ -465,7 +465,7 @@ async def _return_or_fail(session: AsyncSession, job: Job) -> None:
     kind = JobKind(job.kind)
     subject = Subject(job.owner_id, kind.subject, job.subject_id)
     crashes = Crashes(job.crashes, job.repeats, job.crash_step).add(job.step)
-    await act_for(session, subject.owner_id)
+    await act_for(session, Caller(subject.owner_id))
     if crashes.is_given_up and not kind.is_background:
         await session.execute(delete(Job).where(_is(kind, subject)))
         message = (

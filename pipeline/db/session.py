@@ -3,7 +3,6 @@
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
-from uuid import UUID
 
 import asyncpg
 from sqlalchemy import String, bindparam, event, func, select
@@ -17,6 +16,7 @@ from pipeline.db.connection import make_creator, make_options
 from pipeline.db.direct import DirectConnection, make_compiler
 from pipeline.db.models import EMAIL_SETTING, SERVICE_ROLE, USER_SETTING
 from pipeline.errors import DatabaseUnavailable, ReadOnlyDatabase, StorageFull
+from pipeline.types import Caller
 
 UNAVAILABLE_CLASSES = ("08", "28", "3D", "53", "57P")
 """SQLSTATE classes: no connection, login refused, no such database, no resources left, stopped by an operator."""
@@ -73,17 +73,17 @@ class Database:
         )
 
     @asynccontextmanager
-    async def transaction(self, user_id: UUID | None = None) -> AsyncIterator[AsyncSession]:
+    async def transaction(self, caller: Caller | None = None) -> AsyncIterator[AsyncSession]:
         """Open a session in a transaction, which is committed at the end and rolled back on any error.
 
-        Row-level security shows it the rows of `user_id` only. Without a `user_id` it shows no owned row at all.
+        Row-level security shows it only the rows of the caller's account. Without a caller it shows no owned row.
         Raises DatabaseUnavailable if PostgreSQL is unavailable or too slow, CannotWrite if its disk is full or it is
         read-only.
         """
         with translate_database_errors():
             async with self._sessions.begin() as session:
-                if user_id is not None:
-                    await act_for(session, user_id)
+                if caller is not None:
+                    await act_for(session, caller)
                 yield session
 
     @asynccontextmanager
@@ -141,9 +141,9 @@ async def open_database(
 _ACT_FOR = select(func.set_config(USER_SETTING, bindparam("user", type_=String), True))
 
 
-async def act_for(session: AsyncSession, user_id: UUID) -> None:
-    """Let the session see and write the rows of this user until the end of its transaction."""
-    await session.execute(_ACT_FOR, {"user": str(user_id)})
+async def act_for(session: AsyncSession, caller: Caller) -> None:
+    """Let the session see and write the rows of this caller until the end of its transaction."""
+    await session.execute(_ACT_FOR, {"user": str(caller.owner_id)})
 
 
 async def act_for_email(session: AsyncSession, email: str) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from pipeline.runtime import Runtime
-from pipeline.types import JobKind, Lease, OnStage, Stage, Subject
+from pipeline.types import Caller, JobKind, Lease, OnStage, Stage, Subject
 
 EMBED_AT_ONCE = 32
 """Maximum number of chunks that are embedded between two reports of progress."""
@@ -57,4 +57,4 @@ class Attempt:
 
     def transaction(self) -> AbstractAsyncContextManager[AsyncSession]:
         """Open a transaction that acts for the owner of the subject."""
-        return self.runtime.database.transaction(self.subject.owner_id)
+        return self.runtime.database.transaction(Caller(self.subject.owner_id))

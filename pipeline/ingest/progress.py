@@ -6,7 +6,7 @@ from pipeline import metrics
 from pipeline.db import queue
 from pipeline.db.session import Database
 from pipeline.ingest.heartbeat import HeldLease
-from pipeline.types import Lease, OnStage, Stage
+from pipeline.types import Caller, Lease, OnStage, Stage
 
 EXTRACTED = 0.4
 """Progress when all pages are read."""
@@ -61,7 +61,7 @@ class StageReporter:
             return
         self._reported_at = monotonic()
         self._progress = max(self._progress, progress)  # reading and embedding overlap
-        async with self._database.transaction(lease.subject.owner_id) as session:
+        async with self._database.transaction(Caller(lease.subject.owner_id)) as session:
             await queue.report_progress(session, lease, self._progress)
 
     async def _mark_step(self, lease: Lease, stage: Stage) -> None:

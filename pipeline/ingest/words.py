@@ -16,7 +16,7 @@ from pipeline.logs import get_logger
 from pipeline.stages.headings import add_headings
 from pipeline.stages.repair import repair
 from pipeline.stages.words.lexemes import Indexed, index_all
-from pipeline.types import PageText, Subject, SubjectKind, TextChunk
+from pipeline.types import Caller, PageText, Subject, SubjectKind, TextChunk
 
 AWAKE_SECONDS = 2.0
 """Interval of statements in a transaction while words are made. PostgreSQL ends transactions that do nothing."""
@@ -55,7 +55,7 @@ async def renew_outdated(database: Database, default_language: str, wait: Callab
 
 async def _renew(database: Database, subject: Subject, default_language: str) -> bool:
     """Return False if another worker renews this subject, or if it was deleted or replaced in the meantime."""
-    async with database.transaction(subject.owner_id) as session:
+    async with database.transaction(Caller(subject.owner_id)) as session:
         if not await chunks.try_to_reserve(session, subject):
             return False
         if not (stored := await chunks.find_outdated(session, subject)):

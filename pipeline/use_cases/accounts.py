@@ -32,7 +32,7 @@ from pipeline.logs import get_logger
 from pipeline.networks import find_network
 from pipeline.passwords import is_common, normalize
 from pipeline.runtime import Runtime
-from pipeline.types import Account, AccountDetails, Identity, new_id
+from pipeline.types import Account, AccountDetails, Caller, Identity, new_id
 from pipeline.use_cases import quotas
 
 # The OWASP minimum for argon2id: 19 MiB, two passes, one lane.
@@ -91,7 +91,7 @@ async def _add(database: Database, email: str, password_hash: str, invitation: s
     """
     try:
         user_id = new_id()
-        async with database.transaction(user_id) as session:
+        async with database.transaction(Caller(user_id)) as session:
             details = {"email": email, **await _redeem(session, invitation)}
             account = await users.add(session, user_id, email, password_hash)
             await audit.record(session, audit.Event.REGISTER, account.id, details)
@@ -199,7 +199,7 @@ async def authenticate(runtime: Runtime, email: str, password: str, address: str
         new_hash = await _renew_hash(password, user.password_hash)
     runtime.recent_logins.remember(email, network)
     try:
-        async with runtime.database.transaction(user.id) as session:
+        async with runtime.database.transaction(Caller(user.id)) as session:
             await audit.record(session, audit.Event.LOGIN, user.id, {"address": address})
             await logins.record_success(session, user.email, network)
             if new_hash:
@@ -223,7 +223,7 @@ async def change_password(
     user = await _confirm(runtime, user_id, current_password, address)
     async with runtime.hashing_queue.turn(str(user_id)):
         password_hash = await _hash(new_password, field="new_password")
-    async with runtime.database.transaction(user_id) as session:
+    async with runtime.database.transaction(Caller(user_id)) as session:
         generation = await users.set_password(session, user_id, password_hash, user.password_hash)
         if generation is None:
             raise _wrong_password()
@@ -241,7 +241,7 @@ async def delete_own(runtime: Runtime, user_id: UUID, password: str, address: st
     url = runtime.settings.sqlalchemy_url
     async with (
         open_database(url, pool_size=1, timeout_seconds=DELETION_TIMEOUT_SECONDS) as database,
-        database.transaction(user_id) as session,
+        database.transaction(Caller(user_id)) as session,
     ):
         locked = await users.lock(session, user_id)
         if locked is None:
@@ -285,7 +285,7 @@ async def _check_password(runtime: Runtime, email: str, password: str, address: 
         )
     matches = await asyncio.to_thread(_verify, password, user.password_hash if user else UNKNOWN_HASH)
     if user is None or not matches:
-        async with runtime.database.transaction(user.id if user else None) as session:
+        async with runtime.database.transaction(Caller(user.id) if user else None) as session:
             actor = user.id if user else None
             await audit.record(session, audit.Event.LOGIN_FAILED, actor, {"email": email, "address": address})
             await logins.record_failure(session, email, network)
@@ -298,7 +298,7 @@ async def get_account(runtime: Runtime, user_id: UUID) -> Account:
 
     Raises AccountGone if the account was deleted.
     """
-    async with runtime.database.transaction(user_id) as session:
+    async with runtime.database.transaction(Caller(user_id)) as session:
         account = await users.find(session, user_id)
     if account is None:
         raise AccountGone
@@ -310,7 +310,7 @@ async def get_details(runtime: Runtime, user_id: UUID) -> AccountDetails:
 
     Raises AccountGone if the account was deleted.
     """
-    async with runtime.database.transaction(user_id) as session:
+    async with runtime.database.transaction(Caller(user_id)) as session:
         account = await users.find(session, user_id)
         stored = await storage.measure(session, user_id)
     if account is None:

@@ -15,7 +15,7 @@ from pipeline.runtime import Runtime
 from pipeline.stages.citations import CitationCheck, cite
 from pipeline.stages.prompt import build_prompt
 from pipeline.stages.quotations import Quotation, choose, list_candidates
-from pipeline.types import Answer, Passage, Piece
+from pipeline.types import Answer, Caller, Passage, Piece
 from pipeline.use_cases.search import search
 
 EXTRACTIVE = "extractive"
@@ -48,7 +48,7 @@ class Draft:
 
 
 async def ask(
-    runtime: Runtime, owner_id: UUID, question: str, *, top_k: int, document_ids: Collection[UUID] | None
+    runtime: Runtime, caller: Caller, question: str, *, top_k: int, document_ids: Collection[UUID] | None
 ) -> Draft:
     """Find the passages for a question. The answer is made while the draft's `pieces` are read.
 
@@ -57,7 +57,7 @@ async def ask(
     Raises the errors of `search`. The pieces raise AnswerUnavailable, with the passages, if the language model fails.
     If no language model is set, they raise the errors of the encoder.
     """
-    passages = await search(runtime, owner_id, question, top_k=top_k, document_ids=document_ids)
+    passages = await search(runtime, caller, question, top_k=top_k, document_ids=document_ids)
     if not passages:
         return Draft(passages, EXTRACTIVE, _say_nothing_found())
     if runtime.llm is None:

@@ -12,7 +12,7 @@ from pipeline.db import access
 from pipeline.errors import NotFound
 from pipeline.queue_front import QueueFront
 from pipeline.runtime import Runtime
-from pipeline.types import Change, Deleted, Document, NoteState, Status, Subject, SubjectKind
+from pipeline.types import Caller, Change, Deleted, Document, NoteState, Status, Subject, SubjectKind
 
 OVERLAP = timedelta(seconds=60)
 """Longest time between the timestamp of a change and the commit that makes the change visible."""
@@ -27,7 +27,7 @@ _MICROSECOND = timedelta(microseconds=1)
 
 
 async def follow_document(
-    runtime: Runtime, owner_id: UUID, document_id: UUID, last_id: int | None
+    runtime: Runtime, caller: Caller, document_id: UUID, last_id: int | None
 ) -> AsyncGenerator[list[Change]]:
     """Yield the state of a document now and after each change, until it is terminal or deleted.
 
@@ -35,7 +35,7 @@ async def follow_document(
     Raises NotFound if the owner has no such document.
     """
     with runtime.changes.watch(document_id) as watch:
-        document = await _get(runtime, owner_id, document_id)
+        document = await _get(runtime, caller, document_id)
         seen = document if last_id == _to_id(document.updated_at) else None
         sent_at = monotonic()
         while True:
@@ -47,27 +47,27 @@ async def follow_document(
             waits = runtime.waits
             await watch.next(waits.queue_position if runtime.changes.is_listening else waits.poll)
             try:
-                document = await _get(runtime, owner_id, document_id)
+                document = await _get(runtime, caller, document_id)
             except NotFound:
                 yield [Change(_to_id(document.updated_at), Deleted(SubjectKind.DOCUMENT, document_id))]
                 return
 
 
-async def _get(runtime: Runtime, owner_id: UUID, document_id: UUID) -> Document:
+async def _get(runtime: Runtime, caller: Caller, document_id: UUID) -> Document:
     front = await runtime.queue_front.read()
-    async with runtime.database.transaction(owner_id) as session:
-        return await access.get_document(session, owner_id, document_id, front.positions)
+    async with runtime.database.transaction(caller) as session:
+        return await access.get_document(session, caller.owner_id, document_id, front.positions)
 
 
-async def follow(runtime: Runtime, owner_id: UUID, last_id: int | None) -> AsyncGenerator[list[Change]]:
+async def follow(runtime: Runtime, caller: Caller, last_id: int | None) -> AsyncGenerator[list[Change]]:
     """Yield the changes to all documents and notes of the owner, until the caller stops.
 
     The first changes are the unfinished ones or, with `last_id`, those that have changed since. A state may be sent
     twice. A deletion is sent only if it happens while the client follows. After an outage, deletions during it are sent
     for the latest MAX_SEEN states only.
     """
-    with runtime.changes.watch(owner_id) as watch:
-        follower = Follower(runtime, owner_id, last_id)
+    with runtime.changes.watch(caller.owner_id) as watch:
+        follower = Follower(runtime, caller, last_id)
         async for changes in follower.catch_up():
             yield changes
         while True:
@@ -86,11 +86,11 @@ async def follow(runtime: Runtime, owner_id: UUID, last_id: int | None) -> Async
 class Follower:
     """What one client has seen."""
 
-    def __init__(self, runtime: Runtime, owner_id: UUID, last_id: int | None) -> None:
+    def __init__(self, runtime: Runtime, caller: Caller, last_id: int | None) -> None:
         self.id = last_id or 0
         """Time up to which the client has all changes, in microseconds since 1970. 0 if it has none yet."""
         self._runtime = runtime
-        self._owner_id = owner_id
+        self._caller = caller
         self.seen: dict[Subject, _Current] = {}
         """The latest states, at most MAX_SEEN."""
         self._positions: dict[UUID, int] = {}
@@ -113,11 +113,13 @@ class Follower:
             return []
         front = await self._runtime.queue_front.read()
         self._positions_at = monotonic()
-        following = front.list_next(self._owner_id)
+        following = front.list_next(self._caller.owner_id)
         moved = [document_id for document_id in following if self._positions.get(document_id) != following[document_id]]
         if not moved:
             return []
-        _, states, _ = await self._read_batch([Subject(self._owner_id, SubjectKind.DOCUMENT, each) for each in moved])
+        _, states, _ = await self._read_batch(
+            [Subject(self._caller.owner_id, SubjectKind.DOCUMENT, each) for each in moved]
+        )
         self._remember(states, front)
         return [Change(self.id, state) for state in states.values()]
 
@@ -126,7 +128,7 @@ class Follower:
 
         Only the last change has a new id. A client that disconnects before that change gets all of them again.
         """
-        async with self._runtime.database.transaction(self._owner_id) as session:
+        async with self._runtime.database.transaction(self._caller) as session:
             now = _to_id(await access.read_clock(session))
         last_id = self.id
         async for missed in self._find_missed() if last_id else self._find_unfinished():
@@ -139,8 +141,8 @@ class Follower:
         """Yield what may have changed since the client's last change, once."""
         since = _EPOCH + self.id * _MICROSECOND - OVERLAP
         async with self._take_turn():
-            async with self._runtime.database.transaction(self._owner_id) as session:
-                missed = await access.find_changed(session, self._owner_id, since)
+            async with self._runtime.database.transaction(self._caller) as session:
+                missed = await access.find_changed(session, self._caller.owner_id, since)
             if len(missed) > READ_AT_ONCE:
                 await self._runtime.reading_turns.pause()
         yield {*missed, *(subject for subject, state in self.seen.items() if not state.status.is_terminal)}
@@ -150,8 +152,10 @@ class Follower:
         for kind in SubjectKind:
             after: UUID | None = None
             while True:
-                async with self._take_turn(), self._runtime.database.transaction(self._owner_id) as session:
-                    found = await access.find_unfinished(session, self._owner_id, kind, after=after, limit=READ_AT_ONCE)
+                async with self._take_turn(), self._runtime.database.transaction(self._caller) as session:
+                    found = await access.find_unfinished(
+                        session, self._caller.owner_id, kind, after=after, limit=READ_AT_ONCE
+                    )
                 yield found
                 if len(found) < READ_AT_ONCE:
                     break
@@ -178,15 +182,15 @@ class Follower:
         """Return when a batch was read, its states, and the front of the queue then."""
         async with self._take_turn():
             front = await self._runtime.queue_front.read()
-            async with self._runtime.database.transaction(self._owner_id) as session:
+            async with self._runtime.database.transaction(self._caller) as session:
                 now = _to_id(await access.read_clock(session))
-                states = await access.list_states(session, self._owner_id, batch, front.positions)
+                states = await access.list_states(session, self._caller.owner_id, batch, front.positions)
             if len(batch) == READ_AT_ONCE:
                 await self._runtime.reading_turns.pause()
         return now, states, front
 
     def _take_turn(self) -> AbstractAsyncContextManager[None]:
-        return self._runtime.reading_turns.take(self._owner_id)
+        return self._runtime.reading_turns.take(self._caller.owner_id)
 
     def _remember(self, states: Mapping[Subject, _Current], front: QueueFront) -> None:
         """Keep the latest MAX_SEEN states, unfinished ones first, and the positions of the owner's next documents."""
@@ -197,7 +201,7 @@ class Follower:
             self.seen = dict(islice(self.seen.items(), excess, None))
         sent = {state.id: state.queue_position for state in states.values() if _is_pending(state)}
         known = self._positions | {each: position for each, position in sent.items() if position}
-        self._positions = {each: known[each] for each in front.list_next(self._owner_id) if each in known}
+        self._positions = {each: known[each] for each in front.list_next(self._caller.owner_id) if each in known}
 
 
 def _is_pending(state: _Current) -> TypeGuard[Document]:

@@ -11,7 +11,7 @@ from pipeline.errors import CannotWrite, FieldError, InvalidInput
 from pipeline.logs import get_logger
 from pipeline.runtime import Runtime
 from pipeline.stages.normalize import fold
-from pipeline.types import Passage, SearchMode
+from pipeline.types import Caller, Passage, SearchMode
 
 AUDITED_CHARACTERS = 500
 """Maximum length of a query in the audit log."""
@@ -21,7 +21,7 @@ log = get_logger()
 
 async def search(
     runtime: Runtime,
-    owner_id: UUID,
+    caller: Caller,
     query: str,
     *,
     mode: SearchMode = SearchMode.HYBRID,
@@ -37,11 +37,11 @@ async def search(
     If there is a reranker, it reorders the best passages, except those of keyword searches.
     """
     require_word(query)
-    async with nullcontext() if mode == SearchMode.KEYWORD else runtime.search_queue.turn(str(owner_id)):
-        wanted = await _build_query(runtime, owner_id, query, mode, top_k, document_ids)
+    async with nullcontext() if mode == SearchMode.KEYWORD else runtime.search_queue.turn(str(caller.owner_id)):
+        wanted = await _build_query(runtime, caller, query, mode, top_k, document_ids)
         passages = await _find(runtime, wanted)
         if not passages and await runtime.encoders.is_replaced(wanted.model):
-            passages = await _find(runtime, await _build_query(runtime, owner_id, query, mode, top_k, document_ids))
+            passages = await _find(runtime, await _build_query(runtime, caller, query, mode, top_k, document_ids))
         if runtime.reranker and mode != SearchMode.KEYWORD:
             passages = await runtime.reranker.rerank(wanted.text, passages)
         return passages[:top_k]
@@ -55,12 +55,12 @@ def require_word(query: str, field: str = "query") -> None:
 
 
 async def _build_query(
-    runtime: Runtime, owner_id: UUID, query: str, mode: SearchMode, top_k: int, document_ids: Collection[UUID] | None
+    runtime: Runtime, caller: Caller, query: str, mode: SearchMode, top_k: int, document_ids: Collection[UUID] | None
 ) -> PassageQuery:
     """Return the query in the form of the indexed text, embedded with the model that this process considers active."""
     encoder, query = runtime.encoder, fold(query)
     return PassageQuery(
-        owner_id,
+        caller.owner_id,
         mode,
         query,
         vector=None if mode == SearchMode.KEYWORD else (await encoder.encode([query], Purpose.QUERY))[0],

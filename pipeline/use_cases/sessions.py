@@ -7,7 +7,7 @@ from async_lru import alru_cache
 from pipeline.db import users
 from pipeline.db.session import Database
 from pipeline.errors import AccountGone, NotAuthenticated
-from pipeline.types import Identity
+from pipeline.types import Caller, Identity
 
 MAX_ACCOUNTS = 10_000
 """Maximum number of accounts whose token generation a process remembers."""
@@ -42,5 +42,5 @@ class Sessions:
         self._generations.cache_invalidate(user_id)
 
     async def _read_generation(self, user_id: UUID) -> int | None:
-        async with self._database.transaction(user_id) as session:
+        async with self._database.transaction(Caller(user_id)) as session:
             return await users.find_token_generation(session, user_id)

@@ -14,7 +14,7 @@ from pipeline.db.session import Database
 from pipeline.embedding.model import PACKAGED_MODEL
 from pipeline.stages.chunk import split_page
 from pipeline.stages.words.lexemes import index_all
-from pipeline.types import PageText, Subject, SubjectKind, TextChunk, new_id
+from pipeline.types import Caller, PageText, Subject, SubjectKind, TextChunk, new_id
 from tests.benchmarks.encoding import choose_sample, extract, measure_encoding, time_cpu
 from tests.benchmarks.report import Report
 from tests.databases import fetch
@@ -48,7 +48,7 @@ async def measure_storage(passages: Sequence[TextChunk], vectors: np.ndarray, da
     await fetch(database_url, "INSERT INTO users (id, email, password_hash) VALUES ($1, $2, '')",
                 subject.owner_id, f"{subject.owner_id}@bench")  # fmt: skip
     database = Database(database_url.replace("://", "+asyncpg://", 1), pool_size=1, timeout_seconds=60)
-    async with database.transaction(subject.owner_id) as session:
+    async with database.transaction(Caller(subject.owner_id)) as session:
         await session.execute(
             text("INSERT INTO documents (owner_id, id, filename, media_type, size_bytes, sha256)"
                  " VALUES (:owner, :id, '', '', 0, :hash)"),

@@ -24,7 +24,7 @@ from pipeline.ingest.sweeper import Sweeper
 from pipeline.runtime import Runtime, Waits, open_runtime
 from pipeline.sandbox.pool import Sandbox
 from pipeline.settings import Settings
-from pipeline.types import Identity, Lease, OnStage, Stage, new_id
+from pipeline.types import Caller, Identity, Lease, OnStage, Stage, new_id
 from tests.conftest import SECRET
 from tests.models import make_encoder
 
@@ -62,7 +62,7 @@ class Api:
         """Add an account and issue a token for it, without the cost of a request and of a strong hash."""
         person = Person(f"{name.lower()}@example.org", f"password of {name}")
         user_id = new_id()
-        async with self.runtime.database.transaction(user_id) as session:
+        async with self.runtime.database.transaction(Caller(user_id)) as session:
             await users.add(session, user_id, person.email, QUICK_HASHER.hash(person.password))
         person.headers["Authorization"] = f"Bearer {self.app.state.tokens.issue(Identity(user_id, 0))}"
         return person

@@ -10,6 +10,7 @@ from pipeline.db import queue
 from pipeline.db.queue import Waiting
 from pipeline.errors import FailureCode, IngestionError
 from pipeline.settings import Settings, SettingsError, load_settings
+from pipeline.types import Caller
 from tests.databases import clone_database, downgrade, fetch_value, migrate, run_sql
 from tests.integration.conftest import Api, Person, claim
 
@@ -123,7 +124,7 @@ async def test_retried_document_counts_its_bytes_again(api: Api) -> None:
     location = (await upload_bytes(api, person, 600)).headers["location"]
     lease = await claim(api.runtime)
     assert lease
-    async with api.runtime.database.transaction(lease.subject.owner_id) as session:
+    async with api.runtime.database.transaction(Caller(lease.subject.owner_id)) as session:
         await queue.fail(session, lease, IngestionError(FailureCode.MALFORMED, "Message."))
     assert await measure(api, person) == Waiting(0, 0)
     # Retries and edits are not limited, because their subjects were accepted before.

@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from uuid import UUID
 
 import pytest
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -12,6 +11,7 @@ from pipeline.db.session import Database
 from pipeline.errors import DatabaseUnavailable
 from pipeline.ingest.sweeper import Sweeper
 from pipeline.runtime import Runtime
+from pipeline.types import Caller
 from tests.databases import fetch, fetch_value
 from tests.integration.conftest import LEASE_SECONDS, Clock, claim, observe
 from tests.integration.test_queue import add_document, add_owner
@@ -30,10 +30,10 @@ class SilentDatabase(Database):
     is_silent = False
 
     @asynccontextmanager
-    async def transaction(self, user_id: UUID | None = None) -> AsyncIterator[AsyncSession]:
+    async def transaction(self, caller: Caller | None = None) -> AsyncIterator[AsyncSession]:
         if self.is_silent:
             raise DatabaseUnavailable("The database does not respond.")
-        async with super().transaction(user_id) as session:
+        async with super().transaction(caller) as session:
             yield session
 
 

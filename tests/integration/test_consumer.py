@@ -21,6 +21,7 @@ from pipeline.notify.doorbell import RING_TASK, Doorbell, connect
 from pipeline.runtime import Runtime
 from pipeline.sandbox.pool import Sandbox
 from pipeline.settings import Settings
+from pipeline.types import Caller
 from tests.conftest import Logged
 from tests.databases import fetch, rewrite_statements
 from tests.integration.conftest import wait_for, work
@@ -153,7 +154,7 @@ async def test_idle_worker_gets_the_second_of_two_files(
     documents = [await add_document(runtime, owner, letter * 400_000) for letter in "xy"]
 
     async def read(document: UUID) -> str:
-        async with runtime.database.transaction(owner) as session:
+        async with runtime.database.transaction(Caller(owner)) as session:
             return (await contents.read_text(session, owner, document, 0, None)).text
 
     for consumer, document in zip(consumers, documents, strict=True):

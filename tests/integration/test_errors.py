@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import NoReturn
-from uuid import UUID
 
 import pytest
 import structlog
@@ -16,6 +15,7 @@ from sqlalchemy.exc import DBAPIError
 
 from pipeline.db.session import Database
 from pipeline.logs import configure_logging, get_logger
+from pipeline.types import Caller
 from tests.integration.conftest import Api
 
 pytestmark = pytest.mark.anyio
@@ -55,7 +55,7 @@ async def test_valid_request_id_of_the_caller_is_kept(api: Api) -> None:
 class BrokenDatabase(Database):
     """Raises an error that no code expects."""
 
-    def transaction(self, user_id: UUID | None = None) -> NoReturn:  # noqa: ARG002 - the signature of the base class
+    def transaction(self, caller: Caller | None = None) -> NoReturn:  # noqa: ARG002 - the signature of the base class
         raise ZeroDivisionError("secret /path")
 
 

@@ -18,7 +18,7 @@ from pipeline.db import notifications, queue
 from pipeline.errors import NotFound, TooManyRequests
 from pipeline.queue_front import MAX_NEXT, share_front
 from pipeline.reading_turns import ReadingTurns
-from pipeline.types import Change, Deleted, Document, Identity, Lease, NoteState, Stage, Subject, SubjectKind
+from pipeline.types import Caller, Change, Deleted, Document, Identity, Lease, NoteState, Stage, Subject, SubjectKind
 from pipeline.use_cases import events
 from pipeline.use_cases.events import MAX_SEEN, READ_AT_ONCE, Follower
 from tests.databases import fetch, rewrite_statements
@@ -76,7 +76,7 @@ class Listener:
 
 @asynccontextmanager
 async def following(api: Api, owner_id: UUID, last_id: int | None = None) -> AsyncIterator[Listener]:
-    async with aclosing(events.follow(api.runtime, owner_id, last_id)) as changes:
+    async with aclosing(events.follow(api.runtime, Caller(owner_id), last_id)) as changes:
         yield Listener(changes)
 
 
@@ -85,13 +85,13 @@ async def test_stream_of_a_document_reports_every_change_until_it_is_ready(api: 
     person = await api.register()
     owner_id = await find_id(api, person)
     document_id = get_id((await api.upload(person, b"some text")).headers["location"])
-    listener = Listener(events.follow_document(api.runtime, owner_id, document_id, None))
+    listener = Listener(events.follow_document(api.runtime, Caller(owner_id), document_id, None))
     told = [await listener.next_state()]
 
     async def report(lease: Lease, stage: Stage, progress: float) -> None:
         if stage not in (Stage.EXTRACTING, Stage.EMBEDDING):
             return
-        async with api.runtime.database.transaction(owner_id) as session:
+        async with api.runtime.database.transaction(Caller(owner_id)) as session:
             await queue.report_progress(session, lease, progress)
         told.append(await listener.next_state())
 
@@ -111,7 +111,7 @@ async def test_client_with_the_final_state_gets_no_event(api: Api) -> None:
     await api.work()
 
     async def follow(last_id: int | None) -> list[Change]:
-        changes = events.follow_document(api.runtime, owner_id, document_id, last_id)
+        changes = events.follow_document(api.runtime, Caller(owner_id), document_id, last_id)
         return [change async for batch in changes for change in batch]
 
     first = await follow(None)
@@ -125,8 +125,8 @@ async def test_deletion_ends_the_stream_of_a_document(api: Api) -> None:
     owner_id = await find_id(api, person)
     location = (await api.upload(person, b"some text")).headers["location"]
     with pytest.raises(NotFound):
-        await anext(events.follow_document(api.runtime, await find_id(api, other), get_id(location), None))
-    listener = Listener(events.follow_document(api.runtime, owner_id, get_id(location), None))
+        await anext(events.follow_document(api.runtime, Caller(await find_id(api, other)), get_id(location), None))
+    listener = Listener(events.follow_document(api.runtime, Caller(owner_id), get_id(location), None))
     assert isinstance(await listener.next_state(), Document)
     await api.client.delete(location, headers=person.headers)
     assert await listener.next_state() == Deleted(SubjectKind.DOCUMENT, get_id(location))
@@ -187,7 +187,7 @@ async def test_late_commit_is_reported_after_a_reconnect(api: Api) -> None:
     document_id = get_id((await api.upload(person, b"some text")).headers["location"])
     lease = await claim(api.runtime)
     assert lease
-    async with api.runtime.database.transaction(owner_id) as session:
+    async with api.runtime.database.transaction(Caller(owner_id)) as session:
         await queue.report_progress(session, lease, 0.5)
         async with following(api, owner_id) as listener:
             [before] = await listener.settle()
@@ -236,7 +236,7 @@ async def test_only_the_next_documents_of_an_owner_are_reported_as_moved(api: Ap
     owner_id = await find_id(api, second)
     await fetch(database_url, ADD_WAITING, owner_id, MAX_NEXT + 1)
     runtime = replace(api.runtime, queue_front=share_front(api.runtime.database, clock=itertools.count().__next__))
-    async with aclosing(events.follow(runtime, owner_id, None)) as changes:
+    async with aclosing(events.follow(runtime, Caller(owner_id), None)) as changes:
         listener = Listener(changes)
         await listener.settle()
         await claim(runtime)
@@ -277,7 +277,7 @@ async def test_row_47_many_streams_of_an_owner_with_many_waiting_documents(api: 
         return statement
 
     async def begin() -> list[int]:
-        async with aclosing(events.follow(runtime, owner_id, None)) as changes:
+        async with aclosing(events.follow(runtime, Caller(owner_id), None)) as changes:
             states = await Listener(changes).settle()
         return sorted(state.queue_position or 0 for state in states if isinstance(state, Document))
 
@@ -299,7 +299,7 @@ async def test_follower_remembers_few_states_and_still_reports_the_next_document
         queue_front=share_front(api.runtime.database, clock=itertools.count().__next__),
         reading_turns=ReadingTurns(pause_seconds=0),
     )
-    follower = Follower(runtime, owner_id, None)
+    follower = Follower(runtime, Caller(owner_id), None)
     begun = [change.state async for batch in follower.catch_up() for change in batch if change.state]
     assert len(begun) == MAX_SEEN + READ_AT_ONCE
     assert len(follower.seen) == MAX_SEEN
@@ -324,7 +324,7 @@ async def test_stream_of_a_document_counts_no_positions_of_its_own(api: Api) -> 
         return statement
 
     with rewrite_statements(note):
-        [first] = await anext(events.follow_document(api.runtime, owner_id, document_id, None))
+        [first] = await anext(events.follow_document(api.runtime, Caller(owner_id), document_id, None))
     assert isinstance(first.state, Document)
     assert first.state.queue_position == 1
     assert not [statement for statement in statements if "lag(jobs" in statement]
@@ -342,7 +342,7 @@ async def test_stream_of_a_document_does_not_poll_while_notifications_arrive(api
         reads += "FROM documents" in statement
         return statement
 
-    async with aclosing(events.follow_document(api.runtime, owner_id, document_id, None)) as changes:
+    async with aclosing(events.follow_document(api.runtime, Caller(owner_id), document_id, None)) as changes:
         listener = Listener(changes)
         assert isinstance(await listener.next_state(), Document)
         with rewrite_statements(count):

@@ -17,7 +17,7 @@ from pipeline.db.session import act_for_email
 from pipeline.embedding.model import PACKAGED_MODEL
 from pipeline.embedding.prompts import Purpose
 from pipeline.settings import Settings
-from pipeline.types import SearchMode, new_id
+from pipeline.types import Caller, SearchMode, new_id
 from tests.databases import connecting, fetch
 from tests.integration.conftest import Api, Person
 
@@ -55,7 +55,7 @@ async def collect(api: Api, person: Person, *, document_id: str, note_id: str) -
     """Put a document and a note into a new collection."""
     owner_id = await find_id(api, person)
     key = {"owner_id": owner_id, "collection_id": new_id()}
-    async with api.runtime.database.transaction(owner_id) as session:
+    async with api.runtime.database.transaction(Caller(owner_id)) as session:
         await session.execute(insert(models.Collection).values(owner_id=owner_id, id=key["collection_id"], name="mine"))
         await session.execute(insert(models.CollectionDocument).values(**key, document_id=UUID(document_id)))
         await session.execute(insert(models.CollectionNote).values(**key, note_id=UUID(note_id)))
@@ -103,7 +103,7 @@ async def test_queries_without_an_owner_filter_see_only_own_rows(api: Api) -> No
     await fill(api, "bert")
     anna_id = (await api.get(anna, "/v1/users/me")).json()["id"]
     for model in OWNED:
-        async with api.runtime.database.transaction(anna_id) as session:
+        async with api.runtime.database.transaction(Caller(anna_id)) as session:
             rows = (await session.scalars(select(model))).all()
         assert rows, model
         owners = {
@@ -119,7 +119,7 @@ async def test_rows_of_others_cannot_be_written(api: Api) -> None:
     anna, ids = await fill(api, "anna")
     bert, _ = await fill(api, "bert")
     bert_id = (await api.get(bert, "/v1/users/me")).json()["id"]
-    async with api.runtime.database.transaction(bert_id) as session:
+    async with api.runtime.database.transaction(Caller(bert_id)) as session:
         await session.execute(update(models.Note).values(title="stolen"))
     assert (await api.get(anna, f"/v1/notes/{ids['note_id']}")).json()["title"] == "anna's note"
 
@@ -164,7 +164,7 @@ async def test_search_functions_check_the_acting_user(api: Api) -> None:
     words = "'secret | note'"
     worded = text(f"SELECT id FROM sluice_match_words({words}, {words}, 100)")
     titled = text("SELECT source_id FROM sluice_find_titles('Which note?')")
-    async with api.runtime.database.transaction(bert_id) as session:
+    async with api.runtime.database.transaction(Caller(bert_id)) as session:
         seen = set((await session.scalars(worded)).all())
         assert seen == set((await session.scalars(select(models.Chunk.id))).all())
         assert len(seen) == 2
@@ -237,8 +237,8 @@ async def test_row_level_security_hides_all_other_tables(database_url: str) -> N
 async def test_accounts_of_others_can_neither_be_changed_nor_deleted(api: Api, database_url: str) -> None:
     await api.register("anna")
     bert_id = await find_id(api, await api.register("bert"))
-    for user_id in (None, bert_id):
-        async with api.runtime.database.transaction(user_id) as session:
+    for caller in (None, Caller(bert_id)):
+        async with api.runtime.database.transaction(caller) as session:
             for email in ("anna@example.org", None):
                 # A login also sees the account with the address that was typed.
                 if email:
@@ -255,7 +255,7 @@ async def test_accounts_of_others_can_neither_be_changed_nor_deleted(api: Api, d
 async def test_audit_rows_of_an_existing_account_keep_their_details(api: Api) -> None:
     anna_id = await find_id(api, await api.register_over_http("anna"))
     with pytest.raises(ProgrammingError, match="the account exists"):
-        async with api.runtime.database.transaction(anna_id) as session:
+        async with api.runtime.database.transaction(Caller(anna_id)) as session:
             await audit.anonymise(session, anna_id)
 
 

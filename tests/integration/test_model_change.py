@@ -30,7 +30,7 @@ from pipeline.operations import health
 from pipeline.runtime import Runtime, Waits, open_runtime
 from pipeline.settings import Settings
 from pipeline.stages.words.lexemes import index_all
-from pipeline.types import JobKind, Lease, SearchMode, Stage, Subject, SubjectKind, TextChunk
+from pipeline.types import Caller, JobKind, Lease, SearchMode, Stage, Subject, SubjectKind, TextChunk
 from pipeline.use_cases.search import search
 from tests.conftest import Logged
 from tests.databases import fetch, fetch_value, find_violations
@@ -293,7 +293,7 @@ async def test_vectors_of_replaced_text_are_not_stored(api: Api, database_url: s
 
     async def replace() -> None:
         """Commit when the other transaction waits for this one, or is done without waiting."""
-        async with api.runtime.database.transaction(owner) as session:
+        async with api.runtime.database.transaction(Caller(owner)) as session:
             text, vectors = "The new text.", {PACKAGED_MODEL: [np.eye(1, 384)]}
             await chunks.replace(
                 session, subject, [TextChunk(1, 0, text)], [text], vectors, index_all([text], "simple")
@@ -496,7 +496,7 @@ async def test_readiness_refuses_a_model_that_the_chunks_do_not_have(
         await asyncio.sleep(0.2)  # the database is read several times
         told = [event for event in logged if event["event"] == "model.mismatched"]
         assert [(event["configured"], event["active"]) for event in told] == [(second_model, PACKAGED_MODEL)]
-        assert await search(runtime, await get_owner(api, person), "ferry", top_k=1, document_ids=None)
+        assert await search(runtime, Caller(await get_owner(api, person)), "ferry", top_k=1, document_ids=None)
         await fetch(database_url, "INSERT INTO embedding_models VALUES ($1, 'next')", second_model)
         await wait_for(lambda: runtime.encoders.is_next_ready)
         assert await check(runtime) == (PACKAGED_MODEL, "ok", True)

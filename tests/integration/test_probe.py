@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import cast
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import httpx2
 import pytest
@@ -21,6 +21,7 @@ from pipeline.errors import DatabaseUnavailable
 from pipeline.ingest.heartbeat import Heartbeat
 from pipeline.runtime import Runtime
 from pipeline.settings import SettingsError
+from pipeline.types import Caller
 from tests.databases import clone_database, fetch
 from tests.integration.conftest import wait_for
 from tests.models import make_encoder
@@ -40,12 +41,12 @@ class BrokenDatabase(Database):
     hangs = False
 
     @asynccontextmanager
-    async def transaction(self, user_id: UUID | None = None) -> AsyncIterator[AsyncSession]:
+    async def transaction(self, caller: Caller | None = None) -> AsyncIterator[AsyncSession]:
         self.refused += 1
         if self.hangs:
             await asyncio.Event().wait()
         raise DatabaseUnavailable("The database does not respond.")
-        async with super().transaction(user_id) as session:
+        async with super().transaction(caller) as session:
             yield session
 
 

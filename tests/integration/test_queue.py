@@ -20,7 +20,7 @@ from pipeline.ingest.progress import StageReporter
 from pipeline.ingest.sweeper import Sweeper
 from pipeline.queue_front import MAX_AGE_SECONDS, MAX_NEXT, QueueFront, share_front
 from pipeline.runtime import Runtime
-from pipeline.types import Document, Lease, ReceivedFile, Stage, new_id
+from pipeline.types import Caller, Document, Lease, ReceivedFile, Stage, new_id
 from tests.databases import fetch, fetch_value, find_violations, rewrite_statements
 from tests.integration.conftest import LEASE_SECONDS, Clock, claim, ignore_stage, observe, wait_for, work
 
@@ -43,13 +43,13 @@ async def add_document(runtime: Runtime, owner: UUID, text: str = "") -> UUID:
     received = ReceivedFile(
         "a.txt", "text/plain", None, len(content), hashlib.sha256(content).digest(), io.BytesIO(content)
     )
-    document, is_duplicate = await documents.upload(runtime, owner, received)
+    document, is_duplicate = await documents.upload(runtime, Caller(owner), received)
     assert not is_duplicate
     return document.id
 
 
 async def show(runtime: Runtime, owner: UUID, document: UUID) -> Document:
-    async with runtime.database.transaction(owner) as session:
+    async with runtime.database.transaction(Caller(owner)) as session:
         return await access.get_document(session, owner, document)
 
 
@@ -86,7 +86,7 @@ async def test_positions_are_the_order_of_claims(runtime: Runtime, database_url:
     documents = [(owner, await add_document(runtime, owner)) for owner in (anna, anna, anna, bert, bert)]
     positions: dict[UUID, int | None] = {}
     for owner in (anna, bert):
-        async with runtime.database.transaction(owner) as session:
+        async with runtime.database.transaction(Caller(owner)) as session:
             listed = await access.list_documents(session, owner, status=None, limit=50, cursor=None)
         positions |= {document.id: document.queue_position for document in listed.items}
     async with runtime.database.transaction() as session:
@@ -147,7 +147,7 @@ async def test_returned_job_is_claimed_at_its_old_place_seconds_later(
     first, second = await claim_next(), await claim_next()
     assert first
     assert second
-    async with runtime.database.transaction(owner) as session:
+    async with runtime.database.transaction(Caller(owner)) as session:
         await queue.give_back(session, first)
     clock.now += later
     assert [lease.subject.id for _ in order if (lease := await claim_next())] == [documents[place] for place in order]
@@ -166,7 +166,7 @@ async def test_claim_says_whether_it_leaves_jobs_waiting(
         while lease := await queue.claim(session, LEASE_SECONDS, alone=True, starts=starts):
             leases.append(lease)
     assert [lease.is_last for lease in leases] == [False, False, True]
-    async with runtime.database.transaction(owner) as session:
+    async with runtime.database.transaction(Caller(owner)) as session:
         await queue.give_back(session, leases[0])
     await add_document(runtime, owner)
     async with runtime.database.transaction() as session:
@@ -494,8 +494,8 @@ async def test_concurrent_delete_and_retry_leave_no_job(runtime: Runtime, databa
         async with runtime.database.transaction() as session:
             await queue.fail(session, lease, IngestionError(FailureCode.MALFORMED, "Message."))
         results = await asyncio.gather(
-            documents.retry(runtime, owner, document),
-            documents.delete(runtime, owner, document),
+            documents.retry(runtime, Caller(owner), document),
+            documents.delete(runtime, Caller(owner), document),
             return_exceptions=True,
         )
         assert all(not isinstance(result, BaseException) or isinstance(result, SluiceError) for result in results)

@@ -14,7 +14,7 @@ from pipeline.db.storage import Stored
 from pipeline.errors import FailureCode, IngestionError
 from pipeline.runtime import Runtime
 from pipeline.settings import Settings
-from pipeline.types import new_id
+from pipeline.types import Caller, new_id
 from pipeline.use_cases import notes, quotas
 from pipeline.use_cases.quotas import MAX_ENVELOPE_BYTES
 from tests.databases import clone_database, downgrade, fetch_value, migrate, run_sql
@@ -91,7 +91,7 @@ async def test_failed_documents_count_until_they_are_deleted(api: Api) -> None:
     location = (await upload(api, person, MAX_BYTES)).headers["location"]
     lease = await claim(api.runtime)
     assert lease
-    async with api.runtime.database.transaction(lease.subject.owner_id) as session:
+    async with api.runtime.database.transaction(Caller(lease.subject.owner_id)) as session:
         await queue.fail(session, lease, IngestionError(FailureCode.MALFORMED, "Message."))
     assert_refused(await upload(api, person, 1, "b"))
     assert (await api.client.post(f"{location}/retry", headers=person.headers)).status_code == 202
@@ -146,9 +146,9 @@ def lift_quotas(runtime: Runtime) -> Runtime:
 async def test_account_over_a_lowered_quota_may_only_shrink(api: Api) -> None:
     person = await api.register()
     earlier, owner_id = lift_quotas(api.runtime), await find_owner(api, person)
-    note = await notes.create(earlier, owner_id, "Title", "x" * (MAX_BYTES + 10))
+    note = await notes.create(earlier, Caller(owner_id), "Title", "x" * (MAX_BYTES + 10))
     for number in range(MAX_DOCUMENTS):
-        await notes.create(earlier, owner_id, f"Title {number}", "x")
+        await notes.create(earlier, Caller(owner_id), f"Title {number}", "x")
     assert_refused(await write_note(api, person))
     path = f"/v1/notes/{note.id}"
     longer, shorter = ({"body": "x" * (MAX_BYTES + 10 + change)} for change in (1, -1))
@@ -160,7 +160,7 @@ async def test_account_over_the_quota_of_documents_may_change_them(api: Api) -> 
     person = await api.register()
     earlier, owner_id = lift_quotas(api.runtime), await find_owner(api, person)
     for number in range(MAX_DOCUMENTS + 1):
-        note = await notes.create(earlier, owner_id, f"Title {number}", "x")
+        note = await notes.create(earlier, Caller(owner_id), f"Title {number}", "x")
     longer = await api.client.patch(f"/v1/notes/{note.id}", headers=person.headers, json={"body": "longer"})
     assert longer.status_code == 200
 
@@ -256,7 +256,7 @@ async def test_concurrent_requests_never_exceed_a_quota_together(
         "edit": lambda: api.client.patch(f"/v1/notes/{note}", headers=person.headers, json={"body": "x" * 100}),
     }
     added = Stored(1, MAX_BYTES - 50)
-    async with runtime.database.transaction(owner_id) as session:
+    async with runtime.database.transaction(Caller(owner_id)) as session:
         await access.add_note(session, owner_id, new_id(), "Title", "x" * added.bytes)
         await quotas.require_storage(session, runtime.settings, owner_id, added)
         request = asyncio.create_task(requests[request_kind]())
@@ -272,7 +272,7 @@ async def test_concurrent_requests_never_exceed_a_quota_together(
 async def test_accounts_do_not_wait_for_each_other(api: Api, runtime: Runtime) -> None:
     anna, bert = await api.register("anna"), await api.register("bert")
     owner_id = await find_owner(api, anna)
-    async with runtime.database.transaction(owner_id) as session:
+    async with runtime.database.transaction(Caller(owner_id)) as session:
         await quotas.require_storage(session, runtime.settings, owner_id, Stored(1, 1))
         assert (await upload(api, bert, 1)).status_code == 202
 

@@ -20,7 +20,7 @@ from pipeline.reranking.factory import make_reranker, make_scorer
 from pipeline.reranking.reranker import Reranker
 from pipeline.reranking.server import RerankingServer
 from pipeline.settings import Settings
-from pipeline.types import Passage, SearchMode, SubjectKind, new_id
+from pipeline.types import Caller, Passage, SearchMode, SubjectKind, new_id
 from pipeline.use_cases.search import search
 from tests.conftest import Logged
 from tests.databases import fetch
@@ -246,7 +246,7 @@ async def search_twice(api: Api, person: Person, reranker: Reranker, mode: Searc
     """Return the texts that a search finds without and with the reranker."""
     owner = UUID((await api.get(person, "/v1/users/me")).json()["id"])
     found = [
-        list_texts(await search(runtime, owner, "the red boat sails", mode=mode, top_k=2, document_ids=None))
+        list_texts(await search(runtime, Caller(owner), "the red boat sails", mode=mode, top_k=2, document_ids=None))
         for runtime in (api.runtime, replace(api.runtime, reranker=reranker))
     ]
     return found[0], found[1]

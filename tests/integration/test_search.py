@@ -26,7 +26,7 @@ from pipeline.fair_queue import FairQueue
 from pipeline.runtime import SEARCHES_AT_ONCE_PER_CALLER, STATEMENTS_AT_ONCE_PER_CALLER
 from pipeline.settings import Settings
 from pipeline.stages.words.lexemes import index_all
-from pipeline.types import SearchMode, Subject, SubjectKind, TextChunk, new_id
+from pipeline.types import Caller, SearchMode, Subject, SubjectKind, TextChunk, new_id
 from pipeline.use_cases.search import search
 from tests.databases import Databases, connecting, fetch, fetch_value, note_direct_statements, rewrite_statements
 from tests.integration.conftest import Api, Person
@@ -206,7 +206,7 @@ async def test_rare_words_name_one_of_many_titles(api: Api, database_url: str) -
     named = sqlalchemy.text(
         "SELECT title FROM sluice_find_titles('Minutes of the meeting 77?') JOIN notes ON id = source_id"
     )
-    async with api.runtime.database.transaction(owner) as session:
+    async with api.runtime.database.transaction(Caller(owner)) as session:
         assert [*await session.scalars(named)] == ["Minutes of meeting 77"]
         await session.execute(sqlalchemy.text("DELETE FROM notes WHERE title NOT LIKE '%7_'"))
         assert len([*await session.scalars(named)]) == 50, "frequent words count if there are few titles"
@@ -237,7 +237,7 @@ async def test_first_large_document_is_sampled_with_its_own_chunks(api: Api, dat
 
 
 async def sample_words(api: Api, owner: str) -> None:
-    async with api.runtime.database.transaction(UUID(owner)) as session:
+    async with api.runtime.database.transaction(Caller(UUID(owner))) as session:
         await chunks.sample_words(session, FIRST_SAMPLE)
 
 
@@ -249,7 +249,7 @@ async def test_frequent_words_are_known_once_a_quarter_of_the_chunks_is_new(api:
     texts = [f"The gate of lock {number}" for number in range(200)]
     vectors = [np.ones((1, 384), dtype=np.float32)] * 200
     passages = [TextChunk(1, 0, text) for text in texts]
-    async with api.runtime.database.transaction(owner) as session:
+    async with api.runtime.database.transaction(Caller(owner)) as session:
         subject = Subject(owner, SubjectKind.DOCUMENT, document)
         await chunks.replace(session, subject, passages, texts, {PACKAGED_MODEL: vectors}, index_all(texts, "english"))
         await chunks.sample_words(session, len(passages))
@@ -261,7 +261,7 @@ async def test_frequent_words_are_known_once_a_quarter_of_the_chunks_is_new(api:
     await fetch(database_url, "DELETE FROM word_shares")
     await fetch(database_url, "UPDATE word_samples SET chunks = 1000000")
     for changed, sampled in ((0, 0), (250_000, 1)):
-        async with api.runtime.database.transaction(owner) as session:
+        async with api.runtime.database.transaction(Caller(owner)) as session:
             await chunks.sample_words(session, changed)
         assert await fetch_value(database_url, shares) == sampled
     assert await fetch_value(database_url, "SELECT chunks FROM word_samples") == 200
@@ -622,9 +622,9 @@ async def test_searches_by_words_do_not_wait_for_the_encoder(api: Api, database_
     await api.register()
     owner_id = await fetch_value(database_url, "SELECT id FROM users")
     runtime = replace(api.runtime, search_queue=FairQueue(at_once=0, waiting=0, waiting_per_caller=0))
-    assert await search(runtime, owner_id, "barn", mode=SearchMode.KEYWORD, top_k=3, document_ids=None) == []
+    assert await search(runtime, Caller(owner_id), "barn", mode=SearchMode.KEYWORD, top_k=3, document_ids=None) == []
     with pytest.raises(Overloaded):
-        await search(runtime, owner_id, "barn", top_k=3, document_ids=None)
+        await search(runtime, Caller(owner_id), "barn", top_k=3, document_ids=None)
 
 
 class GatheringEncoder(Encoder):
@@ -669,7 +669,7 @@ async def test_questions_of_an_account_are_embedded_together_and_few_use_the_dat
     runtime = replace(api.runtime, database=database, encoders=encoders)
     try:
         searches = [
-            search(runtime, owner_id, f"Question {n}?", top_k=3, document_ids=None)
+            search(runtime, Caller(owner_id), f"Question {n}?", top_k=3, document_ids=None)
             for n in range(2 * SEARCHES_AT_ONCE_PER_CALLER)
         ]
         assert await asyncio.gather(*searches) == [[]] * len(searches)

@@ -20,7 +20,7 @@ from pipeline.errors import DatabaseUnavailable, FailureCode, IngestionError
 from pipeline.ingest.executor import ingest
 from pipeline.runtime import Runtime
 from pipeline.settings import Settings
-from pipeline.types import Lease, Stage
+from pipeline.types import Caller, Lease, Stage
 from pipeline.use_cases import documents
 from tests.databases import fetch, fetch_value, find_violations
 from tests.integration.conftest import Api, Person, claim
@@ -237,7 +237,7 @@ async def test_edited_note_that_fails_is_not_found(api: Api, database_url: str) 
     await api.client.patch(path, headers=person.headers, json={"body": "The ferry has sunk."})
     lease = await claim(api.runtime)
     assert lease
-    async with api.runtime.database.transaction(lease.subject.owner_id) as session:
+    async with api.runtime.database.transaction(Caller(lease.subject.owner_id)) as session:
         await queue.fail(session, lease, IngestionError(FailureCode.EMBEDDING_FAILED, "Message."))
     assert await search(api, person, "ferry") == ["The ferry leaves at noon."]
     assert await fetch_value(database_url, "SELECT chunks FROM notes") == 0
@@ -254,11 +254,11 @@ class InterruptedDatabase(Database):
         self._interrupt = interrupt
 
     @asynccontextmanager
-    async def transaction(self, user_id: UUID | None = None) -> AsyncIterator[AsyncSession]:
+    async def transaction(self, caller: Caller | None = None) -> AsyncIterator[AsyncSession]:
         self.transactions += 1
         if self.transactions == self._before:
             await self._interrupt()
-        async with super().transaction(user_id) as session:
+        async with super().transaction(caller) as session:
             yield session
 
 
@@ -266,8 +266,8 @@ async def test_readers_never_get_slices_of_two_versions(api: Api, settings: Sett
     person = await api.register()
     owner_id = UUID((await api.get(person, "/v1/users/me")).json()["id"])
     location = await upload(api, person, b"a" * (2 * MIB))
-    document = await documents.get(api.runtime, owner_id, UUID(location.rsplit("/", 1)[1]))
-    download = documents.read_content(api.runtime, owner_id, document)
+    document = await documents.get(api.runtime, Caller(owner_id), UUID(location.rsplit("/", 1)[1]))
+    download = documents.read_content(api.runtime, Caller(owner_id), document)
     first = await anext(download)
     assert (await api.replace(person, location, b"b" * (2 * MIB))).status_code == 202
     assert (first, [data async for data in download]) == (b"a" * MIB, [])
@@ -336,7 +336,7 @@ async def test_deadlock_is_a_temporary_outage(api: Api, runtime: Runtime) -> Non
     both = asyncio.Barrier(2)
 
     async def change(first: UUID, second: UUID) -> None:
-        async with runtime.database.transaction(owner_id) as session:
+        async with runtime.database.transaction(Caller(owner_id)) as session:
             for document_id in (first, second):
                 await session.execute(
                     update(models.Document).where(models.Document.id == document_id).values(progress=0.5)
