@@ -10,6 +10,14 @@ RUN uv pip install -c constraints.txt -r pyproject.toml \
     && rm -rf /opt/venv/lib/python3.11/site-packages/torch/include \
     && find /opt/venv/lib/python3.11/site-packages/torch/bin -type f ! -name torch_shm_manager -delete \
     && mkdir /models /exports
+# The programs `sluice-server`, which finds the service in /app, and `sluice`.
+COPY client client
+WORKDIR /app
+COPY pyproject.toml README.md ./
+COPY pipeline pipeline
+COPY workers workers
+COPY api api
+RUN uv pip install --no-deps --editable . /build/client
 
 FROM docker.io/library/python:3.11-slim-trixie
 ENV PATH=/opt/venv/bin:$PATH PYTHONUNBUFFERED=1 HF_HOME=/models HF_HUB_OFFLINE=1 HOST=0.0.0.0 MODEL_CACHE=/exports

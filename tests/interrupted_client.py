@@ -1,4 +1,4 @@
-"""Runs `python -m api.client` and sends SIGINT to itself at a chosen moment.
+"""Runs `sluice` and sends SIGINT to itself at a chosen moment.
 
 usage: python -m tests.interrupted_client MOMENT ARGUMENT...
 
@@ -52,9 +52,9 @@ def main() -> None:
     # Never inherit the disposition: the test run itself may be a background job.
     signal.signal(signal.SIGINT, signal.SIG_IGN if moment.is_ignored else signal.default_int_handler)
     atexit.register(sender.observe, "exit", "")
-    sys.argv = ["api.client", *sys.argv[2:]]
+    sys.argv = ["sluice_command", *sys.argv[2:]]
     sys.addaudithook(sender.observe)
-    runpy.run_module("api.client", run_name="__main__", alter_sys=True)
+    runpy.run_module("sluice_command", run_name="__main__", alter_sys=True)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""`python -m api.client` as people and scripts call it, against one running API and worker."""
+"""`sluice` as people and scripts call it, against one running API and worker."""
 
 import asyncio
 import json
@@ -16,10 +16,10 @@ from uuid import uuid4
 import httpx2
 import pytest
 
-from api.client.connection import Connection
-from api.client.identity import Identity, identify
-from api.client.upload import Phase, Run, find_files
 from pipeline.samples import list_documents
+from sluice_command.connection import Connection
+from sluice_command.identity import Identity, identify
+from sluice_command.upload import Phase, Run, find_files
 from tests.databases import find_violations, run_sql
 from tests.llm_server import Call, LlmServer, run_llm_server, say_yes, wait_to_be_heard
 from tests.processes import Process, start_module
@@ -60,7 +60,7 @@ class Person:
 
     def start(self, *arguments: str, **environment: str) -> Process:
         environment = {**self.environment, **environment}
-        return start_module("api.client", *arguments, environment=environment, stdin=PIPE, stdout=PIPE, stderr=PIPE)
+        return start_module("sluice_command", *arguments, environment=environment, stdin=PIPE, stdout=PIPE, stderr=PIPE)
 
     def call(self, *arguments: str, typed: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
         with self.start(*arguments, **environment) as process:
@@ -181,7 +181,7 @@ def test_api_is_killed_and_the_token_is_worth_nothing_afterwards(
     service_file.write_text(service_file.read_text().replace(person.identify().token or "", old_token or ""))
     done = person.call("status")
     assert done.returncode == 3
-    assert "run `python -m api.client login`" in done.stderr
+    assert "run `sluice login`" in done.stderr
     assert person.call("status", SLUICE_PASSWORD="another one").returncode == 3
     assert person.call("status", SLUICE_PASSWORD=PASSWORD).returncode == 0
     assert person.call("status").returncode == 0

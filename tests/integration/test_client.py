@@ -1,4 +1,4 @@
-"""`python -m api.client` with a scripted server instead of the service."""
+"""`sluice` with a scripted server instead of the service."""
 
 import json
 import os
@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from api.client.command_line import run
-from api.client.identity import identify
-from api.client.session import Session, find_session_file, save_session
+from sluice_command.command_line import run
+from sluice_command.identity import identify
+from sluice_command.session import Session, find_session_file, save_session
 from tests.scripted_server import Answer, refuse, serve
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -206,7 +206,7 @@ def test_wrong_password_is_not_tried_again(environment: dict[str, str]) -> None:
 
 def test_login_without_a_terminal(environment: dict[str, str]) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "api.client", "login", "--url", NOWHERE],
+        [sys.executable, "-m", "sluice_command", "login", "--url", NOWHERE],
         cwd=PROJECT,
         env={**os.environ, **environment},
         stdin=subprocess.DEVNULL,
@@ -216,7 +216,7 @@ def test_login_without_a_terminal(environment: dict[str, str]) -> None:
 
 
 def test_client_needs_nothing_of_the_service() -> None:
-    code = "import sys, api.client.command_line; print(*{name.split('.')[0] for name in sys.modules})"
+    code = "import sys, sluice_command.command_line; print(*{name.split('.')[0] for name in sys.modules})"
     done = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=True)
     loaded = set(done.stdout.split())
     assert {"httpx2", "rich", "msgspec"} <= loaded

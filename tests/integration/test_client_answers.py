@@ -1,11 +1,11 @@
-"""Streamed answers in `python -m api.client ask`: complete, cut off, and not from Sluice."""
+"""Streamed answers in `sluice ask`: complete, cut off, and not from Sluice."""
 
 from pathlib import Path
 
 import pytest
 
-from api.client.command_line import run
-from api.client.commands import MAX_EVENT_BYTES
+from sluice_command.command_line import run
+from sluice_command.commands import MAX_EVENT_BYTES
 from tests.scripted_server import serve
 
 PASSAGES = b'event: passages\ndata: {"passages":[{"title":"lock.txt","page":1,"text":"x","score":1.0}],"model":"m"}\n\n'

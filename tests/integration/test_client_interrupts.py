@@ -1,4 +1,4 @@
-"""Ctrl-C in `python -m api.client`: it ends at any moment, with exit code 130 and without a traceback."""
+"""Ctrl-C in `sluice`: it ends at any moment, with exit code 130 and without a traceback."""
 
 import fcntl
 import json
@@ -101,7 +101,7 @@ def file(tmp_path: Path) -> str:
 @pytest.mark.parametrize(
     ("moment", "ending"),
     [
-        (Moment("import", "api.client.command_line"), (130, NOTICE)),
+        (Moment("import", "sluice_command.command_line"), (130, NOTICE)),
         (Moment("import", "httpx2"), (130, NOTICE)),
         (Moment("import", "rich.console", signals=2), (130, NOTICE)),
         (Moment("socket.__new__"), (130, UPLOAD_NOTICE)),  # the event loop is created
@@ -204,8 +204,8 @@ def is_echoing(terminal: int) -> bool:
 
 STUBBORN_COMMAND = """
 import asyncio, signal, sys
-from api.client.command_line import run_cancellable
-from api.client.interrupts import Interrupts
+from sluice_command.command_line import run_cancellable
+from sluice_command.interrupts import Interrupts
 
 async def swallow_cancellations(number):
     print("started", flush=True)

@@ -395,9 +395,11 @@ def test_dockerfile_has_no_lint() -> None:
 
 def test_builder_installs_only_pinned_requirements() -> None:
     builder, _ = read_stages()
-    install, *prune = find_arguments(builder, "RUN")[-1].split("&&")
+    *_, requirements, programs = find_arguments(builder, "RUN")
+    install, *prune = requirements.split("&&")
     assert install.strip() == "uv pip install -c constraints.txt -r pyproject.toml"
     assert [step.split()[0] for step in prune] == ["find", "rm", "find", "mkdir"]
+    assert programs == "uv pip install --no-deps --editable . /build/client"
     assert read_environment(builder)["UV_TORCH_BACKEND"] == "cpu"
     assert read_environment(builder)["VIRTUAL_ENV"] == "/opt/venv"
 
@@ -442,6 +444,9 @@ def test_image_contains_only_the_service() -> None:
     copied = [line for stage in (builder, final) for line in find_arguments(stage, "COPY")]
     assert copied == [
         "pyproject.toml constraints.txt ./",
+        "client client",
+        "pyproject.toml README.md ./",
+        *(f"{folder} {folder}" for folder in ("pipeline", "workers", "api")),
         "--from=builder /opt/venv /opt/venv",
         "--from=builder --chown=10001:10001 /models /models",
         "--from=builder --chown=10001:10001 /exports /exports",

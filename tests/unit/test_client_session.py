@@ -12,12 +12,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from api.client.command_line import ask_for_credentials
-from api.client.connection import Connection
-from api.client.display import clean
-from api.client.errors import NotSignedIn, UnusableInput
-from api.client.identity import identify, normalize_url
-from api.client.session import Session, find_session_file, load_session, save_session
+from sluice_command.command_line import ask_for_credentials
+from sluice_command.connection import Connection
+from sluice_command.display import clean
+from sluice_command.errors import NotSignedIn, UnusableInput
+from sluice_command.identity import identify, normalize_url
+from sluice_command.session import Session, find_session_file, load_session, save_session
 
 
 def test_session_is_for_its_owner_alone(tmp_path: Path) -> None:

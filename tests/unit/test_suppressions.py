@@ -9,7 +9,7 @@ PROJECT = Path(__file__).resolve().parents[2]
 WITHOUT_REASON = re.compile(r"#\s*(noqa(: [A-Z0-9, ]+)?|type: ignore(\[[a-z, -]+\])?)\s*$")
 
 
-@pytest.mark.parametrize("package", ["api", "workers", "pipeline", "migrations", "tests"])
+@pytest.mark.parametrize("package", ["api", "workers", "pipeline", "migrations", "client", "tests"])
 def test_suppressions_have_reasons(package: str) -> None:
     found = [
         f"{file.relative_to(PROJECT)}:{number}"

@@ -7,12 +7,12 @@ from typing import Any
 import httpx2
 import msgspec
 
-from api.client import display
-from api.client.connection import Connection, decode, make_unexpected_answer
-from api.client.errors import DONE, FAILED, ClientError, Refused, UnusableInput
-from api.client.messages import AccessToken, Account, Answer, Document, DocumentPage, Passages, Problem, Token
-from api.client.session import Session, delete_session, save_session
-from api.client.upload import PAGE_LIMIT, Run, Upload, find_files
+from sluice_command import display
+from sluice_command.connection import Connection, decode, make_unexpected_answer
+from sluice_command.errors import DONE, FAILED, ClientError, Refused, UnusableInput
+from sluice_command.messages import AccessToken, Account, Answer, Document, DocumentPage, Passages, Problem, Token
+from sluice_command.session import Session, delete_session, save_session
+from sluice_command.upload import PAGE_LIMIT, Run, Upload, find_files
 
 ANSWER_TIMEOUT = httpx2.Timeout(5.0, read=330.0, write=30.0, pool=None)
 """A language model may take five minutes."""

@@ -12,9 +12,9 @@ from typing import BinaryIO
 import httpx2
 import msgspec
 
-from api.client.connection import Connection, decode
-from api.client.errors import ClientError, Refused, UnusableInput
-from api.client.messages import Document, DocumentPage, Failure
+from sluice_command.connection import Connection, decode
+from sluice_command.errors import ClientError, Refused, UnusableInput
+from sluice_command.messages import Document, DocumentPage, Failure
 
 SENDING_FRACTION = 0.5
 """Progress of a file that was sent but not ingested."""

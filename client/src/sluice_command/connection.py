@@ -11,9 +11,9 @@ from typing import Any, Self, TypeVar
 import httpx2
 import msgspec
 
-from api.client.errors import ClientError, NotSignedIn, Refused, Unreachable
-from api.client.identity import AskPassword, Identity
-from api.client.messages import AccessToken, Problem
+from sluice_command.errors import ClientError, NotSignedIn, Refused, Unreachable
+from sluice_command.identity import AskPassword, Identity
+from sluice_command.messages import AccessToken, Problem
 
 PATIENCE_SECONDS = 120.0
 MIN_PAUSE_SECONDS = 0.25
@@ -191,7 +191,7 @@ class Connection(AbstractAsyncContextManager["Connection"]):
                 raise NotSignedIn(
                     "the service rejected the token; set SLUICE_TOKEN to a new one"
                     if rejected
-                    else "not signed in; run `python -m api.client login`, or set SLUICE_TOKEN"
+                    else "not signed in; run `sluice login`, or set SLUICE_TOKEN"
                 )
             if self.identity.password:
                 self.identity.renew(await self.log_in(email, self.identity.password), self.identity.password)
@@ -201,9 +201,7 @@ class Connection(AbstractAsyncContextManager["Connection"]):
     async def _ask_and_renew(self, email: str, *, rejected: bool) -> None:
         if self.ask_password is None:
             reason = f"the token of {email} has expired" if rejected else f"not signed in as {email}"
-            raise NotSignedIn(
-                f"{reason}; run `python -m api.client login` and then the same command again, or set SLUICE_PASSWORD"
-            )
+            raise NotSignedIn(f"{reason}; run `sluice login` and then the same command again, or set SLUICE_PASSWORD")
         attempts_left = MAX_PASSWORD_ATTEMPTS
         while True:
             # The prompt blocks the event loop on purpose: no request can continue without a token.

@@ -13,9 +13,9 @@ from rich.progress_bar import ProgressBar
 from rich.table import Column, Table
 from rich.text import Text
 
-from api.client.identity import AskPassword
-from api.client.messages import Account, Document, DocumentWarning, Failure, Passage
-from api.client.upload import Phase, Upload
+from sluice_command.identity import AskPassword
+from sluice_command.messages import Account, Document, DocumentWarning, Failure, Passage
+from sluice_command.upload import Phase, Upload
 
 MAX_BARS = 8
 BAR_WIDTH = 24

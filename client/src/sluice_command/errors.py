@@ -12,8 +12,8 @@ A command also exits with 1 if a document failed, and with 130 after Ctrl-C.
 
 from typing import ClassVar
 
-from api.client.interrupts import INTERRUPTED
-from api.client.messages import Problem
+from sluice_command.interrupts import INTERRUPTED
+from sluice_command.messages import Problem
 
 DONE, FAILED = 0, 1
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from api.client.errors import UnusableInput
-from api.client.session import Session, find_session_file, load_session, save_session
+from sluice_command.errors import UnusableInput
+from sluice_command.session import Session, find_session_file, load_session, save_session
 
 DEFAULT_URL = "http://127.0.0.1:8000"
 
@@ -52,7 +52,7 @@ def identify(url: str, environment: Mapping[str, str]) -> Identity:
         invitation=environment.get("SLUICE_INVITATION", "").rpartition("#invite=")[2] or None,
     )
     if identity.token and not (identity.token.isascii() and identity.token.isprintable()):
-        raise UnusableInput("SLUICE_TOKEN is not a token; correct it, or unset it and run `python -m api.client login`")
+        raise UnusableInput("SLUICE_TOKEN is not a token; correct it, or unset it and run `sluice login`")
     # A token from the environment can belong to another account than the saved session.
     session = None if identity.token else load_session(identity.session_file)
     if session is None or session.url != url or identity.email not in (None, session.email):

@@ -1,10 +1,10 @@
-"""`python -m api.client`: installs the Ctrl-C handler, then loads and runs the command line."""
+"""`sluice`: installs the Ctrl-C handler, then loads and runs the command line."""
 
 import io
 import os
 import sys
 
-from api.client.interrupts import Interrupts
+from sluice_command.interrupts import Interrupts
 
 BROKEN_PIPE = 141
 """Exit code after stdout was closed, as for a program that SIGPIPE ends."""
@@ -14,7 +14,7 @@ def main() -> None:
     """Run the command in `sys.argv` and exit with its code."""
     interrupts = Interrupts(as_json="--json" in sys.argv)
     interrupts.install()
-    from api.client.command_line import run  # noqa: PLC0415 - Ctrl-C must be handled during the slow imports
+    from sluice_command.command_line import run  # noqa: PLC0415 - Ctrl-C must be handled during the slow imports
 
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):

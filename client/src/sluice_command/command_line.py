@@ -7,18 +7,19 @@ from argparse import ArgumentParser, ArgumentTypeError, Namespace, RawDescriptio
 from collections.abc import Coroutine, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
+from importlib.metadata import version
 from typing import Any
 from uuid import UUID
 
 import msgspec
 
-from api.client import commands
-from api.client.connection import PATIENCE_SECONDS, Connection
-from api.client.display import clean
-from api.client.errors import ClientError, Interrupted, UnusableInput
-from api.client.identity import DEFAULT_URL, AskPassword, Identity, identify, normalize_url
-from api.client.interrupts import INTERRUPTED, Interrupts
-from api.client.messages import Problem
+from sluice_command import commands
+from sluice_command.connection import PATIENCE_SECONDS, Connection
+from sluice_command.display import clean
+from sluice_command.errors import ClientError, Interrupted, UnusableInput
+from sluice_command.identity import DEFAULT_URL, AskPassword, Identity, identify, normalize_url
+from sluice_command.interrupts import INTERRUPTED, Interrupts
+from sluice_command.messages import Problem
 
 MAX_PARALLEL = 32
 MAX_PATIENCE_SECONDS = 86_400
@@ -42,9 +43,9 @@ exit codes:
   130  interrupted
 
 examples:
-  python -m api.client login
-  python -m api.client upload reports/*.pdf --wait
-  python -m api.client ask "At what water level is the lock closed?"
+  sluice login
+  sluice upload reports/*.pdf --wait
+  sluice ask "At what water level is the lock closed?"
 """
 
 
@@ -52,16 +53,17 @@ def make_parser() -> ArgumentParser:
     """Return the parser for all commands."""
     shared = _make_shared_parser()
     parser = ArgumentParser(
-        prog="python -m api.client",
+        prog="sluice",
         description=DESCRIPTION,
         epilog=EPILOG,
         formatter_class=RawDescriptionHelpFormatter,
     )
+    parser.add_argument("--version", action="version", version=f"sluice {version('sluice-client')}")
     choices = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     def add(name: str, run: commands.Command, text: str, example: str) -> ArgumentParser:
         command = choices.add_parser(
-            name, help=text, description=text, parents=[shared], epilog=f"example: python -m api.client {example}"
+            name, help=text, description=text, parents=[shared], epilog=f"example: sluice {example}"
         )
         command.set_defaults(run=run)
         return command

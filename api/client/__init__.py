@@ -1,1 +1,0 @@
-"""`python -m api.client`: a command-line client. It uses only the HTTP API."""

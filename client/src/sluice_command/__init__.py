@@ -1,0 +1,1 @@
+"""`sluice`: a command-line client. It uses only the HTTP API."""
