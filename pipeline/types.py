@@ -1,6 +1,6 @@
 """Types shared by all modules, including documents, accounts and passages as clients see them."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -361,6 +361,85 @@ class Passage(msgspec.Struct, frozen=True):
     end: int
     text: str
     score: float
+
+
+class KeyKind(StrEnum):
+    """Where the value of a filter's key comes from."""
+
+    FIELD = "field"
+    """A property that every document has: see `pipeline.filters.FIELDS`."""
+    ATTRIBUTES = "attributes"
+    """An attribute of the document in a collection."""
+    METADATA = "metadata"
+    """A key of the document's metadata."""
+    EITHER = "either"
+    """An attribute if the document has it in the collection, otherwise a key of the metadata."""
+
+
+@dataclass(frozen=True, slots=True)
+class FilterKey:
+    """The key of a condition."""
+
+    kind: KeyKind
+    name: str
+
+
+class Operator(StrEnum):
+    """How a condition compares the value of its key with its own."""
+
+    EQ = "eq"
+    NE = "ne"
+    GT = "gt"
+    GTE = "gte"
+    LT = "lt"
+    LTE = "lte"
+    IN = "in"
+    NIN = "nin"
+    CONTAINS = "contains"
+    """A string contains it, in upper or lower case, or an array has it as an element."""
+    EXISTS = "exists"
+
+
+Scalar = str | int | float | bool
+"""A value that a filter compares."""
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """One comparison of a filter. The value is a list for `in` and `nin`."""
+
+    key: FilterKey
+    op: Operator
+    value: Scalar | datetime | tuple[Scalar | datetime, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AllOf:
+    """A filter that matches if all of its parts match."""
+
+    parts: "tuple[Filter, ...]"
+
+
+@dataclass(frozen=True, slots=True)
+class AnyOf:
+    """A filter that matches if one of its parts matches."""
+
+    parts: "tuple[Filter, ...]"
+
+
+Filter = Condition | AllOf | AnyOf
+"""A filter, decoded by `pipeline.filters`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """The documents and notes to search or list. None means all of the caller's."""
+
+    collection_ids: Collection[UUID] | None = None
+    """Only members of one of these collections."""
+    document_ids: Collection[UUID] | None = None
+    """Only these documents, and no notes."""
+    filter: Filter | None = None
 
 
 class SearchMode(StrEnum):

@@ -1,0 +1,292 @@
+"""The documents and notes that a search or a list selects, by ids, by collections and by a filter.
+
+A filter becomes a jsonpath, which is a parameter. So all filters share the text and the plan of one statement, and no
+text of a user is part of SQL. Inside the path, keys and values are quoted as JSON strings.
+
+The path is judged in strict mode, where a missing key or a value of another type makes a condition neither true nor
+false, but unknown. Negations turn that into true.
+"""
+
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    FromClause,
+    Select,
+    Text,
+    Uuid,
+    and_,
+    bindparam,
+    cast,
+    extract,
+    func,
+    literal,
+    null,
+    select,
+    true,
+    union_all,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB, JSONPATH
+from sqlalchemy.orm import InstrumentedAttribute
+
+from pipeline.db.models import CollectionDocument, CollectionNote, Document, Note
+from pipeline.filters import PAGE, is_of_pages, list_conditions
+from pipeline.types import AllOf, Condition, Filter, FilterKey, KeyKind, Operator, Scalar, Selection
+
+COMPARISONS = {
+    Operator.EQ: "==",
+    Operator.GT: ">",
+    Operator.GTE: ">=",
+    Operator.LT: "<",
+    Operator.LTE: "<=",
+}
+NEGATIONS = {Operator.NE: Operator.EQ, Operator.NIN: Operator.IN}
+ALWAYS = "(1 == 1)"
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def write_path(filter_: Filter, *, for_pages: bool = False) -> str:
+    """Return a jsonpath that finds something in what it judges if the filter matches.
+
+    It judges the metadata of a document, with its fields and attributes as variables. With `for_pages`, the pages of a
+    passage are variables too. Otherwise, conditions on pages are assumed to be true.
+    """
+    return f"strict $ ? ({_write(filter_, for_pages)})"
+
+
+def _write(filter_: Filter, for_pages: bool) -> str:
+    if isinstance(filter_, Condition):
+        return _write_condition(filter_, for_pages)
+    sign = " && " if isinstance(filter_, AllOf) else " || "
+    return f"({sign.join(_write(part, for_pages) for part in filter_.parts)})"
+
+
+def _write_condition(condition: Condition, for_pages: bool) -> str:
+    if is_of_pages(condition) and not for_pages:
+        return ALWAYS
+    if condition.op in NEGATIONS:
+        return _negate(_write_condition(Condition(condition.key, NEGATIONS[condition.op], condition.value), for_pages))
+    if condition.op == Operator.EXISTS:
+        exists = _write_existence(condition.key)
+        return exists if condition.value else _negate(exists)
+    values = condition.value if isinstance(condition.value, tuple) else (condition.value,)
+    op = Operator.EQ if condition.op == Operator.IN else condition.op
+    return f"({' || '.join(_compare(condition.key, op, value) for value in values)})"
+
+
+def _negate(predicate: str) -> str:
+    return f"(!{predicate} || {predicate} is unknown)"
+
+
+def _write_existence(key: FilterKey) -> str:
+    if key == FilterKey(KeyKind.FIELD, "media_type"):
+        return '($"media_type" != null)'  # of a note
+    if key.kind == KeyKind.FIELD:
+        return ALWAYS
+    return f"({' || '.join(f'exists({place})' for place in _list_places(key))})"
+
+
+def _list_places(key: FilterKey) -> list[str]:
+    """Return the places of a key's value, the first one that exists counts."""
+    name = _quote(key.name)
+    attribute, metadata = f'$"attributes".{name}', f"$.{name}"
+    match key.kind:
+        case KeyKind.FIELD:
+            return [f"${name}"]
+        case KeyKind.ATTRIBUTES:
+            return [attribute]
+        case KeyKind.METADATA:
+            return [metadata]
+        case KeyKind.EITHER:
+            return [attribute, metadata]
+
+
+def _compare(key: FilterKey, op: Operator, value: Scalar | datetime) -> str:
+    if key == FilterKey(KeyKind.FIELD, PAGE):
+        return _compare_pages(op, _quote(value))
+    write = _write_contained if op == Operator.CONTAINS else _write_comparison
+    first, *others = _list_places(key)
+    compared = write(first, op, value)
+    for other in others:
+        compared = f"({compared} || (exists({first})) is unknown && {write(other, op, value)})"
+    return compared
+
+
+def _compare_pages(op: Operator, number: str) -> str:
+    """Compare the pages of a passage, from the first to the last one. It is enough if one of them is as wanted."""
+    match op:
+        case Operator.GT | Operator.GTE:
+            return f'($"page_end" {COMPARISONS[op]} {number})'
+        case Operator.LT | Operator.LTE:
+            return f'($"page" {COMPARISONS[op]} {number})'
+        case _:
+            return f'($"page" <= {number} && $"page_end" >= {number})'
+
+
+def _write_comparison(place: str, op: Operator, value: Scalar | datetime) -> str:
+    return f"({place} {COMPARISONS[op]} {_quote(value)})"
+
+
+def _write_contained(place: str, _op: Operator, value: Scalar | datetime) -> str:
+    """Look into a string or an array. A filter in the path looks at each element, whatever the others are."""
+    has_element = f"exists({place}[*] ? (@ == {_quote(value)}))"
+    if not isinstance(value, str):
+        return f"({has_element})"
+    return f"({place} like_regex {_quote(_make_pattern(value))} || {has_element})"
+
+
+def _make_pattern(text: str) -> str:
+    """Return a regular expression for this text in upper or lower case, which does not depend on the locale."""
+    return "".join(map(_match_character, text))
+
+
+def _match_character(character: str) -> str:
+    forms = {form for form in (character, character.lower(), character.upper()) if len(form) == 1}
+    if len(forms) > 1:
+        return f"[{''.join(sorted(forms))}]"
+    return character if character.isalnum() or not character.isascii() else f"\\{character}"
+
+
+def _quote(value: Scalar | datetime) -> str:
+    """Write a value as jsonpath does, with nothing but ASCII. A time is the number of microseconds since 1970."""
+    if isinstance(value, datetime):
+        value = (value - EPOCH) // timedelta(microseconds=1)
+    return json.dumps(value)
+
+
+COLLECTIONS = bindparam("collection_ids", type_=ARRAY(Uuid))
+DOCUMENTS = bindparam("document_ids", type_=ARRAY(Uuid))
+PATH = bindparam("path", type_=JSONPATH)
+PAGE_PATH = bindparam("page_path", type_=JSONPATH)
+
+
+class Judged(StrEnum):
+    """What a filter judges."""
+
+    NOTHING = "nothing"
+    """There is no filter."""
+    SOURCES = "sources"
+    PASSAGES = "passages"
+    """Passages one by one, because the filter has conditions on pages."""
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Which parts a selection has. Statements with the same shape have the same text."""
+
+    has_collections: bool
+    has_documents: bool
+    judged: Judged
+
+
+def describe(selection: Selection) -> Shape | None:
+    """Return the shape of a selection, or None if it selects all."""
+    if selection == Selection():
+        return None
+    judged = Judged.NOTHING
+    if selection.filter is not None:
+        has_pages = any(map(is_of_pages, list_conditions(selection.filter)))
+        judged = Judged.PASSAGES if has_pages else Judged.SOURCES
+    return Shape(selection.collection_ids is not None, selection.document_ids is not None, judged)
+
+
+def list_values(selection: Selection) -> dict[str, Any]:
+    """Return the parameters of statements for this selection."""
+    values: dict[str, Any] = {}
+    if selection.collection_ids is not None:
+        values["collection_ids"] = list(selection.collection_ids)
+    if selection.document_ids is not None:
+        values["document_ids"] = list(selection.document_ids)
+    if selection.filter is not None:
+        values |= {"path": write_path(selection.filter), "page_path": write_path(selection.filter, for_pages=True)}
+    return values
+
+
+def choose_documents(owner_id: UUID, selection: Selection) -> ColumnElement[bool]:
+    """Return the condition that a document of the owner is selected. The filter has no condition on pages."""
+    shape = describe(selection)
+    if shape is None:
+        return true()
+    chosen = _select(_DOCUMENTS, literal(owner_id, Uuid), shape)
+    return Document.id.in_(select(chosen.subquery().c.id).params(list_values(selection)))
+
+
+def select_sources(owner: ColumnElement[UUID], shape: Shape) -> Select[UUID, int]:
+    """Select the ids of the documents and notes that are selected, and their numbers of passages.
+
+    If passages are judged one by one, there is a row for each membership, with what the filter judges.
+    """
+    documents = _select(_DOCUMENTS, owner, shape)
+    if shape.has_documents:
+        return documents
+    both = union_all(documents, _select(_NOTES, owner, shape)).subquery("both")
+    return select(both)
+
+
+def judge_pages(sources: FromClause, page: ColumnElement[int], page_end: ColumnElement[int]) -> ColumnElement[bool]:
+    """Return the condition that a passage of these pages satisfies the filter, for rows of `select_sources`."""
+    pages = func.jsonb_build_object("page", page, "page_end", page_end)
+    return _satisfies(sources.c.metadata, PAGE_PATH, sources.c.facts + pages)
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """Where documents or notes are, their memberships, and what a filter judges."""
+
+    model: type[Document | Note]
+    members: type[CollectionDocument | CollectionNote]
+    member_id: InstrumentedAttribute[UUID]
+    metadata: InstrumentedAttribute[dict[str, Any]] | ColumnElement[Any]
+    filename: InstrumentedAttribute[str]
+    media_type: InstrumentedAttribute[str] | ColumnElement[str]
+
+
+_DOCUMENTS = _Kind(
+    Document,
+    CollectionDocument,
+    CollectionDocument.document_id,
+    Document.metadata_,
+    Document.filename,
+    Document.media_type,
+)
+_NOTES = _Kind(Note, CollectionNote, CollectionNote.note_id, cast(literal("{}"), JSONB), Note.title, cast(null(), Text))
+
+
+def _select(kind: _Kind, owner: ColumnElement[UUID], shape: Shape) -> Select[UUID, int]:
+    model, members = kind.model, kind.members
+    chosen = select(model.id, model.chunks).where(model.owner_id == owner)
+    if shape.has_documents:
+        chosen = chosen.where(model.id == func.any(DOCUMENTS))
+    if shape.has_collections:
+        of_collections = and_(members.owner_id == owner, members.collection_id == func.any(COLLECTIONS))
+        chosen = chosen.join(members, and_(of_collections, kind.member_id == model.id))
+    elif shape.judged != Judged.NOTHING:
+        chosen = chosen.outerjoin(members, and_(members.owner_id == owner, kind.member_id == model.id))
+    if shape.judged != Judged.NOTHING:
+        facts = _describe_facts(kind)
+        chosen = chosen.where(_satisfies(kind.metadata, PATH, facts))
+        if shape.judged == Judged.PASSAGES:
+            return chosen.add_columns(kind.metadata.label("metadata"), facts.label("facts"))
+    return chosen.distinct()
+
+
+def _describe_facts(kind: _Kind) -> ColumnElement[Any]:
+    """Return the variables of a path."""
+    microseconds = cast(extract("epoch", kind.model.created_at) * 1_000_000, BigInteger)
+    return func.jsonb_build_object(
+        *("filename", kind.filename, "media_type", kind.media_type, "created_at", microseconds),
+        *("attributes", func.coalesce(kind.members.attributes, cast(literal("{}"), JSONB))),
+        type_=JSONB,
+    )
+
+
+def _satisfies(
+    metadata: InstrumentedAttribute[Any] | ColumnElement[Any], path: ColumnElement[Any], facts: ColumnElement[Any]
+) -> ColumnElement[bool]:
+    return func.jsonb_path_exists(metadata, path, facts, true())
