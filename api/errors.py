@@ -1,6 +1,7 @@
 """Turns every error into an `application/problem+json` response (RFC 9457); one table maps errors to statuses."""
 
 import re
+from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -61,6 +62,15 @@ CODES = {
 log = get_logger()
 
 
+class ErrorObject(msgspec.Struct):
+    """The same error as OpenAI's SDKs read it. `param` names the first invalid field, or is null."""
+
+    message: str
+    type: str
+    param: str | None
+    code: str
+
+
 class Problem(msgspec.Struct, omit_defaults=True):
     """The body of every error response."""
 
@@ -70,8 +80,37 @@ class Problem(msgspec.Struct, omit_defaults=True):
     detail: str
     code: str
     request_id: str
+    error: ErrorObject
     errors: list[FieldError] = []
     passages: list[Passage] = []
+
+
+def make_problem(status: int, detail: str, code: str, request_id: str, errors: Sequence[FieldError] = ()) -> Problem:
+    """Return the body of an error response."""
+    param = errors[0].field if errors else None
+    return Problem(
+        type="about:blank",
+        title=HTTPStatus(status).phrase,
+        status=status,
+        detail=detail,
+        code=code,
+        request_id=request_id,
+        error=ErrorObject(detail, _name_type(status), param, code),
+        errors=list(errors),
+    )
+
+
+def _name_type(status: int) -> str:
+    """Return the type of an error in OpenAI's words."""
+    match status:
+        case HTTPStatus.UNAUTHORIZED:
+            return "authentication_error"
+        case HTTPStatus.FORBIDDEN:
+            return "permission_error"
+        case HTTPStatus.TOO_MANY_REQUESTS:
+            return "rate_limit_error"
+        case _:
+            return "server_error" if status >= HTTPStatus.INTERNAL_SERVER_ERROR else "invalid_request_error"
 
 
 def answer_known_error(request: Request[Any, Any, Any], error: SluiceError) -> Response[Problem]:
@@ -83,6 +122,9 @@ def answer_known_error(request: Request[Any, Any, Any], error: SluiceError) -> R
         errors = error.errors
     if isinstance(error, NotAuthenticated):
         headers["WWW-Authenticate"] = "Bearer"
+    if isinstance(error, Conflict):
+        # Otherwise, the SDKs of OpenAI would send the request twice more.
+        headers["X-Should-Retry"] = "false"
     if isinstance(error, Unavailable | TooManyRequests):
         headers["Retry-After"] = str(error.retry_after_seconds)
     if isinstance(error, DatabaseUnavailable):
@@ -143,13 +185,7 @@ def _answer(
     errors: tuple[FieldError, ...] = (),
     headers: dict[str, str] | None = None,
 ) -> Response[Problem]:
-    problem = Problem(
-        type="about:blank",
-        title=HTTPStatus(status).phrase,
-        status=status,
-        detail=detail,
-        code=code,
-        request_id=get_request_id(request.scope),
-        errors=list(errors) or ([FieldError("body", detail)] if status == HTTPStatus.UNPROCESSABLE_ENTITY else []),
-    )
+    if not errors and status == HTTPStatus.UNPROCESSABLE_ENTITY:
+        errors = (FieldError("body", detail),)
+    problem = make_problem(status, detail, code, get_request_id(request.scope), errors)
     return Response(problem, status_code=status, headers=headers, media_type="application/problem+json")

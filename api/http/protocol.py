@@ -16,7 +16,7 @@ from litestar.connection import ASGIConnection
 from litestar.types import Scope
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from api.errors import Problem
+from api.errors import make_problem
 from api.http.addresses import Connection, find_address
 from api.http.places import find_oldest, find_place
 from pipeline import metrics
@@ -347,7 +347,7 @@ class TimeLimitedProtocol(HttpToolsProtocol):
         log.info("request.refused", status=status.value, code=code, request_id=request_id)
 
     def _send_problem(self, status: HTTPStatus, detail: str, code: str, request_id: str) -> None:
-        body = msgspec.json.encode(Problem("about:blank", status.phrase, status, detail, code, request_id))
+        body = msgspec.json.encode(make_problem(status, detail, code, request_id))
         retry = f"retry-after: {RETRY_SECONDS}\r\n" if status == HTTPStatus.SERVICE_UNAVAILABLE else ""
         head = (
             f"HTTP/1.1 {status.value} {status.phrase}\r\ncontent-type: application/problem+json\r\n{retry}"

@@ -37,6 +37,10 @@ HEADERS = {
         '"query";r=239;t=60',
     ),
     "RateLimit-Policy": ("Maximum number of requests (`q`) in a window of `w` seconds.", '"query";q=240;w=60'),
+    "X-Should-Retry": (
+        "Always `false`. It keeps the SDKs of OpenAI from sending the request again by themselves.",
+        "false",
+    ),
     "Location": ("Path of the document.", "/v1/documents/019a1b2c-3d4e-7f50-8a6b-7c8d9e0f1a2b"),
     "Deduplicated": ("Present if a document already had these bytes.", "true"),
     "ETag": ("Value for `If-None-Match`.", '"4e07408562bedb8b60ce05c1decfe3ad"'),
@@ -49,6 +53,7 @@ HEADERS = {
 }
 HEADERS_OF_STATUS = {
     401: ("WWW-Authenticate",),
+    409: ("X-Should-Retry",),
     429: ("Retry-After",),
     503: ("Retry-After",),
     507: ("Retry-After",),

@@ -5,7 +5,6 @@ They are instances of the types themselves, so no field can be missing or unknow
 
 from dataclasses import replace
 from datetime import UTC, datetime
-from http import HTTPStatus
 from typing import Any
 from uuid import UUID
 
@@ -15,7 +14,7 @@ from api.controllers.ask import DoneEvent, PassagesEvent, TokenEvent
 from api.controllers.auth import AccessToken
 from api.controllers.health import Liveness, Readiness
 from api.controllers.search import SearchResult
-from api.errors import Problem
+from api.errors import Problem, make_problem
 from api.schemas import (
     AskRequest,
     Confirmation,
@@ -200,16 +199,9 @@ UPLOAD = {"file": "%PDF-1.3 …"}
 
 
 def _problem(status: int, code: str, detail: str, *, field: str | None = None, has_passages: bool = False) -> Problem:
-    return Problem(
-        type="about:blank",
-        title=HTTPStatus(status).phrase,
-        status=status,
-        detail=detail,
-        code=code,
-        request_id=REQUEST_ID,
-        errors=[FieldError(field, detail)] if field else [],
-        passages=[PASSAGE] if has_passages else [],
-    )
+    problem = make_problem(status, detail, code, REQUEST_ID, [FieldError(field, detail)] if field else [])
+    problem.passages = [PASSAGE] if has_passages else []
+    return problem
 
 
 PROBLEMS = (

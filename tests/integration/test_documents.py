@@ -346,6 +346,7 @@ async def test_retry_is_for_failed_documents(api: Api, database_url: str) -> Non
     location = (await api.upload(person, b"%PDF-1.7\nrubbish", "rubbish.pdf")).headers["location"]
     pending = await api.client.post(f"{location}/retry", headers=person.headers)
     assert (pending.status_code, pending.json()["code"]) == (409, "not_failed")
+    assert pending.headers["x-should-retry"] == "false"
     await api.work()
     again = await api.client.post(f"{location}/retry", headers=person.headers)
     assert again.status_code == 202

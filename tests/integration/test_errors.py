@@ -20,7 +20,7 @@ from tests.integration.conftest import Api
 
 pytestmark = pytest.mark.anyio
 
-FIELDS = {"type", "title", "status", "detail", "code", "request_id"}
+FIELDS = {"type", "title", "status", "detail", "code", "request_id", "error"}
 
 
 async def test_every_error_is_a_problem(api: Api) -> None:
@@ -43,6 +43,14 @@ async def test_every_error_is_a_problem(api: Api) -> None:
         assert response.headers["content-type"] == "application/problem+json"
         assert set(response.json()) - {"errors"} == FIELDS
         assert response.headers["x-request-id"] == response.json()["request_id"]
+        problem = response.json()
+        param = problem["errors"][0]["field"] if status == 422 else None
+        assert problem["error"] == {
+            "message": problem["detail"],
+            "type": "invalid_request_error",
+            "param": param,
+            "code": problem["code"],
+        }
 
 
 async def test_valid_request_id_of_the_caller_is_kept(api: Api) -> None:
