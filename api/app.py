@@ -13,6 +13,7 @@ from api.auth import BearerAuthentication
 from api.controllers.ask import AskController
 from api.controllers.audit import AuditController
 from api.controllers.auth import AuthController
+from api.controllers.collections import CollectionController
 from api.controllers.documents import DocumentController
 from api.controllers.events import EventController, OpenStreams
 from api.controllers.health import HealthController, show_metrics
@@ -78,6 +79,7 @@ def create_app(settings: Settings, *, open_runtime: OpenRuntime = open_runtime) 
     app = Litestar(
         route_handlers=[
             AuthController,
+            CollectionController,
             DocumentController,
             EventController,
             NoteController,

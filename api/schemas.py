@@ -1,11 +1,12 @@
 """JSON bodies of requests. Unknown fields and strings with a NUL are refused."""
 
-from typing import Annotated
+from typing import Annotated, Any
 from uuid import UUID
 
 import msgspec
 
 from pipeline.errors import FieldError, InvalidInput
+from pipeline.properties import MAX_COLLECTION_IDS
 from pipeline.types import SearchMode
 from pipeline.use_cases.accounts import (
     EMAIL_PATTERN,
@@ -71,11 +72,15 @@ Body = Annotated[
 ]
 
 
-class NoteDraft(msgspec.Struct, forbid_unknown_fields=True):
-    """A new note."""
+CollectionIds = Annotated[list[UUID], msgspec.Meta(max_length=MAX_COLLECTION_IDS)]
+
+
+class NoteDraft(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
+    """A new note, and the collections to put it into."""
 
     title: Title
     body: Body
+    collection_ids: CollectionIds = []
 
 
 class NoteChange(msgspec.Struct, forbid_unknown_fields=True):
@@ -83,6 +88,42 @@ class NoteChange(msgspec.Struct, forbid_unknown_fields=True):
 
     title: Title | None = None
     body: Body | None = None
+
+
+CollectionName = Annotated[
+    str, msgspec.Meta(max_length=200, pattern=r"^\s*[^\x00\s][^\x00]*$", description="Unique among your collections.")
+]
+Description = Annotated[str, msgspec.Meta(max_length=2000, pattern=NO_NUL)]
+Metadata = Annotated[dict[str, Any], msgspec.Meta(description="A JSON object of at most 16 KiB.")]
+Attributes = Annotated[
+    dict[
+        Annotated[str, msgspec.Meta(min_length=1, max_length=64, pattern=NO_NUL)],
+        Annotated[str, msgspec.Meta(max_length=512, pattern=NO_NUL)] | int | float | bool,
+    ],
+    msgspec.Meta(max_length=16, description="Strings, numbers and booleans, which filters compare."),
+]
+
+
+class CollectionDraft(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
+    """A new collection."""
+
+    name: CollectionName
+    description: Description = ""
+    metadata: Metadata = {}
+
+
+class CollectionChange(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
+    """The fields of a collection to replace; omitted fields keep their value."""
+
+    name: CollectionName | None = None
+    description: Description | None = None
+    metadata: Metadata | None = None
+
+
+class MembershipDraft(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
+    """The attributes of a document or note in a collection. If they are omitted, those it has there stay."""
+
+    attributes: Attributes | None = None
 
 
 Question = Annotated[str, msgspec.Meta(min_length=1, max_length=4000, pattern=NO_NUL)]

@@ -1,6 +1,7 @@
 """Types shared by all modules, including documents, accounts and passages as clients see them."""
 
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Collection as Ids
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -194,6 +195,9 @@ class Document:
     attempts: int
     progress: float
     queue_position: int | None
+    metadata: dict[str, Any]
+    external_id: str | None
+    collection_ids: list[UUID]
     created_at: datetime
     updated_at: datetime
     ingested_at: datetime | None
@@ -216,6 +220,7 @@ class Note:
     body: str
     status: Status
     error: Failure | None
+    collection_ids: list[UUID]
     created_at: datetime
     updated_at: datetime
 
@@ -225,6 +230,66 @@ class NoteList:
     """One page of notes, newest first. `next_cursor` is null on the last page."""
 
     items: list[Note]
+    next_cursor: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Collection:
+    """A collection, and the numbers of its documents and notes."""
+
+    id: UUID
+    name: str
+    description: str
+    metadata: dict[str, Any]
+    documents: int
+    notes: int
+    created_at: datetime
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class CollectionList:
+    """One page of collections, newest first. `next_cursor` is null on the last page."""
+
+    items: list[Collection]
+    next_cursor: str | None
+
+
+Attributes = dict[str, str | int | float | bool]
+"""Attributes of a document or note in one collection."""
+
+
+@dataclass(frozen=True, slots=True)
+class CollectionDocument:
+    """A document in a collection, with its attributes there."""
+
+    document: Document
+    attributes: Attributes
+    added_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class CollectionDocumentList:
+    """One page of a collection's documents, newest first. `next_cursor` is null on the last page."""
+
+    items: list[CollectionDocument]
+    next_cursor: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class CollectionNote:
+    """A note in a collection, with its attributes there."""
+
+    note: Note
+    attributes: Attributes
+    added_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class CollectionNoteList:
+    """One page of a collection's notes, newest first. `next_cursor` is null on the last page."""
+
+    items: list[CollectionNote]
     next_cursor: str | None
 
 
@@ -435,9 +500,9 @@ Filter = Condition | AllOf | AnyOf
 class Selection:
     """The documents and notes to search or list. None means all of the caller's."""
 
-    collection_ids: Collection[UUID] | None = None
+    collection_ids: Ids[UUID] | None = None
     """Only members of one of these collections."""
-    document_ids: Collection[UUID] | None = None
+    document_ids: Ids[UUID] | None = None
     """Only these documents, and no notes."""
     filter: Filter | None = None
 

@@ -24,8 +24,8 @@ class NoteController(Controller):
 
     @post("/", summary="Create a note", responses=problems(401, 403, 422, 429, 507))
     async def create(self, request: UserRequest, data: JSONBody[NoteDraft], runtime: RuntimeDependency) -> Note:
-        """Store a note. It becomes searchable like a document."""
-        return await notes.create(runtime, request.user, data.title, data.body)
+        """Store a note, in collections if you name some. It becomes searchable like a document."""
+        return await notes.create(runtime, request.user, data.title, data.body, collection_ids=data.collection_ids)
 
     @get("/", summary="List notes, newest first", responses=problems(401, 422))
     async def list_page(

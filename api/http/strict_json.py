@@ -31,9 +31,9 @@ class StrictRequest(UserRequest):
         try:
             msgspec.convert(body, type=expected.annotation)
         except msgspec.ValidationError as error:
-            # For example "Expected `int`, got `str` - at `$.top_k`".
+            # For example "Expected `int`, got `str` - at `$.top_k`", or "… - at `key` in `$.attributes`".
             reason, _, path = str(error).partition(" - at ")
-            field = path.strip("`").removeprefix("$.") or "body"
+            field = path.rpartition("$")[2].strip("`.") or "body"
             message = "The request body is invalid. Correct the fields listed in `errors`."
             raise InvalidInput(message, errors=(FieldError(field, reason),)) from None
         return body

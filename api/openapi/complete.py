@@ -72,6 +72,8 @@ def complete(document: OpenAPI) -> None:
     """Add shared errors, headers and examples to Litestar's document."""
     _forbid_unknown_fields(document)
     _require_one_text(document)
+    for schema in (document.components.schemas or {}).values():
+        _merge_numbers(schema)
     for path, item in (document.paths or {}).items():
         for method, operation in _find_operations(item):
             name = f"{method.upper()} {path}"
@@ -104,6 +106,20 @@ def _require_one_text(document: OpenAPI) -> None:
     for body in (schemas.SearchRequest, schemas.AskRequest):
         schema = (document.components.schemas or {})[body.__name__]
         schema.one_of = [Schema(required=["query"]), Schema(required=["question"])]
+
+
+def _merge_numbers(schema: Schema | Reference) -> None:
+    """Describe a value that is an integer or another number as a number. Otherwise, integers would be both."""
+    if not isinstance(schema, Schema):
+        return
+    kinds = [part.type for part in schema.one_of or () if isinstance(part, Schema)]
+    if schema.one_of and OpenAPIType.NUMBER in kinds and OpenAPIType.INTEGER in kinds:
+        schema.one_of = [
+            part for part in schema.one_of if not (isinstance(part, Schema) and part.type == OpenAPIType.INTEGER)
+        ]
+    for part in (*(schema.properties or {}).values(), *(schema.one_of or ()), schema.additional_properties):
+        if isinstance(part, Schema):
+            _merge_numbers(part)
 
 
 def _add_problems(operation: Operation) -> None:

@@ -17,8 +17,11 @@ from api.controllers.search import SearchResult
 from api.errors import Problem, make_problem
 from api.schemas import (
     AskRequest,
+    CollectionChange,
+    CollectionDraft,
     Confirmation,
     Credentials,
+    MembershipDraft,
     NoteChange,
     NoteDraft,
     PasswordChange,
@@ -34,6 +37,12 @@ from pipeline.types import (
     AuditEntry,
     AuditList,
     Citation,
+    Collection,
+    CollectionDocument,
+    CollectionDocumentList,
+    CollectionList,
+    CollectionNote,
+    CollectionNoteList,
     Deleted,
     Document,
     DocumentList,
@@ -50,6 +59,7 @@ from pipeline.types import (
 USER_ID = UUID("019a1b2c-0000-7000-8000-000000000001")
 DOCUMENT_ID = UUID("019a1b2c-3d4e-7f50-8a6b-7c8d9e0f1a2b")
 NOTE_ID = UUID("019a1b2c-4d5e-7f60-9a7b-8c9d0e1f2a3b")
+COLLECTION_ID = UUID("019a1b2c-7a8b-7c9d-8e0f-1a2b3c4d5e6f")
 REQUEST_ID = "019a1b2c-5e6f-7a70-8b8c-9d0e1f2a3b4c"
 TOKEN = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIwMTlhIn0.c2ln"  # noqa: S105 - an example
 MORNING = datetime(2026, 11, 27, 8, 30, tzinfo=UTC)
@@ -78,6 +88,9 @@ DOCUMENT = Document(
     attempts=1,
     progress=1.0,
     queue_position=None,
+    metadata={"author": "M. Alder"},
+    external_id="handbook-7",
+    collection_ids=[COLLECTION_ID],
     created_at=MORNING,
     updated_at=MORNING,
     ingested_at=MORNING,
@@ -99,9 +112,22 @@ NOTE = Note(
     body="The spare key hangs behind the stove.",
     status=Status.READY,
     error=None,
+    collection_ids=[COLLECTION_ID],
     created_at=MORNING,
     updated_at=MORNING,
 )
+COLLECTION = Collection(
+    id=COLLECTION_ID,
+    name="Locks",
+    description="Handbooks of the locks.",
+    metadata={},
+    documents=1,
+    notes=1,
+    created_at=MORNING,
+    updated_at=MORNING,
+)
+COLLECTION_DOCUMENT = CollectionDocument(document=DOCUMENT, attributes={"year": 2026}, added_at=MORNING)
+COLLECTION_NOTE = CollectionNote(note=NOTE, attributes={}, added_at=MORNING)
 PASSAGE = Passage(
     id=UUID("019a1b2c-4c5d-7e6f-8a7b-8c9d0e1f2a3b"),
     source=SubjectKind.DOCUMENT,
@@ -137,6 +163,15 @@ EXAMPLES: tuple[Any, ...] = (
     NoteChange(body="The spare key hangs behind the clock."),
     NOTE,
     NoteList(items=[NOTE], next_cursor=None),
+    CollectionDraft(name=COLLECTION.name, description=COLLECTION.description),
+    CollectionChange(name="Locks and weirs"),
+    MembershipDraft(attributes={"year": 2026}),
+    COLLECTION,
+    CollectionList(items=[COLLECTION], next_cursor=None),
+    COLLECTION_DOCUMENT,
+    CollectionDocumentList(items=[COLLECTION_DOCUMENT], next_cursor=None),
+    COLLECTION_NOTE,
+    CollectionNoteList(items=[COLLECTION_NOTE], next_cursor=None),
     SearchRequest(query="At what water level is the lock closed?", top_k=1),
     SearchResult(passages=[PASSAGE], took_ms=18.2),
     AskRequest(question="At what water level is the lock closed?", top_k=1),
@@ -170,7 +205,12 @@ EXAMPLES_OF_STATUS: dict[int, tuple[Any, ...]] = {
 }
 """Examples that replace the ones above in responses with this status."""
 
-PARAMETERS: dict[str, Any] = {"document_id": str(DOCUMENT_ID), "note_id": str(NOTE_ID), "page": PASSAGE.page}
+PARAMETERS: dict[str, Any] = {
+    "document_id": str(DOCUMENT_ID),
+    "note_id": str(NOTE_ID),
+    "collection_id": str(COLLECTION_ID),
+    "page": PASSAGE.page,
+}
 """Examples of path parameters."""
 
 
@@ -230,6 +270,7 @@ PROBLEMS = (
     _problem(404, "no_picture", "Files of this format have no page images. Read the text instead."),
     _problem(408, "too_slow", "No data arrived for 10 seconds. Try again."),
     _problem(409, "email_taken", "An account with this e-mail address already exists. Log in instead."),
+    _problem(409, "name_taken", "You have another collection with this name. Choose another name."),
     _problem(409, "not_failed", "Only failed documents can be retried; this one is ready."),
     _problem(
         409,
@@ -330,6 +371,8 @@ OWN_CODES = {
         "picture_unavailable",
     ),
     ("POST /v1/notes", 429): ("queue_full",),
+    ("POST /v1/collections", 409): ("name_taken",),
+    ("PATCH /v1/collections/{collection_id}", 409): ("name_taken",),
     ("GET /v1/events", 429): ("too_many_streams",),
     ("GET /v1/documents/{document_id}/events", 429): ("too_many_streams",),
     ("POST /v1/search", 503): ("database_unavailable", "model_unavailable"),

@@ -43,7 +43,7 @@ NO_POSITIONS: Positions = {}
 
 MAX_NOTES_PAGE_BYTES = 1024 * 1024
 """Longest texts of a page of notes, in bytes of UTF-8. A page has one note at least."""
-Row = TypeVar("Row", models.Document, models.AuditLog)
+Row = TypeVar("Row", models.Document, models.AuditLog, models.Collection)
 
 
 def no_such_document() -> NotFound:
@@ -67,7 +67,7 @@ async def get_document(
     row = await session.scalar(query.execution_options(populate_existing=True))
     if row is None:
         raise no_such_document()
-    return (await _to_documents(session, [row], positions))[0]
+    return (await to_documents(session, [row], positions))[0]
 
 
 async def get_charset(session: AsyncSession, owner_id: UUID, document_id: UUID) -> str | None:
@@ -139,7 +139,7 @@ async def find_by_hash(session: AsyncSession, owner_id: UUID, sha256: bytes) -> 
     )
     if row is None:
         raise no_such_document()
-    return (await _to_documents(session, [row]))[0]
+    return (await to_documents(session, [row]))[0]
 
 
 async def list_documents(
@@ -152,8 +152,8 @@ async def list_documents(
     query = select(models.Document).where(models.Document.owner_id == owner_id)
     if status is not None:
         query = query.where(models.Document.status == status)
-    rows, next_cursor = await _read_page(session, query, models.Document.id, limit, cursor)
-    return DocumentList(await _to_documents(session, rows), next_cursor)
+    rows, next_cursor = await read_page(session, query, models.Document.id, limit, cursor)
+    return DocumentList(await to_documents(session, rows), next_cursor)
 
 
 async def delete_document(session: AsyncSession, owner_id: UUID, document_id: UUID) -> None:
@@ -182,7 +182,7 @@ async def get_note(session: AsyncSession, owner_id: UUID, note_id: UUID) -> Note
     row = await session.scalar(query.execution_options(populate_existing=True))
     if row is None:
         raise no_such_note()
-    return _to_note(row)
+    return to_note(row)
 
 
 async def list_notes(session: AsyncSession, owner_id: UUID, *, limit: int, cursor: str | None) -> NoteList:
@@ -191,14 +191,24 @@ async def list_notes(session: AsyncSession, owner_id: UUID, *, limit: int, curso
     Raises InvalidInput if the cursor is malformed.
     """
     query = select(models.Note.id, models.Note.size_bytes).where(models.Note.owner_id == owner_id)
-    if cursor is not None:
-        query = query.where(models.Note.id < _decode_cursor(cursor))
-    found = (await session.execute(query.order_by(models.Note.id.desc()).limit(limit + 1))).all()
-    shown = [row.id for row in found[: min(limit, _count_fitting([row.size_bytes for row in found]))]]
+    shown, next_cursor = await choose_notes(session, query, limit, cursor)
     notes = select(models.Note).where(models.Note.owner_id == owner_id, models.Note.id.in_(shown))
     rows = await session.scalars(notes.order_by(models.Note.id.desc()))
-    next_cursor = _encode_cursor(shown[-1]) if len(shown) < len(found) else None
-    return NoteList([_to_note(row) for row in rows], next_cursor)
+    return NoteList([to_note(row) for row in rows], next_cursor)
+
+
+async def choose_notes(
+    session: AsyncSession, query: Select[UUID, int], limit: int, cursor: str | None
+) -> tuple[list[UUID], str | None]:
+    """Return the ids of a page of notes, and the cursor of the next page. `query` selects ids and sizes.
+
+    Raises InvalidInput if the cursor is malformed.
+    """
+    if cursor is not None:
+        query = query.where(models.Note.id < decode_cursor(cursor))
+    found = (await session.execute(query.order_by(models.Note.id.desc()).limit(limit + 1))).all()
+    shown = [row.id for row in found[: min(limit, _count_fitting([row.size_bytes for row in found]))]]
+    return shown, encode_cursor(shown[-1]) if len(shown) < len(found) else None
 
 
 def _count_fitting(sizes: Sequence[int]) -> int:
@@ -249,7 +259,7 @@ async def list_states(
         .options(defer(models.Note.body))
     )
     states: list[Document | NoteState] = [
-        *await _to_documents(session, (await session.scalars(documents)).all(), positions),
+        *await to_documents(session, (await session.scalars(documents)).all(), positions),
         *map(_to_note_state, await session.scalars(notes)),
     ]
     found = {state.id: state for state in states}
@@ -284,7 +294,7 @@ async def list_audit(session: AsyncSession, user_id: UUID, *, limit: int, cursor
     Raises InvalidInput if the cursor is malformed.
     """
     query = select(models.AuditLog).where(models.AuditLog.actor_user_id == user_id)
-    rows, next_cursor = await _read_page(session, query, models.AuditLog.id, limit, cursor)
+    rows, next_cursor = await read_page(session, query, models.AuditLog.id, limit, cursor)
     entries = [AuditEntry(row.id, row.actor_user_id, row.event_type, row.details, row.created_at) for row in rows]
     return AuditList(entries, next_cursor)
 
@@ -309,21 +319,22 @@ async def _delete(session: AsyncSession, subject: Subject) -> bool:
     return gone.one_or_none() is not None
 
 
-async def _read_page(
+async def read_page(
     session: AsyncSession, query: Select[Row], key: InstrumentedAttribute[UUID], limit: int, cursor: str | None
 ) -> tuple[Sequence[Row], str | None]:
     """Return the rows after the cursor, and the cursor of the next page. Ids sort by creation time."""
     if cursor is not None:
-        query = query.where(key < _decode_cursor(cursor))
+        query = query.where(key < decode_cursor(cursor))
     rows = (await session.scalars(query.order_by(key.desc()).limit(limit + 1))).all()
     if len(rows) <= limit:
         return rows, None
-    return rows[:limit], _encode_cursor(rows[limit - 1].id)
+    return rows[:limit], encode_cursor(rows[limit - 1].id)
 
 
-async def _to_documents(
+async def to_documents(
     session: AsyncSession, rows: Sequence[models.Document], positions: Positions = NO_POSITIONS
 ) -> list[Document]:
+    """Return documents as their owner sees them. Queue positions are counted, unless they are among `positions`."""
     waiting = {row.id for row in rows if row.status == Status.PENDING}
     known = {row_id: positions[row_id.bytes] for row_id in waiting if row_id.bytes in positions}
     if uncounted := waiting - known.keys():
@@ -335,13 +346,15 @@ def _to_failure(row: Ingested) -> Failure | None:
     return Failure(row.error_code, row.error_message or "") if row.error_code else None
 
 
-def _to_note(row: models.Note) -> Note:
+def to_note(row: models.Note) -> Note:
+    """Return a note as its owner sees it."""
     return Note(
         id=row.id,
         title=row.title,
         body=row.body,
         status=Status(row.status),
         error=_to_failure(row),
+        collection_ids=row.collection_ids,
         created_at=row.created_at,
         updated_at=row.updated_at,
     )
@@ -375,17 +388,25 @@ def _to_document(row: models.Document, queue_position: int | None) -> Document:
         attempts=row.attempts,
         progress=row.progress,
         queue_position=queue_position,
+        metadata=row.metadata_,
+        external_id=row.external_id,
+        collection_ids=row.collection_ids,
         created_at=row.created_at,
         updated_at=row.updated_at,
         ingested_at=row.ingested_at,
     )
 
 
-def _encode_cursor(last_id: UUID) -> str:
+def encode_cursor(last_id: UUID) -> str:
+    """Return the cursor of the page after this id."""
     return base64.urlsafe_b64encode(last_id.bytes).rstrip(b"=").decode()
 
 
-def _decode_cursor(cursor: str) -> UUID:
+def decode_cursor(cursor: str) -> UUID:
+    """Return the last id of the page before.
+
+    Raises InvalidInput if the cursor is malformed.
+    """
     try:
         return UUID(bytes=base64.b64decode(cursor.encode() + b"==", altchars=b"-_", validate=True))
     except (ValueError, binascii.Error):

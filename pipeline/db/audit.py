@@ -28,6 +28,8 @@ class Event(StrEnum):
     UPLOAD = "document.upload"
     DELETE = "document.delete"
     RETRY = "document.retry"
+    CREATE_COLLECTION = "collection.create"
+    DELETE_COLLECTION = "collection.delete"
     QUERY = "rag.query"
 
 

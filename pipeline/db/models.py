@@ -9,6 +9,7 @@ from sqlalchemy import (
     REAL,
     BigInteger,
     CheckConstraint,
+    ColumnElement,
     Computed,
     DateTime,
     ForeignKey,
@@ -19,12 +20,14 @@ from sqlalchemy import (
     SmallInteger,
     Text,
     UniqueConstraint,
+    Uuid,
     and_,
     cast,
     func,
+    select,
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB, TSVECTOR
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.orm import DeclarativeBase, Mapped, MappedSQLExpression, column_property, mapped_column
 
 from pipeline.db.vector_type import HalfVector
 from pipeline.types import Status
@@ -118,6 +121,96 @@ def _index_words(column: str) -> Index:
     return Index(None, "owner_id", column, postgresql_using="gin", postgresql_with={"fastupdate": "off"})
 
 
+def _to_document(*, name: str) -> ForeignKeyConstraint:
+    """Return the foreign key of rows that are deleted with their document."""
+    return ForeignKeyConstraint(
+        ["owner_id", "document_id"], ["documents.owner_id", "documents.id"], ondelete="CASCADE", name=name
+    )
+
+
+def _to_note(*, name: str) -> ForeignKeyConstraint:
+    """Return the foreign key of rows that are deleted with their note."""
+    return ForeignKeyConstraint(["owner_id", "note_id"], ["notes.owner_id", "notes.id"], ondelete="CASCADE", name=name)
+
+
+def _to_collection(*, name: str) -> ForeignKeyConstraint:
+    """Return the foreign key of rows that are deleted with their collection."""
+    return ForeignKeyConstraint(
+        ["owner_id", "collection_id"], ["collections.owner_id", "collections.id"], ondelete="CASCADE", name=name
+    )
+
+
+class CollectionDocument(Base):
+    """Membership of a document in a collection, with attributes of its own."""
+
+    __tablename__ = "collection_documents"
+    __table_args__ = (
+        _to_collection(name="fk_collection_documents_collections"),
+        _to_document(name="fk_collection_documents_documents"),
+        Index(None, "owner_id", "document_id"),
+    )
+
+    owner_id: Mapped[UUID] = mapped_column(primary_key=True)
+    collection_id: Mapped[UUID] = mapped_column(primary_key=True)
+    document_id: Mapped[UUID] = mapped_column(primary_key=True)
+    attributes: Mapped[dict[str, Any]] = mapped_column(server_default="{}")
+    """Strings, numbers and booleans."""
+    added_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class CollectionNote(Base):
+    """Membership of a note in a collection, with attributes of its own."""
+
+    __tablename__ = "collection_notes"
+    __table_args__ = (
+        _to_collection(name="fk_collection_notes_collections"),
+        _to_note(name="fk_collection_notes_notes"),
+        Index(None, "owner_id", "note_id"),
+    )
+
+    owner_id: Mapped[UUID] = mapped_column(primary_key=True)
+    collection_id: Mapped[UUID] = mapped_column(primary_key=True)
+    note_id: Mapped[UUID] = mapped_column(primary_key=True)
+    attributes: Mapped[dict[str, Any]] = mapped_column(server_default="{}")
+    """Strings, numbers and booleans."""
+    added_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+def _count_members(is_member: ColumnElement[bool]) -> MappedSQLExpression[Any]:
+    """Return the property with the number of a collection's documents or notes."""
+    return column_property(select(func.count()).where(is_member).scalar_subquery())
+
+
+class Collection(Base):
+    """A named collection of an owner's documents and notes. Each may be in several collections."""
+
+    __tablename__ = "collections"
+    __table_args__ = (Index(None, "owner_id", "name", unique=True),)
+
+    owner_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), primary_key=True)
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    """UUIDv7, so that the newest collection is last in key order."""
+    name: Mapped[str]
+    description: Mapped[str] = mapped_column(server_default="")
+    metadata_: Mapped[dict[str, Any]] = mapped_column("metadata", server_default="{}")
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    updated_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    documents: Mapped[int] = _count_members(
+        and_(CollectionDocument.owner_id == owner_id, CollectionDocument.collection_id == id)  # noqa: A003 - the column
+    )
+    notes: Mapped[int] = _count_members(
+        and_(CollectionNote.owner_id == owner_id, CollectionNote.collection_id == id)  # noqa: A003 - the column
+    )
+
+
+def _list_collections(
+    membership: type[CollectionDocument | CollectionNote], is_member: ColumnElement[bool]
+) -> MappedSQLExpression[Any]:
+    """Return the property with the ids of the collections that a document or note is in."""
+    ids = select(membership.collection_id).where(is_member).order_by(membership.collection_id)
+    return column_property(func.array(ids.correlate_except(membership).scalar_subquery(), type_=ARRAY(Uuid)))
+
+
 class Document(Ingested, Base):
     """An uploaded file and its status."""
 
@@ -153,6 +246,10 @@ class Document(Ingested, Base):
     """JSON object of the owner's. SQLAlchemy needs the name `metadata` itself."""
     external_id: Mapped[str | None]
     """Id that the owner's own system gave the document."""
+    collection_ids: Mapped[list[UUID]] = _list_collections(
+        CollectionDocument,
+        and_(CollectionDocument.owner_id == owner_id, CollectionDocument.document_id == id),  # noqa: A003 - the column
+    )
 
 
 Index(None, Document.owner_id, Document.external_id, unique=True, postgresql_where=Document.external_id.is_not(None))
@@ -174,77 +271,10 @@ class Note(Ingested, Base):
     title_words: Mapped[list[str]] = mapped_column(
         ARRAY(Text), Computed("sluice_split_title(title)", persisted=True), deferred=True
     )
-
-
-def _to_document(*, name: str) -> ForeignKeyConstraint:
-    """Return the foreign key of rows that are deleted with their document."""
-    return ForeignKeyConstraint(
-        ["owner_id", "document_id"], ["documents.owner_id", "documents.id"], ondelete="CASCADE", name=name
+    collection_ids: Mapped[list[UUID]] = _list_collections(
+        CollectionNote,
+        and_(CollectionNote.owner_id == owner_id, CollectionNote.note_id == id),  # noqa: A003 - the column
     )
-
-
-class Collection(Base):
-    """A named collection of an owner's documents and notes. Each may be in several collections."""
-
-    __tablename__ = "collections"
-    __table_args__ = (Index(None, "owner_id", "name", unique=True),)
-
-    owner_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), primary_key=True)
-    id: Mapped[UUID] = mapped_column(primary_key=True)
-    """UUIDv7, so that the newest collection is last in key order."""
-    name: Mapped[str]
-    description: Mapped[str] = mapped_column(server_default="")
-    metadata_: Mapped[dict[str, Any]] = mapped_column("metadata", server_default="{}")
-    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
-    updated_at: Mapped[datetime] = mapped_column(server_default=func.now())
-
-
-def _to_collection(*, name: str) -> ForeignKeyConstraint:
-    """Return the foreign key of rows that are deleted with their collection."""
-    return ForeignKeyConstraint(
-        ["owner_id", "collection_id"], ["collections.owner_id", "collections.id"], ondelete="CASCADE", name=name
-    )
-
-
-class CollectionDocument(Base):
-    """Membership of a document in a collection, with attributes of its own."""
-
-    __tablename__ = "collection_documents"
-    __table_args__ = (
-        _to_collection(name="fk_collection_documents_collections"),
-        _to_document(name="fk_collection_documents_documents"),
-        Index(None, "owner_id", "document_id"),
-    )
-
-    owner_id: Mapped[UUID] = mapped_column(primary_key=True)
-    collection_id: Mapped[UUID] = mapped_column(primary_key=True)
-    document_id: Mapped[UUID] = mapped_column(primary_key=True)
-    attributes: Mapped[dict[str, Any]] = mapped_column(server_default="{}")
-    """Strings, numbers and booleans."""
-    added_at: Mapped[datetime] = mapped_column(server_default=func.now())
-
-
-class CollectionNote(Base):
-    """Membership of a note in a collection, with attributes of its own."""
-
-    __tablename__ = "collection_notes"
-    __table_args__ = (
-        _to_collection(name="fk_collection_notes_collections"),
-        ForeignKeyConstraint(
-            ["owner_id", "note_id"],
-            ["notes.owner_id", "notes.id"],
-            ondelete="CASCADE",
-            name="fk_collection_notes_notes",
-        ),
-        Index(None, "owner_id", "note_id"),
-    )
-
-    owner_id: Mapped[UUID] = mapped_column(primary_key=True)
-    collection_id: Mapped[UUID] = mapped_column(primary_key=True)
-    note_id: Mapped[UUID] = mapped_column(primary_key=True)
-    attributes: Mapped[dict[str, Any]] = mapped_column(server_default="{}")
-    """Strings, numbers and booleans."""
-    added_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
 
 class DocumentSlice(Base):
@@ -299,9 +329,7 @@ class Chunk(Base):
     __tablename__ = "chunks"
     __table_args__ = (
         _to_document(name="fk_chunks_documents"),
-        ForeignKeyConstraint(
-            ["owner_id", "note_id"], ["notes.owner_id", "notes.id"], ondelete="CASCADE", name="fk_chunks_notes"
-        ),
+        _to_note(name="fk_chunks_notes"),
         Index(None, "owner_id", "document_id", "ordinal", unique=True),
         Index(None, "owner_id", "note_id", "ordinal", unique=True),
         _index_words("lexemes"),

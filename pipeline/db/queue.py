@@ -25,10 +25,12 @@ The clock rule: no promise depends on the clock of a worker, or on steps of the 
 Transactions take their locks in this order, which prevents deadlocks:
 
 1. the advisory locks on the embedding models (see `embedding_models`),
-2. the advisory lock on a document or note (`lock_subject`), in transactions of users,
-3. the row of the job,
-4. the row of the document or note,
-5. the advisory lock on what an account stores (see `storage`).
+2. the rows of collections (see `collections.hold`), in transactions of users,
+3. the advisory lock on a document or note (`lock_subject`), in transactions of users,
+4. the row of the job,
+5. the row of the document or note,
+6. the rows of its memberships in collections,
+7. the advisory lock on what an account stores (see `storage`).
 """
 
 from collections.abc import Collection, Mapping
@@ -186,6 +188,11 @@ async def discard(session: AsyncSession, subject: Subject) -> None:
     await lock_subject(session, subject)
     await session.execute(delete(Job).where(_is_about(subject)))
     await notifications.announce(session, subject)
+
+
+async def touch(session: AsyncSession, subject: Subject) -> bool:
+    """Announce a change to a document or note that is none of its content. Return False if there is no such row."""
+    return await _set(session, subject) is not None
 
 
 async def discard_all(session: AsyncSession, owner_id: UUID) -> None:

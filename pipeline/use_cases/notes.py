@@ -1,5 +1,6 @@
 """Notes: create, read, change and delete."""
 
+from collections.abc import Collection
 from functools import partial
 from uuid import UUID
 
@@ -10,21 +11,26 @@ from pipeline.db.storage import Stored
 from pipeline.errors import AccountGone
 from pipeline.runtime import Runtime
 from pipeline.types import Caller, Note, NoteList, Subject, SubjectKind, new_id
-from pipeline.use_cases import quotas, status_changes
+from pipeline.use_cases import collections, quotas, status_changes
 
 
-async def create(runtime: Runtime, caller: Caller, title: str, body: str) -> Note:
-    """Store a note, and queue it for indexing.
+async def create(
+    runtime: Runtime, caller: Caller, title: str, body: str, *, collection_ids: Collection[UUID] = ()
+) -> Note:
+    """Store a note in these collections, and queue it for indexing.
 
-    Raises AccountGone if the owner's account was deleted, TooManyRequests if the owner has too much unfinished work,
-    QuotaExceeded if the owner would store too much.
+    Raises InvalidInput if the owner has no such collection, AccountGone if the owner's account was deleted,
+    TooManyRequests if the owner has too much unfinished work, QuotaExceeded if the owner would store too much.
     """
     note_id = new_id()
     try:
         async with runtime.database.transaction(caller) as session:
+            await collections.require_all(session, caller.owner_id, collection_ids, "collection_ids")
             await quotas.require_room(session, runtime.settings, caller.owner_id, size_bytes=0)
             await access.add_note(session, caller.owner_id, note_id, title, body)
-            await queue.enqueue(session, Subject(caller.owner_id, SubjectKind.NOTE, note_id), size_bytes=0)
+            subject = Subject(caller.owner_id, SubjectKind.NOTE, note_id)
+            await collections.put_into(session, subject, collection_ids, None)
+            await queue.enqueue(session, subject, size_bytes=0)
             note = await access.get_note(session, caller.owner_id, note_id)
             await quotas.require_storage(session, runtime.settings, caller.owner_id, Stored(1, _measure(body)))
     except IntegrityError:

@@ -21,7 +21,17 @@ pytestmark = pytest.mark.anyio
 
 FIELDS = {
     *("id", "filename", "media_type", "size_bytes", "sha256", "status", "error", "pages", "pages_with_text", "chunks"),
-    *("chunks_reused", "warnings", "attempts", "progress", "queue_position", "created_at", "updated_at", "ingested_at"),
+    *(
+        "chunks_reused",
+        "warnings",
+        "attempts",
+        "progress",
+        "queue_position",
+        "metadata",
+        "external_id",
+        "collection_ids",
+    ),
+    *("created_at", "updated_at", "ingested_at"),
 }
 HANDBOOK = (samples.FOLDER / "alder-lock-handbook.pdf").read_bytes()
 

@@ -25,7 +25,7 @@ async def search(api: Api, person: Person, query: str) -> list[dict[str, Any]]:
 async def test_note_becomes_searchable(api: Api, database_url: str) -> None:
     person = await api.register()
     note = await write(api, person)
-    assert set(note) == {"id", "title", "body", "status", "error", "created_at", "updated_at"}
+    assert set(note) == {"id", "title", "body", "status", "error", "collection_ids", "created_at", "updated_at"}
     assert note["status"] == "pending"
     assert await api.work() == 1
     shown = (await api.get(person, f"/v1/notes/{note['id']}")).json()

@@ -1,0 +1,259 @@
+"""Collections: create, read, change and delete them, and put documents and notes into them."""
+
+from collections.abc import Collection as Ids
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from pipeline.db import access, audit, collections, queue
+from pipeline.errors import AccountGone, FieldError, InvalidInput, NotFound
+from pipeline.properties import check_metadata
+from pipeline.runtime import Runtime
+from pipeline.types import (
+    Attributes,
+    Caller,
+    Collection,
+    CollectionDocument,
+    CollectionDocumentList,
+    CollectionList,
+    CollectionNote,
+    CollectionNoteList,
+    Status,
+    Subject,
+    SubjectKind,
+    new_id,
+)
+
+DELETED_AT_ONCE = 100
+"""Maximum number of documents or notes that one transaction deletes with their collection."""
+
+
+async def create(
+    runtime: Runtime, caller: Caller, *, name: str, description: str, metadata: dict[str, Any]
+) -> Collection:
+    """Create an empty collection.
+
+    Raises InvalidInput if the metadata cannot be stored, Conflict if the name is taken, AccountGone.
+    """
+    check_metadata(metadata)
+    collection_id = new_id()
+    try:
+        async with runtime.database.transaction(caller) as session:
+            await collections.add(
+                session, caller.owner_id, collection_id, name=name, description=description, metadata=metadata
+            )
+            await _audit(session, audit.Event.CREATE_COLLECTION, caller, collection_id)
+            return await collections.get(session, caller.owner_id, collection_id)
+    except IntegrityError:
+        raise AccountGone from None
+
+
+async def get(runtime: Runtime, caller: Caller, collection_id: UUID) -> Collection:
+    """Return the caller's collection.
+
+    Raises NotFound.
+    """
+    async with runtime.database.transaction(caller) as session:
+        return await collections.get(session, caller.owner_id, collection_id)
+
+
+async def list_page(runtime: Runtime, caller: Caller, *, limit: int, cursor: str | None) -> CollectionList:
+    """Return a page of the caller's collections, newest first.
+
+    Raises InvalidInput if the cursor is malformed.
+    """
+    async with runtime.database.transaction(caller) as session:
+        return await collections.list_page(session, caller.owner_id, limit=limit, cursor=cursor)
+
+
+async def change(
+    runtime: Runtime,
+    caller: Caller,
+    collection_id: UUID,
+    *,
+    name: str | None = None,
+    description: str | None = None,
+    metadata: dict[str, Any] | None = None,
+) -> Collection:
+    """Change a collection. What is None stays.
+
+    Raises NotFound, InvalidInput if the metadata cannot be stored, Conflict if the name is taken.
+    """
+    if metadata is not None:
+        check_metadata(metadata)
+    changes = {"name": name, "description": description, "metadata_": metadata}
+    values = {column: value for column, value in changes.items() if value is not None}
+    async with runtime.database.transaction(caller) as session:
+        if values:
+            await collections.change(session, caller.owner_id, collection_id, **values)
+        return await collections.get(session, caller.owner_id, collection_id)
+
+
+async def delete(runtime: Runtime, caller: Caller, collection_id: UUID, *, delete_contents: bool) -> None:
+    """Delete a collection. Its documents and notes stay, unless `delete_contents` is given and no other one has them.
+
+    Many are deleted in several transactions, the collection in the last one. Raises NotFound.
+    """
+    while True:
+        async with runtime.database.transaction(caller) as session:
+            await collections.lock(session, caller.owner_id, collection_id)
+            subjects = await _find_exclusive(session, caller.owner_id, collection_id) if delete_contents else []
+            for subject in subjects:
+                with suppress(NotFound):  # another request has just deleted it
+                    await _delete_subject(session, caller, subject)
+            if len(subjects) < DELETED_AT_ONCE:
+                await collections.delete_collection(session, caller.owner_id, collection_id)
+                await _audit(session, audit.Event.DELETE_COLLECTION, caller, collection_id)
+                return
+
+
+async def _find_exclusive(session: AsyncSession, owner_id: UUID, collection_id: UUID) -> list[Subject]:
+    found: list[Subject] = []
+    for kind in SubjectKind:
+        rest = DELETED_AT_ONCE - len(found)
+        ids = await collections.find_exclusive(session, owner_id, collection_id, kind, rest)
+        found += [Subject(owner_id, kind, subject_id) for subject_id in ids]
+    return found
+
+
+async def _delete_subject(session: AsyncSession, caller: Caller, subject: Subject) -> None:
+    if subject.kind == SubjectKind.NOTE:
+        await access.delete_note(session, caller.owner_id, subject.id)
+    else:
+        await access.delete_document(session, caller.owner_id, subject.id)
+        await audit.record(session, audit.Event.DELETE, caller.owner_id, {"document_id": str(subject.id)})
+
+
+async def _audit(session: AsyncSession, event: audit.Event, caller: Caller, collection_id: UUID) -> None:
+    await audit.record(session, event, caller.owner_id, {"collection_id": str(collection_id)})
+
+
+async def put_document(
+    runtime: Runtime, caller: Caller, collection_id: UUID, document_id: UUID, attributes: Attributes | None
+) -> CollectionDocument:
+    """Put a document into a collection, or replace its attributes there. Without attributes, those it has there stay.
+
+    Raises NotFound if the caller has no such collection or document.
+    """
+    async with runtime.database.transaction(caller) as session:
+        subject = Subject(caller.owner_id, SubjectKind.DOCUMENT, document_id)
+        await _put(session, collection_id, subject, attributes, access.no_such_document())
+        return await collections.get_document(session, caller.owner_id, collection_id, document_id)
+
+
+async def put_note(
+    runtime: Runtime, caller: Caller, collection_id: UUID, note_id: UUID, attributes: Attributes | None
+) -> CollectionNote:
+    """Put a note into a collection, or replace its attributes there. Without attributes, those it has there stay.
+
+    Raises NotFound if the caller has no such collection or note.
+    """
+    async with runtime.database.transaction(caller) as session:
+        subject = Subject(caller.owner_id, SubjectKind.NOTE, note_id)
+        await _put(session, collection_id, subject, attributes, access.no_such_note())
+        return await collections.get_note(session, caller.owner_id, collection_id, note_id)
+
+
+async def _put(
+    session: AsyncSession, collection_id: UUID, subject: Subject, attributes: Attributes | None, missing: NotFound
+) -> None:
+    if await collections.hold(session, subject.owner_id, [collection_id]):
+        raise collections.no_such_collection()
+    if not await queue.touch(session, subject):
+        raise missing
+    await collections.put_member(session, collection_id, subject, attributes)
+
+
+async def put_into(
+    session: AsyncSession, subject: Subject, collection_ids: Ids[UUID], attributes: Attributes | None
+) -> None:
+    """Put a document or note into collections that `require_all` has checked in the same transaction."""
+    for collection_id in sorted(collection_ids):
+        await collections.put_member(session, collection_id, subject, attributes)
+
+
+async def require_all(session: AsyncSession, owner_id: UUID, collection_ids: Ids[UUID], field: str) -> None:
+    """Check that the owner has these collections, and keep them until the transaction ends.
+
+    Raises InvalidInput, which names the first unknown one in this field.
+    """
+    unknown = await collections.hold(session, owner_id, collection_ids)
+    if unknown:
+        problem = FieldError(field, f"names the collection {unknown[0]}, which does not exist")
+        raise InvalidInput("This collection does not exist. Check its id.", errors=(problem,))
+
+
+async def remove_document(runtime: Runtime, caller: Caller, collection_id: UUID, document_id: UUID) -> None:
+    """Take a document out of a collection. The document itself stays.
+
+    Raises NotFound if it is not in the collection.
+    """
+    await _remove(runtime, caller, collection_id, Subject(caller.owner_id, SubjectKind.DOCUMENT, document_id))
+
+
+async def remove_note(runtime: Runtime, caller: Caller, collection_id: UUID, note_id: UUID) -> None:
+    """Take a note out of a collection. The note itself stays.
+
+    Raises NotFound if it is not in the collection.
+    """
+    await _remove(runtime, caller, collection_id, Subject(caller.owner_id, SubjectKind.NOTE, note_id))
+
+
+async def _remove(runtime: Runtime, caller: Caller, collection_id: UUID, subject: Subject) -> None:
+    async with runtime.database.transaction(caller) as session:
+        await queue.touch(session, subject)
+        await collections.remove_member(session, collection_id, subject)
+
+
+async def get_document(runtime: Runtime, caller: Caller, collection_id: UUID, document_id: UUID) -> CollectionDocument:
+    """Return a document of a collection, with its attributes there.
+
+    Raises NotFound if it is not in the collection.
+    """
+    async with runtime.database.transaction(caller) as session:
+        return await collections.get_document(session, caller.owner_id, collection_id, document_id)
+
+
+async def get_note(runtime: Runtime, caller: Caller, collection_id: UUID, note_id: UUID) -> CollectionNote:
+    """Return a note of a collection, with its attributes there.
+
+    Raises NotFound if it is not in the collection.
+    """
+    async with runtime.database.transaction(caller) as session:
+        return await collections.get_note(session, caller.owner_id, collection_id, note_id)
+
+
+async def list_documents(
+    runtime: Runtime,
+    caller: Caller,
+    collection_id: UUID,
+    *,
+    statuses: Sequence[Status] | None = None,
+    limit: int,
+    cursor: str | None,
+) -> CollectionDocumentList:
+    """Return a page of a collection's documents, newest first.
+
+    Raises NotFound if the caller has no such collection, InvalidInput if the cursor is malformed.
+    """
+    async with runtime.database.transaction(caller) as session:
+        await collections.get(session, caller.owner_id, collection_id)
+        return await collections.list_documents(
+            session, caller.owner_id, collection_id, statuses=statuses, limit=limit, cursor=cursor
+        )
+
+
+async def list_notes(
+    runtime: Runtime, caller: Caller, collection_id: UUID, *, limit: int, cursor: str | None
+) -> CollectionNoteList:
+    """Return a page of a collection's notes, newest first.
+
+    Raises NotFound if the caller has no such collection, InvalidInput if the cursor is malformed.
+    """
+    async with runtime.database.transaction(caller) as session:
+        await collections.get(session, caller.owner_id, collection_id)
+        return await collections.list_notes(session, caller.owner_id, collection_id, limit=limit, cursor=cursor)
