@@ -18,6 +18,8 @@ from api.controllers.documents import DocumentController
 from api.controllers.events import EventController, OpenStreams
 from api.controllers.health import HealthController, show_metrics
 from api.controllers.notes import NoteController
+from api.controllers.openai.embeddings import EmbeddingController
+from api.controllers.openai.models import ModelController
 from api.controllers.search import SearchController
 from api.deps import provide_runtime
 from api.errors import answer_framework_error, answer_known_error, answer_unforeseen_error
@@ -86,6 +88,8 @@ def create_app(settings: Settings, *, open_runtime: OpenRuntime = open_runtime) 
             SearchController,
             AskController,
             AuditController,
+            ModelController,
+            EmbeddingController,
             HealthController,
             show_metrics,
             docs_router,

@@ -1,7 +1,7 @@
 """Turns every error into an `application/problem+json` response (RFC 9457); one table maps errors to statuses."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, MutableMapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -150,6 +150,23 @@ def answer_framework_error(request: Request[Any, Any, Any], error: HTTPException
         415: "This content type is not supported here. Check the `Content-Type` header.",
     }.get(status, HTTPStatus(status).phrase)
     return _answer(request, status, detail, CODES.get(status, "error"), headers=dict(error.headers or {}))
+
+
+def answer_like_openai(request: Request[Any, Any, Any], error: SluiceError | HTTPException) -> Response[Problem]:
+    """Return the response as on other routes, but 400 for invalid input, which SDKs raise as a bad request."""
+    answer = answer_known_error if isinstance(error, SluiceError) else answer_framework_error
+    response = answer(request, error)  # type: ignore[arg-type]  # the condition decides the type
+    if response.status_code == HTTPStatus.UNPROCESSABLE_ENTITY:
+        response.status_code = response.content.status = HTTPStatus.BAD_REQUEST.value
+        response.content.title = HTTPStatus.BAD_REQUEST.phrase
+    return response
+
+
+LIKE_OPENAI: MutableMapping[int | type[Exception], Callable[[Request[Any, Any, Any], Any], Response[Any]]] = {
+    SluiceError: answer_like_openai,
+    HTTPException: answer_like_openai,
+}
+"""The exception handlers of routes in the format of OpenAI."""
 
 
 def answer_unforeseen_error(request: Request[Any, Any, Any], error: Exception) -> Response[Problem]:

@@ -18,6 +18,8 @@ class Window:
     """The part, and in the first window all that follows. The model does not read the rest."""
     share: float = 1.0
     """Tokens of the part, as a share of those that the model can read (0.0 to 1.0)."""
+    tokens: int = 0
+    """Number of tokens that the model reads, or 0 if they are unknown."""
 
 
 def cut_windows(tokenizer: Tokenizer, texts: Sequence[str], prompt: str, heading: str) -> list[list[Window]]:
@@ -36,7 +38,7 @@ def cut_windows(tokenizer: Tokenizer, texts: Sequence[str], prompt: str, heading
         rests = {}
         for (index, text), encoding in zip(unread.items(), encodings, strict=True):
             rest = _find_rest(encoding, text, len(prompt), len(repeated))
-            windows[index].append(Window(text, _measure_share(tokenizer, encoding)))
+            windows[index].append(Window(text, _measure_share(tokenizer, encoding), len(encoding.ids)))
             if rest:
                 rests[index] = repeated + rest
         unread = rests
