@@ -18,6 +18,7 @@ from api.controllers.documents import DocumentController
 from api.controllers.events import EventController, OpenStreams
 from api.controllers.health import HealthController, show_metrics
 from api.controllers.notes import NoteController
+from api.controllers.openai.chat import ChatController
 from api.controllers.openai.embeddings import EmbeddingController
 from api.controllers.openai.models import ModelController
 from api.controllers.search import SearchController
@@ -90,6 +91,7 @@ def create_app(settings: Settings, *, open_runtime: OpenRuntime = open_runtime) 
             AuditController,
             ModelController,
             EmbeddingController,
+            ChatController,
             HealthController,
             show_metrics,
             docs_router,

@@ -7,14 +7,14 @@ import msgspec
 
 from pipeline.errors import FieldError, InvalidInput
 from pipeline.properties import MAX_COLLECTION_IDS
-from pipeline.types import SearchMode
+from pipeline.types import SearchMode, Speaker, Turn
 from pipeline.use_cases.accounts import (
     EMAIL_PATTERN,
     MAX_EMAIL_CHARACTERS,
     MAX_PASSWORD_CHARACTERS,
     MIN_PASSWORD_CHARACTERS,
 )
-from pipeline.use_cases.search import require_word
+from pipeline.use_cases.search import MAX_QUESTION_CHARACTERS, require_word
 
 NO_NUL = r"^[^\x00]*$"
 
@@ -126,7 +126,7 @@ class MembershipDraft(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=
     attributes: Attributes | None = None
 
 
-Question = Annotated[str, msgspec.Meta(min_length=1, max_length=4000, pattern=NO_NUL)]
+Question = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_QUESTION_CHARACTERS, pattern=NO_NUL)]
 TopK = Annotated[int, msgspec.Meta(ge=1, le=50)]
 DocumentIds = Annotated[list[UUID], msgspec.Meta(max_length=1000)]
 
@@ -164,5 +164,21 @@ class SearchRequest(_Request):
     mode: SearchMode = SearchMode.HYBRID
 
 
+class EarlierTurn(msgspec.Struct, forbid_unknown_fields=True):
+    """What was said earlier in a conversation."""
+
+    role: Speaker
+    content: Annotated[str, msgspec.Meta(max_length=20_000, pattern=NO_NUL)]
+
+
 class AskRequest(_Request):
-    """A question, and the maximum number of passages to answer it from."""
+    """A question, and the maximum number of passages to answer it from.
+
+    If the service has a language model, the question may refer to the `history` of the conversation, oldest first.
+    """
+
+    history: Annotated[list[EarlierTurn], msgspec.Meta(max_length=100)] | None = None
+
+    def read_history(self) -> list[Turn]:
+        """Return what was said before."""
+        return [Turn(turn.role, turn.content) for turn in self.history or ()]

@@ -518,6 +518,21 @@ class SearchMode(StrEnum):
     """By words. Needs no embedding model."""
 
 
+class Speaker(StrEnum):
+    """Who said something in a conversation."""
+
+    USER = "user"
+    ASSISTANT = "assistant"
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What one side said earlier in a conversation."""
+
+    role: Speaker
+    content: str
+
+
 @dataclass(frozen=True, slots=True)
 class Citation:
     """A mark `[number]` at characters `start` to `end` of an answer. It cites the passage with this id.

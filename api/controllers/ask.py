@@ -70,7 +70,14 @@ class AskController(Controller):
         """
         streams = _wants_events(request)
         question = data.read_text("question")
-        asking = answer.ask(runtime, request.user, question, top_k=data.top_k, document_ids=data.document_ids)
+        asking = answer.ask(
+            runtime,
+            request.user,
+            question,
+            top_k=data.top_k,
+            document_ids=data.document_ids,
+            history=data.read_history(),
+        )
         draft = await work_while_connected(request, work_while_current(request, asking))
         if streams:
             return cast("Response[Answer]", ServerSentEvent(_stream(request, draft)))

@@ -13,10 +13,10 @@ from pipeline.errors import AnswerUnavailable
 from pipeline.llm.client import LanguageModel
 from pipeline.runtime import Runtime
 from pipeline.stages.citations import CitationCheck, cite
-from pipeline.stages.prompt import build_prompt
+from pipeline.stages.prompt import build_condensing_prompt, build_prompt
 from pipeline.stages.quotations import Quotation, choose, list_candidates
-from pipeline.types import Answer, Caller, Passage, Piece
-from pipeline.use_cases.search import search
+from pipeline.types import Answer, Caller, Passage, Piece, Turn
+from pipeline.use_cases.search import MAX_QUESTION_CHARACTERS, search
 
 EXTRACTIVE = "extractive"
 """Model name of an answer that no language model wrote."""
@@ -31,6 +31,8 @@ class Draft:
     passages: list[Passage]
     model: str
     pieces: AsyncGenerator[Piece]
+    question: str
+    """The question that is answered: as it was asked, or as it follows from the conversation."""
 
     def complete(self, pieces: Sequence[Piece]) -> Answer:
         """Return the answer made of all these pieces."""
@@ -48,22 +50,46 @@ class Draft:
 
 
 async def ask(
-    runtime: Runtime, caller: Caller, question: str, *, top_k: int, document_ids: Collection[UUID] | None
+    runtime: Runtime,
+    caller: Caller,
+    question: str,
+    *,
+    top_k: int,
+    document_ids: Collection[UUID] | None,
+    history: Sequence[Turn] = (),
+    wishes: str = "",
 ) -> Draft:
     """Find the passages for a question. The answer is made while the draft's `pieces` are read.
 
-    All documents and notes are searched, or only `document_ids`.
+    All documents and notes are searched, or only `document_ids`. If there is a language model, the question may refer
+    to the `history` of the conversation, and the model is told the user's `wishes` for the answer.
 
     Raises the errors of `search`. The pieces raise AnswerUnavailable, with the passages, if the language model fails.
     If no language model is set, they raise the errors of the encoder.
     """
+    if history and runtime.llm:
+        question = await _condense(runtime.llm, history, question, runtime.settings.llm_prompt_characters)
     passages = await search(runtime, caller, question, top_k=top_k, document_ids=document_ids)
     if not passages:
-        return Draft(passages, EXTRACTIVE, _say_nothing_found())
+        return Draft(passages, EXTRACTIVE, _say_nothing_found(), question)
     if runtime.llm is None:
-        return Draft(passages, EXTRACTIVE, _quote(runtime.encoder, question, passages))
-    pieces = _write(runtime.llm, question, passages, runtime.settings.llm_prompt_characters)
-    return Draft(passages, runtime.llm.name, pieces)
+        return Draft(passages, EXTRACTIVE, _quote(runtime.encoder, question, passages), question)
+    pieces = _write(runtime.llm, question, passages, runtime.settings.llm_prompt_characters, wishes)
+    return Draft(passages, runtime.llm.name, pieces, question)
+
+
+async def _condense(llm: LanguageModel, history: Sequence[Turn], question: str, max_characters: int) -> str:
+    """Return one question that is understood without the conversation, or the question itself if the model fails."""
+    prompt = build_condensing_prompt(history, question, max_characters=max_characters)
+    written = ""
+    try:
+        async with aclosing(llm.write(prompt)) as texts:
+            async for text in texts:
+                written += text
+    except AnswerUnavailable:
+        return question  # the model is asked again for the answer, and that failure is reported with the passages
+    condensed = written.strip().replace("\0", "")[:MAX_QUESTION_CHARACTERS]
+    return condensed if any(map(str.isalnum, condensed)) else question
 
 
 async def _say_nothing_found() -> AsyncGenerator[Piece]:
@@ -101,9 +127,9 @@ async def _find_quotations(encoder: TextEncoder, question: str, passages: Sequen
 
 
 async def _write(
-    llm: LanguageModel, question: str, passages: Sequence[Passage], max_characters: int
+    llm: LanguageModel, question: str, passages: Sequence[Passage], max_characters: int, wishes: str
 ) -> AsyncGenerator[Piece]:
-    prompt = await asyncio.to_thread(build_prompt, question, passages, max_characters=max_characters)
+    prompt = await asyncio.to_thread(build_prompt, question, passages, max_characters=max_characters, wishes=wishes)
     check = CitationCheck(passages[: prompt.passages])
     is_empty = True
     try:

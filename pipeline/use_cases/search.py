@@ -13,6 +13,8 @@ from pipeline.runtime import Runtime
 from pipeline.stages.normalize import fold
 from pipeline.types import Caller, Passage, SearchMode
 
+MAX_QUESTION_CHARACTERS = 4000
+"""Longest query or question."""
 AUDITED_CHARACTERS = 500
 """Maximum length of a query in the audit log."""
 

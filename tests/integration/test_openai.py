@@ -1,14 +1,19 @@
 """The routes in the format of OpenAI, with its SDK."""
 
 import base64
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from urllib.parse import parse_qs, urlsplit
 
 import numpy as np
 import openai
 import pytest
+from openai.types.chat import ChatCompletionMessageParam
+from pydantic import HttpUrl
 
 from pipeline.embedding.model import PACKAGED_MODEL
+from pipeline.settings import Settings
 from tests.integration.conftest import Api, Person, make_transport
+from tests.llm_server import Call, LlmServer, run_llm_server
 
 pytestmark = pytest.mark.anyio
 
@@ -81,3 +86,168 @@ async def test_embeddings_that_cannot_be_made_are_refused(api: Api) -> None:
         answer = await api.client.post("/v1/embeddings", json=body, headers=person.headers)
         assert (answer.status_code, answer.json()["status"]) == (status, status), change
         assert word in answer.text
+
+
+TEXT = b"The lock is closed when the gauge reads more than 3.2 metres.\n\nThe hinges are greased with mutton tallow."
+QUESTION = "At what gauge reading is the lock closed?"
+
+
+@pytest.fixture
+async def asked(sdk: Sdk, api: Api) -> Sdk:
+    """An SDK of an account with a document."""
+    assert (await api.upload(sdk.person, TEXT, "lock.txt")).status_code == 202
+    await api.work()
+    return sdk
+
+
+def ask(question: str = QUESTION) -> list[ChatCompletionMessageParam]:
+    return [{"role": "system", "content": "Be brief."}, {"role": "user", "content": question}]
+
+
+async def test_chat_answers_with_citations(asked: Sdk) -> None:
+    completion = await asked.chat.completions.create(model="sluice", messages=ask(), temperature=0.1, max_tokens=50)
+    [choice] = completion.choices
+    content, annotations = choice.message.content, choice.message.annotations
+    assert content
+    assert annotations
+    assert choice.finish_reason == "stop"
+    citation = annotations[0].url_citation
+    assert "3.2 metres" in content
+    assert content[citation.start_index : citation.end_index] == "[1]"
+    assert citation.title == "lock.txt"
+    link = urlsplit(citation.url)
+    assert (link.scheme, link.netloc) == ("http", "test")
+    assert {"document", "page", "start", "end"} == parse_qs(link.fragment).keys()
+    assert completion.usage
+    assert completion.usage.total_tokens == completion.usage.prompt_tokens + completion.usage.completion_tokens > 0
+
+
+async def test_chat_is_streamed_in_the_order_that_clients_need(asked: Sdk) -> None:
+    whole = await asked.chat.completions.create(model="sluice", messages=ask())
+    stream = await asked.chat.completions.create(
+        model="sluice", messages=ask(), stream=True, stream_options={"include_usage": True}
+    )
+    chunks = [chunk async for chunk in stream]
+    assert len({chunk.id for chunk in chunks}) == 1
+    *deltas, last, usage = chunks
+    assert usage.choices == []
+    assert usage.usage == whole.usage
+    assert (last.choices[0].delta.model_dump(exclude_none=True), last.choices[0].finish_reason) == ({}, "stop")
+    assert deltas[0].choices[0].delta.role == "assistant"
+    assert "".join(chunk.choices[0].delta.content or "" for chunk in deltas) == whole.choices[0].message.content
+    [annotations] = [
+        found for chunk in deltas if (found := (chunk.choices[0].delta.model_extra or {}).get("annotations"))
+    ]
+    assert annotations == [one.model_dump() for one in whole.choices[0].message.annotations or ()]
+    assert (deltas[-1].choices[0].delta.model_extra or {})["annotations"], "before the last chunk"
+
+
+async def test_chat_says_that_nothing_was_found(sdk: Sdk) -> None:
+    completion = await sdk.chat.completions.create(model="sluice", messages=ask())
+    assert completion.choices[0].message.content == "The documents do not answer this question."
+    assert completion.choices[0].message.annotations == []
+
+
+IMAGE = {"type": "image_url", "image_url": {"url": "data:"}}
+REFUSED_CHATS: list[tuple[dict[str, object], int, str]] = [
+    ({"model": "gpt-5"}, 404, "sluice"),
+    ({"n": 2}, 400, "n"),
+    ({"tools": [{"type": "function"}]}, 400, "tools"),
+    ({"tool_choice": "required"}, 400, "tool_choice"),
+    ({"response_format": {"type": "json_object"}}, 400, "response_format"),
+    ({"logprobs": True}, 400, "logprobs"),
+    ({"web_search_options": {}}, 400, "web_search_options"),
+    ({"messages": []}, 400, "messages"),
+    ({"messages": [{"role": "assistant", "content": "Yes."}]}, 400, "messages"),
+    ({"messages": [{"role": "user", "content": "??"}]}, 400, "messages"),
+    ({"messages": [{"role": "user", "content": "a\0"}]}, 400, "messages"),
+    ({"messages": [{"role": "user", "content": "a" * 4001}]}, 400, "messages"),
+    ({"messages": [{"role": "user", "content": [IMAGE]}]}, 400, "messages"),
+    ({"messages": [{"role": "tool", "content": "a"}, {"role": "user", "content": "a"}]}, 400, "messages"),
+    ({"thinking": True}, 400, "thinking"),
+]
+
+
+async def test_chats_that_cannot_be_answered_are_refused(api: Api) -> None:
+    person = await api.register()
+    for change, status, field in REFUSED_CHATS:
+        body = {"model": "sluice", "messages": ask()} | change
+        answer = await api.client.post("/v1/chat/completions", json=body, headers=person.headers)
+        assert answer.status_code == status, (change, answer.text)
+        assert field in answer.text
+
+
+class TestWithLanguageModel:
+    """A language model that writes what the tests tell it to."""
+
+    @pytest.fixture
+    def llm(self) -> Iterator[LlmServer]:
+        with run_llm_server() as server:
+            yield server
+
+    @pytest.fixture
+    def settings(self, settings: Settings, llm: LlmServer) -> Settings:
+        given = {
+            "llm_base_url": HttpUrl(llm.url),
+            "llm_model": "a-model",
+            "public_url": HttpUrl("https://sluice.example"),
+        }
+        return settings.model_copy(update=given)
+
+    @pytest.fixture
+    def conversation(self) -> list[ChatCompletionMessageParam]:
+        return [
+            {"role": "system", "content": "Answer like a sailor."},
+            {"role": "user", "content": "When is the lock closed?"},
+            {"role": "assistant", "content": "At high water."},
+            {"role": "user", "content": [{"type": "text", "text": "And how high?"}]},
+        ]
+
+    async def test_history_becomes_one_question(
+        self, asked: Sdk, llm: LlmServer, conversation: list[ChatCompletionMessageParam]
+    ) -> None:
+        def write(call: Call) -> None:
+            call.begin()
+            call.say(QUESTION if len(llm.calls) == 1 else "Above 3.2 metres [1].")
+            call.finish()
+
+        llm.behave = write
+        completion = await asked.chat.completions.create(model="sluice", messages=conversation)
+        condensing, answering = llm.calls
+        assert '"At high water."' in condensing.prompt
+        assert condensing.prompt.endswith("Last question: And how high?")
+        assert answering.prompt.endswith(f"Question: {QUESTION}")
+        assert answering.body["messages"][0]["content"].endswith("Answer like a sailor.")
+        annotations = completion.choices[0].message.annotations
+        assert annotations
+        assert annotations[0].url_citation.url.startswith("https://sluice.example/#document=")
+
+    async def test_history_of_a_question_is_condensed_too(self, asked: Sdk, api: Api, llm: LlmServer) -> None:
+        body = {"question": "And why?", "history": [{"role": "user", "content": "Is the lock closed?"}]}
+
+        def say_nothing(call: Call) -> None:
+            call.begin()
+            call.say(" \n")
+            call.finish()
+
+        llm.behave = say_nothing
+        answer = await api.client.post("/v1/ask", json=body, headers=asked.person.headers)
+        assert answer.status_code == 503, "an empty answer"
+        condensing, answering = llm.calls
+        assert '"Is the lock closed?"' in condensing.prompt
+        assert answering.prompt.endswith("Question: And why?"), "the model has written no question"
+
+    async def test_failures_are_errors_of_the_sdk(self, asked: Sdk, llm: LlmServer) -> None:
+        def break_off(call: Call) -> None:
+            call.begin()
+            call.say("It is ")
+            call.cut()
+
+        llm.behave = break_off
+        stream = await asked.chat.completions.create(model="sluice", messages=ask(), stream=True)
+        with pytest.raises(openai.APIError, match="connection was lost"):
+            [chunk async for chunk in stream]
+        with pytest.raises(openai.InternalServerError) as caught:
+            await asked.chat.completions.create(model="sluice", messages=ask(), stream=True)
+        assert caught.value.status_code == 503
+        assert caught.value.response.headers["retry-after"]
