@@ -34,6 +34,11 @@ NewPassword = Annotated[
     ),
 ]
 
+Remember = Annotated[
+    bool,
+    msgspec.Meta(description="For browsers: also set a cookie with which `POST /v1/auth/refresh` issues new tokens."),
+]
+
 
 class Registration(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     """E-mail address and password of a new account, and the secret of an invitation link if registration is closed."""
@@ -48,6 +53,7 @@ class Credentials(msgspec.Struct, forbid_unknown_fields=True):
 
     email: Email
     password: Password
+    remember: Remember = False
 
 
 class PasswordChange(msgspec.Struct, forbid_unknown_fields=True):
@@ -55,6 +61,7 @@ class PasswordChange(msgspec.Struct, forbid_unknown_fields=True):
 
     current_password: Password
     new_password: NewPassword
+    remember: Remember = False
 
 
 class Confirmation(msgspec.Struct, forbid_unknown_fields=True):

@@ -10,17 +10,21 @@ from uuid import UUID
 
 import jwt
 
-from pipeline.errors import NotAuthenticated
-from pipeline.types import Identity, new_id
+from pipeline.errors import NotAuthenticated, SessionEnded
+from pipeline.types import Identity, Refresh, new_id
 
 ALGORITHM = "HS256"
 ISSUER = "sluice"
 AUDIENCE = "sluice-api"
+REFRESH_AUDIENCE = "sluice-refresh"
+"""Audience of refresh tokens, so that none of them is accepted as an access token."""
 LEEWAY = timedelta(seconds=30)
 """Tolerated difference between the clocks of servers."""
 GENERATION = "gen"
 """Claim with the account's token generation."""
 REQUIRED_CLAIMS = ["exp", "iat", "sub", "jti", "iss", "aud"]
+SESSION, NUMBER = "sid", "num"
+"""Claims of a refresh token."""
 
 MAX_REMEMBERED = 10_000
 """Maximum number of verified tokens that a process remembers, each with 32 bytes of digest."""
@@ -76,6 +80,36 @@ class Tokens:
                 self.verified.popitem(last=False)
         self.verified.move_to_end(digest)
         return verified.identity
+
+    def issue_refresh(self, refresh: Refresh) -> str:
+        """Return the refresh token that says this. It is always the same, so the server can send it once more."""
+        claims = {
+            "sub": str(refresh.owner_id),
+            SESSION: str(refresh.session_id),
+            NUMBER: refresh.number,
+            "exp": refresh.expires,
+            "iss": ISSUER,
+            "aud": REFRESH_AUDIENCE,
+        }
+        return jwt.encode(claims, self.secret, algorithm=ALGORITHM)
+
+    def verify_refresh(self, token: str) -> Refresh:
+        """Return what a refresh token says. Whether its session still exists is not checked.
+
+        Raises NotAuthenticated if the token is expired, forged, incomplete or an access token.
+        """
+        try:
+            claims = jwt.decode(
+                token,
+                self.secret,
+                algorithms=[ALGORITHM],
+                issuer=ISSUER,
+                audience=REFRESH_AUDIENCE,
+                options={"require": ["exp", "sub", SESSION, NUMBER, "iss", "aud"]},
+            )
+            return Refresh(UUID(claims["sub"]), UUID(claims[SESSION]), int(claims[NUMBER]), int(claims["exp"]))
+        except (jwt.InvalidTokenError, ValueError, TypeError, AttributeError):
+            raise SessionEnded from None
 
     def _decode(self, token: str) -> Verified:
         try:

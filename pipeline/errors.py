@@ -7,7 +7,8 @@
     ├── TooSlow                   the caller sends too slowly
     ├── TooManyRequests           the caller is over a limit on requests
     ├── NotAuthenticated          no valid token, or wrong credentials
-    │   └── AccountGone           the account of a valid token does not exist
+    │   ├── AccountGone           the account of a valid token does not exist
+    │   └── SessionEnded          the session of a browser is over
     ├── Forbidden                 the caller may not do this
     │   └── QuotaExceeded         the account stores too much; only deleting helps
     ├── NotFound                  it does not exist, or belongs to another user
@@ -115,6 +116,15 @@ class AccountGone(NotAuthenticated):
 
     def __init__(self) -> None:
         super().__init__("The account of this token does not exist. Log in with another account.")
+
+
+class SessionEnded(NotAuthenticated):
+    """The session of a browser is over, or there was none."""
+
+    code = "session_ended"
+
+    def __init__(self) -> None:
+        super().__init__("This browser has no session, or it has ended. Log in again.")
 
 
 class Forbidden(SluiceError):

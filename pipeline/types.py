@@ -119,6 +119,18 @@ class Identity:
 
 
 @dataclass(frozen=True, slots=True)
+class Refresh:
+    """What a refresh token says: the session of a browser, and the number of the token in it."""
+
+    owner_id: UUID
+    session_id: UUID
+    number: int
+    """Counts from 0. Each use of a token issues the next one."""
+    expires: int
+    """End of the session, in seconds since 1970."""
+
+
+@dataclass(frozen=True, slots=True)
 class Caller:
     """On whose behalf something is done: a user, or a program with an API key of the user."""
 

@@ -1,22 +1,26 @@
 """Accounts: registration, login, and the caller's own account and password."""
 
+from contextlib import suppress
+from time import time
+
 import msgspec
-from litestar import Controller, Request, delete, get, post, put
+from litestar import Controller, Request, Response, delete, get, post, put
 from litestar.datastructures import State
 from litestar.params import JSONBody
 
 from api.auth import PUBLIC, UserRequest
 from api.deps import RuntimeDependency
+from api.http import session_cookie
 from api.http.addresses import find_address
 from api.http.operations import PublicOperation, problems
 from api.ratelimit import keeping_standing, limit_login, limit_network, limit_registration
 from api.schemas import Confirmation, Credentials, PasswordChange, Registration
 from api.tokens import Tokens
 from pipeline import metrics
-from pipeline.errors import NotAuthenticated, Overloaded, SluiceError, TooManyRequests
+from pipeline.errors import NotAuthenticated, Overloaded, SessionEnded, SluiceError, TooManyRequests
 from pipeline.runtime import Runtime
-from pipeline.types import Account, AccountDetails, Identity
-from pipeline.use_cases import accounts
+from pipeline.types import Account, AccountDetails, Identity, Refresh
+from pipeline.use_cases import accounts, browser_sessions
 from pipeline.use_cases.sessions import Sessions
 
 PublicRequest = Request[None, None, State]
@@ -60,17 +64,63 @@ class AuthController(Controller):
         operation_class=PublicOperation,
         status_code=200,
         summary="Log in and get an access token",
-        responses=problems(401, 422, 429),
+        responses=problems(401, 403, 422, 429),
     )
     async def login(
-        self, request: PublicRequest, data: JSONBody[Credentials], runtime: RuntimeDependency, state: State
-    ) -> AccessToken:
-        """Return an access token. 401 for a wrong password and for an unknown e-mail address."""
+        self, request: PublicRequest, data: JSONBody[Credentials], runtime: RuntimeDependency
+    ) -> Response[AccessToken]:
+        """Return an access token. 401 for a wrong password and for an unknown e-mail address.
+
+        With `remember`, the answer sets a cookie for `POST /v1/auth/refresh`. Without it, there is no cookie.
+        """
+        if data.remember:
+            session_cookie.require_own_page(request)
         try:
-            return _issue(state, await _authenticate(request, data, runtime))
+            identity = await _authenticate(request, data, runtime)
         except SluiceError as error:
             metrics.REFUSED_LOGINS.labels(error.code).inc()
             raise
+        return await _answer(request, runtime, identity, remember=data.remember)
+
+    @post(
+        "/auth/refresh",
+        opt=PUBLIC,
+        operation_class=PublicOperation,
+        status_code=200,
+        summary="Get an access token for the browser's session",
+        responses=problems(401, 403, 507),
+    )
+    async def refresh(self, request: PublicRequest, runtime: RuntimeDependency, state: State) -> Response[AccessToken]:
+        """Return an access token, and replace the refresh token in the cookie.
+
+        Each refresh token can be used once. Another use, later than 30 seconds, ends the session. 401 `session_ended`
+        without a valid cookie.
+        """
+        session_cookie.require_own_page(request)
+        tokens: Tokens = state.tokens
+        used = tokens.verify_refresh(request.cookies.get(session_cookie.NAME, ""))
+        identity, valid = await browser_sessions.use(runtime, used, find_address(request))
+        return _send(request, _issue(state, identity), valid)
+
+    @post(
+        "/auth/logout",
+        opt=PUBLIC,
+        operation_class=PublicOperation,
+        status_code=204,
+        response_cookies=[session_cookie.GONE],
+        summary="End the browser's session",
+        responses=problems(403, 507),
+    )
+    async def logout(self, request: PublicRequest, runtime: RuntimeDependency, state: State) -> None:
+        """End the session of the cookie, if there is one, and delete the cookie.
+
+        An access token lasts until it expires.
+        """
+        session_cookie.require_own_page(request)
+        tokens: Tokens = state.tokens
+        with suppress(SessionEnded):
+            used = tokens.verify_refresh(request.cookies.get(session_cookie.NAME, ""))
+            await browser_sessions.end(runtime, used, find_address(request))
 
     @get("/users/me", summary="Get your account", responses=problems(401))
     async def me(self, request: UserRequest, runtime: RuntimeDependency) -> AccountDetails:
@@ -87,8 +137,8 @@ class AuthController(Controller):
     )
     async def change_password(
         self, request: UserRequest, data: JSONBody[PasswordChange], runtime: RuntimeDependency, state: State
-    ) -> AccessToken:
-        """Replace the password and end all other tokens, on every process within seconds. Return a new token.
+    ) -> Response[AccessToken]:
+        """Replace the password and end all other tokens and sessions, within seconds. Return a new token.
 
         403 `wrong_password` if the current password is wrong. It counts as a failed login.
         """
@@ -99,7 +149,7 @@ class AuthController(Controller):
         )
         sessions: Sessions = state.sessions
         sessions.forget(request.user.owner_id)
-        return _issue(state, identity)
+        return await _answer(request, runtime, identity, remember=data.remember)
 
     @delete(
         "/users/me",
@@ -152,6 +202,22 @@ async def _authenticate_known(
         pass  # a pause or a limit of this account alone
     await accounts.imitate_check(runtime, data.password, address)
     raise refusal
+
+
+async def _answer(
+    request: PublicRequest | UserRequest, runtime: Runtime, identity: Identity, *, remember: bool
+) -> Response[AccessToken]:
+    """Return an access token, and with `remember` the cookie of a new session."""
+    refresh = await browser_sessions.begin(runtime, identity) if remember else None
+    return _send(request, _issue(request.app.state, identity), refresh)
+
+
+def _send(request: PublicRequest | UserRequest, token: AccessToken, refresh: Refresh | None) -> Response[AccessToken]:
+    if refresh is None:
+        return Response(token)
+    tokens: Tokens = request.app.state.tokens
+    seconds = max(0, refresh.expires - int(time()))
+    return Response(token, cookies=[session_cookie.make_cookie(request, tokens.issue_refresh(refresh), seconds)])
 
 
 def _issue(state: State, identity: Identity) -> AccessToken:

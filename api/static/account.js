@@ -60,7 +60,7 @@ function describe({ used, limit }, format) {
 }
 
 async function changePassword(current, replacement) {
-  const body = { current_password: current, new_password: replacement };
+  const body = { current_password: current, new_password: replacement, remember: true };
   const { access_token: token } = await requestJson("/v1/users/me/password", { method: "PUT", body });
   authorization.token = token;
 }

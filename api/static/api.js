@@ -1,8 +1,8 @@
 /** Sends requests to the API and turns its errors into `Problem`s. */
 
 /**
- * The access token of the session. It is kept only here, so a reload forgets it. `renew` replaces a token that the server
- * refused.
+ * The access token of the session. It is kept only here. After a reload the browser's cookie gets a new one, which no
+ * script can read. `renew` replaces a token that the server refused.
  * @type {{token: string, renew: (refused: string) => Promise<void>}}
  */
 export const authorization = {

@@ -8,13 +8,13 @@ import { announce, byId } from "./dom.js";
 import { POLL_MS, watch } from "./events.js";
 import { formatCount } from "./format.js";
 import { makeNotes } from "./notes.js";
-import { signOut, waitForSignIn } from "./session.js";
+import { resume, signOut, waitForSignIn } from "./session.js";
 import { Uploads } from "./uploads.js";
 
 const PDF = "application/pdf";
 
 byId("sign-out").addEventListener("click", signOut);
-const email = await waitForSignIn();
+const email = (await resume()) || (await waitForSignIn());
 connectAccount(email);
 byId("welcome").hidden = true;
 for (const id of ["account", "sections", "workspace"]) byId(id).hidden = false;

@@ -1,14 +1,37 @@
-/** Signing in, registering, and signing in again when the token has expired. */
+/** Signing in, registering, going on after a reload, and signing in again when the session has ended. */
 
-import { authorization, requestJson } from "./api.js";
-import { byId, showText } from "./dom.js";
+import { authorization, request, requestJson } from "./api.js";
+import { announce, byId, showText } from "./dom.js";
+
+/** Says that this browser has a session, so that the page asks for a token only then. It holds no secret. */
+const FLAG = "sluice.session";
 
 let email = "";
 /** @type {Promise<void> | null} */
 let renewal = null;
 authorization.renew = renew;
+addEventListener("storage", (event) => {
+  if (event.key === FLAG && !event.newValue) leave(); // signed out in another tab
+});
 /** Secret of an invitation link. It leaves the address at once, so that nobody copies it by accident. */
 let invitation = takeInvitation();
+
+/**
+ * Go on with the session of this browser, if there is one.
+ * @returns {Promise<string>} the e-mail address, or an empty text
+ */
+export async function resume() {
+  if (invitation || !localStorage.getItem(FLAG)) return "";
+  byId("welcome").hidden = true;
+  try {
+    await refresh();
+    email = (await requestJson("/v1/users/me")).email;
+  } catch (problem) {
+    if (problem.status !== 401) showText(byId("sign-in").querySelector(".error"), problem.message);
+    byId("welcome").hidden = false;
+  }
+  return email;
+}
 
 /**
  * Wait until the user signs in.
@@ -33,15 +56,38 @@ export function waitForSignIn() {
   });
 }
 
-/** Ask for the password in a dialog, once for all requests that need a new token. */
+/** Get a new token, once for all requests that need it. If the session has ended, ask for the password in a dialog. */
 function renew(refused) {
   if (refused !== authorization.token) return Promise.resolve();
-  renewal ??= askForPassword().finally(() => (renewal = null));
+  renewal ??= refresh()
+    .catch((problem) => (problem.status === 401 ? askForPassword() : Promise.reject(problem)))
+    .finally(() => (renewal = null));
   return renewal;
 }
 
-/** Sign out by reloading the page, which forgets the token and all data. */
-export function signOut() {
+async function refresh() {
+  try {
+    authorization.token = (await requestJson("/v1/auth/refresh", { method: "POST" })).access_token;
+  } catch (problem) {
+    if (problem.status === 401) localStorage.removeItem(FLAG);
+    throw problem;
+  }
+}
+
+/** End the session in all tabs. */
+export async function signOut() {
+  try {
+    await request("/v1/auth/logout", { method: "POST" });
+    localStorage.removeItem(FLAG);
+    leave();
+  } catch (problem) {
+    announce(`You are still signed in. ${problem.message}`);
+  }
+}
+
+/** Reload the page, which forgets the token and all data. */
+function leave() {
+  history.replaceState(null, "", location.pathname + location.search);
   location.reload();
 }
 
@@ -58,8 +104,12 @@ async function register(credentials) {
 }
 
 async function signIn(credentials) {
-  const { access_token: token } = await requestJson("/v1/auth/login", { method: "POST", body: credentials });
+  const { access_token: token } = await requestJson("/v1/auth/login", {
+    method: "POST",
+    body: { ...credentials, remember: true },
+  });
   authorization.token = token;
+  localStorage.setItem(FLAG, "1");
   email = credentials.email;
 }
 

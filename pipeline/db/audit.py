@@ -20,6 +20,8 @@ class Event(StrEnum):
     REGISTER = "user.register"
     LOGIN = "user.login"
     LOGIN_FAILED = "user.login_failed"
+    LOGOUT = "user.logout"
+    SESSION_REUSED = "user.session_reused"
     PASSWORD_CHANGED = "user.password_changed"  # noqa: S105 - the name of an event
     DELETED = "user.deleted"
     INVITED = "user.invited"

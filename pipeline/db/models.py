@@ -277,6 +277,22 @@ class Note(Ingested, Base):
     )
 
 
+class BrowserSession(Base):
+    """A login that a browser keeps over a reload, by a refresh token in a cookie. The token itself is not stored."""
+
+    __tablename__ = "sessions"
+
+    owner_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), primary_key=True)
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    generation: Mapped[int]
+    """The account's token generation when the session began. The session ends with it."""
+    number: Mapped[int] = mapped_column(server_default="0")
+    """Number of the refresh token that is valid. Each use starts the next one."""
+    renewed_at: Mapped[datetime]
+    """Time at which the valid token was issued."""
+    expires_at: Mapped[datetime]
+
+
 class DocumentSlice(Base):
     """A slice of a document's original bytes. Slices save the API and the workers from loading whole files."""
 

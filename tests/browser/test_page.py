@@ -201,22 +201,49 @@ def test_two_people_see_nothing_of_each_other(open_page: OpenPage, service: Serv
     assert "marzipan" not in other.content()
 
 
-def test_reload_keeps_everything_but_the_token(open_page: OpenPage, service: Service) -> None:
+def test_reload_keeps_everything(open_page: OpenPage, service: Service, watch: Watch) -> None:
     page, email = open_page(), make_email()
     register(page, service.url, email)
     write_note(page, "Boiler", "The boiler is bled in October.")
     lines = "\n".join(f"Line {number} of a text that takes its time." for number in range(500))
     upload(page, ("long.txt", lines.encode()))
     expect(page.locator(".row[data-id]", has_text="long.txt")).to_be_visible()
-    stored = page.evaluate("[localStorage.length, sessionStorage.length, document.cookie]")
-    assert stored == [0, 0, ""]
+    stored = page.evaluate("[JSON.stringify(localStorage), sessionStorage.length, document.cookie]")
+    assert stored == ['{"sluice.session":"1"}', 0, ""], "no secret that a script can read"
     page.reload()
-    sign_in(page, email)
+    expect(page.get_by_role("button", name=email)).to_be_visible()
     row = page.locator(".row", has_text="long.txt")
     expect(row).to_have_attribute("data-status", re.compile("pending|processing"))
     expect(row.get_by_role("progressbar")).to_be_visible()
     expect(page.locator("#note-list [data-status=ready]", has_text="Boiler")).to_be_visible()
     expect_status(page, "long.txt", "ready")
+    # A token that has expired is replaced without a word, in each tab.
+    other = page.context.new_page()
+    watch.follow(other)
+    watch.expected.append("401 .*/v1/(ask|auth/refresh)$")
+    other.goto(service.url)
+    expect(other.get_by_role("button", name=email)).to_be_visible()
+    expire_token(other)
+    ask(other, "When is the boiler bled?")
+    expect(other.locator(".answer-text")).to_contain_text("The boiler is bled in October.")
+    [cookie] = page.context.cookies(f"{service.url}/v1/auth/refresh")
+    page.get_by_role("button", name="Sign out").click()
+    for tab in (page, other):
+        expect(tab.get_by_role("heading", name="Sign in, or create an account")).to_be_visible()
+    page.context.add_cookies([cookie])  # type: ignore[list-item]  # Playwright types what it returns otherwise
+    page.evaluate("localStorage.setItem('sluice.session', '1')")
+    page.reload()
+    expect(page.get_by_role("heading", name="Sign in, or create an account")).to_be_visible()
+
+
+def expire_token(page: Page) -> None:
+    """Let the next question be sent with a token that has expired, once."""
+    expired = Tokens(SECRET, timedelta(minutes=-5)).issue(Identity(uuid4(), 0))
+    page.route(
+        "**/v1/ask",
+        lambda route: route.continue_(headers={**route.request.headers, "authorization": f"Bearer {expired}"}),
+        times=1,
+    )
 
 
 def write_note(page: Page, title: str, body: str) -> None:
@@ -334,11 +361,8 @@ def test_expired_token_asks_for_the_password_in_place(open_page: OpenPage, servi
     register(page, service.url, make_email())
     write_note(page, "Hedge", "The hedge is cut in March.")
     expect(page.locator("#note-list [data-status=ready]")).to_be_visible()
-    expired = Tokens(SECRET, timedelta(minutes=-5)).issue(Identity(uuid4(), 0))
-    page.route(
-        "**/v1/ask",
-        lambda route: route.continue_(headers={**route.request.headers, "authorization": f"Bearer {expired}"}),
-    )
+    page.context.clear_cookies()
+    expire_token(page)
     ask(page, "When is the hedge cut?")
     dialog = page.get_by_role("dialog", name="Sign in again to continue")
     page.keyboard.press("Escape")
@@ -346,7 +370,6 @@ def test_expired_token_asks_for_the_password_in_place(open_page: OpenPage, servi
     dialog.get_by_label("Password").fill("not the right one")
     dialog.get_by_role("button", name="Sign in").click()
     expect(dialog.get_by_role("alert")).to_be_visible()
-    page.unroute("**/v1/ask")
     dialog.get_by_label("Password").fill(PASSWORD)
     dialog.get_by_role("button", name="Sign in").click()
     expect(page.locator(".answer-text")).to_contain_text("The hedge is cut in March.")

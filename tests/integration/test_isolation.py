@@ -30,6 +30,7 @@ OWNED = (
     models.Chunk,
     models.Vector,
     models.Note,
+    models.BrowserSession,
     models.Collection,
     models.CollectionDocument,
     models.CollectionNote,

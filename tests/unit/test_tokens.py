@@ -7,8 +7,8 @@ import pytest
 import time_machine
 
 from api.tokens import Tokens
-from pipeline.errors import NotAuthenticated
-from pipeline.types import Identity
+from pipeline.errors import NotAuthenticated, SessionEnded
+from pipeline.types import Identity, Refresh
 
 SECRET = "0123456789" * 5
 tokens = Tokens(SECRET, timedelta(minutes=15))
@@ -107,3 +107,15 @@ def test_number_of_remembered_tokens_is_limited() -> None:
     for _ in range(2):
         assert [own.verify(token).generation for token in issued] == [0, 1, 2]
         assert len(own.verified) == 2
+
+
+def test_refresh_token_depends_on_the_secret_and_is_no_access_token() -> None:
+    refresh = Refresh(uuid4(), uuid4(), 3, int(datetime.now(UTC).timestamp()) + 60)
+    token = tokens.issue_refresh(refresh)
+    assert tokens.verify_refresh(token) == refresh
+    with pytest.raises(NotAuthenticated):
+        tokens.verify(token)
+    other = Tokens(SECRET[::-1], tokens.lifetime)
+    for wrong, verifier in ((token, other), (tokens.issue(Identity(uuid4(), 0)), tokens), ("", tokens)):
+        with pytest.raises(SessionEnded):
+            verifier.verify_refresh(wrong)
