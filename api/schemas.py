@@ -5,9 +5,10 @@ from uuid import UUID
 
 import msgspec
 
+from pipeline import filters
 from pipeline.errors import FieldError, InvalidInput
 from pipeline.properties import MAX_COLLECTION_IDS
-from pipeline.types import SearchMode, Speaker, Turn
+from pipeline.types import SearchMode, Selection, Speaker, Turn
 from pipeline.use_cases.accounts import (
     EMAIL_PATTERN,
     MAX_EMAIL_CHARACTERS,
@@ -144,7 +145,17 @@ class _Request(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     query: Question | msgspec.UnsetType = msgspec.UNSET
     question: Question | msgspec.UnsetType = msgspec.UNSET
     top_k: TopK = 8
+    collection_ids: CollectionIds | None = None
     document_ids: DocumentIds | None = None
+    filter: dict[str, Any] | None = None
+
+    def read_selection(self) -> Selection:
+        """Return what to search.
+
+        Raises InvalidInput if the filter is invalid.
+        """
+        chosen = None if self.filter is None else filters.decode(self.filter)
+        return Selection(self.collection_ids, self.document_ids, chosen)
 
     def read_text(self, name: str) -> str:
         """Return what is searched for or asked. `name` is the field that the documents of this route show.

@@ -519,6 +519,10 @@ class Selection:
     filter: Filter | None = None
 
 
+EVERYTHING = Selection()
+"""All documents and notes of the caller."""
+
+
 class SearchMode(StrEnum):
     """How passages are matched to a query."""
 

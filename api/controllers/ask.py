@@ -62,7 +62,9 @@ class AskController(Controller):
     async def ask(
         self, request: UserRequest, data: JSONBody[AskRequest], runtime: RuntimeDependency
     ) -> Response[Answer]:
-        """Answer from the caller's documents and notes, or only from `document_ids`. The answer cites passages.
+        """Answer from the caller's documents and notes. The answer cites passages.
+
+        `collection_ids`, `document_ids` and `filter` choose some of the documents and notes, as for a search.
 
         A citation is a mark such as `[1]`, which cites the first passage. With `Accept: text/event-stream`, the
         response is a stream of events: `passages`, any number of `token`, then `done`. If the language model fails,
@@ -75,7 +77,7 @@ class AskController(Controller):
             request.user,
             question,
             top_k=data.top_k,
-            document_ids=data.document_ids,
+            selection=data.read_selection(),
             history=data.read_history(),
         )
         draft = await work_while_connected(request, work_while_current(request, asking))

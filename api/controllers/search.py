@@ -38,7 +38,7 @@ class SearchController(Controller):
     async def search(
         self, request: UserRequest, data: JSONBody[SearchRequest], runtime: RuntimeDependency
     ) -> SearchResult:
-        """Search the caller's documents and notes, or only `document_ids`.
+        """Search the caller's documents and notes, or only those in `collection_ids`, `document_ids` and the `filter`.
 
         The passages have the order of their scores, the best first. If the operator has set a reranker, they have its
         order in the modes `hybrid` and `vector`, and the scores stay those of the mode.
@@ -46,6 +46,6 @@ class SearchController(Controller):
         started = perf_counter()
         query = data.read_text("query")
         passages = await search.search(
-            runtime, request.user, query, mode=data.mode, top_k=data.top_k, document_ids=data.document_ids
+            runtime, request.user, query, mode=data.mode, top_k=data.top_k, selection=data.read_selection()
         )
         return SearchResult(passages, round(1000 * (perf_counter() - started), 2))

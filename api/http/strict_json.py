@@ -8,6 +8,9 @@ import msgspec
 from api.auth import PUBLIC, UserRequest, require_valid
 from pipeline.errors import FieldError, InvalidInput
 
+UNKNOWN_FIELD = "Object contains unknown field "
+"""How a message of msgspec about a field that the type does not have begins."""
+
 
 class StrictRequest(UserRequest):
     """Checks a JSON body against the handler's type before Litestar converts it leniently.
@@ -31,12 +34,20 @@ class StrictRequest(UserRequest):
         try:
             msgspec.convert(body, type=expected.annotation)
         except msgspec.ValidationError as error:
-            # For example "Expected `int`, got `str` - at `$.top_k`", or "… - at `key` in `$.attributes`".
-            reason, _, path = str(error).partition(" - at ")
-            field = path.rpartition("$")[2].strip("`.") or "body"
             message = "The request body is invalid. Correct the fields listed in `errors`."
-            raise InvalidInput(message, errors=(FieldError(field, reason),)) from None
+            raise InvalidInput(message, errors=(_name_field(str(error)),)) from None
         return body
+
+
+def _name_field(reason: str) -> FieldError:
+    """Return the field that msgspec complains about, and the reason."""
+    # For example "Expected `int`, got `str` - at `$.top_k`", or "… - at `key` in `$.attributes`".
+    reason, _, path = reason.partition(" - at ")
+    field = path.rpartition("$")[2].strip("`.")
+    if reason.startswith(UNKNOWN_FIELD):
+        name = reason.removeprefix(UNKNOWN_FIELD).strip("`")
+        return FieldError(f"{field}.{name}" if field else name, "is not a field of this request")
+    return FieldError(field or "body", reason)
 
 
 def _decode(body: bytes) -> Any:

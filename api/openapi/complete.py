@@ -21,6 +21,8 @@ from litestar.openapi.spec import (
 from api import schemas
 from api.http.operations import problems
 from api.openapi.examples import PARAMETERS, TEXTS, UPLOAD, find_example, find_problems
+from pipeline import filters
+from pipeline.types import Operator
 
 METHODS = ("get", "put", "post", "patch", "delete")
 PROBLEM = "application/problem+json"
@@ -67,11 +69,18 @@ HEADERS_OF_SUCCESS = {
     "GET /v1/documents/{document_id}/pages/{page}/image": ("ETag", "Cache-Control"),
 }
 
+FILTER = (
+    f"A condition, or up to {filters.MAX_CONDITIONS} in `and` or `or`, nested at most {filters.MAX_DEPTH} deep. "
+    "The key is `filename`, `media_type`, `created_at`, `page`, `attributes.X` or `metadata.X`. Any other key X means "
+    "the attribute X or, without it, the metadata key X. Only `in` and `nin` have a list as their value."
+)
+
 
 def complete(document: OpenAPI) -> None:
     """Add shared errors, headers and examples to Litestar's document."""
     _forbid_unknown_fields(document)
     _require_one_text(document)
+    _describe_filters(document)
     for schema in (document.components.schemas or {}).values():
         _merge_numbers(schema)
     for path, item in (document.paths or {}).items():
@@ -120,6 +129,30 @@ def _merge_numbers(schema: Schema | Reference) -> None:
     for part in (*(schema.properties or {}).values(), *(schema.one_of or ()), schema.additional_properties):
         if isinstance(part, Schema):
             _merge_numbers(part)
+
+
+def _describe_filters(document: OpenAPI) -> None:
+    """Add the filter language, which Litestar sees as any object."""
+    components = document.components.schemas or {}
+    this = Reference(ref="#/components/schemas/Filter")
+    for body in (schemas.SearchRequest, schemas.AskRequest):
+        schema = components[body.__name__]
+        (schema.properties or {})["filter"] = Schema(one_of=[this, Schema(type=OpenAPIType.NULL)])
+    scalars = [Schema(type=kind) for kind in (OpenAPIType.STRING, OpenAPIType.NUMBER, OpenAPIType.BOOLEAN)]
+    values = Schema(type=OpenAPIType.ARRAY, items=Schema(one_of=scalars), min_items=1, max_items=filters.MAX_LIST)
+    condition = Schema(
+        properties={
+            "key": Schema(type=OpenAPIType.STRING, min_length=1, max_length=filters.MAX_KEY_CHARACTERS),
+            "op": Schema(type=OpenAPIType.STRING, enum=list(Operator)),
+            "value": Schema(one_of=[*scalars, values]),
+        },
+        required=["key", "op"],
+    )
+    parts = Schema(type=OpenAPIType.ARRAY, items=this, min_items=1, max_items=filters.MAX_CONDITIONS)
+    groups = [Schema(properties={name: parts}, required=[name]) for name in ("and", "or")]
+    for schema in (condition, *groups):
+        schema.type, schema.additional_properties = OpenAPIType.OBJECT, False
+    components["Filter"] = Schema(title="Filter", description=FILTER, one_of=[condition, *groups])
 
 
 def _add_problems(operation: Operation) -> None:

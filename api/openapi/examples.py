@@ -172,7 +172,11 @@ EXAMPLES: tuple[Any, ...] = (
     CollectionDocumentList(items=[COLLECTION_DOCUMENT], next_cursor=None),
     COLLECTION_NOTE,
     CollectionNoteList(items=[COLLECTION_NOTE], next_cursor=None),
-    SearchRequest(query="At what water level is the lock closed?", top_k=1),
+    SearchRequest(
+        query="At what water level is the lock closed?",
+        top_k=1,
+        filter={"and": [{"key": "year", "op": "gte", "value": 2025}, {"key": "page", "op": "lte", "value": 3}]},
+    ),
     SearchResult(passages=[PASSAGE], took_ms=18.2),
     AskRequest(question="At what water level is the lock closed?", top_k=1),
     ANSWER,

@@ -2,14 +2,13 @@
 
 The SQL functions that are called here are defined in migrations/versions/:
 
-- `sluice_choose_queries` (0024): the words of a question as text search queries, with and without the words that are
-  frequent in some documents
 - `sluice_match_words` (0022): the chunks that match a text search query, with their ranks
+- `sluice_match_chosen_words` (0029): the same, of some documents, notes or chunks
 - `sluice_find_titles` (0021): the documents and notes whose titles a question names
 """
 
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, TypeVar
 from uuid import UUID
 
 from sqlalchemy import (
@@ -40,7 +39,9 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY, TSQUERY, distinct_on
 
+from pipeline.db import filters
 from pipeline.db.embedding_models import is_active
+from pipeline.db.filters import Judged, Shape
 from pipeline.db.models import USER_SETTING, Chunk, SpokenLanguage, Vector, WordSample, WordShare
 from pipeline.db.vector_type import HalfVector
 
@@ -48,7 +49,6 @@ OWNER = bindparam("owner", type_=Uuid)
 MODEL = bindparam("model", type_=String)
 QUESTION = bindparam("question", type_=String)
 LANGUAGE = bindparam("language", type_=Text)
-DOCUMENTS = bindparam("document_ids", type_=ARRAY(Uuid))
 
 SOURCE = func.coalesce(Vector.document_id, Vector.note_id).label("source_id")
 """Document or note of a vector's chunk."""
@@ -57,6 +57,9 @@ _RELATIONS = table("pg_class", column("oid"), column("reltuples", Double))
 
 Measured = Select[UUID, UUID, float]
 """Rows of a chunk's id, its document or note, and its distance to the question."""
+Ranked = Select[UUID, float]
+"""Rows of a chunk's id and its rank by words."""
+Rows = TypeVar("Rows", Measured, Ranked)
 
 UNKNOWN_SHARE = 0.5 / 2000
 """Assumed share of the chunks that contain a word that is not in the sample of 2,000."""
@@ -68,6 +71,9 @@ class SearchBounds:
 
     exact_search_rows: int = 20_000
     """Number of an owner's chunks up to which every vector is compared. This is exact, and as fast as the index."""
+    scan_rows: int = 5_000
+    """Number of vectors that are compared in the time of an index scan, if all vectors are selected. If a tenth of them
+    is selected, a scan takes ten times as long."""
     ef_search: int = 400
     """`hnsw.ef_search`: number of candidates that an index scan keeps at a time, if an owner has few of all vectors."""
     least_ef_search: int = 120
@@ -81,6 +87,9 @@ class SearchBounds:
     """Expected number of chunks that match by words. If all words matched more, the most frequent ones are left out."""
     max_ranked: int = 2_000
     """Number of matches that are ranked. If there are more than expected, the others are left out."""
+    exact_words_rows: int = 2_000
+    """Number of selected chunks up to which each is compared with the words, instead of searching the index of words.
+    """
     named_titles: int = 3
     """Number of documents and notes, best first, whose passages are candidates because the question names the title."""
 
@@ -110,15 +119,14 @@ def act(bounds: SearchBounds) -> CTE:
     )
 
 
-def count_chunks(acting: CTE) -> CTE:
-    """Return the number of the owner's chunks when their words were sampled last, or 0."""
-    counted = select(WordSample.chunks).where(WordSample.owner_id == acting.c.user_id)
-    return (
-        select(func.coalesce(counted.scalar_subquery(), 0).label("chunks"))
-        .select_from(acting)
-        .cte("size")
-        .prefix_with("MATERIALIZED")
-    )
+def count_chunks(acting: CTE, chosen: "Chosen | None") -> CTE:
+    """Return the number of chunks to search: of those chosen, or of the owner's when their words were sampled last."""
+    if chosen:
+        counted = chosen.count()
+    else:
+        sampled = select(WordSample.chunks).where(WordSample.owner_id == acting.c.user_id)
+        counted = select(func.coalesce(sampled.scalar_subquery(), 0).label("chunks")).select_from(acting)
+    return counted.cte("size").prefix_with("MATERIALIZED")
 
 
 def measure_distance(dimension: int | None) -> ColumnElement[float]:
@@ -135,27 +143,101 @@ def belongs_to_owner(acting: CTE, table: type[Chunk] | type[Vector] = Chunk) -> 
 
 
 @dataclass(frozen=True)
+class Chosen:
+    """Documents and notes that are searched instead of all, or only some of their passages.
+
+    It has few rows or many. So there are two conditions: `drives` to find rows by an index, `admits` to test rows.
+    """
+
+    sources: CTE
+    """Ids of the documents and notes, perhaps several times, and their numbers of chunks."""
+    passages: CTE | None
+    """Ids of the chunks, if not all chunks of `sources` are searched."""
+
+    @property
+    def ids(self) -> ColumnElement[Any]:
+        """The array of the ids of `sources` or `passages`."""
+        return func.array(select(self._rows.c.id).scalar_subquery(), type_=ARRAY(Uuid))
+
+    @property
+    def _rows(self) -> CTE:
+        return self.sources if self.passages is None else self.passages
+
+    def count(self) -> Select[int]:
+        """Select the number of chunks."""
+        if self.passages is None:
+            return select(func.coalesce(func.sum(self.sources.c.chunks), 0).label("chunks"))
+        return select(func.count().label("chunks")).select_from(self.passages)
+
+    def drives(self, table: type[Chunk] | type[Vector]) -> ColumnElement[bool]:
+        """Return the condition that a row of chunks or vectors is chosen, by an index of the table."""
+        ids = func.any(self.ids)
+        if self.passages is None:
+            return or_(table.document_id == ids, table.note_id == ids)
+        return _get_chunk_id(table) == ids
+
+    def admits(self, table: type[Chunk] | type[Vector]) -> ColumnElement[bool]:
+        """Return the condition that a row is chosen, by a hash table. `coalesce` keeps PostgreSQL from joining."""
+        key = func.coalesce(table.document_id, table.note_id) if self.passages is None else _get_chunk_id(table)
+        return func.coalesce(key.in_(select(self._rows.c.id)), False)
+
+
+def _get_chunk_id(table: type[Chunk] | type[Vector]) -> ColumnElement[UUID]:
+    return Vector.chunk_id.expression if table is Vector else Chunk.id.expression
+
+
+def choose(acting: CTE, shape: Shape) -> Chosen:
+    """Return what a selection of this shape chooses.
+
+    The offsets keep PostgreSQL from reading a row before `acting` has run.
+    """
+    begin = literal(0, Integer, literal_execute=True)
+    rows = [one.offset(begin).lateral() for one in filters.list_statements(acting.c.user_id, shape)]
+    found = [select(row).select_from(acting.join(row, true())) for row in rows]
+    sources = (union_all(*found) if len(found) > 1 else found[0]).cte("sources").prefix_with("MATERIALIZED")
+    if shape.judged != Judged.PASSAGES:
+        return Chosen(sources, None)
+    columns = (Chunk.document_id, Chunk.note_id)[: len(found)]
+    passages = [
+        select(Chunk.id)
+        .where(
+            belongs_to_owner(acting),
+            of_source == sources.c.id,
+            filters.judge_pages(sources, Chunk.page.expression, Chunk.page_end.expression),
+        )
+        .offset(begin)
+        .lateral()
+        for of_source in columns
+    ]
+    judged = [select(row.c.id).select_from(acting.join(sources, true()).join(row, true())) for row in passages]
+    both = (union_all(*judged) if len(judged) > 1 else judged[0]).subquery("judged")
+    return Chosen(sources, select(both.c.id).distinct().cte("passages").prefix_with("MATERIALIZED"))
+
+
+@dataclass(frozen=True)
 class Scope:
-    """The chunks to search: those of the user for whom `acting` acts, or of some of the user's documents."""
+    """The chunks to search: those of the user for whom `acting` acts, or some of them."""
 
     acting: CTE
     size: CTE
-    of_documents: bool
+    chosen: Chosen | None
     bounds: SearchBounds
     has_conditions: bool = False
     """True if the question has phrases that must match, or excluded words."""
 
     @property
     def chunks(self) -> ColumnElement[int]:
-        """Number of the owner's chunks, from `count_chunks`."""
+        """Number of the chunks: about, from `count_chunks`, or exactly, if only some are searched."""
         return select(self.size.c.chunks).scalar_subquery()
 
     def includes(self, table: type[Chunk] | type[Vector]) -> ColumnElement[bool]:
-        """Return the condition that a row of chunks or vectors is in this scope."""
-        conditions = [belongs_to_owner(self.acting, table)]
-        if self.of_documents:
-            conditions.append(table.document_id == func.any(DOCUMENTS))
-        return and_(*conditions)
+        """Return the condition that a row of chunks or vectors is in this scope, by an index of the table."""
+        owned = belongs_to_owner(self.acting, table)
+        return and_(owned, self.chosen.drives(table)) if self.chosen else owned
+
+    def admits(self, table: type[Chunk] | type[Vector]) -> ColumnElement[bool]:
+        """Return the condition that a row of the owner's is in this scope, for rows that are found in another way."""
+        return self.chosen.admits(table) if self.chosen else true()
 
 
 def find_by_vector(
@@ -168,17 +250,43 @@ def find_by_vector(
     enough chunks. Otherwise every vector is compared. PostgreSQL runs only the branch it needs.
     """
     exact = _find_nearest(scope, number, enough)
-    if dimension is None or scope.of_documents:
+    if dimension is None:
         return exact
     # A literal instead of a parameter: otherwise PostgreSQL does not recognize that the partial index applies.
     has_dimension = func.vector_dims(Vector.embedding) == literal(dimension, literal_execute=True)
     most = literal(scope.bounds.vectors_read, Integer, literal_execute=True)
-    rows = func.greatest(number, func.least(_double(number), most, type_=Integer), type_=Integer)
-    read = _read_nearest(replace(scope, acting=_widen(scope)), rows, dimension, has_dimension).subquery("read")
-    is_large = scope.chunks > literal(scope.bounds.exact_search_rows, Integer)
-    indexed = _take_best(select(read).where(is_large).subquery("indexed"), number)
+    # A scan of a selection stops before it has seen the nearest vectors, if few are wanted.
+    wanted = most if scope.chosen else func.least(_double(number), most, type_=Integer)
+    rows = func.greatest(number, wanted, type_=Integer)
+    widened = _widen(scope)
+    can_be_read = and_(belongs_to_owner(widened, Vector), scope.admits(Vector), has_dimension)
+    read = _read_nearest(widened, rows, dimension, can_be_read).subquery("read")
+    indexed = _take_best(select(read).where(_is_large(scope)).subquery("indexed"), number)
     by_index = indexed.cte("by_index").prefix_with("MATERIALIZED")
     return _either(_count(by_index) >= enough, select(by_index), exact)
+
+
+def _is_large(scope: Scope) -> ColumnElement[bool]:
+    """Return the condition that a scan of the index is faster than comparing every vector.
+
+    The scan takes the longer, the smaller the selection's share of all vectors is.
+    """
+    is_large = scope.chunks > literal(scope.bounds.exact_search_rows, Integer)
+    if scope.chosen is None:
+        return is_large
+    scan_rows = (
+        literal(scope.bounds.scan_rows, Integer) * _count_vectors() / func.greatest(scope.chunks, 1, type_=Double)
+    )
+    return and_(is_large, scope.chunks > scan_rows)
+
+
+def _count_vectors() -> ColumnElement[float]:
+    """Return about how many vectors the table has. Until it is analyzed for the first time, the number is negative."""
+    return (
+        select(_RELATIONS.c.reltuples)
+        .where(_RELATIONS.c.oid == func.to_regclass(Vector.__tablename__))
+        .scalar_subquery()
+    )
 
 
 def _widen(scope: Scope) -> CTE:
@@ -187,10 +295,8 @@ def _widen(scope: Scope) -> CTE:
     A scan of the index finds vectors of all owners. If the owner has a sixth of them or less, it keeps `ef_search`
     candidates, and the fewer the larger the owner's share is.
     """
-    in_table = select(_RELATIONS.c.reltuples).where(_RELATIONS.c.oid == func.to_regclass(Vector.__tablename__))
-    times_as_many = in_table.scalar_subquery() / func.greatest(scope.chunks, 1, type_=Double)
+    times_as_many = _count_vectors() / func.greatest(scope.chunks, 1, type_=Double)
     most, least = (literal(number, Integer) for number in (scope.bounds.ef_search, scope.bounds.least_ef_search))
-    # The number of rows is unknown, and negative, until the table is analyzed for the first time.
     wanted = case((times_as_many > 0, func.least(most, func.greatest(least, most * times_as_many / 6))), else_=most)
     ef_search = func.set_config("hnsw.ef_search", cast(cast(wanted, Integer), String), true())
     return select(scope.acting.c.user_id, ef_search.label("ef_search")).cte("widened").prefix_with("MATERIALIZED")
@@ -202,7 +308,8 @@ def _find_nearest(scope: Scope, number: ColumnElement[int], enough: ColumnElemen
     The nearest vectors are read first. All are read only if these belong to too few chunks.
     """
     rows = _double(number)
-    read = select(_read_nearest(scope, rows, None, true()).subquery("read")).cte().prefix_with("MATERIALIZED")
+    nearest = _read_nearest(scope.acting, rows, None, scope.includes(Vector))
+    read = select(nearest.subquery("read")).cte().prefix_with("MATERIALIZED")
     best = _take_best(read, number).cte().prefix_with("MATERIALIZED")
     is_complete = or_(_count(best) >= enough, _count(read) < rows)
     return _either(is_complete, select(best), _read_all(scope, number))
@@ -214,18 +321,18 @@ def _double(number: ColumnElement[int]) -> ColumnElement[int]:
 
 
 def _read_nearest(
-    scope: Scope, rows: ColumnElement[int], dimension: int | None, condition: ColumnElement[bool]
+    acting: CTE, rows: ColumnElement[int], dimension: int | None, condition: ColumnElement[bool]
 ) -> Measured:
-    """Select the chunks of the nearest vectors, one row a vector."""
+    """Select the chunks of the nearest vectors that meet a condition, one row a vector."""
     distance = measure_distance(dimension)
     nearest = (
         select(Vector.chunk_id.label("id"), SOURCE, distance)
-        .where(scope.includes(Vector), Vector.model == MODEL, condition)
+        .where(condition, Vector.model == MODEL)
         .order_by(distance)
         .limit(rows)
         .lateral("nearest")
     )
-    return select(nearest).select_from(scope.acting.join(nearest, true()))
+    return select(nearest).select_from(acting.join(nearest, true()))
 
 
 def _read_all(scope: Scope, number: ColumnElement[int]) -> Measured:
@@ -261,7 +368,7 @@ def _count(rows: CTE) -> ColumnElement[int]:
     return select(func.count()).select_from(rows).scalar_subquery()
 
 
-def _either(condition: ColumnElement[bool], chosen: Measured, otherwise: Measured) -> Measured:
+def _either(condition: ColumnElement[bool], chosen: Rows, otherwise: Rows) -> Rows:
     """Select the rows of one of two statements. PostgreSQL runs only this one."""
     first, second = chosen.subquery("first"), otherwise.subquery("second")
     both = union_all(select(first).where(condition), select(second).where(not_(condition)))
@@ -289,7 +396,7 @@ def choose_words(scope: Scope, words: CTE) -> CTE:
 
     If the question has conditions, `rare` and `condition` match only passages that meet them.
     """
-    chosen = _choose_by_sample(scope, words) if scope.of_documents else _choose_by_shares(scope, words)
+    chosen = _choose_by_shares(scope, words)
     asked = _add_conditions(scope, chosen.subquery("chosen")) if scope.has_conditions else chosen
     return asked.cte("asked").prefix_with("MATERIALIZED")
 
@@ -331,20 +438,12 @@ def _match_any(queries: ColumnElement[str]) -> ColumnElement[str]:
     return literal("(") + func.string_agg(queries, " | ") + literal(")")
 
 
-def _choose_by_sample(scope: Scope, words: CTE) -> Select[str, str]:
-    """Choose words by a sample of some documents. It is too small to choose words for fewer matches than are ranked."""
-    queries = func.array(select(words.c.word).scalar_subquery(), type_=ARRAY(Text))
-    limit = literal(scope.bounds.max_ranked, Integer)
-    chosen = (
-        func.sluice_choose_queries(queries, cast(DOCUMENTS, ARRAY(Uuid)), limit)
-        .table_valued(column("every", TSQUERY), column("rare", TSQUERY))
-        .lateral("chosen")
-    )
-    return select(chosen.c.every, chosen.c.rare).select_from(scope.acting.join(chosen, true()))
-
-
 def _choose_by_shares(scope: Scope, words: CTE) -> Select[str, str]:
-    """Choose the rarest words, until `max_matches` chunks are expected to match. Without a sample, choose all."""
+    """Choose the rarest words, until `max_matches` chunks are expected to match. Without a sample, choose all.
+
+    All are chosen, too, if there are fewer chunks, or if some are selected that can all be ranked.
+    """
+    few = scope.bounds.max_ranked if scope.chosen else scope.bounds.max_matches
     max_matches = literal(scope.bounds.max_matches, Integer)
     by_rarity = (words.c.share, words.c.word)
     expected = select(
@@ -355,13 +454,13 @@ def _choose_by_shares(scope: Scope, words: CTE) -> Select[str, str]:
     is_rare = or_(
         expected.c.place == 1,
         expected.c.matches <= max_matches,
-        scope.chunks <= max_matches,
+        scope.chunks <= literal(few, Integer),
     )
     any_of = func.string_agg(expected.c.word, " | ")
     return select(cast(any_of, TSQUERY).label("every"), cast(any_of.filter(is_rare), TSQUERY).label("rare"))
 
 
-def _add_conditions(scope: Scope, chosen: FromClause) -> Select[str, str, str]:
+def _add_conditions(scope: Scope, chosen: FromClause) -> Select[str, str, str, bool]:
     """Add the conditions to the query that must match. If a phrase must match, no other word has to."""
     forms = _find_forms(scope, "asked_conditions", "number", "is_excluded", "query", "languages")
     sign = case((forms.c.is_excluded, "!"), else_="")
@@ -376,27 +475,52 @@ def _add_conditions(scope: Scope, chosen: FromClause) -> Select[str, str, str]:
     ).subquery("all_of")
     both = func.tsquery_and(chosen.c.rare, all_of.c.condition)
     rare = case((all_of.c.condition.is_(None), chosen.c.rare), (all_of.c.only_excludes, both), else_=all_of.c.condition)
-    return select(chosen.c.every, rare.label("rare"), all_of.c.condition).select_from(chosen.join(all_of, true()))
+    columns = (chosen.c.every, rare.label("rare"), all_of.c.condition, all_of.c.only_excludes)
+    return select(*columns).select_from(chosen.join(all_of, true()))
 
 
-def match_words(scope: Scope, asked: CTE) -> CTE:
-    """Return the ids of the chunks that match the rare words of the question, and their ranks by all words."""
-    if scope.of_documents:
-        matching = select(Chunk.id, _rank(asked).label("rank")).where(
-            scope.includes(Chunk), Chunk.lexemes.bool_op("@@")(asked.c.rare)
-        )
-        # Without an offset, PostgreSQL could read rows before `acting` has run.
-        row = matching.offset(literal(0, Integer, literal_execute=True)).lateral("row")
-        matches = select(row).select_from(scope.acting.join(asked, true()).join(row, true()))
+def match_words(scope: Scope, asked: CTE, enough: ColumnElement[int]) -> CTE:
+    """Return the ids of the chunks that match the rare words of the question, and their ranks by all words.
+
+    The rare words may be missing in a selection that has the others. So, if fewer than `enough` chunks of it match,
+    those that match any of the words are returned instead.
+    """
+    if scope.chosen is None:
+        return _match(asked, asked.c.rare, scope).cte("matches").prefix_with("MATERIALIZED")
+    found = _match_chosen(scope, scope.chosen, asked, asked.c.rare).cte("rare_matches").prefix_with("MATERIALIZED")
+    rare: Ranked = select(found)
+    any_word: ColumnElement[Any] = asked.c.every
+    if scope.has_conditions:
+        both = func.tsquery_and(asked.c.every, asked.c.condition)
+        any_word = case((asked.c.condition.is_(None), asked.c.every), (asked.c.only_excludes, both), else_=asked.c.rare)
+    every = _match_chosen(scope, scope.chosen, asked, any_word)
+    return _either(_count(found) >= enough, rare, every).cte("matches").prefix_with("MATERIALIZED")
+
+
+def _match(asked: CTE, query: ColumnElement[str], scope: Scope) -> Ranked:
+    """Select the chunks of the owner that match a text search query, and their ranks, by the index of words."""
+    limit = literal(scope.bounds.max_ranked, Integer)
+    if scope.chosen:
+        of_passages = literal(scope.chosen.passages is not None, Boolean)
+        call = func.sluice_match_chosen_words(query, asked.c.every, limit, scope.chosen.ids, of_passages)
     else:
-        limit = literal(scope.bounds.max_ranked, Integer)
-        found = (
-            func.sluice_match_words(asked.c.rare, asked.c.every, limit)
-            .table_valued(column("id", Uuid), column("rank", Double))
-            .lateral("found")
-        )
-        matches = select(found.c.id, found.c.rank).select_from(asked.join(found, true()))
-    return matches.cte("matches").prefix_with("MATERIALIZED")
+        call = func.sluice_match_words(query, asked.c.every, limit)
+    found = call.table_valued(column("id", Uuid), column("rank", Double)).lateral("found")
+    return select(found.c.id, found.c.rank).select_from(asked.join(found, true()))
+
+
+def _match_chosen(scope: Scope, chosen: Chosen, asked: CTE, query: ColumnElement[str]) -> Ranked:
+    """Select the chunks of a selection that match: by reading all of them if they are few, otherwise by index."""
+    row = (
+        select(Chunk.id, _rank(asked).label("rank"))
+        .where(belongs_to_owner(scope.acting), chosen.drives(Chunk), Chunk.lexemes.bool_op("@@")(query))
+        # Without an offset, PostgreSQL could read rows before `acting` has run.
+        .offset(literal(0, Integer, literal_execute=True))
+        .lateral("row")
+    )
+    read = select(row.c.id, row.c.rank).select_from(scope.acting.join(asked, true()).join(row, true()))
+    is_small = scope.chunks <= literal(scope.bounds.exact_words_rows, Integer)
+    return _either(is_small, read, _match(asked, query, scope))
 
 
 def _rank(asked: CTE) -> ColumnElement[float]:
@@ -493,12 +617,10 @@ def name_titles(scope: Scope) -> CTE:
     """Return the documents and notes whose titles the question names, and the named share of each title."""
     columns = (column("source_id", Uuid), column("cover", Double))
     named = func.sluice_find_titles(QUESTION).table_valued(*columns).lateral("found")
-    return (
-        select(named.c.source_id, named.c.cover)
-        .select_from(scope.acting.join(named, true()))
-        .cte("named")
-        .prefix_with("MATERIALIZED")
-    )
+    found = select(named.c.source_id, named.c.cover).select_from(scope.acting.join(named, true()))
+    if scope.chosen:
+        found = found.where(named.c.source_id.in_(select(scope.chosen.sources.c.id)))
+    return found.cte("named").prefix_with("MATERIALIZED")
 
 
 def find_by_title(scope: Scope, named: CTE, number: ColumnElement[int]) -> Measured:
@@ -515,4 +637,5 @@ def find_by_title(scope: Scope, named: CTE, number: ColumnElement[int]) -> Measu
     )
     sources = func.array(select(best.c.source_id).scalar_subquery(), type_=ARRAY(Uuid))
     is_named = or_(Vector.document_id == func.any(sources), Vector.note_id == func.any(sources))
-    return _read_nearest(scope, number, None, is_named)
+    can_be_read = and_(belongs_to_owner(scope.acting, Vector), is_named, scope.admits(Vector))
+    return _read_nearest(scope.acting, number, None, can_be_read)

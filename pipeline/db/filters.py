@@ -8,7 +8,8 @@ false, but unknown. Negations turn that into true.
 """
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any
@@ -30,14 +31,13 @@ from sqlalchemy import (
     null,
     select,
     true,
-    union_all,
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB, JSONPATH
 from sqlalchemy.orm import InstrumentedAttribute
 
 from pipeline.db.models import CollectionDocument, CollectionNote, Document, Note
 from pipeline.filters import PAGE, is_of_pages, list_conditions
-from pipeline.types import AllOf, Condition, Filter, FilterKey, KeyKind, Operator, Scalar, Selection
+from pipeline.types import AllOf, Caller, Condition, Filter, FilterKey, KeyKind, Operator, Scalar, Selection
 
 COMPARISONS = {
     Operator.EQ: "==",
@@ -54,8 +54,9 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 def write_path(filter_: Filter, *, for_pages: bool = False) -> str:
     """Return a jsonpath that finds something in what it judges if the filter matches.
 
-    It judges the metadata of a document, with its fields and attributes as variables. With `for_pages`, the pages of a
-    passage are variables too. Otherwise, conditions on pages are assumed to be true.
+    It judges the metadata of a document. The attributes and, if the filter has conditions on them, the fields are
+    variables. Conditions on pages are assumed to be true. With `for_pages`, it judges the first and the last page of a
+    passage, and the metadata is a variable too.
     """
     return f"strict $ ? ({_write(filter_, for_pages)})"
 
@@ -73,29 +74,29 @@ def _write_condition(condition: Condition, for_pages: bool) -> str:
     if condition.op in NEGATIONS:
         return _negate(_write_condition(Condition(condition.key, NEGATIONS[condition.op], condition.value), for_pages))
     if condition.op == Operator.EXISTS:
-        exists = _write_existence(condition.key)
+        exists = _write_existence(condition.key, for_pages)
         return exists if condition.value else _negate(exists)
     values = condition.value if isinstance(condition.value, tuple) else (condition.value,)
     op = Operator.EQ if condition.op == Operator.IN else condition.op
-    return f"({' || '.join(_compare(condition.key, op, value) for value in values)})"
+    return f"({' || '.join(_compare(condition.key, op, value, for_pages) for value in values)})"
 
 
 def _negate(predicate: str) -> str:
     return f"(!{predicate} || {predicate} is unknown)"
 
 
-def _write_existence(key: FilterKey) -> str:
+def _write_existence(key: FilterKey, for_pages: bool) -> str:
     if key == FilterKey(KeyKind.FIELD, "media_type"):
         return '($"media_type" != null)'  # of a note
     if key.kind == KeyKind.FIELD:
         return ALWAYS
-    return f"({' || '.join(f'exists({place})' for place in _list_places(key))})"
+    return f"({' || '.join(f'exists({place})' for place in _list_places(key, for_pages))})"
 
 
-def _list_places(key: FilterKey) -> list[str]:
+def _list_places(key: FilterKey, for_pages: bool) -> list[str]:
     """Return the places of a key's value, the first one that exists counts."""
     name = _quote(key.name)
-    attribute, metadata = f'$"attributes".{name}', f"$.{name}"
+    attribute, metadata = f'$"attributes".{name}', f'$"metadata".{name}' if for_pages else f"$.{name}"
     match key.kind:
         case KeyKind.FIELD:
             return [f"${name}"]
@@ -107,11 +108,11 @@ def _list_places(key: FilterKey) -> list[str]:
             return [attribute, metadata]
 
 
-def _compare(key: FilterKey, op: Operator, value: Scalar | datetime) -> str:
+def _compare(key: FilterKey, op: Operator, value: Scalar | datetime, for_pages: bool) -> str:
     if key == FilterKey(KeyKind.FIELD, PAGE):
         return _compare_pages(op, _quote(value))
     write = _write_contained if op == Operator.CONTAINS else _write_comparison
-    first, *others = _list_places(key)
+    first, *others = _list_places(key, for_pages)
     compared = write(first, op, value)
     for other in others:
         compared = f"({compared} || (exists({first})) is unknown && {write(other, op, value)})"
@@ -122,11 +123,11 @@ def _compare_pages(op: Operator, number: str) -> str:
     """Compare the pages of a passage, from the first to the last one. It is enough if one of them is as wanted."""
     match op:
         case Operator.GT | Operator.GTE:
-            return f'($"page_end" {COMPARISONS[op]} {number})'
+            return f"($[1] {COMPARISONS[op]} {number})"
         case Operator.LT | Operator.LTE:
-            return f'($"page" {COMPARISONS[op]} {number})'
+            return f"($[0] {COMPARISONS[op]} {number})"
         case _:
-            return f'($"page" <= {number} && $"page_end" >= {number})'
+            return f"($[0] <= {number} && $[1] >= {number})"
 
 
 def _write_comparison(place: str, op: Operator, value: Scalar | datetime) -> str:
@@ -183,17 +184,21 @@ class Shape:
     has_collections: bool
     has_documents: bool
     judged: Judged
+    has_fields: bool = False
+    """True if the filter has conditions on fields other than pages. Their variables take most of the time of a filter.
+    """
 
 
 def describe(selection: Selection) -> Shape | None:
     """Return the shape of a selection, or None if it selects all."""
     if selection == Selection():
         return None
-    judged = Judged.NOTHING
+    judged, conditions = Judged.NOTHING, []
     if selection.filter is not None:
-        has_pages = any(map(is_of_pages, list_conditions(selection.filter)))
-        judged = Judged.PASSAGES if has_pages else Judged.SOURCES
-    return Shape(selection.collection_ids is not None, selection.document_ids is not None, judged)
+        conditions = list(list_conditions(selection.filter))
+        judged = Judged.PASSAGES if any(map(is_of_pages, conditions)) else Judged.SOURCES
+    has_fields = any(one.key.kind == KeyKind.FIELD and not is_of_pages(one) for one in conditions)
+    return Shape(selection.collection_ids is not None, selection.document_ids is not None, judged, has_fields)
 
 
 def list_values(selection: Selection) -> dict[str, Any]:
@@ -204,35 +209,42 @@ def list_values(selection: Selection) -> dict[str, Any]:
     if selection.document_ids is not None:
         values["document_ids"] = list(selection.document_ids)
     if selection.filter is not None:
-        values |= {"path": write_path(selection.filter), "page_path": write_path(selection.filter, for_pages=True)}
+        values["path"] = write_path(selection.filter)
+        values["page_path"] = write_path(selection.filter, for_pages=True)
     return values
 
 
-def choose_documents(owner_id: UUID, selection: Selection) -> ColumnElement[bool]:
+def restrict(caller: Caller, selection: Selection) -> Selection:
+    """Return what is selected of that which the caller may see."""
+    bound_to = caller.collection_ids
+    if bound_to is None:
+        return selection
+    named = selection.collection_ids
+    return replace(selection, collection_ids=bound_to if named is None else bound_to.intersection(named))
+
+
+def choose_documents(caller: Caller, selection: Selection) -> ColumnElement[bool]:
     """Return the condition that a document of the owner is selected. The filter has no condition on pages."""
+    selection = restrict(caller, selection)
     shape = describe(selection)
     if shape is None:
         return true()
-    chosen = _select(_DOCUMENTS, literal(owner_id, Uuid), shape)
+    chosen = _select(_DOCUMENTS, literal(caller.owner_id, Uuid), shape)
     return Document.id.in_(select(chosen.subquery().c.id).params(list_values(selection)))
 
 
-def select_sources(owner: ColumnElement[UUID], shape: Shape) -> Select[UUID, int]:
-    """Select the ids of the documents and notes that are selected, and their numbers of passages.
+def list_statements(owner: ColumnElement[UUID], shape: Shape) -> list[Select[UUID, int]]:
+    """Return statements that select the ids of the chosen documents and notes, and their numbers of passages.
 
     If passages are judged one by one, there is a row for each membership, with what the filter judges.
     """
-    documents = _select(_DOCUMENTS, owner, shape)
-    if shape.has_documents:
-        return documents
-    both = union_all(documents, _select(_NOTES, owner, shape)).subquery("both")
-    return select(both)
+    kinds = [_DOCUMENTS] if shape.has_documents else [_DOCUMENTS, _NOTES]
+    return [_select(kind, owner, shape) for kind in kinds]
 
 
 def judge_pages(sources: FromClause, page: ColumnElement[int], page_end: ColumnElement[int]) -> ColumnElement[bool]:
-    """Return the condition that a passage of these pages satisfies the filter, for rows of `select_sources`."""
-    pages = func.jsonb_build_object("page", page, "page_end", page_end)
-    return _satisfies(sources.c.metadata, PAGE_PATH, sources.c.facts + pages)
+    """Return the condition that a passage of these pages satisfies the filter, for rows of `list_statements`."""
+    return _satisfies(func.jsonb_build_array(page, page_end), PAGE_PATH, sources.c.facts)
 
 
 @dataclass(frozen=True)
@@ -269,24 +281,28 @@ def _select(kind: _Kind, owner: ColumnElement[UUID], shape: Shape) -> Select[UUI
     elif shape.judged != Judged.NOTHING:
         chosen = chosen.outerjoin(members, and_(members.owner_id == owner, kind.member_id == model.id))
     if shape.judged != Judged.NOTHING:
-        facts = _describe_facts(kind)
-        chosen = chosen.where(_satisfies(kind.metadata, PATH, facts))
-        if shape.judged == Judged.PASSAGES:
-            return chosen.add_columns(kind.metadata.label("metadata"), facts.label("facts"))
+        chosen = chosen.where(_satisfies(kind.metadata, PATH, _build_facts(_describe(kind, shape))))
+    if shape.judged == Judged.PASSAGES:
+        facts = _build_facts({**_describe(kind, shape), "metadata": kind.metadata})
+        return chosen.add_columns(facts.label("facts"))
     return chosen.distinct()
 
 
-def _describe_facts(kind: _Kind) -> ColumnElement[Any]:
-    """Return the variables of a path."""
-    microseconds = cast(extract("epoch", kind.model.created_at) * 1_000_000, BigInteger)
-    return func.jsonb_build_object(
-        *("filename", kind.filename, "media_type", kind.media_type, "created_at", microseconds),
-        *("attributes", func.coalesce(kind.members.attributes, cast(literal("{}"), JSONB))),
-        type_=JSONB,
-    )
+Column = InstrumentedAttribute[Any] | ColumnElement[Any]
 
 
-def _satisfies(
-    metadata: InstrumentedAttribute[Any] | ColumnElement[Any], path: ColumnElement[Any], facts: ColumnElement[Any]
-) -> ColumnElement[bool]:
-    return func.jsonb_path_exists(metadata, path, facts, true())
+def _describe(kind: _Kind, shape: Shape) -> dict[str, Column]:
+    """Return what the variables of a path stand for."""
+    facts: dict[str, Column] = {"attributes": func.coalesce(kind.members.attributes, cast(literal("{}"), JSONB))}
+    if shape.has_fields:
+        microseconds = cast(extract("epoch", kind.model.created_at) * 1_000_000, BigInteger)
+        facts |= {"filename": kind.filename, "media_type": kind.media_type, "created_at": microseconds}
+    return facts
+
+
+def _build_facts(facts: Mapping[str, Column]) -> ColumnElement[Any]:
+    return func.jsonb_build_object(*(part for pair in facts.items() for part in pair), type_=JSONB)
+
+
+def _satisfies(judged: Column, path: ColumnElement[Any], facts: ColumnElement[Any]) -> ColumnElement[bool]:
+    return func.jsonb_path_exists(judged, path, facts, true())

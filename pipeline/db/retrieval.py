@@ -1,6 +1,5 @@
 """Search for passages. One statement, and so one round trip, acts for the owner, searches and audits."""
 
-from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -32,10 +31,11 @@ from pipeline.db import candidates
 from pipeline.db.audit import Event
 from pipeline.db.candidates import DEFAULT_BOUNDS, OWNER, Scope, SearchBounds
 from pipeline.db.direct import DirectConnection
+from pipeline.db.filters import Shape, describe, list_values
 from pipeline.db.models import INDEXED_DIMENSIONS, AuditLog, Chunk, Document, Note
 from pipeline.errors import DimensionChanged
 from pipeline.stages.words.question import Question, parse
-from pipeline.types import Passage, SearchMode, SubjectKind, new_id
+from pipeline.types import EVERYTHING, Passage, SearchMode, Selection, SubjectKind, new_id
 
 CANDIDATES = 100
 """Maximum number of candidates of each kind: by vector, by words, and by titles."""
@@ -86,8 +86,8 @@ class PassageQuery:
     """Number of passages to read if it is larger than `limit`, so that a reranker can choose from them."""
     language: str = "english"
     """Language in which words are always asked for, in addition to the languages of the owner's documents."""
-    document_ids: Collection[UUID] | None = None
-    """Documents to search. None searches all documents and notes."""
+    selection: Selection = EVERYTHING
+    """What to search."""
     bounds: SearchBounds = DEFAULT_BOUNDS
 
 
@@ -108,8 +108,7 @@ async def find_passages(
     if query.mode != SearchMode.VECTOR:
         question = parse(query.text)
         values |= {"question": question.text, "language": query.language, **_list_forms(question)}
-    if query.document_ids is not None:
-        values["document_ids"] = list(query.document_ids)
+    values |= list_values(query.selection)
     if audited is not None:
         values |= {"audit_id": new_id(), "event": Event.QUERY, "details": audited, "returned": query.limit}
     dimension = query.vector.size if query.vector is not None and query.vector.size in INDEXED_DIMENSIONS else None
@@ -117,7 +116,7 @@ async def find_passages(
         query.mode,
         dimension,
         query.bounds,
-        of_documents=query.document_ids is not None,
+        shape=describe(query.selection),
         has_conditions=bool(question.conditions),
         is_audited=audited is not None,
     )
@@ -169,13 +168,14 @@ def _build(
     dimension: int | None,
     bounds: SearchBounds,
     *,
-    of_documents: bool,
+    shape: Shape | None,
     has_conditions: bool,
     is_audited: bool,
 ) -> AnySelect:
     """Build the statement: candidates with their scores, the best of them, and only then their texts and titles."""
     acting = candidates.act(bounds)
-    scope = Scope(acting, candidates.count_chunks(acting), of_documents, bounds, has_conditions)
+    chosen = candidates.choose(acting, shape) if shape else None
+    scope = Scope(acting, candidates.count_chunks(acting, chosen), chosen, bounds, has_conditions)
     match mode:
         case SearchMode.VECTOR:
             scored = _score_by_vector(scope, dimension)
@@ -197,7 +197,8 @@ def _score_by_vector(scope: Scope, dimension: int | None) -> Scored:
 
 
 def _score_by_words(scope: Scope) -> Scored:
-    matches = candidates.match_words(scope, candidates.choose_words(scope, candidates.find_words(scope)))
+    asked = candidates.choose_words(scope, candidates.find_words(scope))
+    matches = candidates.match_words(scope, asked, LIMIT)
     return select(matches.c.id, matches.c.rank.label("score"))
 
 
@@ -211,7 +212,7 @@ def _score_by_all(scope: Scope, dimension: int | None) -> Scored:
     number = literal(CANDIDATES, Integer, literal_execute=True)
     asked_words = candidates.find_words(scope)
     asked, named = candidates.choose_words(scope, asked_words), candidates.name_titles(scope)
-    matches = candidates.match_words(scope, asked)
+    matches = candidates.match_words(scope, asked, LIMIT)
     pool = union_all(
         candidates.find_by_vector(scope, number, LIMIT, dimension),
         candidates.find_by_title(scope, named, number),

@@ -1,10 +1,9 @@
 """Answer a question from passages: a language model writes the answer, or the best sentences are quoted."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Collection, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
-from uuid import UUID
 
 from pipeline import metrics
 from pipeline.embedding.prompts import Purpose
@@ -15,7 +14,7 @@ from pipeline.runtime import Runtime
 from pipeline.stages.citations import CitationCheck, cite
 from pipeline.stages.prompt import build_condensing_prompt, build_prompt
 from pipeline.stages.quotations import Quotation, choose, list_candidates
-from pipeline.types import Answer, Caller, Passage, Piece, Turn
+from pipeline.types import EVERYTHING, Answer, Caller, Passage, Piece, Selection, Turn
 from pipeline.use_cases.search import MAX_QUESTION_CHARACTERS, search
 
 EXTRACTIVE = "extractive"
@@ -55,21 +54,21 @@ async def ask(
     question: str,
     *,
     top_k: int,
-    document_ids: Collection[UUID] | None,
+    selection: Selection = EVERYTHING,
     history: Sequence[Turn] = (),
     wishes: str = "",
 ) -> Draft:
     """Find the passages for a question. The answer is made while the draft's `pieces` are read.
 
-    All documents and notes are searched, or only `document_ids`. If there is a language model, the question may refer
-    to the `history` of the conversation, and the model is told the user's `wishes` for the answer.
+    If there is a language model, the question may refer to the `history` of the conversation, and the model is told the
+    user's `wishes` for the answer.
 
     Raises the errors of `search`. The pieces raise AnswerUnavailable, with the passages, if the language model fails.
     If no language model is set, they raise the errors of the encoder.
     """
     if history and runtime.llm:
         question = await _condense(runtime.llm, history, question, runtime.settings.llm_prompt_characters)
-    passages = await search(runtime, caller, question, top_k=top_k, document_ids=document_ids)
+    passages = await search(runtime, caller, question, top_k=top_k, selection=selection)
     if not passages:
         return Draft(passages, EXTRACTIVE, _say_nothing_found(), question)
     if runtime.llm is None:

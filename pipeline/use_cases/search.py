@@ -1,17 +1,16 @@
 """Find the passages that answer a query."""
 
-from collections.abc import Collection
 from contextlib import nullcontext
-from uuid import UUID
 
 from pipeline.db.audit import Event
+from pipeline.db.filters import restrict
 from pipeline.db.retrieval import PassageQuery, find_passages
 from pipeline.embedding.prompts import Purpose
 from pipeline.errors import CannotWrite, FieldError, InvalidInput
 from pipeline.logs import get_logger
 from pipeline.runtime import Runtime
 from pipeline.stages.normalize import fold
-from pipeline.types import Caller, Passage, SearchMode
+from pipeline.types import EVERYTHING, Caller, Passage, SearchMode, Selection
 
 MAX_QUESTION_CHARACTERS = 4000
 """Longest query or question."""
@@ -28,9 +27,9 @@ async def search(
     *,
     mode: SearchMode = SearchMode.HYBRID,
     top_k: int,
-    document_ids: Collection[UUID] | None,
+    selection: Selection = EVERYTHING,
 ) -> list[Passage]:
-    """Return the owner's `top_k` best passages, best first, from all documents and notes or from some documents.
+    """Return the `top_k` best passages of what is selected and what the caller may see, best first.
 
     Accounts take turns if one of them sends many searches at once. Raises InvalidInput if the query has no word,
     Overloaded if too many wait, and ModelUnavailable while the embedding model is not loaded. Keyword searches need no
@@ -40,10 +39,10 @@ async def search(
     """
     require_word(query)
     async with nullcontext() if mode == SearchMode.KEYWORD else runtime.search_queue.turn(str(caller.owner_id)):
-        wanted = await _build_query(runtime, caller, query, mode, top_k, document_ids)
+        wanted = await _build_query(runtime, caller, query, mode, top_k, selection)
         passages = await _find(runtime, wanted)
         if not passages and await runtime.encoders.is_replaced(wanted.model):
-            passages = await _find(runtime, await _build_query(runtime, caller, query, mode, top_k, document_ids))
+            passages = await _find(runtime, await _build_query(runtime, caller, query, mode, top_k, selection))
         if runtime.reranker and mode != SearchMode.KEYWORD:
             passages = await runtime.reranker.rerank(wanted.text, passages)
         return passages[:top_k]
@@ -57,7 +56,7 @@ def require_word(query: str, field: str = "query") -> None:
 
 
 async def _build_query(
-    runtime: Runtime, caller: Caller, query: str, mode: SearchMode, top_k: int, document_ids: Collection[UUID] | None
+    runtime: Runtime, caller: Caller, query: str, mode: SearchMode, top_k: int, selection: Selection
 ) -> PassageQuery:
     """Return the query in the form of the indexed text, embedded with the model that this process considers active."""
     encoder, query = runtime.encoder, fold(query)
@@ -70,7 +69,7 @@ async def _build_query(
         limit=top_k,
         depth=runtime.reranker.depth if runtime.reranker and mode != SearchMode.KEYWORD else 0,
         language=runtime.settings.text_search_config,
-        document_ids=document_ids,
+        selection=restrict(caller, selection),
         bounds=runtime.search_bounds,
     )
 

@@ -29,6 +29,8 @@ class Owner:
 
     id: UUID
     chunks: int
+    chunks_per_document: int = CHUNKS_PER_DOCUMENT
+    chunks_per_page: int = CHUNKS_PER_DOCUMENT
 
 
 class Corpus(Protocol):
@@ -40,7 +42,7 @@ class Corpus(Protocol):
 
 
 async def fill(url: str, corpora: Mapping[Owner, Corpus]) -> None:
-    """Insert users with documents of 250 chunks each. The search indexes are dropped first and built again at the end."""
+    """Insert users with their documents. The search indexes are dropped first and built again at the end."""
     connection = await asyncpg.connect(url)
     try:
         await connection.execute(f"INSERT INTO embedding_models VALUES ('{MODEL}', 'active') ON CONFLICT DO NOTHING")
@@ -73,12 +75,13 @@ async def _without_search_indexes(connection: asyncpg.Connection) -> AsyncIterat
 async def _insert_owner(connection: asyncpg.Connection, owner: Owner, corpus: Corpus) -> None:
     email = f"{owner.id}@bench"
     await connection.execute("INSERT INTO users (id, email, password_hash) VALUES ($1, $2, '')", owner.id, email)
-    documents = [new_id() for _ in range(-(-owner.chunks // CHUNKS_PER_DOCUMENT))]
+    size = owner.chunks_per_document
+    documents = [new_id() for _ in range(-(-owner.chunks // size))]
     await connection.executemany(
         "INSERT INTO documents (owner_id, id, filename, media_type, size_bytes, sha256, status, chunks)"
         " VALUES ($1, $2, '', '', 0, $3, 'ready', $4)",
         [
-            (owner.id, document, document.bytes, min(CHUNKS_PER_DOCUMENT, owner.chunks - number * CHUNKS_PER_DOCUMENT))
+            (owner.id, document, document.bytes, min(size, owner.chunks - number * size))
             for number, document in enumerate(documents)
         ],
     )
@@ -87,7 +90,7 @@ async def _insert_owner(connection: asyncpg.Connection, owner: Owner, corpus: Co
     for first in range(0, owner.chunks, ROWS_PER_COPY):
         texts, vectors = corpus.read(first, min(ROWS_PER_COPY, owner.chunks - first))
         rows = (
-            _pack_row(owner, documents[ordinal // CHUNKS_PER_DOCUMENT], ordinal % CHUNKS_PER_DOCUMENT, text, vector)
+            _pack_row(owner, documents[ordinal // size], ordinal % size, text, vector)
             for ordinal, (text, vector) in enumerate(zip(texts, vectors.astype(">f2"), strict=True), start=first)
         )
         await connection.copy_to_table("staged", source=_pack(rows), columns=COLUMNS, format="binary")
@@ -109,9 +112,19 @@ def _pack(rows: Iterable[bytes]) -> io.BytesIO:
 
 def _pack_row(owner: Owner, document: UUID, ordinal: int, text: str, vector: np.ndarray) -> bytes:
     number = struct.pack(">i", ordinal)
-    one = struct.pack(">i", 1)
+    page = struct.pack(">i", 1 + ordinal // owner.chunks_per_page)
     encoded = text.encode()
     halfvec = struct.pack(">hh", DIMENSION, 0) + vector.tobytes()
     ids = (owner.id.bytes, new_id().bytes, document.bytes)
-    fields = (*ids, number, one, one, number, struct.pack(">i", ordinal + len(text)), encoded, MODEL.encode(), halfvec)
+    fields = (
+        *ids,
+        number,
+        page,
+        page,
+        number,
+        struct.pack(">i", ordinal + len(text)),
+        encoded,
+        MODEL.encode(),
+        halfvec,
+    )
     return struct.pack(">h", len(fields)) + b"".join(struct.pack(">i", len(field)) + field for field in fields)

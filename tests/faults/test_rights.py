@@ -25,6 +25,8 @@ ARGUMENTS = {
     "tsquery": "word",
     "integer": "1",
     "smallint": "1",
+    "boolean": "true",
+    "uuid[]": "{01a2084b-9065-752d-aaf7-35b94206de34}",
     "uuid": "01a2084b-9065-752d-aaf7-35b94206de34",
 }
 

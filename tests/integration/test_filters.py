@@ -14,10 +14,10 @@ import asyncpg
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import Integer, Select, Uuid, bindparam, create_engine, select
+from sqlalchemy import Integer, Select, Uuid, bindparam, create_engine, select, union_all
 
 from pipeline.db.direct import DirectConnection, make_compiler
-from pipeline.db.filters import Judged, Shape, describe, judge_pages, list_values, select_sources
+from pipeline.db.filters import Judged, Shape, describe, judge_pages, list_statements, list_values
 from pipeline.filters import decode
 from pipeline.types import Selection, new_id
 
@@ -211,10 +211,9 @@ def measure_depth(written: dict[str, Any]) -> int:
 
 @cache
 def build(shape: Shape) -> Select[*tuple[Any, ...]]:
-    sources = select_sources(bindparam("owner", type_=Uuid), shape)
+    rows = union_all(*list_statements(bindparam("owner", type_=Uuid), shape)).subquery()
     if shape.judged != Judged.PASSAGES:
-        return sources
-    rows = sources.subquery()
+        return select(rows)
     judged = judge_pages(rows, bindparam("first", type_=Integer), bindparam("last", type_=Integer))
     return select(rows.c.id).where(judged).distinct()
 

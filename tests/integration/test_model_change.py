@@ -496,7 +496,7 @@ async def test_readiness_refuses_a_model_that_the_chunks_do_not_have(
         await asyncio.sleep(0.2)  # the database is read several times
         told = [event for event in logged if event["event"] == "model.mismatched"]
         assert [(event["configured"], event["active"]) for event in told] == [(second_model, PACKAGED_MODEL)]
-        assert await search(runtime, Caller(await get_owner(api, person)), "ferry", top_k=1, document_ids=None)
+        assert await search(runtime, Caller(await get_owner(api, person)), "ferry", top_k=1)
         await fetch(database_url, "INSERT INTO embedding_models VALUES ($1, 'next')", second_model)
         await wait_for(lambda: runtime.encoders.is_next_ready)
         assert await check(runtime) == (PACKAGED_MODEL, "ok", True)

@@ -246,7 +246,7 @@ async def search_twice(api: Api, person: Person, reranker: Reranker, mode: Searc
     """Return the texts that a search finds without and with the reranker."""
     owner = UUID((await api.get(person, "/v1/users/me")).json()["id"])
     found = [
-        list_texts(await search(runtime, Caller(owner), "the red boat sails", mode=mode, top_k=2, document_ids=None))
+        list_texts(await search(runtime, Caller(owner), "the red boat sails", mode=mode, top_k=2))
         for runtime in (api.runtime, replace(api.runtime, reranker=reranker))
     ]
     return found[0], found[1]

@@ -622,9 +622,9 @@ async def test_searches_by_words_do_not_wait_for_the_encoder(api: Api, database_
     await api.register()
     owner_id = await fetch_value(database_url, "SELECT id FROM users")
     runtime = replace(api.runtime, search_queue=FairQueue(at_once=0, waiting=0, waiting_per_caller=0))
-    assert await search(runtime, Caller(owner_id), "barn", mode=SearchMode.KEYWORD, top_k=3, document_ids=None) == []
+    assert await search(runtime, Caller(owner_id), "barn", mode=SearchMode.KEYWORD, top_k=3) == []
     with pytest.raises(Overloaded):
-        await search(runtime, Caller(owner_id), "barn", top_k=3, document_ids=None)
+        await search(runtime, Caller(owner_id), "barn", top_k=3)
 
 
 class GatheringEncoder(Encoder):
@@ -669,8 +669,7 @@ async def test_questions_of_an_account_are_embedded_together_and_few_use_the_dat
     runtime = replace(api.runtime, database=database, encoders=encoders)
     try:
         searches = [
-            search(runtime, Caller(owner_id), f"Question {n}?", top_k=3, document_ids=None)
-            for n in range(2 * SEARCHES_AT_ONCE_PER_CALLER)
+            search(runtime, Caller(owner_id), f"Question {n}?", top_k=3) for n in range(2 * SEARCHES_AT_ONCE_PER_CALLER)
         ]
         assert await asyncio.gather(*searches) == [[]] * len(searches)
     finally:

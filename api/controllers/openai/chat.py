@@ -196,7 +196,6 @@ class ChatController(Controller):
             request.user,
             conversation.question,
             top_k=PASSAGES,
-            document_ids=None,
             history=conversation.history,
             wishes=conversation.wishes,
         )
