@@ -7,7 +7,7 @@ import msgspec
 
 from pipeline import filters
 from pipeline.errors import FieldError, InvalidInput
-from pipeline.properties import MAX_COLLECTION_IDS
+from pipeline.properties import MAX_COLLECTION_IDS, MAX_EXTERNAL_ID_CHARACTERS
 from pipeline.types import SearchMode, Selection, Speaker, Turn
 from pipeline.use_cases.accounts import (
     EMAIL_PATTERN,
@@ -110,6 +110,40 @@ Attributes = Annotated[
     ],
     msgspec.Meta(max_length=16, description="Strings, numbers and booleans, which filters compare."),
 ]
+
+
+ExternalId = Annotated[
+    str,
+    msgspec.Meta(
+        min_length=1,
+        max_length=MAX_EXTERNAL_ID_CHARACTERS,
+        pattern=NO_NUL,
+        description="Id in your own system. An upload with the id of a document replaces that document.",
+    ),
+]
+
+
+class UploadFields(msgspec.Struct):
+    """The parts of an upload beside the file."""
+
+    metadata: Metadata | None = None
+    external_id: ExternalId | None = None
+    collection_id: CollectionIds = []
+    attributes: Attributes | None = None
+
+
+class DocumentChange(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
+    """The properties of a document to replace; omitted ones keep their value. `external_id: null` removes the id."""
+
+    filename: Annotated[str, msgspec.Meta(min_length=1, max_length=1000, pattern=NO_NUL)] | None = None
+    metadata: Metadata | None = None
+    external_id: ExternalId | msgspec.UnsetType | None = msgspec.UNSET
+
+
+class DocumentIdList(msgspec.Struct, forbid_unknown_fields=True):
+    """The documents to delete."""
+
+    ids: Annotated[list[UUID], msgspec.Meta(min_length=1, max_length=1000)]
 
 
 class CollectionDraft(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):

@@ -394,6 +394,19 @@ class ReceivedFile:
 
 
 @dataclass(frozen=True, slots=True)
+class UploadDetails:
+    """What an upload says about its file. What is None stays as it is if the document exists already."""
+
+    metadata: dict[str, Any] | None = None
+    external_id: str | None = None
+    """Names the document to replace, if there is one."""
+    collection_ids: Ids[UUID] = ()
+    """Collections to put the document into."""
+    attributes: Attributes | None = None
+    """Its attributes in these collections."""
+
+
+@dataclass(frozen=True, slots=True)
 class PageText:
     """Text of page `number`, counted from 1. It begins at character `start` of the extracted text."""
 

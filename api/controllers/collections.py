@@ -32,7 +32,7 @@ class CollectionController(Controller):
     path = "/v1/collections"
     tags = ("Collections",)
 
-    @post("/", summary="Create a collection", responses=problems(401, 409, 422, 507))
+    @post("/", summary="Create a collection", responses=problems(401, 403, 409, 422, 507))
     async def create(
         self, request: UserRequest, data: JSONBody[CollectionDraft], runtime: RuntimeDependency
     ) -> Collection:
@@ -75,7 +75,7 @@ class CollectionController(Controller):
             metadata=data.metadata,
         )
 
-    @delete("/{collection_id:uuid}", summary="Delete a collection", responses=problems(401, 404, 422, 507))
+    @delete("/{collection_id:uuid}", summary="Delete a collection", responses=problems(401, 403, 404, 422, 507))
     async def remove(
         self,
         request: UserRequest,

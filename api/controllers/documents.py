@@ -1,26 +1,27 @@
 """Documents: upload, list, read, replace, retry and delete."""
 
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Collection
 from contextlib import ExitStack, asynccontextmanager, suppress
 from typing import Annotated, cast
 from urllib.parse import quote
 from uuid import UUID
 
 import msgspec
-from litestar import Controller, Response, delete, get, post, put
+from litestar import Controller, Response, delete, get, patch, post, put
 from litestar.datastructures import State
-from litestar.params import FromPath, PathParameter, QueryParameter
+from litestar.params import FromPath, JSONBody, PathParameter, QueryParameter
 from litestar.response import Stream
 
 from api.auth import UserRequest, require_valid, work_while_current
 from api.deps import RuntimeDependency
-from api.http import body_deadlines
+from api.http import body_deadlines, upload_form
 from api.http.etags import IfNoneMatch, is_known, make_etag
-from api.http.multipart import discard_body, receive_file
-from api.http.operations import NOT_MODIFIED, PageImageOperation, UploadOperation, problems
+from api.http.multipart import Fields, discard_body, receive_form
+from api.http.operations import NOT_MODIFIED, NewVersionOperation, PageImageOperation, UploadOperation, problems
 from api.http.pagination import DEFAULT_LIMIT, PageCursor, PageLimit
 from api.http.prefer import Prefer, confirm_wait, parse_wait
 from api.ratelimit import limit_page_images, limit_uploads
+from api.schemas import DocumentChange
 from pipeline.errors import NotAuthenticated, NotFound, QuotaExceeded, TooManyRequests
 from pipeline.runtime import Runtime
 from pipeline.types import Document, DocumentList, DocumentText, PageView, ReceivedFile, Status
@@ -43,17 +44,23 @@ class DocumentController(Controller):
         "/",
         status_code=202,
         summary="Upload a file",
-        responses=problems(401, 403, 408, 413, 415, 422, 429, 507),
+        responses=problems(401, 403, 408, 409, 413, 415, 422, 429, 507),
         request_max_body_size=None,
         operation_class=UploadOperation,
         opt={body_deadlines.OPTION: body_deadlines.UPLOAD},
         guards=[limit_uploads],
     )
     async def upload(self, request: UserRequest, runtime: RuntimeDependency, state: State) -> Response[Document]:
-        """Accept a file for ingestion. If a document already has the same bytes, return that document."""
+        """Accept a file for ingestion, with fields beside it. If a document has the same bytes, return that document.
+
+        If a document has the same `external_id`, the file becomes its new version. `metadata`, `collection_id` and
+        `attributes` are stored in any case. 409 `duplicate_content` if a document with another external id has the same
+        bytes.
+        """
         check = documents.require_room(runtime, request.user, request.content_length or 0)
-        async with _receive(request, runtime, state, check) as received:
-            document, is_duplicate = await documents.upload(runtime, request.user, received)
+        async with _receive(request, runtime, state, check, upload_form.FIELDS) as (received, form):
+            details = upload_form.read_details(form)
+            document, is_duplicate = await documents.upload(runtime, request.user, received, details)
         return _answer_upload(document, is_duplicate=is_duplicate)
 
     @get("/", summary="List documents, newest first", responses=problems(401, 422))
@@ -95,6 +102,24 @@ class DocumentController(Controller):
             return cast("Response[Document]", Response(None, status_code=304, headers=headers))
         return Response(document, headers=headers)
 
+    @patch("/{document_id:uuid}", summary="Change a document's properties", responses=problems(401, 404, 409, 422, 507))
+    async def change(
+        self,
+        request: UserRequest,
+        data: JSONBody[DocumentChange],
+        runtime: RuntimeDependency,
+        document_id: FromPath[UUID],
+    ) -> Document:
+        """Replace the name, the metadata or the external id. The content stays. The metadata is replaced as a whole."""
+        return await documents.change(
+            runtime,
+            request.user,
+            document_id,
+            filename=data.filename,
+            metadata=data.metadata,
+            external_id=data.external_id,
+        )
+
     @get(
         "/{document_id:uuid}/content",
         summary="Download the original file",
@@ -127,7 +152,7 @@ class DocumentController(Controller):
         summary="Upload a new version",
         responses=problems(401, 403, 404, 408, 409, 413, 415, 422, 429, 507),
         request_max_body_size=None,
-        operation_class=UploadOperation,
+        operation_class=NewVersionOperation,
         opt={body_deadlines.OPTION: body_deadlines.UPLOAD},
         guards=[limit_uploads],
     )
@@ -139,7 +164,7 @@ class DocumentController(Controller):
         If the document already has these bytes, nothing changes, except that a failed document is retried.
         """
         check = documents.require_replaceable(runtime, request.user, document_id, request.content_length or 0)
-        async with _receive(request, runtime, state, check) as received:
+        async with _receive(request, runtime, state, check) as (received, _):
             document, is_duplicate = await documents.replace(runtime, request.user, document_id, received)
         return _answer_upload(document, is_duplicate=is_duplicate)
 
@@ -214,9 +239,9 @@ class DocumentController(Controller):
 
 @asynccontextmanager
 async def _receive(
-    request: UserRequest, runtime: Runtime, state: State, check: Awaitable[None]
-) -> AsyncIterator[ReceivedFile]:
-    """Receive the uploaded file, and keep it for the block. A refused upload is discarded instead of parsed."""
+    request: UserRequest, runtime: Runtime, state: State, check: Awaitable[None], fields: Collection[str] = ()
+) -> AsyncIterator[tuple[ReceivedFile, Fields]]:
+    """Receive the uploaded file and these fields, and keep the file for the block. A refused upload is discarded."""
     room: UploadRoom = state.upload_room
     max_bytes = runtime.settings.max_upload_bytes
     with ExitStack() as stack:
@@ -226,10 +251,10 @@ async def _receive(
         except (NotFound, QuotaExceeded, TooManyRequests):
             await discard_body(request, max_bytes)
             raise
-        received = await receive_file(request, upload, max_bytes)
+        received, form = await receive_form(request, upload, max_bytes, fields)
         with received.file:
             await require_valid(request)
-            yield received
+            yield received, form
 
 
 async def _send_while_current(request: UserRequest, slices: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

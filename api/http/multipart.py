@@ -1,9 +1,9 @@
-"""Receives the file of a multipart upload as a stream, in constant memory.
+"""Receives the file of a multipart upload as a stream, in constant memory, and the fields beside it.
 
 Litestar parses the whole form before the handler runs, so it could not refuse a file early.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import suppress
 
 from multipart import MultipartError, MultipartSegment, PushMultipartParser, parse_options_header
@@ -16,20 +16,29 @@ from pipeline.use_cases.upload_room import UploadUnderWay
 from pipeline.use_cases.uploads import Receiver
 
 FIELD = "file"
-MAX_IGNORED_BYTES = 1024 * 1024
-"""Maximum number of bytes in other parts of the form, which are ignored."""
+MAX_FIELD_BYTES = 64 * 1024
+"""Maximum number of bytes in the other parts of a form, together with their names and PART_BYTES for each."""
+PART_BYTES = 64
+MAX_SHOWN_NAME = 100
+"""Longest name of an unknown part that an error repeats."""
+
+Fields = Mapping[str, Sequence[str]]
+"""Texts of each field, in their order."""
 
 
-async def receive_file(request: UserRequest, upload: UploadUnderWay, max_bytes: int) -> ReceivedFile:
-    """Read the part `file` of a multipart body into a temporary file, which the caller closes.
+async def receive_form(
+    request: UserRequest, upload: UploadUnderWay, max_bytes: int, fields: Collection[str] = ()
+) -> tuple[ReceivedFile, Fields]:
+    """Read the part `file` of a multipart body into a temporary file, which the caller closes, and other parts.
 
-    Other parts are ignored. Raises InvalidInput if the body has not exactly one named file, TooLarge if the file
-    exceeds `max_bytes`, UnsupportedMedia if its format is not supported, TooSlow if the client stalls, and
+    `fields` names the other parts that may be there, in any order. Return the file, and the texts of each field. Raises
+    InvalidInput if the body has not exactly one named file, or another part that is not among `fields`, TooLarge if the
+    file exceeds `max_bytes`, UnsupportedMedia if its format is not supported, TooSlow if the client stalls, and
     TooManyRequests if the account's uploads leave too little room for others.
     """
     pieces = request.stream()
     try:
-        return await _receive(request, pieces, upload, max_bytes)
+        return await _receive(request, pieces, upload, max_bytes, fields)
     except (InvalidInput, TooManyRequests):
         await _drain(pieces, max_bytes)
         raise
@@ -45,29 +54,69 @@ async def discard_body(request: UserRequest, max_bytes: int) -> None:
 
 
 async def _receive(
-    request: UserRequest, pieces: AsyncIterator[bytes], upload: UploadUnderWay, max_bytes: int
-) -> ReceivedFile:
+    request: UserRequest, pieces: AsyncIterator[bytes], upload: UploadUnderWay, max_bytes: int, names: Collection[str]
+) -> tuple[ReceivedFile, Fields]:
     receiver: Receiver | None = None
-    is_file, ignored = False, 0
+    fields = _FieldReader(names)
     try:
         async for event in _parse(request, pieces):
             if isinstance(event, MultipartSegment):
                 is_file = event.name == FIELD
                 if is_file:
                     receiver = _start_receiving(event, receiver, upload, max_bytes)
+                else:
+                    fields.begin(event.name)
             elif event and is_file and receiver:
                 await receiver.write(event)
             elif event:
-                ignored += len(event)
-                if ignored > MAX_IGNORED_BYTES:
-                    raise _invalid("must be the only large part")
+                fields.write(event)
         if receiver is None:
             raise _invalid("is missing")
-        return await receiver.finish()
+        texts = fields.finish()
+        return await receiver.finish(), texts
     except BaseException:
         if receiver:
             receiver.close()
         raise
+
+
+class _FieldReader:
+    """Reads the parts of a form that are no file."""
+
+    def __init__(self, names: Collection[str]) -> None:
+        self._names = names
+        self._parts: list[tuple[str, bytearray]] = []
+        self._size = 0
+
+    def begin(self, name: str) -> None:
+        """Begin the next part. Raises InvalidInput if the form may not have it."""
+        if name not in self._names:
+            known = ", ".join(f"`{each}`" for each in (FIELD, *self._names))
+            raise _refuse(name, f"is not a field of this form, which has {known}")
+        self._parts.append((name, bytearray()))
+        self._count(PART_BYTES + len(name))
+
+    def write(self, data: bytes) -> None:
+        """Add bytes to the part. Raises InvalidInput if there are too many."""
+        self._parts[-1][1].extend(data)
+        self._count(len(data))
+
+    def _count(self, size: int) -> None:
+        self._size += size
+        if self._size > MAX_FIELD_BYTES:
+            raise _refuse(self._parts[-1][0], f"makes the fields beside the file larger than {MAX_FIELD_BYTES} bytes")
+
+    def finish(self) -> Fields:
+        """Return the texts of each field. Raises InvalidInput if one is not UTF-8, or has a NUL."""
+        fields: dict[str, list[str]] = {}
+        for name, data in self._parts:
+            if b"\0" in data:
+                raise _refuse(name, "has a NUL character")
+            try:
+                fields.setdefault(name, []).append(data.decode())
+            except UnicodeDecodeError:
+                raise _refuse(name, "is not UTF-8") from None
+        return fields
 
 
 def _start_receiving(
@@ -103,6 +152,13 @@ async def _drain(pieces: AsyncIterator[bytes], max_bytes: int) -> None:
         drained += len(piece)
         if drained > max_bytes:
             return
+
+
+def _refuse(name: str, problem: str) -> InvalidInput:
+    shown = name if name.isprintable() and len(name) <= MAX_SHOWN_NAME else "body"
+    return InvalidInput(
+        "The form is invalid. Correct the fields listed in `errors`.", errors=(FieldError(shown, problem),)
+    )
 
 
 def _invalid(problem: str) -> InvalidInput:

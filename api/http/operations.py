@@ -15,6 +15,7 @@ from litestar.openapi.spec import (
 )
 
 from api.errors import Problem
+from pipeline.properties import MAX_COLLECTION_IDS, MAX_EXTERNAL_ID_CHARACTERS
 
 
 def problems(*statuses: int) -> dict[int, ResponseSpec]:
@@ -34,9 +35,9 @@ NOT_MODIFIED = {304: ResponseSpec(None, generate_examples=False, description="Th
 """Response of a route that supports `If-None-Match`."""
 
 
-def _file_body() -> RequestBody:
+def _file_body(**fields: Schema) -> RequestBody:
     file = Schema(type=OpenAPIType.STRING, format=OpenAPIFormat.BINARY)
-    form = Schema(type=OpenAPIType.OBJECT, properties={"file": file}, required=["file"])
+    form = Schema(type=OpenAPIType.OBJECT, properties={"file": file, **fields}, required=["file"])
     return RequestBody(content={"multipart/form-data": OpenAPIMediaType(schema=form)}, required=True)
 
 
@@ -48,8 +49,29 @@ class PublicOperation(Operation):
         self.security = []
 
 
+UPLOAD_FIELDS = {
+    "metadata": Schema(type=OpenAPIType.OBJECT, description="A JSON object of at most 16 KiB."),
+    "external_id": Schema(
+        type=OpenAPIType.STRING,
+        min_length=1,
+        max_length=MAX_EXTERNAL_ID_CHARACTERS,
+        description="Id in your own system. If a document has it, the file becomes the new version of that document.",
+    ),
+    "collection_id": Schema(
+        type=OpenAPIType.ARRAY,
+        items=Schema(type=OpenAPIType.STRING, format=OpenAPIFormat.UUID),
+        max_items=MAX_COLLECTION_IDS,
+        description="Collection to put the document into. May be repeated.",
+    ),
+    "attributes": Schema(
+        type=OpenAPIType.OBJECT,
+        description="Attributes in these collections: a JSON object of at most 16 strings, numbers and booleans.",
+    ),
+}
+
+
 @dataclass
-class UploadOperation(Operation):
+class NewVersionOperation(Operation):
     """Operation whose body is one file, which is streamed and not parsed by Litestar."""
 
     def __post_init__(self) -> None:
@@ -58,6 +80,15 @@ class UploadOperation(Operation):
             self.responses["200"] = replace(
                 accepted, description="A document already has these bytes. It is returned, and nothing changes."
             )
+
+
+@dataclass
+class UploadOperation(NewVersionOperation):
+    """Operation whose body is one file, with fields beside it."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.request_body = _file_body(**UPLOAD_FIELDS)
 
 
 @dataclass

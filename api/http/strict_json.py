@@ -35,14 +35,14 @@ class StrictRequest(UserRequest):
             msgspec.convert(body, type=expected.annotation)
         except msgspec.ValidationError as error:
             message = "The request body is invalid. Correct the fields listed in `errors`."
-            raise InvalidInput(message, errors=(_name_field(str(error)),)) from None
+            raise InvalidInput(message, errors=(name_field(error),)) from None
         return body
 
 
-def _name_field(reason: str) -> FieldError:
+def name_field(error: msgspec.ValidationError) -> FieldError:
     """Return the field that msgspec complains about, and the reason."""
     # For example "Expected `int`, got `str` - at `$.top_k`", or "… - at `key` in `$.attributes`".
-    reason, _, path = reason.partition(" - at ")
+    reason, _, path = str(error).partition(" - at ")
     field = path.rpartition("$")[2].strip("`.")
     if reason.startswith(UNKNOWN_FIELD):
         name = reason.removeprefix(UNKNOWN_FIELD).strip("`")

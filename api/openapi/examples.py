@@ -21,6 +21,7 @@ from api.schemas import (
     CollectionDraft,
     Confirmation,
     Credentials,
+    DocumentChange,
     MembershipDraft,
     NoteChange,
     NoteDraft,
@@ -163,6 +164,7 @@ EXAMPLES: tuple[Any, ...] = (
     NoteChange(body="The spare key hangs behind the clock."),
     NOTE,
     NoteList(items=[NOTE], next_cursor=None),
+    DocumentChange(metadata={"author": "M. Alder"}),
     CollectionDraft(name=COLLECTION.name, description=COLLECTION.description),
     CollectionChange(name="Locks and weirs"),
     MembershipDraft(attributes={"year": 2026}),
@@ -239,7 +241,7 @@ TEXTS: dict[str, str] = {
 }
 """Examples of responses that are not JSON, by operation."""
 
-UPLOAD = {"file": "%PDF-1.3 …"}
+UPLOAD = {"file": "%PDF-1.3 …", "external_id": DOCUMENT.external_id}
 
 
 def _problem(status: int, code: str, detail: str, *, field: str | None = None, has_passages: bool = False) -> Problem:
@@ -255,6 +257,9 @@ PROBLEMS = (
     _problem(403, "foreign_origin", "A page of another origin sent this request. Use the service's own page."),
     _problem(401, "token_expired", "The token has expired. Log in again."),
     _problem(401, "invalid_credentials", "The e-mail address or the password is wrong."),
+    _problem(
+        403, "bound_key", "This API key is bound to collections, so it can neither create nor delete collections."
+    ),
     _problem(403, "wrong_password", "The current password is wrong. Nothing was changed."),
     _problem(
         403,
@@ -276,6 +281,11 @@ PROBLEMS = (
     _problem(404, "no_picture", "Files of this format have no page images. Read the text instead."),
     _problem(408, "too_slow", "No data arrived for 10 seconds. Try again."),
     _problem(409, "email_taken", "An account with this e-mail address already exists. Log in instead."),
+    _problem(
+        409,
+        "external_id_taken",
+        "Another document has this external id. Choose another one, or change that document first.",
+    ),
     _problem(409, "name_taken", "You have another collection with this name. Choose another name."),
     _problem(409, "not_failed", "Only failed documents can be retried; this one is ready."),
     _problem(
@@ -362,6 +372,8 @@ OWN_CODES = {
     ("DELETE /v1/users/me", 403): ("wrong_password",),
     ("DELETE /v1/users/me", 429): ("rate_limited", "login_paused"),
     ("POST /v1/documents", 403): ("quota_exceeded",),
+    ("POST /v1/documents", 409): ("duplicate_content",),
+    ("PATCH /v1/documents/{document_id}", 409): ("external_id_taken",),
     ("POST /v1/documents", 503): ("database_unavailable", "overloaded"),
     ("PUT /v1/documents/{document_id}/content", 503): ("database_unavailable", "overloaded"),
     ("POST /v1/documents", 429): ("rate_limited", "queue_full", "too_many_uploads"),
@@ -381,6 +393,8 @@ OWN_CODES = {
         "picture_unavailable",
     ),
     ("POST /v1/notes", 429): ("queue_full",),
+    ("POST /v1/collections", 403): ("bound_key",),
+    ("DELETE /v1/collections/{collection_id}", 403): ("bound_key",),
     ("POST /v1/collections", 409): ("name_taken",),
     ("PATCH /v1/collections/{collection_id}", 409): ("name_taken",),
     ("GET /v1/events", 429): ("too_many_streams",),

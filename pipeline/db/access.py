@@ -9,7 +9,7 @@ import binascii
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from itertools import accumulate
-from typing import TypeVar
+from typing import Any, TypeVar
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, Select, delete, func, literal, select, update
@@ -35,6 +35,7 @@ from pipeline.types import (
     Status,
     Subject,
     SubjectKind,
+    UploadDetails,
 )
 
 Positions = Mapping[bytes, int]
@@ -79,26 +80,61 @@ async def get_charset(session: AsyncSession, owner_id: UUID, document_id: UUID) 
     return charset
 
 
-async def add_document(session: AsyncSession, owner_id: UUID, document_id: UUID, received: ReceivedFile) -> UUID | None:
-    """Insert a pending document and return its id, or None if the owner already has a document with these bytes.
+async def add_document(
+    session: AsyncSession, owner_id: UUID, document_id: UUID, received: ReceivedFile, details: UploadDetails
+) -> bool:
+    """Insert a pending document. Return False if the owner already has one with these bytes or this external id.
 
     Waits for a concurrent upload of the same bytes. Raises IntegrityError if the owner does not exist.
     """
-    added: UUID | None = await session.scalar(
+    # Without RETURNING, because a caller that is bound to collections does not see the document yet.
+    added = await (await session.connection()).execute(
         insert(models.Document)
         .values(
-            owner_id=owner_id,
-            id=document_id,
-            filename=received.filename,
-            media_type=received.media_type,
-            charset=received.charset,
-            size_bytes=received.size_bytes,
-            sha256=received.sha256,
+            {
+                models.Document.owner_id: owner_id,
+                models.Document.id: document_id,
+                models.Document.filename: received.filename,
+                models.Document.media_type: received.media_type,
+                models.Document.charset: received.charset,
+                models.Document.size_bytes: received.size_bytes,
+                models.Document.sha256: received.sha256,
+                models.Document.metadata_: details.metadata or {},
+                models.Document.external_id: details.external_id,
+            }
         )
-        .on_conflict_do_nothing(index_elements=["owner_id", "sha256"])
-        .returning(models.Document.id)
+        .on_conflict_do_nothing()
     )
-    return added
+    return added.rowcount == 1
+
+
+async def lock_external_id(session: AsyncSession, owner_id: UUID, external_id: str) -> None:
+    """Let no other transaction give this external id to a document of the owner, until this one ends."""
+    key = func.hashtextextended(f"external id {owner_id} {external_id}", 0)
+    await session.execute(select(func.pg_advisory_xact_lock(key)))
+
+
+async def find_by_external_id(session: AsyncSession, owner_id: UUID, external_id: str) -> UUID | None:
+    """Return the id of the owner's document with this external id, or None."""
+    query = select(models.Document.id).where(
+        models.Document.owner_id == owner_id, models.Document.external_id == external_id
+    )
+    found: UUID | None = await session.scalar(query)
+    return found
+
+
+async def describe_document(session: AsyncSession, owner_id: UUID, document_id: UUID, **values: Any) -> None:
+    """Change columns of the owner's document that are not about its content.
+
+    Raises Conflict if another document of the owner has the external id.
+    """
+    change = update(models.Document).where(models.Document.owner_id == owner_id, models.Document.id == document_id)
+    try:
+        async with session.begin_nested():
+            await session.execute(change.values(**values))
+    except IntegrityError:
+        message = "Another document has this external id. Choose another one, or change that document first."
+        raise Conflict(message, code="external_id_taken") from None
 
 
 async def change_document(session: AsyncSession, owner_id: UUID, document_id: UUID, received: ReceivedFile) -> None:
@@ -122,24 +158,24 @@ async def change_document(session: AsyncSession, owner_id: UUID, document_id: UU
         async with session.begin_nested():
             exists = await session.scalar(change)
     except IntegrityError:
-        other = await find_by_hash(session, owner_id, received.sha256)
-        message = f"Your document {other.id} already has these bytes. Delete it first, or keep both as they are."
-        raise Conflict(message, code="duplicate_content") from None
+        raise same_bytes(await find_by_hash(session, owner_id, received.sha256)) from None
     if not exists:
         raise no_such_document()
 
 
-async def find_by_hash(session: AsyncSession, owner_id: UUID, sha256: bytes) -> Document:
-    """Return the owner's document with these bytes.
-
-    Raises NotFound if there is none.
-    """
-    row = await session.scalar(
-        select(models.Document).where(models.Document.owner_id == owner_id, models.Document.sha256 == sha256)
+async def find_by_hash(session: AsyncSession, owner_id: UUID, sha256: bytes) -> UUID | None:
+    """Return the id of the owner's document with these bytes, or None."""
+    found: UUID | None = await session.scalar(
+        select(models.Document.id).where(models.Document.owner_id == owner_id, models.Document.sha256 == sha256)
     )
-    if row is None:
-        raise no_such_document()
-    return (await to_documents(session, [row]))[0]
+    return found
+
+
+def same_bytes(document_id: UUID | None) -> Conflict:
+    """Return the error for bytes that another document has. None means one that the caller cannot see."""
+    which = f"Your document {document_id}" if document_id else "A document outside your collections"
+    message = f"{which} already has these bytes. Delete it first, or keep both as they are."
+    return Conflict(message, code="duplicate_content")
 
 
 async def list_documents(

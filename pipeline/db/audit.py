@@ -28,6 +28,7 @@ class Event(StrEnum):
     SET_PASSWORD = "user.set_password"  # noqa: S105 - the name of an event
     DELETE_USER = "user.delete"
     UPLOAD = "document.upload"
+    UPDATE = "document.update"
     DELETE = "document.delete"
     RETRY = "document.retry"
     CREATE_COLLECTION = "collection.create"

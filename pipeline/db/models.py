@@ -43,6 +43,8 @@ SERVICE_ROLE = "sluice_service"
 
 USER_SETTING = "sluice.user_id"
 """Session setting that row-level security compares with the owner of a row."""
+COLLECTIONS_SETTING = "sluice.collections"
+"""Session setting with the ids of the collections to which a caller is bound, as an array. Empty if not bound."""
 EMAIL_SETTING = "sluice.email"
 """Session setting with the e-mail address of a login, before the user's id is known."""
 

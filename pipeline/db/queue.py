@@ -26,11 +26,12 @@ Transactions take their locks in this order, which prevents deadlocks:
 
 1. the advisory locks on the embedding models (see `embedding_models`),
 2. the rows of collections (see `collections.hold`), in transactions of users,
-3. the advisory lock on a document or note (`lock_subject`), in transactions of users,
-4. the row of the job,
-5. the row of the document or note,
-6. the rows of its memberships in collections,
-7. the advisory lock on what an account stores (see `storage`).
+3. the advisory lock on an external id (see `access.lock_external_id`),
+4. the advisory lock on a document or note (`lock_subject`), in transactions of users,
+5. the row of the job,
+6. the row of the document or note,
+7. the rows of its memberships in collections,
+8. the advisory lock on what an account stores (see `storage`).
 """
 
 from collections.abc import Collection, Mapping

@@ -14,7 +14,7 @@ from sqlalchemy.util import greenlet_spawn
 
 from pipeline.db.connection import make_creator, make_options
 from pipeline.db.direct import DirectConnection, make_compiler
-from pipeline.db.models import EMAIL_SETTING, SERVICE_ROLE, USER_SETTING
+from pipeline.db.models import COLLECTIONS_SETTING, EMAIL_SETTING, SERVICE_ROLE, USER_SETTING
 from pipeline.errors import DatabaseUnavailable, ReadOnlyDatabase, StorageFull
 from pipeline.types import Caller
 
@@ -76,7 +76,8 @@ class Database:
     async def transaction(self, caller: Caller | None = None) -> AsyncIterator[AsyncSession]:
         """Open a session in a transaction, which is committed at the end and rolled back on any error.
 
-        Row-level security shows it only the rows of the caller's account. Without a caller it shows no owned row.
+        Row-level security shows it only the rows of the caller's account, or of the collections to which the caller is
+        bound. Without a caller it shows no owned row.
         Raises DatabaseUnavailable if PostgreSQL is unavailable or too slow, CannotWrite if its disk is full or it is
         read-only.
         """
@@ -138,12 +139,34 @@ async def open_database(
         await database.close()
 
 
+_BIND = select(func.set_config(COLLECTIONS_SETTING, bindparam("collections", type_=String), True))
 _ACT_FOR = select(func.set_config(USER_SETTING, bindparam("user", type_=String), True))
 
 
 async def act_for(session: AsyncSession, caller: Caller) -> None:
     """Let the session see and write the rows of this caller until the end of its transaction."""
     await session.execute(_ACT_FOR, {"user": str(caller.owner_id)})
+    if caller.collection_ids is not None:
+        await session.execute(_BIND, {"collections": write_collections(caller)})
+
+
+def write_collections(caller: Caller) -> str:
+    """Return the value of COLLECTIONS_SETTING for a caller."""
+    return "" if caller.collection_ids is None else f"{{{','.join(map(str, sorted(caller.collection_ids)))}}}"
+
+
+@asynccontextmanager
+async def see_account(session: AsyncSession, caller: Caller) -> AsyncIterator[None]:
+    """Let the session see all rows of the account within the block, also if the caller is bound to collections.
+
+    For what concerns the whole account, such as its quotas. Nothing of it may reach the caller.
+    """
+    if caller.collection_ids is None:
+        yield
+        return
+    await session.execute(_BIND, {"collections": ""})
+    yield
+    await session.execute(_BIND, {"collections": write_collections(caller)})
 
 
 async def act_for_email(session: AsyncSession, email: str) -> None:

@@ -43,7 +43,8 @@ def _measure(model: type[Document] | type[Note], owner_id: UUID) -> Select[int, 
     return select(func.count().label("number"), total.label("bytes")).where(model.owner_id == owner_id)
 
 
-async def has_document_sized(session: AsyncSession, owner_id: UUID, smallest: int, largest: int) -> bool:
-    """Return whether the owner has a document of `smallest` to `largest` bytes."""
-    fits = (Document.owner_id == owner_id) & Document.size_bytes.between(smallest, largest)
-    return bool(await session.scalar(select(exists().where(fits))))
+async def may_have(session: AsyncSession, owner_id: UUID, smallest: int, largest: int) -> bool:
+    """Return whether the owner has a document of `smallest` to `largest` bytes, or one with an external id."""
+    fits = exists().where(Document.owner_id == owner_id, Document.size_bytes.between(smallest, largest))
+    has_external_id = exists().where(Document.owner_id == owner_id, Document.external_id.is_not(None))
+    return bool(await session.scalar(select(fits | has_external_id)))

@@ -10,7 +10,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from pipeline.db import access, audit, collections, queue
-from pipeline.errors import AccountGone, FieldError, InvalidInput, NotFound
+from pipeline.errors import AccountGone, FieldError, Forbidden, InvalidInput, NotFound
 from pipeline.properties import check_metadata
 from pipeline.runtime import Runtime
 from pipeline.types import (
@@ -37,8 +37,10 @@ async def create(
 ) -> Collection:
     """Create an empty collection.
 
-    Raises InvalidInput if the metadata cannot be stored, Conflict if the name is taken, AccountGone.
+    Raises InvalidInput if the metadata cannot be stored, Conflict if the name is taken, AccountGone, and Forbidden if
+    the caller is bound to collections.
     """
+    _require_unbound(caller)
     check_metadata(metadata)
     collection_id = new_id()
     try:
@@ -96,8 +98,10 @@ async def change(
 async def delete(runtime: Runtime, caller: Caller, collection_id: UUID, *, delete_contents: bool) -> None:
     """Delete a collection. Its documents and notes stay, unless `delete_contents` is given and no other one has them.
 
-    Many are deleted in several transactions, the collection in the last one. Raises NotFound.
+    Many are deleted in several transactions, the collection in the last one. Raises NotFound, and Forbidden if the
+    caller is bound to collections.
     """
+    _require_unbound(caller)
     while True:
         async with runtime.database.transaction(caller) as session:
             await collections.lock(session, caller.owner_id, collection_id)
@@ -109,6 +113,12 @@ async def delete(runtime: Runtime, caller: Caller, collection_id: UUID, *, delet
                 await collections.delete_collection(session, caller.owner_id, collection_id)
                 await _audit(session, audit.Event.DELETE_COLLECTION, caller, collection_id)
                 return
+
+
+def _require_unbound(caller: Caller) -> None:
+    if caller.collection_ids is not None:
+        message = "This API key is bound to collections, so it can neither create nor delete collections."
+        raise Forbidden(message, code="bound_key")
 
 
 async def _find_exclusive(session: AsyncSession, owner_id: UUID, collection_id: UUID) -> list[Subject]:
@@ -174,6 +184,20 @@ async def put_into(
     """Put a document or note into collections that `require_all` has checked in the same transaction."""
     for collection_id in sorted(collection_ids):
         await collections.put_member(session, collection_id, subject, attributes)
+
+
+def choose(caller: Caller, collection_ids: Ids[UUID], field: str) -> Ids[UUID]:
+    """Return the collections to put a new document or note into: these, or the one to which the caller is bound.
+
+    Raises InvalidInput if the caller is bound to several collections, or to none, and names none.
+    """
+    if collection_ids or caller.collection_ids is None:
+        return collection_ids
+    if len(caller.collection_ids) != 1:
+        problem = FieldError(field, "is missing")
+        message = "This API key is bound to collections. Name one of them."
+        raise InvalidInput(message, errors=(problem,))
+    return caller.collection_ids
 
 
 async def require_all(session: AsyncSession, owner_id: UUID, collection_ids: Ids[UUID], field: str) -> None:

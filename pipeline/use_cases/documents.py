@@ -1,17 +1,22 @@
 """Documents: upload, replace, read, retry and delete."""
 
 from collections.abc import AsyncIterator
+from contextlib import suppress
+from dataclasses import replace as replace_fields
 from functools import partial
 from typing import Any
 from uuid import UUID
 
+from msgspec import UNSET, UnsetType
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from pipeline.db import access, audit, contents, queue
 from pipeline.db.storage import Stored
-from pipeline.errors import AccountGone, Conflict
+from pipeline.errors import AccountGone, Conflict, NotFound
+from pipeline.properties import check_metadata
 from pipeline.runtime import Runtime
+from pipeline.settings import Settings
 from pipeline.types import (
     Caller,
     Document,
@@ -21,9 +26,13 @@ from pipeline.types import (
     Status,
     Subject,
     SubjectKind,
+    UploadDetails,
     new_id,
 )
-from pipeline.use_cases import quotas, status_changes
+from pipeline.use_cases import collections, quotas, status_changes
+from pipeline.use_cases.uploads import clean_filename
+
+NO_DETAILS = UploadDetails()
 
 
 async def require_room(runtime: Runtime, caller: Caller, body_bytes: int) -> None:
@@ -33,7 +42,7 @@ async def require_room(runtime: Runtime, caller: Caller, body_bytes: int) -> Non
     """
     async with runtime.database.transaction(caller) as session:
         await quotas.require_room(session, runtime.settings, caller.owner_id, size_bytes=1)
-        await quotas.require_storage_for_body(session, runtime.settings, caller.owner_id, body_bytes, Stored(1, 0))
+        await quotas.require_storage_for_body(session, runtime.settings, caller, body_bytes, Stored(1, 0))
 
 
 async def require_replaceable(runtime: Runtime, caller: Caller, document_id: UUID, body_bytes: int) -> None:
@@ -46,42 +55,117 @@ async def require_replaceable(runtime: Runtime, caller: Caller, document_id: UUI
         old = await access.get_document(session, caller.owner_id, document_id)
         await quotas.require_room(session, runtime.settings, caller.owner_id, size_bytes=1, replaced=document_id)
         freed = Stored(0, -old.size_bytes)
-        await quotas.require_storage_for_body(session, runtime.settings, caller.owner_id, body_bytes, freed)
+        await quotas.require_storage_for_body(session, runtime.settings, caller, body_bytes, freed)
 
 
-async def upload(runtime: Runtime, caller: Caller, received: ReceivedFile) -> tuple[Document, bool]:
+async def upload(
+    runtime: Runtime, caller: Caller, received: ReceivedFile, details: UploadDetails = NO_DETAILS
+) -> tuple[Document, bool]:
     """Accept a file for ingestion: store document, bytes, job and audit row in one transaction, then ring.
 
-    Return the document, and whether it existed before: an owner has only one document with the same bytes. If it was
-    read as another format or in another character set, it is read again.
-    Raises AccountGone if the account does not exist, TooManyRequests if too much of the owner's work is unfinished,
-    QuotaExceeded if the owner would store too much.
+    Return the document, and whether its content existed before. An owner has only one document with the same bytes. If
+    it was read as another format or in another character set, it is read again. If a document has the external id, the
+    file becomes its new version. What the upload says about the file is stored in any case.
+    Raises AccountGone if the account does not exist, InvalidInput if something that the upload says is not valid,
+    Conflict if a document with another external id, or one that the caller cannot see, has these bytes or this
+    external id, TooManyRequests if too much of the owner's work is unfinished, QuotaExceeded if the owner would store
+    too much.
     """
+    if details.metadata is not None:
+        check_metadata(details.metadata)
+    chosen = collections.choose(caller, details.collection_ids, "collection_id")
+    details = replace_fields(details, collection_ids=chosen)
     try:
-        document, is_new = await _add(runtime, caller, received)
+        async with runtime.database.transaction(caller) as session:
+            await collections.require_all(session, caller.owner_id, chosen, "collection_id")
+            if details.external_id is not None:
+                await access.lock_external_id(session, caller.owner_id, details.external_id)
+            document, is_queued = await _store(session, runtime.settings, caller, received, details)
     except IntegrityError:
         raise AccountGone from None
-    if is_new:
+    if is_queued:
         await runtime.doorbell.ring(document.id)
-        return document, False
-    async with runtime.database.transaction(caller) as session:
-        is_same = await _is_same(session, caller.owner_id, document, received)
-    return (document, True) if is_same else await replace(runtime, caller, document.id, received)
+    return document, not is_queued
 
 
-async def _add(runtime: Runtime, caller: Caller, received: ReceivedFile) -> tuple[Document, bool]:
-    """Store a new document, or find the one with these bytes. Return it, and whether it is new."""
-    async with runtime.database.transaction(caller) as session:
-        document_id = await access.add_document(session, caller.owner_id, new_id(), received)
-        if document_id is None:
-            return await access.find_by_hash(session, caller.owner_id, received.sha256), False
-        await quotas.require_room(session, runtime.settings, caller.owner_id, received.size_bytes)
-        await contents.write_original(session, caller.owner_id, document_id, received.file)
-        await queue.enqueue(session, Subject(caller.owner_id, SubjectKind.DOCUMENT, document_id), received.size_bytes)
-        await audit.record(session, audit.Event.UPLOAD, caller.owner_id, _describe(document_id, received))
-        document = await access.get_document(session, caller.owner_id, document_id)
-        await quotas.require_storage(session, runtime.settings, caller.owner_id, Stored(1, received.size_bytes))
-    return document, True
+async def _store(
+    session: AsyncSession, settings: Settings, caller: Caller, received: ReceivedFile, details: UploadDetails
+) -> tuple[Document, bool]:
+    """Store a new document, or change the existing one. Return it, and whether it is queued."""
+    while True:
+        document_id = new_id()
+        known = await _find_known(session, caller.owner_id, details)
+        if known is None:
+            if await access.add_document(session, caller.owner_id, document_id, received, details):
+                return await _complete(session, settings, caller, document_id, received, details), True
+            known = await access.find_by_hash(session, caller.owner_id, received.sha256)
+            if known is None and caller.collection_ids is not None:
+                raise access.same_bytes(None)
+        old = await _lock(session, caller.owner_id, known) if known else None
+        if old is None:
+            continue  # it has just been deleted
+        if old.external_id == details.external_id is not None or old.sha256 == received.sha256.hex():
+            return await _change(session, settings, caller, old, received, details)
+        # It has just got other bytes.
+
+
+async def _find_known(session: AsyncSession, owner_id: UUID, details: UploadDetails) -> UUID | None:
+    """Return the document that the upload names, or None."""
+    if details.external_id is None:
+        return None
+    return await access.find_by_external_id(session, owner_id, details.external_id)
+
+
+async def _lock(session: AsyncSession, owner_id: UUID, document_id: UUID) -> Document | None:
+    await queue.lock_subject(session, Subject(owner_id, SubjectKind.DOCUMENT, document_id))
+    with suppress(NotFound):
+        return await access.get_document(session, owner_id, document_id)
+    return None
+
+
+async def _complete(
+    session: AsyncSession,
+    settings: Settings,
+    caller: Caller,
+    document_id: UUID,
+    received: ReceivedFile,
+    details: UploadDetails,
+) -> Document:
+    """Store what belongs to a new document, and queue it."""
+    subject = Subject(caller.owner_id, SubjectKind.DOCUMENT, document_id)
+    await quotas.require_room(session, settings, caller.owner_id, received.size_bytes)
+    await collections.put_into(session, subject, details.collection_ids, details.attributes)
+    await contents.write_original(session, caller.owner_id, document_id, received.file)
+    await queue.enqueue(session, subject, received.size_bytes)
+    await audit.record(session, audit.Event.UPLOAD, caller.owner_id, _describe(document_id, received))
+    document = await access.get_document(session, caller.owner_id, document_id)
+    await quotas.require_storage(session, settings, caller, Stored(1, received.size_bytes))
+    return document
+
+
+async def _change(
+    session: AsyncSession,
+    settings: Settings,
+    caller: Caller,
+    old: Document,
+    received: ReceivedFile,
+    details: UploadDetails,
+) -> tuple[Document, bool]:
+    """Store what an upload says about a locked document, and its content if that is new. Return it, and the latter."""
+    if details.external_id is not None and old.external_id not in (None, details.external_id):
+        raise access.same_bytes(old.id)
+    subject = Subject(caller.owner_id, SubjectKind.DOCUMENT, old.id)
+    said = {"metadata_": details.metadata, "external_id": details.external_id}
+    if details.external_id is not None:
+        said["filename"] = received.filename
+    values = {name: value for name, value in said.items() if value is not None}
+    if values or details.collection_ids:
+        await queue.touch(session, subject)
+    if values:
+        await access.describe_document(session, caller.owner_id, old.id, **values)
+    await collections.put_into(session, subject, details.collection_ids, details.attributes)
+    is_new = await _replace_content(session, settings, caller, old, received)
+    return await access.get_document(session, caller.owner_id, old.id), is_new
 
 
 async def replace(runtime: Runtime, caller: Caller, document_id: UUID, received: ReceivedFile) -> tuple[Document, bool]:
@@ -92,24 +176,72 @@ async def replace(runtime: Runtime, caller: Caller, document_id: UUID, received:
     Raises NotFound, Conflict if another document of the owner has these bytes, TooManyRequests if too much of the
     owner's work is unfinished, QuotaExceeded if the owner would store too much.
     """
-    subject = Subject(caller.owner_id, SubjectKind.DOCUMENT, document_id)
     async with runtime.database.transaction(caller) as session:
-        await queue.lock_subject(session, subject)
-        old = await access.get_document(session, caller.owner_id, document_id)
-        if old.status != Status.FAILED and await _is_same(session, caller.owner_id, old, received):
-            return old, True
-        await quotas.require_room(session, runtime.settings, caller.owner_id, received.size_bytes, replaced=document_id)
-        await queue.discard(session, subject)
-        await access.change_document(session, caller.owner_id, document_id, received)
-        await contents.replace_original(session, caller.owner_id, document_id, received.file)
-        await queue.renew(session, subject, received.size_bytes)
-        details = _describe(document_id, received) | {"replaced_sha256": old.sha256}
-        await audit.record(session, audit.Event.UPLOAD, caller.owner_id, details)
+        old = await _lock(session, caller.owner_id, document_id)
+        if old is None:
+            raise access.no_such_document()
+        is_new = await _replace_content(session, runtime.settings, caller, old, received)
         document = await access.get_document(session, caller.owner_id, document_id)
-        growth = Stored(0, received.size_bytes - old.size_bytes)
-        await quotas.require_storage(session, runtime.settings, caller.owner_id, growth)
-    await runtime.doorbell.ring(document_id)
-    return document, False
+    if is_new:
+        await runtime.doorbell.ring(document_id)
+    return document, not is_new
+
+
+async def _replace_content(
+    session: AsyncSession, settings: Settings, caller: Caller, old: Document, received: ReceivedFile
+) -> bool:
+    """Replace the content of a locked document, and queue it. Return False if it has this content already."""
+    owner_id = caller.owner_id
+    if old.status != Status.FAILED and await _is_same(session, owner_id, old, received):
+        return False
+    subject = Subject(owner_id, SubjectKind.DOCUMENT, old.id)
+    await quotas.require_room(session, settings, owner_id, received.size_bytes, replaced=old.id)
+    await queue.discard(session, subject)
+    await access.change_document(session, owner_id, old.id, received)
+    await contents.replace_original(session, owner_id, old.id, received.file)
+    await queue.renew(session, subject, received.size_bytes)
+    details = _describe(old.id, received) | {"replaced_sha256": old.sha256}
+    await audit.record(session, audit.Event.UPLOAD, owner_id, details)
+    await quotas.require_storage(session, settings, caller, Stored(0, received.size_bytes - old.size_bytes))
+    return True
+
+
+async def change(
+    runtime: Runtime,
+    caller: Caller,
+    document_id: UUID,
+    *,
+    filename: str | None = None,
+    metadata: dict[str, Any] | None = None,
+    external_id: str | UnsetType | None = UNSET,
+) -> Document:
+    """Change the name, the metadata or the external id of a document. Its content and its passages stay.
+
+    Raises NotFound, InvalidInput if the name or the metadata is not valid, Conflict if another document has the
+    external id.
+    """
+    values: dict[str, Any] = {}
+    if filename is not None:
+        values["filename"] = clean_filename(filename, "filename")
+    if metadata is not None:
+        check_metadata(metadata)
+        values["metadata_"] = metadata
+    if external_id is not UNSET:
+        values["external_id"] = external_id
+    async with runtime.database.transaction(caller) as session:
+        if isinstance(external_id, str):
+            await access.lock_external_id(session, caller.owner_id, external_id)
+        old = await _lock(session, caller.owner_id, document_id)
+        if old is None:
+            raise access.no_such_document()
+        if not values:
+            return old
+        await queue.touch(session, Subject(caller.owner_id, SubjectKind.DOCUMENT, document_id))
+        await access.describe_document(session, caller.owner_id, document_id, **values)
+        changed = sorted(name.rstrip("_") for name in values)
+        details = {"document_id": str(document_id), "changed": changed}
+        await audit.record(session, audit.Event.UPDATE, caller.owner_id, details)
+        return await access.get_document(session, caller.owner_id, document_id)
 
 
 async def _is_same(session: AsyncSession, owner_id: UUID, document: Document, received: ReceivedFile) -> bool:

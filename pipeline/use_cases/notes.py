@@ -23,6 +23,7 @@ async def create(
     TooManyRequests if the owner has too much unfinished work, QuotaExceeded if the owner would store too much.
     """
     note_id = new_id()
+    collection_ids = collections.choose(caller, collection_ids, "collection_ids")
     try:
         async with runtime.database.transaction(caller) as session:
             await collections.require_all(session, caller.owner_id, collection_ids, "collection_ids")
@@ -32,7 +33,7 @@ async def create(
             await collections.put_into(session, subject, collection_ids, None)
             await queue.enqueue(session, subject, size_bytes=0)
             note = await access.get_note(session, caller.owner_id, note_id)
-            await quotas.require_storage(session, runtime.settings, caller.owner_id, Stored(1, _measure(body)))
+            await quotas.require_storage(session, runtime.settings, caller, Stored(1, _measure(body)))
     except IntegrityError:
         raise AccountGone from None
     await runtime.doorbell.ring(note_id)
@@ -81,7 +82,7 @@ async def change(runtime: Runtime, caller: Caller, note_id: UUID, *, title: str 
             await queue.renew(session, subject, size_bytes=0)
             note = await access.get_note(session, caller.owner_id, note_id)
             growth = Stored(0, _measure(note.body) - _measure(old.body))
-            await quotas.require_storage(session, runtime.settings, caller.owner_id, growth)
+            await quotas.require_storage(session, runtime.settings, caller, growth)
     if texts:
         await runtime.doorbell.ring(note_id)
     return note

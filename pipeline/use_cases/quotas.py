@@ -5,14 +5,15 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from pipeline.db import queue, storage
+from pipeline.db.session import see_account
 from pipeline.db.storage import Stored
 from pipeline.errors import QuotaExceeded, TooManyRequests
 from pipeline.settings import Settings
-from pipeline.types import Quota, Usage
+from pipeline.types import Caller, Quota, Usage
 
 RETRY_AFTER_SECONDS = 30
-MAX_ENVELOPE_BYTES = 16 * 1024
-"""Bytes of a multipart body around its file, at most. The part's name and headers have a few hundred."""
+MAX_ENVELOPE_BYTES = 80 * 1024
+"""Bytes of a multipart body around its file, at most. Fields have up to 64 KiB, names and headers a few hundred."""
 
 
 async def require_room(
@@ -44,7 +45,7 @@ def _full(what_happened: str) -> TooManyRequests:
     )
 
 
-async def require_storage(session: AsyncSession, settings: Settings, owner_id: UUID, growth: Stored) -> None:
+async def require_storage(session: AsyncSession, settings: Settings, caller: Caller, growth: Stored) -> None:
     """Check the quotas after `growth` has been stored. Concurrent requests never exceed a quota together.
 
     Call it last in a transaction, because it locks what the owner stores until the end.
@@ -52,28 +53,30 @@ async def require_storage(session: AsyncSession, settings: Settings, owner_id: U
     """
     if not _is_limited(settings, growth):
         return
-    await storage.lock(session, owner_id)
-    refusal = _find_refusal(settings, await storage.measure(session, owner_id), growth)
+    await storage.lock(session, caller.owner_id)
+    async with see_account(session, caller):
+        refusal = _find_refusal(settings, await storage.measure(session, caller.owner_id), growth)
     if refusal:
         raise refusal
 
 
 async def require_storage_for_body(
-    session: AsyncSession, settings: Settings, owner_id: UUID, body_bytes: int, change: Stored
+    session: AsyncSession, settings: Settings, caller: Caller, body_bytes: int, change: Stored
 ) -> None:
     """Check the quotas before a multipart body of this size is received. `change` is the change without the file.
 
-    A file that the owner may have already is not refused yet, because it may cost nothing.
+    A file that the owner may have already, or that may replace a document with an external id, is not refused yet.
     Raises QuotaExceeded if the file cannot be accepted.
     """
     smallest = body_bytes - MAX_ENVELOPE_BYTES
     growth = change + Stored(0, smallest)
     if smallest <= 0 or not _is_limited(settings, growth):
         return
-    stored = await storage.measure(session, owner_id)
-    refusal = _find_refusal(settings, stored + growth, growth)
-    if refusal and not await storage.has_document_sized(session, owner_id, smallest, body_bytes):
-        raise refusal
+    async with see_account(session, caller):
+        stored = await storage.measure(session, caller.owner_id)
+        refusal = _find_refusal(settings, stored + growth, growth)
+        if refusal and not await storage.may_have(session, caller.owner_id, smallest, body_bytes):
+            raise refusal
 
 
 def describe(settings: Settings, stored: Stored) -> Usage:

@@ -23,17 +23,17 @@ DISPLAY_ONLY = re.compile(r"[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 """Bidirectional controls, which can make one name look like another."""
 
 
-def clean_filename(raw: str) -> str:
+def clean_filename(raw: str, field: str = "file") -> str:
     """Return the name to display: the last part of a path in NFC, without control characters, at most 255 bytes.
 
-    Raises InvalidInput if no characters are left.
+    Raises InvalidInput for this field if no characters are left.
     """
     name = raw.replace("\\", "/").rsplit("/", 1)[-1]
     name = unicodedata.normalize("NFC", name)
     name = "".join(char for char in name if unicodedata.category(char) not in {"Cc", "Cs"})
     name = DISPLAY_ONLY.sub("", name).strip()
     if name in {"", ".", ".."}:
-        problem = FieldError("file", "needs a file name")
+        problem = FieldError(field, "needs a file name")
         raise InvalidInput("The upload has no usable file name. Send one with the file.", errors=(problem,))
     return _shorten(name)
 

@@ -173,7 +173,7 @@ async def test_refused_uploads_leave_nothing(api: Api, database_url: str) -> Non
         b'--x\r\nContent-Disposition: form-data; name="other"; filename="a.txt"\r\n\r\ntext\r\n--x--',
         b'--x\r\nContent-Disposition: form-data; name="file"; filename=""\r\n\r\ntext\r\n--x--',
         b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.txt"\r\n\r\nwithout an end',
-        b'--x\r\nContent-Disposition: form-data; name="other"\r\n\r\n' + bytes(2**20 + 1) + b"\r\n"
+        b'--x\r\nContent-Disposition: form-data; name="metadata"\r\n\r\n"' + b"x" * 65_000 + b'"\r\n'
         b'--x\r\nContent-Disposition: form-data; name="file"; filename="b.txt"\r\n\r\nb\r\n--x--',
         b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.txt"\r\n\r\na\r\n'
         b'--x\r\nContent-Disposition: form-data; name="file"; filename="b.txt"\r\n\r\nb\r\n--x--',
@@ -189,17 +189,18 @@ async def test_broken_multipart_is_refused(api: Api, body: bytes) -> None:
 
 
 @pytest.mark.parametrize("is_first", [True, False])
-async def test_other_parts_of_a_form_are_ignored(api: Api, *, is_first: bool) -> None:
+async def test_fields_stand_before_or_after_the_file(api: Api, *, is_first: bool) -> None:
     person = await api.register()
-    others = [
-        b'--x\r\nContent-Disposition: form-data; name="purpose"\r\n\r\nassistants\r\n',
-        b'--x\r\nContent-Disposition: form-data; name="cover"; filename="b.png"\r\n\r\n\x89PNG\r\n',
+    fields = [
+        b'--x\r\nContent-Disposition: form-data; name="metadata"\r\n\r\n{"team": "\xc3\x84"}\r\n',
+        b'--x\r\nContent-Disposition: form-data; name="external_id"\r\n\r\na-1\r\n',
     ]
     file = b'--x\r\nContent-Disposition: form-data; name="file"; filename="M\xe4rz.txt"\r\n\r\nThe gate is open.\r\n'
-    body = b"".join([file, *others] if is_first else [*others, file]) + b"--x--"
+    body = b"".join([file, *fields] if is_first else [*fields, file]) + b"--x--"
     headers = {**person.headers, "Content-Type": "multipart/form-data; boundary=x"}
     document = (await api.client.post("/v1/documents", headers=headers, content=body)).json()
     assert (document["filename"], document["size_bytes"]) == ("März.txt", 17)
+    assert (document["metadata"], document["external_id"]) == ({"team": "Ä"}, "a-1")
 
 
 async def test_lists_page_by_page_newest_first(api: Api) -> None:

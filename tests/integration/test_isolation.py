@@ -73,6 +73,7 @@ async def fill(api: Api, name: str) -> tuple[Person, dict[str, str]]:
 
 
 BODIES: dict[tuple[str, str], dict[str, str]] = {
+    ("patch", "/v1/documents/{document_id}"): {"filename": "mine.txt"},
     ("patch", "/v1/notes/{note_id}"): {"title": "mine now"},
     ("patch", "/v1/collections/{collection_id}"): {"name": "mine now"},
     ("put", "/v1/collections/{collection_id}/documents/{document_id}"): {},

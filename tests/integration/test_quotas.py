@@ -258,7 +258,7 @@ async def test_concurrent_requests_never_exceed_a_quota_together(
     added = Stored(1, MAX_BYTES - 50)
     async with runtime.database.transaction(Caller(owner_id)) as session:
         await access.add_note(session, owner_id, new_id(), "Title", "x" * added.bytes)
-        await quotas.require_storage(session, runtime.settings, owner_id, added)
+        await quotas.require_storage(session, runtime.settings, Caller(owner_id), added)
         request = asyncio.create_task(requests[request_kind]())
 
         async def is_waiting_or_done() -> bool:
@@ -273,7 +273,7 @@ async def test_accounts_do_not_wait_for_each_other(api: Api, runtime: Runtime) -
     anna, bert = await api.register("anna"), await api.register("bert")
     owner_id = await find_owner(api, anna)
     async with runtime.database.transaction(Caller(owner_id)) as session:
-        await quotas.require_storage(session, runtime.settings, owner_id, Stored(1, 1))
+        await quotas.require_storage(session, runtime.settings, Caller(owner_id), Stored(1, 1))
         assert (await upload(api, bert, 1)).status_code == 202
 
 

@@ -1,0 +1,42 @@
+"""What the fields of an upload's form say about the file."""
+
+from typing import Any
+
+import msgspec
+
+from api.http.multipart import Fields
+from api.http.strict_json import name_field
+from api.schemas import UploadFields
+from pipeline.errors import FieldError, InvalidInput
+from pipeline.types import UploadDetails
+
+FIELDS = UploadFields.__struct_fields__
+REPEATED = ("collection_id",)
+IN_JSON = ("metadata", "attributes")
+
+
+def read_details(form: Fields) -> UploadDetails:
+    """Return what the form says. Raises InvalidInput, which names the field."""
+    values = {name: _read(name, form[name]) for name in form}
+    try:
+        fields = msgspec.convert(values, UploadFields)
+    except msgspec.ValidationError as error:
+        raise _refuse(name_field(error)) from None
+    return UploadDetails(fields.metadata, fields.external_id, frozenset(fields.collection_id), fields.attributes)
+
+
+def _read(name: str, texts: Any) -> Any:
+    if name in REPEATED:
+        return list(texts)
+    if len(texts) > 1:
+        raise _refuse(FieldError(name, "occurs twice"))
+    if name not in IN_JSON:
+        return texts[0]
+    try:
+        return msgspec.json.decode(texts[0])
+    except (msgspec.DecodeError, RecursionError):
+        raise _refuse(FieldError(name, "is not valid JSON")) from None
+
+
+def _refuse(problem: FieldError) -> InvalidInput:
+    return InvalidInput("The form is invalid. Correct the fields listed in `errors`.", errors=(problem,))
