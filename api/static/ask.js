@@ -9,11 +9,23 @@ import { readEvents } from "./sse.js";
 /** @typedef {{card: SourceCard, start: number, end: number}} Mark a citation at these offsets of the answer */
 
 const CITATION = /\[(\d+)\]/g;
+/** The "model" that quotes sentences. It understands no follow-up question. */
+const EXTRACTIVE = "extractive";
+const FIRST = byId("question").placeholder;
+const MARK = /\s*\[\d+\]/g;
+/** Longest history that is sent, in turns and in characters of a turn. The API allows more. */
+const MAX_TURNS = 20;
+const MAX_TURN_CHARACTERS = 8_000;
 
 export class AskPanel {
   /** @type {SourceCard[]} */
   #cards = [];
   #text = "";
+  /**
+   * What was said so far, if a language model answers. Its marks are left out: they name sources of their own answer.
+   * @type {{role: "user" | "assistant", content: string}[]}
+   */
+  #history = [];
   /** @type {AbortController | null} */
   #abort = null;
 
@@ -34,12 +46,17 @@ export class AskPanel {
       byId("ask-form").requestSubmit();
     });
     byId("stop").addEventListener("click", () => this.#abort?.abort());
+    byId("new-conversation").addEventListener("click", () => this.#forget());
   }
 
   /** The request body for the current question and selection. */
   get body() {
     const ids = this.listSelected();
-    return { question: byId("question").value.trim(), ...(ids.length && { document_ids: ids }) };
+    return {
+      question: byId("question").value.trim(),
+      ...(ids.length && { document_ids: ids }),
+      ...(this.#history.length && { history: this.#history }),
+    };
   }
 
   async #ask() {
@@ -48,6 +65,7 @@ export class AskPanel {
     this.#abort?.abort();
     const abort = new AbortController();
     this.#abort = abort;
+    this.#showTurns();
     this.#start(body.question);
     try {
       await this.#read(body, abort.signal);
@@ -68,10 +86,34 @@ export class AskPanel {
       else if (name === "error") throw new Problem(data.status, data.detail);
       else if (name === "done") {
         this.#finish(data);
+        if (data.model !== EXTRACTIVE) this.#remember(body.question, data.answer);
         isComplete = true;
       }
     }
     if (!isComplete) throw new Problem(0, "The connection was lost before the answer was complete. Ask again.");
+  }
+
+  /** Show what was said before the current question. */
+  #showTurns() {
+    byId("conversation").hidden = !this.#history.length;
+    byId("turns").replaceChildren(...this.#history.map(makeTurn));
+  }
+
+  #remember(question, answer) {
+    const turns = [
+      { role: "user", content: question },
+      { role: "assistant", content: answer.replace(MARK, "").slice(0, MAX_TURN_CHARACTERS) },
+    ];
+    this.#history = [...this.#history, ...turns].slice(-MAX_TURNS);
+    byId("question").value = "";
+    byId("question").placeholder = "Ask a follow-up question";
+  }
+
+  #forget() {
+    this.#history = [];
+    this.#showTurns();
+    byId("question").placeholder = FIRST;
+    byId("question").focus();
   }
 
   #start(question) {
@@ -154,7 +196,7 @@ export class AskPanel {
     byId("others-list").replaceChildren(...others.map((card) => card.element));
     cited.forEach((card) => card.markQuotations(answer));
     this.#showText(answer, marks);
-    byId("answer-status").textContent = model === "extractive" ? "Quoted word for word." : `Written by ${model}.`;
+    byId("answer-status").textContent = model === EXTRACTIVE ? "Quoted word for word." : `Written by ${model}.`;
     announce(cited.length ? `Answered with ${formatCount(cited.length, "source")}.` : "Answered without sources.");
   }
 
@@ -174,6 +216,14 @@ export class AskPanel {
 /** Return the offset in UTF-16 units, which JavaScript counts, of a number of characters. */
 function findUnit(text, characters) {
   return [...text].slice(0, characters).join("").length;
+}
+
+/** @param {{role: string, content: string}} turn */
+function makeTurn({ role, content }) {
+  const item = document.createElement("li");
+  item.className = role;
+  item.textContent = content;
+  return item;
 }
 
 /** @param {SourceCard} card */

@@ -2,11 +2,13 @@
 
 import { request } from "./api.js";
 import { copyTemplate, showText } from "./dom.js";
+import { makeAddress } from "./viewer.js";
 
 /**
  * @typedef {object} Passage as returned by the API
  * @property {"document" | "note"} source
  * @property {string | null} document_id
+ * @property {string | null} note_id
  * @property {string} title
  * @property {number} page
  * @property {number} page_end
@@ -39,6 +41,10 @@ export class SourceCard {
     this.#find(".title").textContent = passage.title;
     this.#find(".place").textContent = describePlace(passage);
     this.#mark(findWords(this.text, question));
+    const { source, document_id: document, note_id: note, page, start, end } = passage;
+    this.#find(".place-link").href =
+      source === "note" ? makeAddress({ source, id: note, start, end }) : makeAddress({ source, id: document, page, start, end });
+    this.#find(".place-link").setAttribute("aria-label", `Open ${passage.title} at the place of source ${number}`);
     this.#button.hidden = !hasPageImage;
     this.#button.addEventListener("click", () => this.#toggle());
   }

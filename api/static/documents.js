@@ -4,6 +4,7 @@ import { request, requestJson } from "./api.js";
 import { announce, byId, confirmDeletion, copyTemplate, makeButton, showText } from "./dom.js";
 import { formatBytes, formatCount, formatOrdinal } from "./format.js";
 import { isTerminal, Listing } from "./listing.js";
+import { makeAddress } from "./viewer.js";
 
 const MAX_PAGES_SHOWN = 10;
 
@@ -71,6 +72,7 @@ async function act(row, action) {
 function updateRow(row, item, before) {
   row.dataset.status = item.status;
   row.querySelector(".name").textContent = item.filename;
+  if (item.chunks) row.querySelector(".name").href = makeAddress({ source: "document", id: item.id });
   row.querySelector(".badge").textContent = describeStage(item);
   row.querySelector(".facts").textContent = describeFacts(item);
   showText(row.querySelector(".error"), describeError(item));

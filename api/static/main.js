@@ -7,9 +7,11 @@ import { clearSelection, listSelected, makeDocuments } from "./documents.js";
 import { announce, byId } from "./dom.js";
 import { POLL_MS, watch } from "./events.js";
 import { formatCount } from "./format.js";
+import { listDropped, withoutHidden } from "./folders.js";
 import { makeNotes } from "./notes.js";
 import { resume, signOut, waitForSignIn } from "./session.js";
 import { Uploads } from "./uploads.js";
+import { Viewer } from "./viewer.js";
 
 const PDF = "application/pdf";
 
@@ -17,7 +19,7 @@ byId("sign-out").addEventListener("click", signOut);
 const email = (await resume()) || (await waitForSignIn());
 connectAccount(email);
 byId("welcome").hidden = true;
-for (const id of ["account", "sections", "workspace"]) byId(id).hidden = false;
+for (const id of ["account", "sections"]) byId(id).hidden = false;
 
 const documents = makeDocuments({ onChange: showEmptyHint, onSelection: showScope });
 const notes = makeNotes({ onChange: showEmptyHint });
@@ -36,9 +38,13 @@ byId("files").addEventListener("change", (event) => {
   uploads.add([...event.target.files]);
   event.target.value = "";
 });
+byId("folder").addEventListener("change", (event) => {
+  uploads.add(withoutHidden([...event.target.files]));
+  event.target.value = "";
+});
 acceptDrops();
 showScope();
-byId("question").focus();
+if (!new Viewer().start()) byId("question").focus();
 await loadLists();
 watch({
   onEvent: follow,
@@ -103,8 +109,9 @@ function acceptDrops() {
   addEventListener("drop", (event) => {
     event.preventDefault();
     drop.classList.remove("over");
-    const folders = [...event.dataTransfer.items].filter((item) => item.webkitGetAsEntry()?.isDirectory);
-    if (folders.length) announce("Folders cannot be uploaded. Open the folder and drop its files.");
-    else uploads.add([...event.dataTransfer.files]);
+    listDropped(event.dataTransfer).then(
+      (files) => uploads.add(files),
+      () => announce("The folder could not be read. Choose it with the button instead."),
+    );
   });
 }

@@ -3,6 +3,7 @@
 import { request, requestJson } from "./api.js";
 import { announce, byId, confirmDeletion, copyTemplate, makeButton, showText } from "./dom.js";
 import { Listing } from "./listing.js";
+import { makeAddress } from "./viewer.js";
 
 /** Status texts. Notes show no progress, because indexing one is quick. */
 const STAGES = { pending: "waiting", processing: "reading", ready: "ready", failed: "failed" };
@@ -43,9 +44,10 @@ function makeRow(listing, { id, title }) {
   return row;
 }
 
-function updateRow(row, { title, status, error }) {
+function updateRow(row, { id, title, status, error }) {
   row.dataset.status = status;
   row.querySelector(".name").textContent = title;
+  row.querySelector(".name").href = makeAddress({ source: "note", id });
   row.querySelector(".badge").textContent = STAGES[status];
   const failure = status === "failed" && error ? `${error.message} Edit it to try again. (${error.code})` : "";
   showText(row.querySelector(".error"), failure);

@@ -246,6 +246,84 @@ def expire_token(page: Page) -> None:
     )
 
 
+def test_document_view_at_its_own_address(open_page: OpenPage, service: Service, watch: Watch, tmp_path: Path) -> None:
+    """A folder is uploaded, a citation leads to its place in the document, and the address leads there later."""
+    (tmp_path / "inner").mkdir()
+    (tmp_path / "inner" / HANDBOOK.name).write_bytes(HANDBOOK.read_bytes())
+    (tmp_path / ".hidden").write_text("not uploaded")
+    page, email = open_page(), make_email()
+    register(page, service.url, email)
+    page.locator("#folder").set_input_files(tmp_path)
+    expect_status(page, HANDBOOK.name, "ready")
+    expect(page.locator("#document-list .row")).to_have_count(1)
+    ask(page, QUESTION)
+    page.locator("#cited .place-link").first.click()
+    viewer = page.get_by_role("region", name=HANDBOOK.name)
+    expect(viewer.get_by_role("heading", name=HANDBOOK.name)).to_be_focused()
+    expect(viewer.locator("mark")).to_contain_text(SENTENCE.partition(" the lock")[0].partition(" reads")[0])
+    expect(viewer.get_by_role("img", name=f"Page 4 of {HANDBOOK.name}, with the passage marked")).to_be_visible()
+    address = page.url
+    viewer.get_by_role("link", name="Next page").click()
+    expect(viewer.get_by_role("img", name=f"Page 5 of {HANDBOOK.name}")).to_be_visible()
+    page.go_back()
+    expect(viewer.get_by_text("Page 4 of 5")).to_be_visible()
+    page.go_back()
+    expect(page.locator(".answer-text")).to_be_visible()
+    expect(viewer).to_be_hidden()
+
+    later, watched = open_page(), "404 .*/v1/(document|note)s/"
+    watch.expected.append(watched)
+    later.goto(address)
+    sign_in_at(later, email)
+    expect(later.locator("#viewer mark")).to_be_visible()
+    for hash_ in (f"document={uuid4()}", "note=no-id"):
+        later.goto(f"{service.url}/#{hash_}")
+        expect(later.locator("#viewer").get_by_role("alert")).to_contain_text(
+            "does not exist, or it belongs to another"
+        )
+    write_note_at(later)
+
+
+def sign_in_at(page: Page, email: str) -> None:
+    """Sign in on a page whose address names a document."""
+    fill_in(page, email)
+    page.get_by_role("button", name="Sign in", exact=True).click()
+
+
+def write_note_at(page: Page) -> None:
+    """Go back to the lists, write a note and open it."""
+    page.get_by_role("link", name="Back to your questions and documents").click()
+    write_note(page, "Keys", "The keys hang in the pantry.")
+    page.get_by_role("link", name="Keys", exact=True).click()
+    expect(page.locator("#viewer-text")).to_have_text("The keys hang in the pantry.")
+
+
+def test_follow_up_questions(open_page: OpenPage, service: Service) -> None:
+    """The page sends what was said before, as soon as a language model answers."""
+    page, bodies = open_page(), []
+
+    def answer(route: Route) -> None:
+        bodies.append(route.request.post_data_json)
+        done = {"answer": f"Answer {len(bodies)} [1].", "citations": [], "model": "a-model"}
+        events = [("passages", {"passages": [], "model": "a-model"}), ("done", done)]
+        text = "".join(f"event: {name}\ndata: {json.dumps(data)}\n\n" for name, data in events)
+        route.fulfill(content_type="text/event-stream", body=text)
+
+    page.route("**/v1/ask", answer)
+    register(page, service.url, make_email())
+    for number, question in enumerate(("Who built it?", "And when?"), 1):
+        ask(page, question)
+        expect(page.locator("#answer-status")).to_have_text("Written by a-model.")
+        expect(page.locator("#answer-text")).to_contain_text(f"Answer {number}")
+    said = [{"role": "user", "content": "Who built it?"}, {"role": "assistant", "content": "Answer 1."}]
+    assert bodies == [{"question": "Who built it?"}, {"question": "And when?", "history": said}]
+    expect(page.get_by_role("region", name="Earlier in this conversation").get_by_role("listitem")).to_have_count(2)
+    page.get_by_role("button", name="New conversation").click()
+    ask(page, "What is it?")
+    expect(page.locator("#answer-text")).to_contain_text("Answer 3")
+    assert "history" not in bodies[2]
+
+
 def write_note(page: Page, title: str, body: str) -> None:
     dialog = page.get_by_role("dialog")
     page.get_by_role("button", name="New note").click()
@@ -380,12 +458,12 @@ NAMELESS = """() => [...document.querySelectorAll("button, input, textarea, a, s
   .filter((control) => control.checkVisibility())
   .filter((control) => !(control.textContent.trim() || control.ariaLabel || control.labels?.length))
   .map((control) => control.outerHTML)"""
-REACHABLE = """() => [...document.querySelectorAll("button, input, textarea, a, summary")]
+REACHABLE = """() => [...document.querySelectorAll("button, input, textarea, a[href], summary, [tabindex='0']")]
   .filter((control) => control.checkVisibility() && !control.disabled && !control.closest("dialog")).length"""
 
 
 def test_narrow_page_by_keyboard_alone(open_page: OpenPage, service: Service) -> None:
-    page = open_page(viewport={"width": 360, "height": 640})
+    page = open_page(viewport={"width": 320, "height": 640})
     page.goto(service.url)
     assert page.evaluate(NAMELESS) == []
     page.keyboard.type(make_email())  # the first field has the focus
@@ -404,7 +482,7 @@ def test_narrow_page_by_keyboard_alone(open_page: OpenPage, service: Service) ->
     page.keyboard.press("Enter")
     expect(page.locator(".answer-text .reference")).to_be_visible()
     assert page.evaluate(NAMELESS) == []
-    assert page.evaluate("document.documentElement.scrollWidth") == 360
+    assert page.evaluate("document.documentElement.scrollWidth") == 320
     page.evaluate("document.activeElement.blur()")
     for _ in range(60):
         page.keyboard.press("Tab")

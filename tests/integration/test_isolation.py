@@ -47,6 +47,8 @@ async def store(api: Api, person: Person) -> dict[str, str]:
         "/v1/notes", headers=person.headers, json={"title": f"{name}'s note", "body": f"A note of {name}."}
     )
     await api.work()
+    login = {"email": person.email, "password": person.password, "remember": True}
+    assert (await api.client.post("/v1/auth/login", json=login)).status_code == 200
     ids = {"document_id": document["id"], "note_id": note.json()["id"]}
     return ids | {"collection_id": await collect(api, person, **ids)}
 
