@@ -11,7 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.types import SearchMode
 from tests.benchmarks.comparisons import DASH, HEADING, list_rows, show
+from tests.benchmarks.filtering import FilterRow
 from tests.benchmarks.machine import Machine
 from tests.benchmarks.recall import Row
 from tests.benchmarks.report import Report, format_figure, read_report
@@ -37,7 +39,7 @@ the ratios of one run. A cell shows the median of the rounds, with the least and
 
 - [Speed](#speed) · [Where the time goes](#where-the-time-goes) · [Large collections](#large-collections)
 - [Quality of retrieval](#quality-of-retrieval) · [Recall of the vector index](#recall-of-the-vector-index)
-- [Run them yourself](#run-them-yourself)
+- [Filtered searches](#filtered-searches) · [Run them yourself](#run-them-yourself)
 
 ## Speed
 
@@ -94,6 +96,16 @@ users. Times are p50 and p95 in PostgreSQL.
 
 {recall}
 
+## Filtered searches
+
+{filters_origin}
+
+A `filter` keeps a part of the owner's passages. Each document has ten, one a page. The texts and vectors are
+artificial. A search is incomplete if it returns neither ten passages nor all that the filter keeps. Recall@10 is that
+of `vector`, beside comparing every vector. Times are the p50 in PostgreSQL.
+
+{filters}
+
 ## Run them yourself
 
 | command | measures |
@@ -103,6 +115,7 @@ users. Times are p50 and p95 in PostgreSQL.
 | `make bench-retrieval` | quality of retrieval; see [search-and-answers.md](search-and-answers.md#measuring-retrieval) |
 | `make bench-retrieval OPTIONS="--compare BEFORE AFTER"` | two files of scores: what has changed |
 | `python -m tests.benchmarks.recall FILE` | recall of the vector index; `FILE` has one text per line |
+| `python -m tests.benchmarks.filtering` | searches with filters |
 | `python -m tests.benchmarks.encoding FILE…` | the model alone on PDF files, and on a GPU if there is one |
 | `make chaos SECONDS=180 SEED=7` | whether anything is lost under faults: it kills, stops and disconnects all parts |
 
@@ -114,11 +127,13 @@ The results are in `.bench/`. `make bench` writes this page again; `--page FILE`
 def write(page: Path, results: Path) -> None:
     """Write the page from the files in a folder. A section without a file says what makes it."""
     report, scores, recall = results / "report.json", results / "retrieval.json", results / "recall.json"
+    filters = results / "filters.json"
     page.write_text(
         TEMPLATE.format(
             **_fill_speed(read_report(report) if report.exists() else None),
             **_fill_quality(read_scores(scores) if scores.exists() else None),
             **_fill_recall(json.loads(recall.read_text()) if recall.exists() else None),
+            **_fill_filters(json.loads(filters.read_text()) if filters.exists() else None),
         )
     )
 
@@ -205,6 +220,22 @@ def _fill_recall(result: dict[str, Any] | None) -> dict[str, str]:
 def _make_recall_row(row: Row) -> Sequence[str]:
     times = [", ".join(map(format_figure, pair)) for pair in (row.vector_ms, row.exact_ms, row.hybrid_ms)]
     return (f"{row.chunks:,}", f"{row.recall:.3f}", str(row.incomplete), *times)
+
+
+def _fill_filters(result: dict[str, Any] | None) -> dict[str, str]:
+    if result is None:
+        return {"filters_origin": _say_not_measured("python -m tests.benchmarks.filtering"), "filters": DASH}
+    heading = ("the filter keeps", "passages", "incomplete", "recall@10", *(f"`{mode}`, ms" for mode in SearchMode))
+    origin = f"{_describe_origin(Machine(**result['machine']), '')} The owner had {result['chunks']:,} passages."
+    return {
+        "filters_origin": f"{origin} So had another owner.",
+        "filters": _make_table(heading, [_make_filter_row(FilterRow(**row)) for row in result["rows"]]),
+    }
+
+
+def _make_filter_row(row: FilterRow) -> Sequence[str]:
+    times = [format_figure(row.milliseconds[mode]) for mode in SearchMode]
+    return (row.name, f"{row.kept:,}", str(row.incomplete), f"{row.recall:.3f}", *times)
 
 
 def _describe_origin(machine: Machine, model: str, day: str = "") -> str:

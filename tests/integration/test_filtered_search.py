@@ -156,15 +156,6 @@ async def test_k_or_all(api: Api, name: str) -> None:
                 assert len(set(results[0]) & set(results[1])) >= 0.8 * len(results[0])
 
 
-async def test_titles_of_other_documents_take_no_places(api: Api) -> None:
-    """Without the selection, the three best titles would all be of documents that are not selected."""
-    wanted = PassageQuery(
-        OWNER, SearchMode.HYBRID, "file 31", QUERY, PACKAGED_MODEL, 5, selection=CASES["half"].selection
-    )
-    async with api.runtime.database.statement() as connection:
-        assert len(await find_passages(connection, wanted)) == 5
-
-
 async def test_callers_bound_to_collections_find_only_these(api: Api) -> None:
     other = new_id()
     everything = {f"{n} {page}" for n in range(SOURCES) for page in range(1, CHUNKS + 1)}
