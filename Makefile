@@ -8,7 +8,7 @@ UV := $(UV_ENV) UV_COMPILE_BYTECODE=1 VIRTUAL_ENV=$(CURDIR)/.venv $(BIN)/uv pip 
 PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --dist worksteal --numprocesses
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test-unit test check lint programs openapi env-example bench bench-retrieval bench-answers chaos
+.PHONY: help demo up test-unit test check lint programs openapi env-example client bench bench-retrieval bench-answers chaos
 
 help: ## List these commands.
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -48,6 +48,9 @@ openapi: .venv/.installed ## Write docs/openapi.json.
 
 env-example: .venv/.installed ## Write .env.example from the settings.
 	$(BIN)/python -m pipeline.operations.env_example > .env.example
+
+client: .venv/.installed-dev ## Write the synchronous client from the asynchronous one.
+	$(BIN)/python client/make_synchronous.py
 
 # OPTIONS="FOLDER --rounds 1 --sizes 1000 --page FILE": see python -m tests.benchmarks --help
 bench: .venv/.installed-dev .bench/.installed-baseline ## Measure the speed, and write docs/benchmarks.md.

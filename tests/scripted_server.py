@@ -35,7 +35,7 @@ def serve(*answers: Answer, decide: Callable[[str, str | None], Answer] | None =
             self.end_headers()
             self.wfile.write(body if isinstance(body, bytes) else json.dumps(body).encode())
 
-        do_GET = do_POST = answer  # noqa: N815 - http.server calls methods of these names
+        do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = answer  # noqa: N815 - http.server calls methods of these names
 
         def log_message(self, *_: object) -> None:
             """Log nothing."""

@@ -1,4 +1,4 @@
-"""README.md and docs/usage.md: their commands run, in order, and print what the documents show."""
+"""README.md, docs/usage.md and docs/client.md: their commands run, in order, and print what the documents show."""
 
 import os
 import re
@@ -99,3 +99,11 @@ def test_python_prints_what_the_document_shows(service: Service, environment: di
     code = find_block("docs/usage.md", "Python", "python").replace(ADDRESS, service.url)
     done = run_program("python", "-c", code, environment=environment)
     assert settle(done.stdout) == settle(find_block("docs/usage.md", "Python", "text"))
+
+
+def test_examples_of_the_client_run(service: Service, environment: dict[str, str]) -> None:
+    """Each continues with what the one before it has stored."""
+    for heading in ("Upload, search and ask", "Answers word by word", "asyncio"):
+        code = find_block("docs/client.md", heading, "python").replace(ADDRESS, service.url)
+        done = run_program("python", "-c", code, environment=environment)
+        assert done.stdout.strip() == find_block("docs/client.md", heading, "text").strip(), done.stderr

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from sluice_client.asynchronous.answers import MAX_EVENT_BYTES
 from sluice_command.command_line import run
-from sluice_command.commands import MAX_EVENT_BYTES
 from tests.scripted_server import serve
 
 PASSAGES = b'event: passages\ndata: {"passages":[{"title":"lock.txt","page":1,"text":"x","score":1.0}],"model":"m"}\n\n'

@@ -1,5 +1,7 @@
 """The programs that `make` and pip install: `sluice-server` and `sluice`."""
 
+import re
+import runpy
 import subprocess
 import sys
 import sysconfig
@@ -9,6 +11,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
+import sluice_client
 from pipeline.__main__ import make_parser
 from tests.processes import PROJECT, run_program
 
@@ -64,3 +67,26 @@ def test_package_of_the_client_needs_only_what_it_declares(tmp_path: Path) -> No
     assert installed.returncode == 0, installed.stderr
     version = tomllib.loads((PROJECT / "client" / "pyproject.toml").read_text())["project"]["version"]
     assert run_program(environment / "bin" / "sluice", "--version", folder=tmp_path).stdout == f"sluice {version}\n"
+
+
+def test_synchronous_client_is_what_the_asynchronous_one_gives() -> None:
+    made = runpy.run_path(str(PROJECT / "client" / "make_synchronous.py"))["make"]()
+    folder = PROJECT / "client" / "src" / "sluice_client" / "synchronous"
+    assert set(made) == set(folder.glob("*.py"))
+    stale = [file.name for file, content in made.items() if file.read_text() != content]
+    assert stale == [], "run `make client`"
+
+
+def test_every_method_and_error_of_the_client_is_documented() -> None:
+    document = (PROJECT / "docs" / "client.md").read_text()
+    with sluice_client.Client(api_key="sk-key") as client:
+        rows = {"the client": client, **{f"`{name}`": part for name, part in vars(client).items() if name[0] != "_"}}
+    table = dict(re.findall(r"^\| (.+?) \| (.+) \|$", document.split("## Methods\n")[1], re.MULTILINE))
+    assert {row: set(re.findall(r"`(\w+)`", table[row])) - {"aclose"} for row in rows} == {
+        row: {name for name in dir(part) if name[0] != "_" and callable(getattr(part, name))}
+        for row, part in rows.items()
+    }
+    errors = {
+        name for name, value in vars(sluice_client).items() if isinstance(value, type) and issubclass(value, Exception)
+    }
+    assert {name for name in errors if f"| `{name}` |" not in document} == {"SluiceError"}

@@ -12,11 +12,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sluice_client.errors import UnusableInput
+from sluice_client.urls import normalize_url
 from sluice_command.command_line import ask_for_credentials
 from sluice_command.connection import Connection
 from sluice_command.display import clean
-from sluice_command.errors import NotSignedIn, UnusableInput
-from sluice_command.identity import identify, normalize_url
+from sluice_command.errors import NotSignedIn
+from sluice_command.identity import identify
 from sluice_command.session import Session, find_session_file, load_session, save_session
 
 

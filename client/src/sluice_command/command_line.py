@@ -6,6 +6,7 @@ import sys
 from argparse import ArgumentParser, ArgumentTypeError, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Coroutine, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import asdict, replace
 from functools import partial
 from importlib.metadata import version
 from typing import Any
@@ -13,13 +14,15 @@ from uuid import UUID
 
 import msgspec
 
+from sluice_client.errors import Problem, SluiceError, Unavailable, UnusableInput
+from sluice_client.retries import PATIENCE_SECONDS
+from sluice_client.urls import DEFAULT_URL, normalize_url
 from sluice_command import commands
-from sluice_command.connection import PATIENCE_SECONDS, Connection
+from sluice_command.connection import Connection
 from sluice_command.display import clean
-from sluice_command.errors import ClientError, Interrupted, UnusableInput
-from sluice_command.identity import DEFAULT_URL, AskPassword, Identity, identify, normalize_url
+from sluice_command.errors import Interrupted, find_exit_code
+from sluice_command.identity import AskPassword, Identity, identify
 from sluice_command.interrupts import INTERRUPTED, Interrupts
-from sluice_command.messages import Problem
 
 MAX_PARALLEL = 32
 MAX_PATIENCE_SECONDS = 86_400
@@ -184,13 +187,15 @@ def run(arguments: Sequence[str], environment: Mapping[str, str], interrupts: In
             options.new_password = environment.get("SLUICE_NEW_PASSWORD") or _choose_password(ask_password)
         return run_cancellable(_run(identity, options, ask_password), interrupts)
     except UnicodeEncodeError:
-        problem = UnusableInput("an argument contains bytes that are not valid text; retype it").problem
-        _print_problem(problem, as_json=options.json)
-        return UnusableInput.exit_code
-    except ClientError as error:
-        if not interrupts.is_interrupted:  # the interrupt prints its own notice
-            _print_problem(error.problem, as_json=options.json)
-        return error.exit_code
+        error: SluiceError = UnusableInput("an argument contains bytes that are not valid text; retype it")
+    except Unavailable as unavailable:
+        problem = unavailable.problem
+        error = Unavailable(replace(problem, detail=f"{problem.detail} (see --patience)"))
+    except SluiceError as refusal:
+        error = refusal
+    if not interrupts.is_interrupted:  # the interrupt prints its own notice
+        _print_problem(error.problem, as_json=options.json)
+    return find_exit_code(error)
 
 
 def run_cancellable(command: Coroutine[Any, Any, int], interrupts: Interrupts) -> int:
@@ -301,7 +306,8 @@ def _ask_for_password(interrupts: Interrupts, email: str) -> str:
 
 def _print_problem(problem: Problem, *, as_json: bool) -> None:
     if as_json:
-        print(msgspec.json.encode(problem).decode(), file=sys.stderr)
+        present = {name: value for name, value in asdict(problem).items() if value}
+        print(msgspec.json.encode(present).decode(), file=sys.stderr)
         return
     fields = "".join(f"; {item.field} {item.message}" for item in problem.errors)
     request = f" (request {problem.request_id})" if problem.request_id else ""

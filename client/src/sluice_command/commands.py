@@ -4,24 +4,22 @@ from argparse import Namespace
 from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any
 
-import httpx2
 import msgspec
 
+from sluice_client.asynchronous.client import ANSWER_SECONDS, open_answer
+from sluice_client.asynchronous.connection import make_timeout
+from sluice_client.errors import BrokenOff, SluiceError, UnexpectedAnswer, UnusableInput
+from sluice_client.models import AccessToken, Account, Answer, Document, SearchResult
+from sluice_client.pages import given
+from sluice_client.responses import decode
 from sluice_command import display
-from sluice_command.connection import Connection, decode, make_unexpected_answer
-from sluice_command.errors import DONE, FAILED, ClientError, Refused, UnusableInput
-from sluice_command.messages import AccessToken, Account, Answer, Document, DocumentPage, Passages, Problem, Token
+from sluice_command.connection import Connection
+from sluice_command.errors import DONE, FAILED
 from sluice_command.session import Session, delete_session, save_session
-from sluice_command.upload import PAGE_LIMIT, Run, Upload, find_files
-
-ANSWER_TIMEOUT = httpx2.Timeout(5.0, read=330.0, write=30.0, pool=None)
-"""A language model may take five minutes."""
-EVENTS = "text/event-stream"
-MAX_EVENT_BYTES = 1024 * 1024
-"""Bound on one event of an answer. The largest one holds 50 passages of 1,500 characters: about 0.5 MiB."""
+from sluice_command.upload import RawPage, Run, Upload, find_files
 
 Command = Callable[[Connection, Namespace], Coroutine[Any, Any, int]]
-"""Runs a command and returns its exit code. Raises ClientError."""
+"""Runs a command and returns its exit code. Raises SluiceError."""
 
 
 def print_json(body: bytes, **more: object) -> None:
@@ -78,17 +76,10 @@ async def status(connection: Connection, options: Namespace) -> int:
 async def _find_documents(connection: Connection, options: Namespace) -> AsyncIterator[bytes]:
     for document_id in options.ids:
         yield (await connection.send("GET", f"/v1/documents/{document_id}")).content
-    remaining = 0 if options.ids else options.limit
-    parameters = {"status": options.status} if options.status else {}
-    while remaining > 0:
-        parameters["limit"] = str(min(remaining, PAGE_LIMIT))
-        page = decode(await connection.send("GET", "/v1/documents", params=parameters), DocumentPage)
-        for item in page.items:
+    if not options.ids:
+        parameters = given(status=options.status)
+        async for item in connection.list_items("/v1/documents", options.limit, parameters, RawPage):
             yield bytes(item)
-        remaining -= len(page.items)
-        if page.next_cursor is None:
-            return
-        parameters["cursor"] = page.next_cursor
 
 
 async def search(connection: Connection, options: Namespace) -> int:
@@ -98,7 +89,7 @@ async def search(connection: Connection, options: Namespace) -> int:
     if options.json:
         print_json(response.content)
     else:
-        display.show_passages(display.make_console(), decode(response, Passages).passages)
+        display.show_passages(display.make_console(), decode(response, SearchResult).passages)
     return DONE
 
 
@@ -106,54 +97,29 @@ async def ask(connection: Connection, options: Namespace) -> int:
     """Answer a question: print the words as they arrive, then the cited passages."""
     body = {"question": options.question, "top_k": options.top_k, **_restrict(options)}
     if options.json:
-        response = await connection.send("POST", "/v1/ask", json=body, timeout=ANSWER_TIMEOUT)
-        print_json(response.content)
+        timeout = make_timeout(ANSWER_SECONDS)
+        print_json((await connection.send("POST", "/v1/ask", json=body, timeout=timeout)).content)
         return DONE
-    headers = {"Accept": EVENTS}
-    response = await connection.send("POST", "/v1/ask", json=body, headers=headers, timeout=ANSWER_TIMEOUT, stream=True)
-    try:
-        await _print_answer(response)
-    except (httpx2.SSEError, msgspec.DecodeError):
-        raise make_unexpected_answer(response) from None
-    except httpx2.TransportError:
-        raise _make_cut_off() from None
-    finally:
-        await response.aclose()
+    async with open_answer(connection, body) as stream:
+        try:
+            async for words in stream:
+                print(display.clean(words), end="", flush=True)
+        except (BrokenOff, UnexpectedAnswer):
+            raise
+        except SluiceError:
+            print(flush=True)
+            raise
+    if stream.answer:
+        print(flush=True)
+        _print_citations(stream.answer)
     return DONE
 
 
-async def _print_answer(response: httpx2.Response) -> None:
-    """Print the tokens as they arrive, then the citations.
-
-    Raises ClientError, SSEError, DecodeError, TransportError. The request is not retried after these: a second answer
-    would look like a continuation of the printed one.
-    """
-    found = Passages([])
-    async for event in httpx2.EventSource(response, MAX_EVENT_BYTES):
-        match event.event:
-            case "passages":
-                found = msgspec.json.decode(event.data, type=Passages)
-            case "token":
-                print(display.clean(msgspec.json.decode(event.data, type=Token).text), end="", flush=True)
-            case "error":
-                print(flush=True)
-                raise Refused(msgspec.json.decode(event.data, type=Problem))
-            case "done":
-                print(flush=True)
-                _print_citations(msgspec.json.decode(event.data, type=Answer), found)
-                return
-    raise _make_cut_off()
-
-
-def _make_cut_off() -> ClientError:
-    return ClientError(Problem("broken_off", "the answer was cut off; ask again"))
-
-
-def _print_citations(answer: Answer, found: Passages) -> None:
+def _print_citations(answer: Answer) -> None:
     if answer.citations:
         print()
     numbers = {citation.number for citation in answer.citations}
-    for number, passage in enumerate(found.passages, 1):
+    for number, passage in enumerate(answer.passages, 1):
         if number in numbers:
             print(f"[{number}] {display.describe_place(passage)}")
 
@@ -165,7 +131,7 @@ def _restrict(options: Namespace) -> dict[str, list[str]]:
 async def retry(connection: Connection, options: Namespace) -> int:
     """Retry failed documents."""
     for document_id in options.ids:
-        response = await connection.send("POST", f"/v1/documents/{document_id}/retry")
+        response = await connection.send("POST", f"/v1/documents/{document_id}/retry", repeatable=False)
         if options.json:
             print_json(response.content)
         else:
@@ -213,7 +179,7 @@ async def show_account(connection: Connection, options: Namespace) -> int:
 async def change_password(connection: Connection, options: Namespace) -> int:
     """Change the password. All other tokens of the account end, and the saved session gets the new one."""
     body = {"current_password": connection.identity.password, "new_password": options.new_password}
-    response = await connection.send("PUT", "/v1/users/me/password", json=body)
+    response = await connection.send("PUT", "/v1/users/me/password", repeatable=False, json=body)
     connection.identity.renew(decode(response, AccessToken).access_token, options.new_password)
     if options.json:
         print_json(response.content)
@@ -225,7 +191,7 @@ async def change_password(connection: Connection, options: Namespace) -> int:
 async def delete_account(connection: Connection, options: Namespace) -> int:
     """Delete the account with everything in it, and the saved session."""
     identity = connection.identity
-    await connection.send("DELETE", "/v1/users/me", json={"password": identity.password})
+    await connection.send("DELETE", "/v1/users/me", repeatable=False, json={"password": identity.password})
     if identity.has_session:
         delete_session(identity.session_file)
     if options.json:

@@ -13,8 +13,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Column, Table
 from rich.text import Text
 
+from sluice_client.models import Account, Document, DocumentWarning, Failure, Passage
 from sluice_command.identity import AskPassword
-from sluice_command.messages import Account, Document, DocumentWarning, Failure, Passage
 from sluice_command.upload import Phase, Upload
 
 MAX_BARS = 8
@@ -149,7 +149,7 @@ def describe_document(document: Document) -> Table:
         "size": decimal(document.size_bytes),
         "pages": str(document.pages) if document.pages is not None else "",
         "passages": str(document.chunks) if document.chunks else "",
-        "uploaded": document.created_at,
+        "uploaded": document.created_at.isoformat(timespec="seconds"),
         "error": _describe_error(document.error),
         "warnings": "\n".join(map(_describe_warning, document.warnings)),
     }
@@ -183,6 +183,8 @@ def show_passages(console: Console, passages: Iterable[Passage]) -> None:
 
 def describe_account(account: Account) -> str:
     """Return three lines: the address, the stored bytes and the number of documents and notes."""
+    if account.usage is None:
+        return clean(account.email)
     stored, documents = account.usage.stored_bytes, account.usage.documents
     stored_limit = "no limit" if stored.limit is None else f"limit {decimal(stored.limit)}"
     documents_limit = "no limit" if documents.limit is None else f"limit {documents.limit}"

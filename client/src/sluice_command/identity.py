@@ -4,12 +4,9 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from urllib.parse import urlsplit
 
-from sluice_command.errors import UnusableInput
+from sluice_client.errors import UnusableInput
 from sluice_command.session import Session, find_session_file, load_session, save_session
-
-DEFAULT_URL = "http://127.0.0.1:8000"
 
 AskPassword = Callable[[str], str]
 """Prompts for the password of an e-mail address."""
@@ -58,21 +55,3 @@ def identify(url: str, environment: Mapping[str, str]) -> Identity:
     if session is None or session.url != url or identity.email not in (None, session.email):
         return identity
     return replace(identity, email=session.email, token=session.token, has_session=True)
-
-
-def normalize_url(url: str) -> str:
-    """Return the URL of a service in its normal form, so that two URLs can be compared.
-
-    Raises UnusableInput if it is invalid.
-    """
-    try:
-        parts = urlsplit(url.strip())
-        port = f":{parts.port}" if parts.port else ""
-    except ValueError:
-        raise UnusableInput("the URL of the service is invalid; use one like http://127.0.0.1:8000") from None
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise UnusableInput("the URL of the service needs a scheme and a host; use one like http://127.0.0.1:8000")
-    if parts.username is not None or parts.query or parts.fragment:
-        raise UnusableInput("the URL of the service must not contain a user, query or fragment; sign in with `login`")
-    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-    return f"{parts.scheme}://{host}{port}{parts.path.rstrip('/')}"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from sluice_command.errors import UnusableInput
+from sluice_client.errors import UnusableInput
 
 
 class Session(msgspec.Struct, frozen=True):

@@ -9,19 +9,21 @@ from pathlib import Path
 from time import monotonic
 from typing import BinaryIO
 
-import httpx2
 import msgspec
 
-from sluice_command.connection import Connection, decode
-from sluice_command.errors import ClientError, Refused, UnusableInput
-from sluice_command.messages import Document, DocumentPage, Failure
+from sluice_client.errors import NotAuthenticated, SluiceError, Unavailable, UnusableInput
+from sluice_client.models import Document, Failure
+from sluice_client.responses import decode
+from sluice_command.connection import Connection
+from sluice_command.errors import Interrupted
 
 SENDING_FRACTION = 0.5
 """Progress of a file that was sent but not ingested."""
 MAX_UNFINISHED_FRACTION = 0.99
 """Bound on the progress of a file until the service says that its document is ready or failed."""
 MIN_POLL_SECONDS = 0.5
-PAGE_LIMIT = 100
+ENDS_ALL = (NotAuthenticated, Unavailable, UnusableInput, Interrupted)
+"""Errors of one file that the others would have, too."""
 
 
 class Phase(StrEnum):
@@ -32,6 +34,14 @@ class Phase(StrEnum):
     ACCEPTED = "accepted"
     """The service has created a document, whose status says more."""
     ENDED = "ended"
+
+
+@dataclass
+class RawPage:
+    """A page of a listing. The documents are not decoded, so that unknown fields are kept."""
+
+    items: list[msgspec.Raw]
+    next_cursor: str | None
 
 
 @dataclass(eq=False)
@@ -116,7 +126,7 @@ class Run:
     async def finish(self, parallel: int) -> None:
         """Send all files, `parallel` at a time.
 
-        An error of one file does not stop the others. Raises NotSignedIn, Unreachable, UnusableInput, Interrupted.
+        An error of one file does not stop the others. Raises NotAuthenticated, Unavailable, UnusableInput, Interrupted.
         """
         self._left = iter(self.uploads)
         try:
@@ -125,7 +135,7 @@ class Run:
                     tasks.create_task(self._send_files())
                 if self.wait:
                     tasks.create_task(self._follow())
-        except* ClientError as group:
+        except* SluiceError as group:
             raise _find_first(group) from None
 
     async def _send_files(self) -> None:
@@ -133,10 +143,10 @@ class Run:
             upload.phase = Phase.SENDING
             try:
                 await self._send(upload)
-            except Refused as error:
-                self._refuse(upload, error.problem.code, error.problem.detail)
-            except httpx2.LocalProtocolError:
-                self._refuse(upload, "changed", "The file changed during the upload. Upload it again.")
+            except ENDS_ALL:
+                raise
+            except SluiceError as error:
+                self._refuse(upload, error.code, error.problem.detail)
             except OSError as error:
                 self._refuse(upload, "unreadable", f"The file cannot be read: {error.strerror}.")
 
@@ -184,18 +194,14 @@ class Run:
         for upload in self.uploads:
             if upload.phase == Phase.ACCEPTED and upload.document:
                 wanted.setdefault(upload.document.id, []).append(upload)
-        cursor: str | None = None
-        while wanted:
-            parameters = {"limit": str(PAGE_LIMIT)} | ({"cursor": cursor} if cursor else {})
-            response = await self.connection.send("GET", "/v1/documents", params=parameters)
-            page = decode(response, DocumentPage)
-            for item in page.items:
-                document = msgspec.json.decode(item, type=Document)
-                for upload in wanted.pop(document.id, ()):
-                    self._record(upload, document, bytes(item))
-            cursor = page.next_cursor
-            if cursor is None:
-                break
+        if not wanted:
+            return
+        async for item in self.connection.list_items("/v1/documents", None, {}, RawPage):
+            document = msgspec.json.decode(item, type=Document)
+            for upload in wanted.pop(document.id, ()):
+                self._record(upload, document, bytes(item))
+            if not wanted:
+                return
         for upload in [upload for uploads in wanted.values() for upload in uploads]:
             self._refuse(upload, "not_found", "The document was deleted before it was ingested. Upload the file again.")
 
@@ -218,6 +224,6 @@ def _find_file(path: Path) -> Upload:
     return Upload(path, path.stat().st_size)
 
 
-def _find_first(group: BaseExceptionGroup[ClientError]) -> ClientError:
+def _find_first(group: BaseExceptionGroup[SluiceError]) -> SluiceError:
     first = group.exceptions[0]
     return _find_first(first) if isinstance(first, BaseExceptionGroup) else first

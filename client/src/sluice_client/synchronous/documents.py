@@ -1,0 +1,138 @@
+# Written by client/make_synchronous.py from sluice_client/asynchronous. Change that file instead.
+"""Documents of the account."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from sluice_client.files import Source, open_source
+from sluice_client.models import Attributes, Document, DocumentText, Filter
+from sluice_client.pages import DocumentPage, given
+from sluice_client.responses import decode
+from sluice_client.synchronous.connection import Connection
+from sluice_client.synchronous.waiting import wait_until_terminal
+
+PATH = "/v1/documents"
+
+
+class Documents:
+    """Uploads, lists, reads, changes and deletes documents."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def upload(
+        self,
+        source: Source,
+        *,
+        filename: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        external_id: str | None = None,
+        collection_ids: Sequence[str] = (),
+        attributes: Attributes | None = None,
+    ) -> Document:
+        """Upload a file: a path, its bytes, or a file object. It may be ingested only later: see `upload_and_wait`.
+
+        The same bytes again are the same document, so an upload is repeated after a lost connection. An upload with an
+        `external_id` replaces the document that has it. `attributes` are those in each of the collections. Raises
+        SluiceError.
+        """
+        fields = given(metadata=_encode(metadata), external_id=external_id, attributes=_encode(attributes))
+        fields |= {"collection_ids": list(collection_ids)} if collection_ids else {}
+        with open_source(source, filename) as opened:
+            response = self._connection.send(
+                "POST", PATH, repeatable=opened.can_repeat, data=fields, files={"file": opened.make_part()}
+            )
+        return decode(response, Document)
+
+    def upload_and_wait(
+        self,
+        source: Source,
+        *,
+        filename: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        external_id: str | None = None,
+        collection_ids: Sequence[str] = (),
+        attributes: Attributes | None = None,
+        timeout_seconds: float | None = None,
+    ) -> Document:
+        """Upload a file and wait until it is `ready`.
+
+        Raises IngestionFailed if it becomes `failed`, WaitTimeout, and other errors.
+        """
+        document = self.upload(
+            source,
+            filename=filename,
+            metadata=metadata,
+            external_id=external_id,
+            collection_ids=collection_ids,
+            attributes=attributes,
+        )
+        return self.wait(document.id, timeout_seconds=timeout_seconds)
+
+    def wait(self, document_id: str, *, timeout_seconds: float | None = None) -> Document:
+        """Wait until a document is `ready`.
+
+        Raises IngestionFailed if it becomes `failed`, WaitTimeout, and other errors.
+        """
+        return wait_until_terminal(self._connection, f"{PATH}/{document_id}", Document, timeout_seconds)
+
+    def get(self, document_id: str) -> Document:
+        """Return a document. Raises SluiceError."""
+        return decode(self._connection.send("GET", f"{PATH}/{document_id}"), Document)
+
+    def list(
+        self,
+        *,
+        status: str | None = None,
+        collection_id: str | None = None,
+        filename: str | None = None,
+        filter: Filter | None = None,  # noqa: A002 - the name that the service uses
+        sort: str | None = None,
+        limit: int | None = None,
+    ) -> Iterator[Document]:
+        """Yield documents, newest first, at most `limit`. Raises SluiceError."""
+        parameters = given(
+            status=status, collection_id=collection_id, filename=filename, filter=_encode(filter), sort=sort
+        )
+        return self._connection.list_items(PATH, limit, parameters, DocumentPage)
+
+    def update(
+        self, document_id: str, *, metadata: Mapping[str, Any] | None = None, external_id: str | None = None
+    ) -> Document:
+        """Replace the metadata, the external id or both. Raises SluiceError."""
+        body = given(metadata=metadata, external_id=external_id)
+        return decode(self._connection.send("PATCH", f"{PATH}/{document_id}", json=body), Document)
+
+    def replace(self, document_id: str, source: Source, *, filename: str | None = None) -> Document:
+        """Upload a new version. The old passages are found until it is ready. Raises SluiceError."""
+        with open_source(source, filename) as opened:
+            response = self._connection.send(
+                "PUT",
+                f"{PATH}/{document_id}/content",
+                repeatable=opened.can_repeat,
+                files={"file": opened.make_part()},
+            )
+        return decode(response, Document)
+
+    def content(self, document_id: str) -> bytes:
+        """Return the original bytes. Raises SluiceError."""
+        return (self._connection.send("GET", f"{PATH}/{document_id}/content")).content
+
+    def text(self, document_id: str, start: int = 0, end: int | None = None) -> DocumentText:
+        """Return a slice of the extracted text, at most 1,000,000 characters. Raises SluiceError."""
+        parameters = given(start=start, end=end)
+        return decode(self._connection.send("GET", f"{PATH}/{document_id}/text", params=parameters), DocumentText)
+
+    def retry(self, document_id: str) -> Document:
+        """Ingest a failed document again. Raises SluiceError."""
+        response = self._connection.send("POST", f"{PATH}/{document_id}/retry", repeatable=False)
+        return decode(response, Document)
+
+    def delete(self, document_id: str) -> None:
+        """Delete a document and everything derived from it. Raises SluiceError."""
+        self._connection.send("DELETE", f"{PATH}/{document_id}")
+
+
+def _encode(value: Mapping[str, Any] | None) -> str | None:
+    return None if value is None else json.dumps(value)
