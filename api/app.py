@@ -10,6 +10,7 @@ from litestar.exceptions import HTTPException
 from litestar.middleware import DefineMiddleware
 
 from api.auth import BearerAuthentication
+from api.controllers.api_keys import ApiKeyController
 from api.controllers.ask import AskController
 from api.controllers.audit import AuditController
 from api.controllers.auth import AuthController
@@ -33,6 +34,7 @@ from api.http.security_headers import make_security_headers
 from api.http.strict_json import StrictRequest
 from api.openapi.complete import complete
 from api.openapi.config import CONFIG
+from api.permissions import require_permission
 from api.ratelimit import RateLimiter, send_rate_limit
 from api.tokens import Tokens
 from api.web.docs import docs_router
@@ -43,6 +45,7 @@ from pipeline.operations.health import MetricsText
 from pipeline.runtime import Runtime, open_runtime
 from pipeline.sandbox.pool import require_layers
 from pipeline.settings import Settings
+from pipeline.use_cases.key_checks import ApiKeys
 from pipeline.use_cases.sessions import Sessions
 from pipeline.use_cases.upload_room import UploadRoom
 
@@ -70,6 +73,7 @@ def create_app(settings: Settings, *, open_runtime: OpenRuntime = open_runtime) 
             app.state.runtime = runtime
             app.state.tokens = tokens
             app.state.sessions = Sessions(runtime.database, seconds=runtime.waits.token_check)
+            app.state.api_keys = ApiKeys(runtime.database, seconds=runtime.waits.key_check)
             app.state.open_streams = OpenStreams()
             app.state.upload_room = UploadRoom()
             app.state.metrics_text = MetricsText(runtime)
@@ -77,12 +81,14 @@ def create_app(settings: Settings, *, open_runtime: OpenRuntime = open_runtime) 
             try:
                 yield
             finally:
+                await app.state.api_keys.close()
                 await app.state.limiter.close()
 
     app = Litestar(
         route_handlers=[
             AuthController,
             CollectionController,
+            ApiKeyController,
             DocumentController,
             EventController,
             NoteController,
@@ -110,6 +116,7 @@ def create_app(settings: Settings, *, open_runtime: OpenRuntime = open_runtime) 
             HTTPException: answer_framework_error,
             Exception: answer_unforeseen_error,
         },
+        guards=[require_permission],
         cors_config=make_cors(settings.cors_origins),
         before_send=[
             make_security_headers(settings.public_url),

@@ -1,4 +1,4 @@
-"""Authentication: every route requires a bearer token unless it is marked `PUBLIC`."""
+"""Authentication: every route requires an access token or an API key unless it is marked `PUBLIC`."""
 
 import asyncio
 from collections.abc import Awaitable
@@ -10,24 +10,39 @@ from litestar.connection import ASGIConnection
 from litestar.datastructures import Headers, State
 from litestar.middleware import AbstractAuthenticationMiddleware, AuthenticationResult
 
+from api.http.addresses import find_address
 from api.tokens import Tokens
 from pipeline.errors import NotAuthenticated
-from pipeline.types import Caller, Identity
+from pipeline.networks import find_network
+from pipeline.runtime import Waits
+from pipeline.types import Caller, Identity, Scope
+from pipeline.use_cases.api_keys import is_secret
+from pipeline.use_cases.key_checks import ApiKeys
 from pipeline.use_cases.sessions import Sessions
 
 PUBLIC = {"public": True}
-"""Route option: no token is required."""
+"""Route option: neither token nor key is required."""
 
 Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True)
-class Credential:
-    """The token of a request, and whom it was issued for."""
+class TokenCredential:
+    """The access token of a request, and whom it was issued for."""
 
     token: str
     identity: Identity
 
+
+@dataclass(frozen=True, slots=True)
+class KeyCredential:
+    """The hash of the API key of a request, and what the key may do."""
+
+    digest: bytes
+    scopes: frozenset[Scope]
+
+
+Credential = TokenCredential | KeyCredential
 
 UserRequest = Request[Caller, Credential, State]
 """An authenticated request: `request.user` is the caller."""
@@ -45,43 +60,54 @@ class BearerAuthentication(AbstractAuthenticationMiddleware):
     async def authenticate_request(self, connection: ASGIConnection[Any, Any, Any, Any]) -> AuthenticationResult:
         """Return the caller and the credential.
 
-        Raises NotAuthenticated if the token is missing or not valid, DatabaseUnavailable if it cannot be checked.
+        Raises NotAuthenticated if the token or key is missing or not valid, DatabaseUnavailable if it cannot be
+        checked, Overloaded if too many unknown keys are waiting.
         """
         token = find_bearer_token(connection.headers)
         if token is None:
             raise NotAuthenticated("No access token was sent. Log in and send `Authorization: Bearer <token>`.")
+        if is_secret(token):
+            keys: ApiKeys = connection.app.state.api_keys
+            digest, grant = await keys.accept(token, find_network(find_address(connection)))
+            return AuthenticationResult(user=grant.caller, auth=KeyCredential(digest, grant.scopes))
         tokens: Tokens = connection.app.state.tokens
         sessions: Sessions = connection.app.state.sessions
         identity = tokens.verify(token)
         await sessions.require_current(identity)
-        return AuthenticationResult(user=Caller(identity.user_id), auth=Credential(token, identity))
+        return AuthenticationResult(user=Caller(identity.user_id), auth=TokenCredential(token, identity))
 
 
 async def require_valid(request: UserRequest) -> None:
-    """Check the token again after the body has arrived. The client decides how long that takes.
+    """Check the token or key again after the body has arrived. The client decides how long that takes.
 
-    Raises NotAuthenticated, also if the token has expired, or DatabaseUnavailable if the token cannot be checked.
+    Raises NotAuthenticated, also if the token has expired, or DatabaseUnavailable if it cannot be checked.
     """
-    tokens: Tokens = request.app.state.tokens
-    tokens.verify(request.auth.token)
+    if isinstance(request.auth, TokenCredential):
+        tokens: Tokens = request.app.state.tokens
+        tokens.verify(request.auth.token)
     await require_current(request)
 
 
 async def require_current(request: UserRequest) -> None:
-    """Check again, during a long request, that the token has not ended. It may have expired meanwhile.
+    """Check again, during a long request, that the token or key has not ended. A token may have expired meanwhile.
 
-    Raises NotAuthenticated, or DatabaseUnavailable if the token cannot be checked.
+    Raises NotAuthenticated, or DatabaseUnavailable if it cannot be checked.
     """
-    sessions: Sessions = request.app.state.sessions
-    await sessions.require_current(request.auth.identity)
+    if isinstance(request.auth, KeyCredential):
+        keys: ApiKeys = request.app.state.api_keys
+        await keys.require_current(request.auth.digest)
+    else:
+        sessions: Sessions = request.app.state.sessions
+        await sessions.require_current(request.auth.identity)
 
 
 async def work_while_current(request: UserRequest, work: Awaitable[Result]) -> Result:
-    """Return the result of `work`, if the token has not ended then. If it ends earlier, cancel the work.
+    """Return the result of `work`, if the token or key has not ended then. If it ends earlier, cancel the work.
 
     Raises the errors of `require_current`.
     """
-    seconds = request.app.state.runtime.waits.token_check
+    waits: Waits = request.app.state.runtime.waits
+    seconds = waits.key_check if isinstance(request.auth, KeyCredential) else waits.token_check
     working = asyncio.ensure_future(work)
     try:
         while not (await asyncio.wait((working,), timeout=seconds))[0]:

@@ -27,6 +27,7 @@ from pipeline.errors import SluiceError, TooManyRequests
 from pipeline.fair_queue import FairQueue
 from pipeline.networks import find_network
 from pipeline.settings import Settings
+from pipeline.types import Caller
 
 BUDGET_SECONDS = 0.1
 """Longest wait for one reply from Redis. After that, the request is not limited."""
@@ -56,6 +57,20 @@ class Policy(StrEnum):
     QUERY = "query"
     PAGE_IMAGE = "picture"
     """The same rate as `QUERY`, counted separately: viewing sources does not use up queries."""
+    UPLOAD_BY_KEYS = "upload-by-keys"
+    """By all API keys of an account together."""
+    QUERY_BY_KEYS = "query-by-keys"
+    PAGE_IMAGE_BY_KEYS = "picture-by-keys"
+
+
+BY_KEYS = {
+    Policy.UPLOAD: Policy.UPLOAD_BY_KEYS,
+    Policy.QUERY: Policy.QUERY_BY_KEYS,
+    Policy.PAGE_IMAGE: Policy.PAGE_IMAGE_BY_KEYS,
+}
+"""Policies that count for each API key and, apart from that, for all API keys of an account."""
+KEYS_SHARE = 4
+"""How many times the limit of one key all keys of an account have together. More keys do not raise it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +107,9 @@ class RateLimiter:
             Policy.PAGE_IMAGE: settings.rate_limit_query,
         }
         self._limits = {policy: parse(rate) for policy, rate in rates.items() if rate}
+        for policy, by_keys in BY_KEYS.items():
+            if limit := self._limits.get(policy):
+                self._limits[by_keys] = type(limit)(KEYS_SHARE * limit.amount, limit.multiples)
         self._breaker = breaker
         # The pool is created here because `limits` accepts fewer kinds of Redis URL than redis-py.
         self._pool: ConnectionPool = ConnectionPool.from_url(
@@ -190,27 +208,27 @@ def _find_network(connection: Connection) -> str:
 
 
 async def limit_uploads(connection: Connection, _handler: BaseRouteHandler) -> None:
-    """Guard: count an upload of this user, before its body is read.
+    """Guard: count an upload of this user or key, before its body is read.
 
     Raises TooManyRequests if the limit is exceeded.
     """
-    await _enforce(connection, Policy.UPLOAD, str(connection.user.owner_id))
+    await _limit_user(connection, Policy.UPLOAD)
 
 
 async def limit_queries(connection: Connection, _handler: BaseRouteHandler) -> None:
-    """Guard: count a query of this user.
+    """Guard: count a query of this user or key.
 
     Raises TooManyRequests if the limit is exceeded.
     """
-    await _enforce(connection, Policy.QUERY, str(connection.user.owner_id))
+    await _limit_user(connection, Policy.QUERY)
 
 
 async def limit_page_images(connection: Connection, _handler: BaseRouteHandler) -> None:
-    """Guard: count a page image for this user.
+    """Guard: count a page image for this user or key.
 
     Raises TooManyRequests if the limit is exceeded.
     """
-    await _enforce(connection, Policy.PAGE_IMAGE, str(connection.user.owner_id))
+    await _limit_user(connection, Policy.PAGE_IMAGE)
 
 
 async def send_rate_limit(message: Message, scope: Scope) -> None:
@@ -218,6 +236,19 @@ async def send_rate_limit(message: Message, scope: Scope) -> None:
     standing: Standing | None = scope.get("state", {}).get(STANDING)
     if standing is not None and message["type"] == "http.response.start":
         MutableScopeHeaders.from_message(message).update(standing.headers)
+
+
+async def _limit_user(connection: Connection, policy: Policy) -> None:
+    """Count a request of the user or, if it was sent with an API key, of the key and of all keys of the account."""
+    caller: Caller = connection.user
+    owner = str(caller.owner_id)
+    if caller.key_id is None:
+        await _enforce(connection, policy, owner)
+        return
+    await _enforce(connection, policy, owner, str(caller.key_id))
+    standing = connection.scope["state"].get(STANDING)
+    await _enforce(connection, BY_KEYS[policy], owner)
+    connection.scope["state"][STANDING] = standing
 
 
 async def _enforce(connection: Connection, policy: Policy, *caller: str) -> None:

@@ -1,5 +1,6 @@
 """JSON bodies of requests. Unknown fields and strings with a NUL are refused."""
 
+from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -8,7 +9,7 @@ import msgspec
 from pipeline import filters
 from pipeline.errors import FieldError, InvalidInput
 from pipeline.properties import MAX_COLLECTION_IDS, MAX_EXTERNAL_ID_CHARACTERS
-from pipeline.types import SearchMode, Selection, Speaker, Turn
+from pipeline.types import Scope, SearchMode, Selection, Speaker, Turn
 from pipeline.use_cases.accounts import (
     EMAIL_PATTERN,
     MAX_EMAIL_CHARACTERS,
@@ -69,6 +70,19 @@ class Confirmation(msgspec.Struct, forbid_unknown_fields=True):
     """The password of an account, which confirms that the caller is its user."""
 
     password: Password
+
+
+KeyName = Annotated[
+    str, msgspec.Meta(max_length=100, pattern=r"^\s*[^\x00\s][^\x00]*$", description="For display only.")
+]
+
+
+class ApiKeyDraft(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
+    """A new API key. Without `expires_at`, it does not expire."""
+
+    name: KeyName
+    scopes: Annotated[list[Scope], msgspec.Meta(min_length=1)] = msgspec.field(default_factory=lambda: list(Scope))
+    expires_at: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
 
 
 Title = Annotated[str, msgspec.Meta(min_length=1, max_length=500, pattern=NO_NUL)]

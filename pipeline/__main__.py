@@ -38,7 +38,7 @@ from pipeline.programs import MODULES, become
 from pipeline.sandbox.kernel import hide_memory
 from pipeline.server_urls import require_web_url
 from pipeline.settings import SettingsError, load_settings
-from pipeline.use_cases import accounts, invitations
+from pipeline.use_cases import accounts, api_keys, invitations
 
 USER_LINE = "{:<36}  {:<10}  {:<10}  {:>9}  {:>7}  {:>8}  {:>13}  {}"
 EPILOG = """\
@@ -178,6 +178,13 @@ async def delete_user(options: Namespace) -> None:
     print(f"Deleted the account {options.email}.")
 
 
+async def revoke_keys(options: Namespace) -> None:
+    """Revoke all API keys of one account, or of all."""
+    async with _open_as_owner() as database:
+        number = await api_keys.revoke_all(database, options.user)
+    print(f"Revoked {number} API key{'' if number == 1 else 's'}. After a second, no process accepts a revoked key.")
+
+
 @asynccontextmanager
 async def _open_as_owner() -> AsyncIterator[Database]:
     """Connect as the owner of the tables, who sees the rows of all users.
@@ -227,7 +234,17 @@ def make_parser() -> ArgumentParser:
     doctor_parser.add_argument("--json", action="store_true", help="print one JSON object per line")
     doctor_parser.set_defaults(run=run_doctor)
     _add_users(choices.add_parser("users", help="manage accounts, as the owner of the tables"))
+    _add_keys(choices.add_parser("keys", help="manage API keys, as the owner of the tables"))
     return parser
+
+
+def _add_keys(parser: ArgumentParser) -> None:
+    choices = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    revoke_parser = choices.add_parser("revoke", help="revoke all API keys of one account, or of all accounts")
+    whose = revoke_parser.add_mutually_exclusive_group(required=True)
+    whose.add_argument("--user", metavar="EMAIL", help="e-mail address of the account")
+    whose.add_argument("--all", action="store_true", help="the keys of all accounts")
+    parser.set_defaults(run=lambda options: asyncio.run(revoke_keys(options)))
 
 
 def _add_users(parser: ArgumentParser) -> None:

@@ -103,6 +103,8 @@ class Waits:
     """Between two checks of the active embedding model."""
     token_check: float = 3.0
     """Between two reads of an account's token generation, and between two checks of the token of a long request."""
+    key_check: float = 0.3
+    """The same for an API key. Twice this is well below a second, after which no process accepts a revoked key."""
     poll: float = 1.0
     """Between two reads of a document or note that a client waits for, in case a notification was lost."""
     queue_position: float = 5.0

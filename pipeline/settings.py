@@ -134,7 +134,7 @@ class Settings(BaseSettings):
     Raise it if very many people share one address. An empty value turns the limit off."""
     rate_limit_registration_address: str = "20/hour"
     """Rate limit for registrations per client address. An empty value turns the limit off."""
-    rate_limit_upload: str = "60/minute"
+    rate_limit_upload: str = "600/minute"
     """Rate limit for uploads per user. An empty value turns the limit off."""
     rate_limit_query: str = "240/minute"
     """Rate limit for queries per user. Page images are counted separately, with the same limit. An empty value turns

@@ -143,6 +143,66 @@ class Caller:
     """
 
 
+class Scope(StrEnum):
+    """What an API key may do. Neither scope includes the other."""
+
+    READ = "read"
+    """Read documents, notes and events, search and ask."""
+    WRITE = "write"
+    """Upload, change and delete."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeyDraft:
+    """What a new API key is to allow. Without `collection_ids`, it reaches all of the account."""
+
+    name: str
+    scopes: Sequence[Scope]
+    collection_ids: Sequence[UUID] | None = None
+    expires_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKey:
+    """An API key, as returned to its owner, without its secret.
+
+    `collection_ids` is null if the key reaches all of the account. A key whose collections were all deleted has an
+    empty list, and reaches nothing. Without `expires_at`, it does not expire. `last_used_at` is written at most once a
+    minute.
+    """
+
+    id: UUID
+    name: str
+    scopes: list[Scope]
+    collection_ids: list[UUID] | None
+    expires_at: datetime | None
+    created_at: datetime
+    last_used_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class NewApiKey(ApiKey):
+    """A new API key with its secret. The secret is shown only here."""
+
+    secret: str
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKeyList:
+    """A page of API keys, newest first."""
+
+    items: list[ApiKey]
+    next_cursor: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class KeyGrant:
+    """What a valid API key allows: for whom it acts, and its scopes."""
+
+    caller: Caller
+    scopes: frozenset[Scope]
+
+
 @dataclass(frozen=True, slots=True)
 class Failure:
     """Reason for the status `failed`: a code for programs and a message for people."""

@@ -14,6 +14,7 @@ from api.deps import RuntimeDependency
 from api.errors import answer_known_error
 from api.http.body_deadlines import work_while_connected
 from api.http.operations import AskOperation, problems
+from api.permissions import READS
 from api.ratelimit import limit_queries
 from api.schemas import AskRequest
 from pipeline.errors import FieldError, InvalidInput, SluiceError
@@ -58,6 +59,7 @@ class AskController(Controller):
         responses=problems(401, 422, 429),
         operation_class=AskOperation,
         guards=[limit_queries],
+        opt=READS,
     )
     async def ask(
         self, request: UserRequest, data: JSONBody[AskRequest], runtime: RuntimeDependency

@@ -13,6 +13,7 @@ from api.deps import RuntimeDependency
 from api.http import session_cookie
 from api.http.addresses import find_address
 from api.http.operations import PublicOperation, problems
+from api.permissions import ACCOUNT_ONLY
 from api.ratelimit import keeping_standing, limit_login, limit_network, limit_registration
 from api.schemas import Confirmation, Credentials, PasswordChange, Registration
 from api.tokens import Tokens
@@ -21,6 +22,7 @@ from pipeline.errors import NotAuthenticated, Overloaded, SessionEnded, SluiceEr
 from pipeline.runtime import Runtime
 from pipeline.types import Account, AccountDetails, Identity, Refresh
 from pipeline.use_cases import accounts, browser_sessions
+from pipeline.use_cases.key_checks import ApiKeys
 from pipeline.use_cases.sessions import Sessions
 
 PublicRequest = Request[None, None, State]
@@ -124,7 +126,7 @@ class AuthController(Controller):
 
     @get("/users/me", summary="Get your account", responses=problems(401))
     async def me(self, request: UserRequest, runtime: RuntimeDependency) -> AccountDetails:
-        """Return the account that the token belongs to, what it stores and its quotas.
+        """Return the account that the token or key belongs to, what it stores and its quotas.
 
         `limit` is null if there is no quota. A note counts as a document, and the bytes of its body count.
         """
@@ -133,12 +135,15 @@ class AuthController(Controller):
     @put(
         "/users/me/password",
         summary="Change your password",
+        opt=ACCOUNT_ONLY,
         responses=problems(401, 403, 422, 429, 507),
     )
     async def change_password(
         self, request: UserRequest, data: JSONBody[PasswordChange], runtime: RuntimeDependency, state: State
     ) -> Response[AccessToken]:
         """Replace the password and end all other tokens and sessions, within seconds. Return a new token.
+
+        API keys stay valid.
 
         403 `wrong_password` if the current password is wrong. It counts as a failed login.
         """
@@ -154,18 +159,21 @@ class AuthController(Controller):
     @delete(
         "/users/me",
         summary="Delete your account",
+        opt=ACCOUNT_ONLY,
         responses=problems(401, 403, 422, 429, 507),
     )
     async def delete_account(
         self, request: UserRequest, data: JSONBody[Confirmation], runtime: RuntimeDependency, state: State
     ) -> None:
-        """Delete the account with all documents and notes, and end its tokens. This cannot be undone.
+        """Delete the account with all documents and notes, and end its tokens and API keys. This cannot be undone.
 
         403 `wrong_password` if the password is wrong. It counts as a failed login. The audit log keeps type and time of
         the account's actions, without details.
         """
         await limit_login(request, str(request.user.owner_id))
         await accounts.delete_own(runtime, request.user.owner_id, data.password, find_address(request))
+        keys: ApiKeys = state.api_keys
+        keys.forget()
         sessions: Sessions = state.sessions
         sessions.forget(request.user.owner_id)
 

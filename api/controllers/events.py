@@ -13,11 +13,10 @@ from litestar.datastructures import State
 from litestar.params import FromPath, HeaderParameter
 from litestar.response import ServerSentEvent, ServerSentEventMessage
 
-from api.auth import UserRequest, work_while_current
+from api.auth import UserRequest, require_valid, work_while_current
 from api.deps import RuntimeDependency
 from api.http.operations import EventsOperation, problems
 from api.http.protocol import ENDLESS
-from api.tokens import Tokens
 from pipeline.errors import FieldError, InvalidInput, SluiceError, TooManyRequests
 from pipeline.logs import get_logger
 from pipeline.types import Change, Deleted, Document, NoteState
@@ -109,7 +108,7 @@ class EventController(Controller):
 
         The stream begins with the current state of unfinished documents and notes. With `Last-Event-ID`, it begins with
         those that have changed since that event. The same state may be sent twice. Deletions that happen while the
-        client is disconnected are not sent. The stream ends when the token expires or ends.
+        client is disconnected are not sent. The stream ends when the token or key expires or ends.
         """
         return await _answer(request, state, events.follow(runtime, request.user, _parse(last_event_id)))
 
@@ -140,7 +139,7 @@ class Events(ServerSentEventMessage):
 async def _answer(request: UserRequest, state: State, changes: AsyncGenerator[list[Change]]) -> Response[None]:
     """Return the stream, or 204 if it has no events. An error before the first event becomes the response."""
     open_streams: OpenStreams = state.open_streams
-    stream = _stream(request, state.tokens, open_streams, changes)
+    stream = _stream(request, open_streams, changes)
     try:
         first = await anext(stream)
     except StopAsyncIteration:
@@ -160,12 +159,12 @@ async def _prepend(first: Events, rest: AsyncIterator[Events]) -> AsyncIterator[
 
 
 async def _stream(
-    request: UserRequest, tokens: Tokens, open_streams: OpenStreams, changes: AsyncGenerator[list[Change]]
+    request: UserRequest, open_streams: OpenStreams, changes: AsyncGenerator[list[Change]]
 ) -> AsyncIterator[Events]:
     with open_streams.count(request.user.owner_id):
         async with aclosing(changes) as following:
             while batch := await work_while_current(request, anext(following, None)):
-                tokens.verify(request.auth.token)
+                await require_valid(request)
                 yield Events(changes=batch)
 
 

@@ -9,6 +9,7 @@ from litestar.params import JSONBody
 from api.auth import UserRequest
 from api.deps import RuntimeDependency
 from api.http.operations import problems
+from api.permissions import READS
 from api.ratelimit import limit_queries
 from api.schemas import SearchRequest
 from pipeline.types import Passage
@@ -34,6 +35,7 @@ class SearchController(Controller):
         summary="Find the passages that best match a query",
         responses=problems(401, 422, 429),
         guards=[limit_queries],
+        opt=READS,
     )
     async def search(
         self, request: UserRequest, data: JSONBody[SearchRequest], runtime: RuntimeDependency

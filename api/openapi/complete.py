@@ -160,6 +160,8 @@ def _add_problems(operation: Operation) -> None:
     responses = operation.responses = operation.responses or {}
     responses.pop("400", None)
     statuses = (408, 413, 422, 500) if operation.request_body else (500,)
+    if operation.security is None:
+        statuses = (*statuses, 403)  # an API key may lack the scope
     for status in statuses:
         spec = problems(status)[status]
         problem = OpenAPIMediaType(schema=Reference(ref="#/components/schemas/Problem"))

@@ -16,7 +16,11 @@ CONFIG = OpenAPIConfig(
     render_plugins=[JsonRenderPlugin(path="/openapi.json")],
     use_handler_docstrings=True,
     components=Components(
-        security_schemes={"bearer": SecurityScheme(type="http", scheme="bearer", bearer_format="JWT")}
+        security_schemes={
+            "bearer": SecurityScheme(
+                type="http", scheme="bearer", description="An access token (JWT), or the secret of an API key (`sk-…`)."
+            )
+        }
     ),
     security=[{"bearer": []}],
 )

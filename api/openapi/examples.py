@@ -16,6 +16,7 @@ from api.controllers.health import Liveness, Readiness
 from api.controllers.search import SearchResult
 from api.errors import Problem, make_problem
 from api.schemas import (
+    ApiKeyDraft,
     AskRequest,
     CollectionChange,
     CollectionDraft,
@@ -35,6 +36,8 @@ from pipeline.types import (
     Account,
     AccountDetails,
     Answer,
+    ApiKey,
+    ApiKeyList,
     AuditEntry,
     AuditList,
     Citation,
@@ -48,10 +51,12 @@ from pipeline.types import (
     Document,
     DocumentList,
     DocumentText,
+    NewApiKey,
     Note,
     NoteList,
     Passage,
     Quota,
+    Scope,
     Status,
     SubjectKind,
     Usage,
@@ -61,8 +66,10 @@ USER_ID = UUID("019a1b2c-0000-7000-8000-000000000001")
 DOCUMENT_ID = UUID("019a1b2c-3d4e-7f50-8a6b-7c8d9e0f1a2b")
 NOTE_ID = UUID("019a1b2c-4d5e-7f60-9a7b-8c9d0e1f2a3b")
 COLLECTION_ID = UUID("019a1b2c-7a8b-7c9d-8e0f-1a2b3c4d5e6f")
+KEY_ID = UUID("019a1b2c-7081-7c90-8dae-0f1a2b3c4d5e")
 REQUEST_ID = "019a1b2c-5e6f-7a70-8b8c-9d0e1f2a3b4c"
 TOKEN = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIwMTlhIn0.c2ln"  # noqa: S105 - an example
+SECRET = "sk-kJ2vX0c8m5Qy7rT1bN4wZ6dF9hL3pS8uA0eG2iK5oM"  # noqa: S105 - an example
 MORNING = datetime(2026, 11, 27, 8, 30, tzinfo=UTC)
 SENTENCE = "When the gauge at the footbridge reads more than 3.2 metres, the lock is closed to all boats."
 
@@ -72,6 +79,25 @@ ACCOUNT_DETAILS = AccountDetails(
     email=ACCOUNT.email,
     created_at=MORNING,
     usage=Usage(stored_bytes=Quota(used=48_210_377, limit=10 * 1024**3), documents=Quota(used=212, limit=None)),
+)
+KEY = ApiKey(
+    id=KEY_ID,
+    name="Notebook",
+    scopes=[Scope.READ],
+    collection_ids=None,
+    expires_at=None,
+    created_at=MORNING,
+    last_used_at=MORNING,
+)
+NEW_KEY = NewApiKey(
+    id=KEY_ID,
+    name=KEY.name,
+    scopes=KEY.scopes,
+    collection_ids=None,
+    expires_at=None,
+    created_at=MORNING,
+    last_used_at=None,
+    secret=SECRET,
 )
 DOCUMENT = Document(
     id=DOCUMENT_ID,
@@ -157,6 +183,10 @@ EXAMPLES: tuple[Any, ...] = (
     ACCOUNT,
     ACCOUNT_DETAILS,
     AccessToken(access_token=TOKEN, token_type="bearer", expires_in=900),  # noqa: S106 - "bearer" is not a secret
+    ApiKeyDraft(name=KEY.name, scopes=KEY.scopes),
+    KEY,
+    NEW_KEY,
+    ApiKeyList(items=[KEY], next_cursor=None),
     DOCUMENT,
     DocumentList(items=[DOCUMENT], next_cursor=None),
     DocumentText(text=SENTENCE, start=1834, end=1834 + len(SENTENCE), length=2210),
@@ -215,6 +245,7 @@ PARAMETERS: dict[str, Any] = {
     "document_id": str(DOCUMENT_ID),
     "note_id": str(NOTE_ID),
     "collection_id": str(COLLECTION_ID),
+    "key_id": str(KEY_ID),
     "page": PASSAGE.page,
 }
 """Examples of path parameters."""
@@ -277,6 +308,10 @@ PROBLEMS = (
         "You have 1000 documents and notes. Your quota is 1000. Nothing was stored. "
         "Delete documents or notes that you no longer need.",
     ),
+    _problem(403, "missing_scope", "This API key does not have the scope `write`. Use a key that has it."),
+    _problem(
+        403, "key_refused", "API keys cannot manage the account. Log in, and send the access token instead of a key."
+    ),
     _problem(404, "not_found", "This document does not exist. Check its id."),
     _problem(404, "no_picture", "Files of this format have no page images. Read the text instead."),
     _problem(408, "too_slow", "No data arrived for 10 seconds. Try again."),
@@ -287,6 +322,9 @@ PROBLEMS = (
         "Another document has this external id. Choose another one, or change that document first.",
     ),
     _problem(409, "name_taken", "You have another collection with this name. Choose another name."),
+    _problem(
+        409, "too_many_keys", "You have 100 API keys, and more are not possible. Revoke one that you do not need."
+    ),
     _problem(409, "not_failed", "Only failed documents can be retried; this one is ready."),
     _problem(
         409,
@@ -343,6 +381,7 @@ PROBLEMS = (
 
 USUAL_CODES = {
     401: ("not_authenticated", "invalid_token", "token_expired"),
+    403: ("missing_scope",),
     404: ("not_found",),
     408: ("too_slow",),
     413: ("too_large",),
@@ -367,17 +406,23 @@ OWN_CODES = {
     ("POST /v1/auth/refresh", 403): ("foreign_origin",),
     ("POST /v1/auth/logout", 403): ("foreign_origin",),
     ("POST /v1/auth/login", 429): ("rate_limited", "login_paused"),
-    ("PUT /v1/users/me/password", 403): ("wrong_password",),
+    ("PUT /v1/users/me/password", 403): ("wrong_password", "key_refused"),
     ("PUT /v1/users/me/password", 429): ("rate_limited", "login_paused"),
-    ("DELETE /v1/users/me", 403): ("wrong_password",),
+    ("DELETE /v1/users/me", 403): ("wrong_password", "key_refused"),
     ("DELETE /v1/users/me", 429): ("rate_limited", "login_paused"),
-    ("POST /v1/documents", 403): ("quota_exceeded",),
     ("POST /v1/documents", 409): ("duplicate_content",),
     ("PATCH /v1/documents/{document_id}", 409): ("external_id_taken",),
+    ("POST /v1/api-keys", 403): ("key_refused",),
+    ("POST /v1/api-keys", 409): ("too_many_keys",),
+    ("GET /v1/api-keys", 403): ("key_refused",),
+    ("GET /v1/api-keys/{key_id}", 403): ("key_refused",),
+    ("DELETE /v1/api-keys/{key_id}", 403): ("key_refused",),
+    ("GET /v1/audit-logs", 403): ("missing_scope", "bound_key"),
+    ("POST /v1/documents", 403): ("quota_exceeded", "missing_scope"),
     ("POST /v1/documents", 503): ("database_unavailable", "overloaded"),
     ("PUT /v1/documents/{document_id}/content", 503): ("database_unavailable", "overloaded"),
     ("POST /v1/documents", 429): ("rate_limited", "queue_full", "too_many_uploads"),
-    ("PUT /v1/documents/{document_id}/content", 403): ("quota_exceeded",),
+    ("PUT /v1/documents/{document_id}/content", 403): ("quota_exceeded", "missing_scope"),
     ("PUT /v1/documents/{document_id}/content", 409): ("duplicate_content",),
     ("PUT /v1/documents/{document_id}/content", 429): ("rate_limited", "queue_full", "too_many_uploads"),
     ("POST /v1/documents/{document_id}/retry", 409): ("not_failed",),
@@ -385,16 +430,16 @@ OWN_CODES = {
     ("GET /v1/documents/{document_id}/pages/{page}/image", 404): ("not_found", "no_picture"),
     ("GET /v1/documents/{document_id}/pages/{page}/image", 409): ("no_picture",),
     ("GET /v1/documents/{document_id}/pages/{page}/image", 422): ("invalid_input", "picture_failed"),
-    ("POST /v1/notes", 403): ("quota_exceeded",),
-    ("PATCH /v1/notes/{note_id}", 403): ("quota_exceeded",),
+    ("POST /v1/notes", 403): ("quota_exceeded", "missing_scope"),
+    ("PATCH /v1/notes/{note_id}", 403): ("quota_exceeded", "missing_scope"),
     ("GET /v1/documents/{document_id}/pages/{page}/image", 503): (
         "database_unavailable",
         "overloaded",
         "picture_unavailable",
     ),
     ("POST /v1/notes", 429): ("queue_full",),
-    ("POST /v1/collections", 403): ("bound_key",),
-    ("DELETE /v1/collections/{collection_id}", 403): ("bound_key",),
+    ("POST /v1/collections", 403): ("bound_key", "missing_scope"),
+    ("DELETE /v1/collections/{collection_id}", 403): ("bound_key", "missing_scope"),
     ("POST /v1/collections", 409): ("name_taken",),
     ("PATCH /v1/collections/{collection_id}", 409): ("name_taken",),
     ("GET /v1/events", 429): ("too_many_streams",),

@@ -44,7 +44,7 @@ NO_POSITIONS: Positions = {}
 
 MAX_NOTES_PAGE_BYTES = 1024 * 1024
 """Longest texts of a page of notes, in bytes of UTF-8. A page has one note at least."""
-Row = TypeVar("Row", models.Document, models.AuditLog, models.Collection)
+Row = TypeVar("Row", models.Document, models.AuditLog, models.Collection, models.ApiKey)
 
 
 def no_such_document() -> NotFound:

@@ -11,7 +11,7 @@ from sqlalchemy import func, insert, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from pipeline.db.models import AuditLog
-from pipeline.types import new_id
+from pipeline.types import Caller, new_id
 
 
 class Event(StrEnum):
@@ -34,11 +34,22 @@ class Event(StrEnum):
     CREATE_COLLECTION = "collection.create"
     DELETE_COLLECTION = "collection.delete"
     QUERY = "rag.query"
+    CREATE_KEY = "api_key.create"
+    REVOKE_KEY = "api_key.revoke"
 
 
-async def record(session: AsyncSession, event: Event, actor: UUID | None, details: dict[str, Any]) -> None:
-    """Add a row. `details` must not contain a password, a token or a whole document."""
-    await session.execute(insert(AuditLog).values(id=new_id(), actor_user_id=actor, event_type=event, details=details))
+async def record(session: AsyncSession, event: Event, actor: Caller | None, details: dict[str, Any]) -> None:
+    """Add a row. `details` must not contain a password, a token, a key or a whole document."""
+    user_id = actor.owner_id if actor else None
+    details = name_key(actor, details) if actor else details
+    await session.execute(
+        insert(AuditLog).values(id=new_id(), actor_user_id=user_id, event_type=event, details=details)
+    )
+
+
+def name_key(actor: Caller, details: dict[str, Any]) -> dict[str, Any]:
+    """Return the details of an action, with the id of the API key if it was done with one."""
+    return details | {"api_key_id": str(actor.key_id)} if actor.key_id else details
 
 
 async def anonymise(session: AsyncSession, user_id: UUID) -> None:

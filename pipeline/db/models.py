@@ -95,6 +95,33 @@ class Invitation(Base):
     expires_at: Mapped[datetime]
 
 
+class ApiKey(Base):
+    """A secret with which programs act for an account. The row is deleted when the key is revoked."""
+
+    __tablename__ = "api_keys"
+    __table_args__ = (
+        Index(None, "secret_sha256"),
+        CheckConstraint("length(secret_sha256) = 32", name="secret_length"),
+        CheckConstraint("scopes <@ '{read,write}' AND scopes <> '{}'", name="scopes"),
+    )
+
+    owner_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), primary_key=True)
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    """UUIDv7, so that the newest key is last in key order."""
+    name: Mapped[str]
+    """For display only."""
+    secret_sha256: Mapped[bytes] = mapped_column(deferred=True)
+    """The service can write this column but not read it."""
+    scopes: Mapped[list[str]] = mapped_column(ARRAY(Text))
+    """What the key may do, each a `Scope`."""
+    is_bound: Mapped[bool]
+    """True if the key reaches only its collections. It stays true after the last of them was deleted."""
+    expires_at: Mapped[datetime | None]
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    last_used_at: Mapped[datetime | None]
+    """Written at most once a minute."""
+
+
 class Ingested:
     """Columns of documents and notes. After the first insert, only `pipeline.db.queue` writes them."""
 
@@ -293,6 +320,26 @@ class BrowserSession(Base):
     renewed_at: Mapped[datetime]
     """Time at which the valid token was issued."""
     expires_at: Mapped[datetime]
+
+
+class ApiKeyCollection(Base):
+    """A collection to which an API key is bound."""
+
+    __tablename__ = "api_key_collections"
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["owner_id", "api_key_id"],
+            ["api_keys.owner_id", "api_keys.id"],
+            ondelete="CASCADE",
+            name="fk_api_key_collections_api_keys",
+        ),
+        _to_collection(name="fk_api_key_collections_collections"),
+        Index(None, "owner_id", "collection_id"),
+    )
+
+    owner_id: Mapped[UUID] = mapped_column(primary_key=True)
+    api_key_id: Mapped[UUID] = mapped_column(primary_key=True)
+    collection_id: Mapped[UUID] = mapped_column(primary_key=True)
 
 
 class DocumentSlice(Base):

@@ -94,7 +94,7 @@ async def _add(database: Database, email: str, password_hash: str, invitation: s
         async with database.transaction(Caller(user_id)) as session:
             details = {"email": email, **await _redeem(session, invitation)}
             account = await users.add(session, user_id, email, password_hash)
-            await audit.record(session, audit.Event.REGISTER, account.id, details)
+            await audit.record(session, audit.Event.REGISTER, Caller(account.id), details)
     except IntegrityError:
         message = "An account with this e-mail address already exists. Log in instead."
         raise Conflict(message, code="email_taken") from None
@@ -200,7 +200,7 @@ async def authenticate(runtime: Runtime, email: str, password: str, address: str
     runtime.recent_logins.remember(email, network)
     try:
         async with runtime.database.transaction(Caller(user.id)) as session:
-            await audit.record(session, audit.Event.LOGIN, user.id, {"address": address})
+            await audit.record(session, audit.Event.LOGIN, Caller(user.id), {"address": address})
             await logins.record_success(session, user.email, network)
             if new_hash:
                 await users.replace_hash(session, user.id, new_hash, user.password_hash)
@@ -228,7 +228,7 @@ async def change_password(
         if generation is None:
             raise _wrong_password()
         await logins.clear_failures(session, user.email, find_network(address))
-        await audit.record(session, audit.Event.PASSWORD_CHANGED, user_id, {"address": address})
+        await audit.record(session, audit.Event.PASSWORD_CHANGED, Caller(user_id), {"address": address})
     return Identity(user_id, generation)
 
 
@@ -249,7 +249,7 @@ async def delete_own(runtime: Runtime, user_id: UUID, password: str, address: st
         if locked.password_hash != user.password_hash:
             raise _wrong_password()
         await _erase(session, locked)
-        await audit.record(session, audit.Event.DELETED, user_id, {})
+        await audit.record(session, audit.Event.DELETED, Caller(user_id), {})
 
 
 async def _confirm(runtime: Runtime, user_id: UUID, password: str, address: str) -> User:
@@ -285,8 +285,8 @@ async def _check_password(runtime: Runtime, email: str, password: str, address: 
         )
     matches = await asyncio.to_thread(_verify, password, user.password_hash if user else UNKNOWN_HASH)
     if user is None or not matches:
-        async with runtime.database.transaction(Caller(user.id) if user else None) as session:
-            actor = user.id if user else None
+        actor = Caller(user.id) if user else None
+        async with runtime.database.transaction(actor) as session:
             await audit.record(session, audit.Event.LOGIN_FAILED, actor, {"email": email, "address": address})
             await logins.record_failure(session, email, network)
         raise NotAuthenticated("The e-mail address or the password is wrong.", code="invalid_credentials")

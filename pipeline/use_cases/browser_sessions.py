@@ -44,7 +44,7 @@ async def use(runtime: Runtime, refresh: Refresh, address: str) -> tuple[Identit
             is_reused = True
             await browser_sessions.remove(session, refresh.owner_id, refresh.session_id)
             details = {"session_id": str(refresh.session_id), "address": address}
-            await audit.record(session, audit.Event.SESSION_REUSED, refresh.owner_id, details)
+            await audit.record(session, audit.Event.SESSION_REUSED, Caller(refresh.owner_id), details)
     if is_reused:
         raise SessionEnded
     return Identity(refresh.owner_id, current.generation), valid
@@ -55,4 +55,4 @@ async def end(runtime: Runtime, refresh: Refresh, address: str) -> None:
     async with runtime.database.transaction(Caller(refresh.owner_id)) as session:
         if await browser_sessions.remove(session, refresh.owner_id, refresh.session_id):
             details = {"session_id": str(refresh.session_id), "address": address}
-            await audit.record(session, audit.Event.LOGOUT, refresh.owner_id, details)
+            await audit.record(session, audit.Event.LOGOUT, Caller(refresh.owner_id), details)

@@ -135,11 +135,11 @@ async def _delete_subject(session: AsyncSession, caller: Caller, subject: Subjec
         await access.delete_note(session, caller.owner_id, subject.id)
     else:
         await access.delete_document(session, caller.owner_id, subject.id)
-        await audit.record(session, audit.Event.DELETE, caller.owner_id, {"document_id": str(subject.id)})
+        await audit.record(session, audit.Event.DELETE, caller, {"document_id": str(subject.id)})
 
 
 async def _audit(session: AsyncSession, event: audit.Event, caller: Caller, collection_id: UUID) -> None:
-    await audit.record(session, event, caller.owner_id, {"collection_id": str(collection_id)})
+    await audit.record(session, event, caller, {"collection_id": str(collection_id)})
 
 
 async def put_document(

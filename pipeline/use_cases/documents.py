@@ -137,7 +137,7 @@ async def _complete(
     await collections.put_into(session, subject, details.collection_ids, details.attributes)
     await contents.write_original(session, caller.owner_id, document_id, received.file)
     await queue.enqueue(session, subject, received.size_bytes)
-    await audit.record(session, audit.Event.UPLOAD, caller.owner_id, _describe(document_id, received))
+    await audit.record(session, audit.Event.UPLOAD, caller, _describe(document_id, received))
     document = await access.get_document(session, caller.owner_id, document_id)
     await quotas.require_storage(session, settings, caller, Stored(1, received.size_bytes))
     return document
@@ -201,7 +201,7 @@ async def _replace_content(
     await contents.replace_original(session, owner_id, old.id, received.file)
     await queue.renew(session, subject, received.size_bytes)
     details = _describe(old.id, received) | {"replaced_sha256": old.sha256}
-    await audit.record(session, audit.Event.UPLOAD, owner_id, details)
+    await audit.record(session, audit.Event.UPLOAD, caller, details)
     await quotas.require_storage(session, settings, caller, Stored(0, received.size_bytes - old.size_bytes))
     return True
 
@@ -240,7 +240,7 @@ async def change(
         await access.describe_document(session, caller.owner_id, document_id, **values)
         changed = sorted(name.rstrip("_") for name in values)
         details = {"document_id": str(document_id), "changed": changed}
-        await audit.record(session, audit.Event.UPDATE, caller.owner_id, details)
+        await audit.record(session, audit.Event.UPDATE, caller, details)
         return await access.get_document(session, caller.owner_id, document_id)
 
 
@@ -291,7 +291,7 @@ async def delete(runtime: Runtime, caller: Caller, document_id: UUID) -> None:
     """
     async with runtime.database.transaction(caller) as session:
         await access.delete_document(session, caller.owner_id, document_id)
-        await audit.record(session, audit.Event.DELETE, caller.owner_id, {"document_id": str(document_id)})
+        await audit.record(session, audit.Event.DELETE, caller, {"document_id": str(document_id)})
 
 
 async def retry(runtime: Runtime, caller: Caller, document_id: UUID) -> Document:
@@ -303,7 +303,7 @@ async def retry(runtime: Runtime, caller: Caller, document_id: UUID) -> Document
         if not await queue.requeue(session, Subject(caller.owner_id, SubjectKind.DOCUMENT, document_id)):
             document = await access.get_document(session, caller.owner_id, document_id)
             raise Conflict(f"Only failed documents can be retried; this one is {document.status}.", code="not_failed")
-        await audit.record(session, audit.Event.RETRY, caller.owner_id, {"document_id": str(document_id)})
+        await audit.record(session, audit.Event.RETRY, caller, {"document_id": str(document_id)})
         document = await access.get_document(session, caller.owner_id, document_id)
     await runtime.doorbell.ring(document_id)
     return document

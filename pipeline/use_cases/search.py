@@ -2,7 +2,7 @@
 
 from contextlib import nullcontext
 
-from pipeline.db.audit import Event
+from pipeline.db.audit import Event, name_key
 from pipeline.db.filters import restrict
 from pipeline.db.retrieval import PassageQuery, find_passages
 from pipeline.embedding.prompts import Purpose
@@ -40,9 +40,10 @@ async def search(
     require_word(query)
     async with nullcontext() if mode == SearchMode.KEYWORD else runtime.search_queue.turn(str(caller.owner_id)):
         wanted = await _build_query(runtime, caller, query, mode, top_k, selection)
-        passages = await _find(runtime, wanted)
+        passages = await _find(runtime, caller, wanted)
         if not passages and await runtime.encoders.is_replaced(wanted.model):
-            passages = await _find(runtime, await _build_query(runtime, caller, query, mode, top_k, selection))
+            wanted = await _build_query(runtime, caller, query, mode, top_k, selection)
+            passages = await _find(runtime, caller, wanted)
         if runtime.reranker and mode != SearchMode.KEYWORD:
             passages = await runtime.reranker.rerank(wanted.text, passages)
         return passages[:top_k]
@@ -74,16 +75,16 @@ async def _build_query(
     )
 
 
-async def _find(runtime: Runtime, wanted: PassageQuery) -> list[Passage]:
+async def _find(runtime: Runtime, caller: Caller, wanted: PassageQuery) -> list[Passage]:
     async with runtime.statement_queue.turn(str(wanted.owner_id)):
-        return await _find_and_audit(runtime, wanted)
+        return await _find_and_audit(runtime, caller, wanted)
 
 
-async def _find_and_audit(runtime: Runtime, wanted: PassageQuery) -> list[Passage]:
-    audited = {"query": wanted.text[:AUDITED_CHARACTERS], "top_k": wanted.limit, "mode": wanted.mode}
+async def _find_and_audit(runtime: Runtime, caller: Caller, wanted: PassageQuery) -> list[Passage]:
+    details = {"query": wanted.text[:AUDITED_CHARACTERS], "top_k": wanted.limit, "mode": wanted.mode}
     try:
         async with runtime.database.statement() as connection:
-            return await find_passages(connection, wanted, audited)
+            return await find_passages(connection, wanted, name_key(caller, details))
     except CannotWrite:
         # A full disk or a read-only database must not stop searches: search again without the audit row.
         async with runtime.database.statement() as connection:

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import create_engine, delete, select, text, update
 from sqlalchemy.exc import ProgrammingError
 
-from pipeline.db import audit, models
+from pipeline.db import api_keys, audit, models
 from pipeline.db.direct import DirectConnection, make_compiler
 from pipeline.db.models import SERVICE_ROLE
 from pipeline.db.retrieval import PassageQuery, find_passages
@@ -17,7 +17,7 @@ from pipeline.db.session import act_for_email
 from pipeline.embedding.model import PACKAGED_MODEL
 from pipeline.embedding.prompts import Purpose
 from pipeline.settings import Settings
-from pipeline.types import Caller, SearchMode
+from pipeline.types import Caller, KeyDraft, Scope, SearchMode, new_id
 from tests.databases import connecting, fetch
 from tests.integration.conftest import Api, Person
 
@@ -34,6 +34,8 @@ OWNED = (
     models.Collection,
     models.CollectionDocument,
     models.CollectionNote,
+    models.ApiKey,
+    models.ApiKeyCollection,
     models.AuditLog,
     models.User,
 )
@@ -50,7 +52,17 @@ async def store(api: Api, person: Person) -> dict[str, str]:
     login = {"email": person.email, "password": person.password, "remember": True}
     assert (await api.client.post("/v1/auth/login", json=login)).status_code == 200
     ids = {"document_id": document["id"], "note_id": note.json()["id"]}
-    return ids | {"collection_id": await collect(api, person, **ids)}
+    ids["collection_id"] = await collect(api, person, **ids)
+    return ids | {"key_id": str(await bind_key(api, person, ids["collection_id"]))}
+
+
+async def bind_key(api: Api, person: Person, collection_id: str) -> UUID:
+    """Store an API key that is bound to a collection; returns its id."""
+    owner_id, key_id = await find_id(api, person), new_id()
+    async with api.runtime.database.transaction(Caller(owner_id)) as session:
+        draft = KeyDraft("mine", list(Scope), [UUID(collection_id)])
+        await api_keys.add(session, owner_id, key_id, f"sk-{key_id}", draft)
+    return key_id
 
 
 async def collect(api: Api, person: Person, *, document_id: str, note_id: str, name: str = "mine") -> str:
@@ -213,6 +225,11 @@ async def test_connection_forgets_the_acting_user_after_a_search(api: Api) -> No
         "DELETE FROM embedding_models",
         "SELECT FROM invitations",
         "DELETE FROM invitations",
+        "SELECT secret_sha256 FROM api_keys",
+        "UPDATE api_keys SET scopes = '{read,write}'",
+        "UPDATE api_keys SET is_bound = false",
+        "UPDATE api_key_collections SET collection_id = gen_random_uuid()",
+        "DELETE FROM api_key_collections",
         "INSERT INTO invitations VALUES (gen_random_uuid(), 'x', now(), now())",
         "INSERT INTO audit_logs VALUES (gen_random_uuid(), gen_random_uuid(), 'user.login', '{}')",
         "INSERT INTO audit_logs VALUES (gen_random_uuid(), NULL, 'user.delete', '{}')",

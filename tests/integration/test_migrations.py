@@ -297,6 +297,8 @@ def test_owner_of_the_functions_may_only_read_what_they_read(template_url: str) 
         *("notes.owner_id", "notes.id", "notes.title_words"),
         *("chunks.owner_id", "chunks.id", "chunks.model", "chunks.lexemes"),
         *("chunks.document_id", "chunks.note_id", "chunks.words_version"),
+        *("api_keys.owner_id", "api_keys.id", "api_keys.secret_sha256", "api_keys.scopes", "api_keys.is_bound"),
+        *("api_keys.expires_at", "api_keys.last_used_at", "api_key_collections.SELECT"),
         *("users.id", "audit_logs.actor_user_id", "audit_logs.details"),
     }
 

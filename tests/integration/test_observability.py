@@ -97,6 +97,9 @@ async def test_no_secret_is_logged(api: Api, log_stream: io.StringIO) -> None:
     await api.work()
     await api.client.post("/v1/search", headers=person.headers, json={"query": "my secret question"})
     await api.client.get("/v1/users/me?token=hidden-in-query", headers={"Authorization": "Bearer broken-token"})
+    created = (await api.client.post("/v1/api-keys", headers=person.headers, json={"name": "a program"})).json()
+    for key in (created["secret"], "sk-of-nobody"):
+        await api.client.get("/v1/notes", headers={"Authorization": f"Bearer {key}"})
     text = log_stream.getvalue()
     assert text
     token = person.headers["Authorization"].removeprefix("Bearer ")
@@ -110,6 +113,7 @@ async def test_no_secret_is_logged(api: Api, log_stream: io.StringIO) -> None:
         "my secret question",
         "hidden-in-query",
         "broken-token",
+        "sk-",
     ):
         assert secret_part not in text, secret_part
 

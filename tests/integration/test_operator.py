@@ -299,6 +299,31 @@ def test_life_of_an_account(terminal: Terminal, settings: Settings, database_url
     assert EMAIL not in str(rows), "the audit rows of a deleted account are anonymous"
 
 
+def test_revoke_keys(terminal: Terminal, database_url: str) -> None:
+    for email in ("anna@example.org", "bert@example.org", "carl@example.org"):
+        terminal.call("users", "add", email, typed=f"{PASSWORD}\n")
+    created = run_sql(
+        database_url,
+        """INSERT INTO api_keys (owner_id, id, name, secret_sha256, scopes, is_bound)
+            SELECT id, gen_random_uuid(), 'x', sha256(email::bytea), '{read}', false FROM users""",
+        """SELECT email, users.id::text AS user_id, api_keys.id::text AS key_id FROM users
+            JOIN api_keys ON owner_id = users.id ORDER BY email""",
+    )
+    assert terminal.call("keys", "revoke")[0] == 2, "whose keys must be said"
+    assert terminal.call("keys", "revoke", "--user", "Anna@example.org")[1].startswith("Revoked 1 API key.")
+    assert run_sql(database_url, "SELECT FROM api_keys WHERE owner_id = $1", arguments=(created[0]["user_id"],)) == []
+    assert "No account has this" in str(terminal.call("keys", "revoke", "--user", "nobody@example.org")[0])
+    assert terminal.call("keys", "revoke", "--all")[1].startswith("Revoked 2 API keys.")
+    assert run_sql(database_url, "SELECT FROM api_keys") == []
+    rows = run_sql(
+        database_url, "SELECT actor_user_id, details FROM audit_logs WHERE event_type = 'api_key.revoke' ORDER BY id"
+    )
+    assert {row["actor_user_id"] for row in rows} == {None}
+    assert sorted((json.loads(row["details"]) for row in rows), key=str) == sorted(
+        ({"user_id": row["user_id"], "revoked_api_key_id": row["key_id"]} for row in created), key=str
+    )
+
+
 def test_invitation(terminal: Terminal, database_url: str) -> None:
     code, output = terminal.call("users", "invite")
     assert code == 0

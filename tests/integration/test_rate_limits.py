@@ -16,7 +16,7 @@ import redis
 from prometheus_client import REGISTRY
 from pydantic import SecretStr
 
-from api.ratelimit import CHECKS_AT_ONCE, KEY_PREFIX, Policy, RateLimiter, Standing
+from api.ratelimit import CHECKS_AT_ONCE, KEY_PREFIX, KEYS_SHARE, Policy, RateLimiter, Standing
 from pipeline import metrics
 from pipeline.circuit_breaker import CircuitBreaker
 from pipeline.db.logins import FAILURES_BEFORE_PAUSE
@@ -224,6 +224,25 @@ async def test_one_user_does_not_use_up_anothers_limit(api: Api) -> None:
     assert (await search(api, anna)).status_code == (await api.upload(anna, b"one text")).status_code == 429
     assert (await api.upload(bert, b"one text")).status_code == 202
     assert (await search(api, bert)).status_code == 200
+
+
+async def test_each_key_has_a_limit_and_all_keys_of_an_account_together(api: Api) -> None:
+    person = await api.register()
+
+    async def make_program() -> Person:
+        response = await api.client.post("/v1/api-keys", headers=person.headers, json={"name": "A program"})
+        return Person(person.email, "", {"Authorization": f"Bearer {response.json()['secret']}"})
+
+    for _ in range(KEYS_SHARE):
+        program = await make_program()
+        answers = [await search(api, program, top_k=0) for _ in range(LIMIT)]
+        assert [read_standing(answer)[:2] for answer in answers] == [("query", left) for left in (4, 3, 2, 1, 0)]
+        assert_refused(await search(api, program), "query")
+    refused = await search(api, await make_program())
+    assert (refused.status_code, refused.json()["code"]) == (429, "rate_limited")
+    assert refused.headers["ratelimit-policy"] == f'"query-by-keys";q={KEYS_SHARE * LIMIT};w=60'
+    assert read_standing(await search(api, person))[:2] == ("query", 4), "the user's own limit is not used up"
+    assert read_standing(await api.upload(program, b"one text"))[:2] == ("upload", 4)
 
 
 async def test_uploads_and_queries_are_counted_apart(api: Api) -> None:

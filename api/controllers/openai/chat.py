@@ -24,6 +24,7 @@ from api.deps import RuntimeDependency
 from api.errors import LIKE_OPENAI, answer_known_error
 from api.http.body_deadlines import work_while_connected
 from api.http.links import make_link
+from api.permissions import READS
 from api.ratelimit import limit_queries
 from pipeline.errors import SluiceError
 from pipeline.settings import Settings
@@ -183,7 +184,7 @@ class ChatController(Controller):
     include_in_schema = False
     exception_handlers = LIKE_OPENAI
 
-    @post("/", status_code=200, guards=[limit_queries])
+    @post("/", status_code=200, guards=[limit_queries], opt=READS)
     async def complete(
         self, request: UserRequest, data: JSONBody[ChatRequest], runtime: RuntimeDependency
     ) -> Response[Completion]:

@@ -13,6 +13,7 @@ from api.controllers.openai.models import Model, find_model
 from api.deps import RuntimeDependency
 from api.errors import LIKE_OPENAI
 from api.http.body_deadlines import work_while_connected
+from api.permissions import READS
 from api.ratelimit import limit_queries
 from pipeline.errors import FieldError, InvalidInput
 from pipeline.use_cases import embeddings
@@ -62,7 +63,7 @@ class EmbeddingController(Controller):
     include_in_schema = False
     exception_handlers = LIKE_OPENAI
 
-    @post("/", status_code=200, guards=[limit_queries])
+    @post("/", status_code=200, guards=[limit_queries], opt=READS)
     async def embed(
         self, request: UserRequest, data: JSONBody[EmbeddingRequest], runtime: RuntimeDependency
     ) -> EmbeddingList:
