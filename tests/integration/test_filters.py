@@ -17,9 +17,10 @@ from hypothesis import strategies as st
 from sqlalchemy import Integer, Select, Uuid, bindparam, create_engine, select, union_all
 
 from pipeline.db.direct import DirectConnection, make_compiler
-from pipeline.db.filters import Judged, Shape, describe, judge_pages, list_statements, list_values
+from pipeline.db.filters import Judged, Shape, choose_documents, describe, judge_pages, list_statements, list_values
+from pipeline.db.models import Document
 from pipeline.filters import decode
-from pipeline.types import Selection, new_id
+from pipeline.types import EVERYTHING, Caller, Selection, new_id
 
 OWNER, OTHER = new_id(), new_id()
 COLLECTIONS = [new_id() for _ in range(2)]
@@ -265,6 +266,10 @@ class Store:
         values = {"owner": OWNER, "first": pages[0], "last": pages[-1], **list_values(selection)}
         return [row.id for row in self._runner.run(self._connection.execute(build(shape), values))]
 
+    def list_documents(self, caller: Caller, selection: Selection) -> set[UUID]:
+        query = select(Document.id).where(Document.owner_id == OWNER, choose_documents(caller, selection))
+        return {row.id for row in self._runner.run(self._connection.execute(query))}
+
     def close(self) -> None:
         self._runner.run(self._driver.close())
         self._runner.close()
@@ -294,6 +299,16 @@ def test_filters_agree_with_a_plain_evaluator(store: Store) -> None:
     assert sum(0 < count < len(SOURCES) for count in counts) > 40, "too few filters that choose"
 
 
+def test_no_text_leaves_its_quotes(store: Store) -> None:
+    for value in (one for one in VALUES if isinstance(one, str) and one):
+        for key, op in (("a", "eq"), ("metadata.b", "ne"), ("b", "contains"), (value, "exists")):
+            written = {"key": key, "op": op, "value": op == "exists" or value}
+            assert set(store.find(Selection(filter=decode(written)))) == expect(written, None), written
+    for key in NAMES:
+        written = {"key": f"metadata.{key}", "op": "exists"}
+        assert set(store.find(Selection(filter=decode(written)))) == expect(written, None), written
+
+
 def test_collections_and_documents_without_a_filter(store: Store) -> None:
     ids = [source.id for source in SOURCES[:10]]
     documents = {source.id for source in SOURCES[:10] if source.media_type}
@@ -302,3 +317,14 @@ def test_collections_and_documents_without_a_filter(store: Store) -> None:
     assert set(store.find(Selection(COLLECTIONS[:1], ids))) == documents & expect(None, COLLECTIONS[:1])
     assert store.find(Selection(collection_ids=[])) == []
     assert store.find(Selection(document_ids=[])) == []
+
+
+def test_lists_of_documents_are_filtered_alike(store: Store) -> None:
+    written = {"key": "a", "op": "exists"}
+    documents = {source.id for source in SOURCES if source.media_type}
+    for collections in (None, COLLECTIONS[:1]):
+        selection = Selection(collections, filter=decode(written, has_pages=False))
+        assert store.list_documents(Caller(OWNER), selection) == documents & expect(written, collections)
+    bound = Caller(OWNER, collection_ids=frozenset(COLLECTIONS[:1]))
+    assert store.list_documents(bound, EVERYTHING) == documents & expect(None, COLLECTIONS[:1])
+    assert store.list_documents(Caller(OWNER), EVERYTHING) == documents
