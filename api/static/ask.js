@@ -32,9 +32,11 @@ export class AskPanel {
   /**
    * @param {() => string[]} listSelected ids of the documents to ask; an empty list asks all
    * @param {(passage: any) => boolean} hasPageImage
+   * @param {() => string} getCollection id of the collection to ask; an empty text asks all
    */
-  constructor(listSelected, hasPageImage) {
+  constructor(listSelected, hasPageImage, getCollection) {
     this.listSelected = listSelected;
+    this.getCollection = getCollection;
     this.hasPageImage = hasPageImage;
     byId("ask-form").addEventListener("submit", (event) => {
       event.preventDefault();
@@ -52,9 +54,11 @@ export class AskPanel {
   /** The request body for the current question and selection. */
   get body() {
     const ids = this.listSelected();
+    const collection = this.getCollection();
     return {
       question: byId("question").value.trim(),
       ...(ids.length && { document_ids: ids }),
+      ...(collection && { collection_ids: [collection] }),
       ...(this.#history.length && { history: this.#history }),
     };
   }

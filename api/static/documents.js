@@ -9,16 +9,17 @@ import { makeAddress } from "./viewer.js";
 const MAX_PAGES_SHOWN = 10;
 
 /**
- * @param {{onChange: () => void, onSelection: (ids: string[]) => void}} callbacks
+ * @param {{onChange: () => void, onSelection: (ids: string[]) => void, onMove: (id: string) => Promise<void>}} callbacks
  * @returns {Listing}
  */
-export function makeDocuments({ onChange, onSelection }) {
+export function makeDocuments({ onChange, onSelection, onMove }) {
   const listing = new Listing("/v1/documents", {
+    source: "document",
     list: byId("document-list"),
     heading: byId("documents-title"),
     empty: byId("no-documents"),
     more: byId("more-documents"),
-    makeRow: (item) => makeRow(listing, item),
+    makeRow: (item) => makeRow(listing, item, onMove),
     updateRow,
     onChange,
   });
@@ -36,14 +37,15 @@ export function clearSelection() {
   for (const box of byId("document-list").querySelectorAll("input:checked")) box.checked = false;
 }
 
-function makeRow(listing, item) {
+function makeRow(listing, item, onMove) {
   const row = copyTemplate("row-template");
   const { id, filename } = item;
   row.querySelector("input").setAttribute("aria-label", `Ask only ${filename}`);
   const retry = makeButton("Try again", `Try ${filename} again`, () => act(row, () => retryDocument(listing, id)));
   retry.classList.add("retry");
   const remove = makeButton("Delete", `Delete ${filename}`, () => act(row, () => deleteDocument(listing, id)));
-  row.querySelector(".buttons").append(retry, remove);
+  const move = makeButton("Collections", `Collections of ${filename}`, () => act(row, () => onMove(id)));
+  row.querySelector(".buttons").append(retry, move, remove);
   return row;
 }
 

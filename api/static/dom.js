@@ -60,11 +60,13 @@ let announcement = 0;
 /**
  * Ask the user to confirm a deletion. The focus then returns to the previous element.
  * @param {string} name
+ * @param {string} [consequence]
  * @returns {Promise<boolean>}
  */
-export function confirmDeletion(name) {
+export function confirmDeletion(name, consequence = "It disappears from all answers at once. This cannot be undone.") {
   const dialog = byId("delete-dialog");
   byId("delete-title").textContent = `Delete “${name}”?`;
+  byId("delete-consequence").textContent = consequence;
   return new Promise((resolve) => {
     // Not by the `close` event: it arrives late, and could belong to the question before.
     const answer = (isConfirmed) => {

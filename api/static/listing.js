@@ -9,6 +9,7 @@ const LARGEST_PAGE = 100;
 /**
  * @typedef {{id: string, status: string, updated_at: string}} Item a document or a note, as returned by the API
  * @typedef {object} Appearance
+ * @property {"document" | "note"} source
  * @property {HTMLElement} list
  * @property {HTMLElement} heading
  * @property {HTMLElement} empty shown while the list is empty
@@ -33,6 +34,8 @@ export class Listing {
   /** @type {string | null} */
   #cursor = null;
   #oldest = "";
+  /** Id of the collection that is shown, or an empty text. */
+  #collection = "";
 
   /**
    * @param {string} path path of the list in the API
@@ -57,10 +60,24 @@ export class Listing {
     return this.#items.get(id);
   }
 
+  /**
+   * Show only the members of a collection.
+   * @param {string} collection its id, or an empty text for all
+   */
+  async choose(collection) {
+    this.#collection = collection;
+    this.#rows.forEach((row) => row.remove());
+    this.#rows.clear();
+    this.#items.clear();
+    this.#cursor = null;
+    this.#oldest = "";
+    await this.loadMore();
+  }
+
   /** Load the next page; the first call loads the first page. */
   async loadMore() {
-    const cursor = this.#cursor ? `&cursor=${this.#cursor}` : "";
-    const page = await requestJson(`${this.path}?limit=${PAGE}${cursor}`);
+    const page = await this.#load(PAGE, this.#cursor);
+    if (!page) return;
     this.#cursor = page.next_cursor;
     this.#oldest = page.next_cursor ? page.items.at(-1).id : "";
     page.items.forEach((item) => this.update(item));
@@ -71,7 +88,8 @@ export class Listing {
   async refresh() {
     const before = [...this.#items.keys()];
     const limit = Math.min(Math.max(this.size, PAGE), LARGEST_PAGE);
-    const page = await requestJson(`${this.path}?limit=${limit}`);
+    const page = await this.#load(limit, null);
+    if (!page) return;
     page.items.forEach((item) => this.update(item));
     const present = new Set(page.items.map((item) => item.id));
     const end = page.next_cursor ? page.items.at(-1).id : "";
@@ -90,6 +108,7 @@ export class Listing {
   update(item) {
     const before = this.#items.get(item.id);
     if (this.#removed.has(item.id) || (!before && item.id < this.#oldest)) return;
+    if (this.#collection && !(item.collection_ids?.includes(this.#collection) ?? before)) return this.#hide(item.id);
     if (before && Date.parse(item.updated_at) < Date.parse(before.updated_at)) return;
     this.#items.set(item.id, item);
     const row = this.#rows.get(item.id) ?? this.#insert(item);
@@ -100,6 +119,10 @@ export class Listing {
   /** @param {string} id */
   remove(id) {
     this.#removed.add(id);
+    this.#hide(id);
+  }
+
+  #hide(id) {
     this.#items.delete(id);
     const row = this.#rows.get(id);
     this.#rows.delete(id);
@@ -113,6 +136,16 @@ export class Listing {
    */
   getRow(id) {
     return this.#rows.get(id);
+  }
+
+  /** Load a page of the list. Return null if another collection was chosen meanwhile. */
+  async #load(limit, cursor) {
+    const collection = this.#collection;
+    const { source } = this.appearance;
+    const path = collection ? `/v1/collections/${collection}/${source}s` : this.path;
+    const page = await requestJson(`${path}?limit=${limit}${cursor ? `&cursor=${cursor}` : ""}`);
+    if (collection !== this.#collection) return null;
+    return collection ? { ...page, items: page.items.map((member) => member[source]) } : page;
   }
 
   #insert(item) {

@@ -2,6 +2,7 @@
 
 import { connectAccount } from "./account.js";
 import { AskPanel } from "./ask.js";
+import { Collections } from "./collections.js";
 import { copyAsk, copyUpload } from "./curl.js";
 import { clearSelection, listSelected, makeDocuments } from "./documents.js";
 import { announce, byId } from "./dom.js";
@@ -21,10 +22,20 @@ connectAccount(email);
 byId("welcome").hidden = true;
 for (const id of ["account", "sections"]) byId(id).hidden = false;
 
-const documents = makeDocuments({ onChange: showEmptyHint, onSelection: showScope });
-const notes = makeNotes({ onChange: showEmptyHint });
-const uploads = new Uploads(accept);
-const askPanel = new AskPanel(listSelected, hasPageImage);
+const collections = new Collections(showCollection);
+const getCollection = () => collections.chosen;
+const documents = makeDocuments({
+  onChange: showEmptyHint,
+  onSelection: showScope,
+  onMove: (id) => collections.move("document", id, (document) => documents.update(document)),
+});
+const notes = makeNotes({
+  onChange: showEmptyHint,
+  onMove: (id) => collections.move("note", id, (note) => notes.update(note)),
+  getCollection,
+});
+const uploads = new Uploads(accept, getCollection);
+const askPanel = new AskPanel(listSelected, hasPageImage, getCollection);
 const listings = { document: documents, note: notes };
 
 byId("ask-curl").addEventListener("click", () => copyAsk(askPanel.body));
@@ -54,6 +65,7 @@ watch({
 });
 
 async function loadLists() {
+  await collections.load().catch((problem) => announce(problem.message));
   for (const listing of [documents, notes]) {
     await listing.loadMore().catch((problem) => announce(problem.message));
   }
@@ -65,8 +77,15 @@ function follow({ name, data }) {
   else listings[name]?.update(data);
 }
 
-function accept(document, isDuplicate) {
+async function showCollection(collection) {
+  clearSelection();
+  showScope();
+  await Promise.all([documents.choose(collection), notes.choose(collection)]).catch((problem) => announce(problem.message));
+}
+
+async function accept(document, isDuplicate, collection) {
   documents.update(document);
+  if (collection) documents.update(await collections.addDocument(collection, document.id));
   announce(isDuplicate ? `You already have ${document.filename}.` : `${document.filename} was uploaded.`);
   const row = documents.getRow(document.id);
   if (isDuplicate) row?.scrollIntoView({ block: "nearest" });
@@ -84,7 +103,8 @@ function showEmptyHint() {
 
 function showScope() {
   const count = listSelected().length;
-  byId("scope").textContent = count ? `Asking only ${formatCount(count, "document")}` : "Asking all documents and notes";
+  const all = collections.name ? `Asking the collection ${collections.name}` : "Asking all documents and notes";
+  byId("scope").textContent = count ? `Asking only ${formatCount(count, "document")}` : all;
   byId("clear-scope").hidden = !count;
 }
 

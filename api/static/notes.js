@@ -9,24 +9,26 @@ import { makeAddress } from "./viewer.js";
 const STAGES = { pending: "waiting", processing: "reading", ready: "ready", failed: "failed" };
 
 /**
- * @param {{onChange: () => void}} callbacks
+ * @param {{onChange: () => void, onMove: (id: string) => Promise<void>, getCollection: () => string}} callbacks
  * @returns {Listing}
  */
-export function makeNotes({ onChange }) {
+export function makeNotes({ onChange, onMove, getCollection }) {
+  const edit = (note) => editNote(listing, note, getCollection());
   const listing = new Listing("/v1/notes", {
+    source: "note",
     list: byId("note-list"),
     heading: byId("notes-title"),
     empty: byId("no-notes"),
     more: byId("more-notes"),
-    makeRow: (item) => makeRow(listing, item),
+    makeRow: (item) => makeRow(listing, item, edit, onMove),
     updateRow,
     onChange,
   });
-  byId("new-note").addEventListener("click", () => editNote(listing, null));
+  byId("new-note").addEventListener("click", () => edit(null));
   return listing;
 }
 
-function makeRow(listing, { id, title }) {
+function makeRow(listing, { id, title }, edit, onMove) {
   const row = copyTemplate("row-template");
   row.querySelector(".check").remove();
   row.querySelector(".facts").remove();
@@ -38,7 +40,8 @@ function makeRow(listing, { id, title }) {
     }
   };
   row.querySelector(".buttons").append(
-    makeButton("Edit", `Edit ${title}`, () => act(async () => editNote(listing, await requestJson(`/v1/notes/${id}`)))),
+    makeButton("Edit", `Edit ${title}`, () => act(async () => edit(await requestJson(`/v1/notes/${id}`)))),
+    makeButton("Collections", `Collections of ${title}`, () => act(() => onMove(id))),
     makeButton("Delete", `Delete ${title}`, () => act(() => deleteNote(listing, id))),
   );
   return row;
@@ -61,8 +64,8 @@ async function deleteNote(listing, id) {
   announce(`${title} was deleted.`);
 }
 
-/** Open the form for a note, or for a new note if `note` is null. */
-function editNote(listing, note) {
+/** Open the form for a note, or for a new note of a collection if `note` is null. */
+function editNote(listing, note, collection) {
   const dialog = byId("note-dialog");
   const form = dialog.querySelector("form");
   const error = form.querySelector(".error");
@@ -74,6 +77,7 @@ function editNote(listing, note) {
   form.onsubmit = async (event) => {
     event.preventDefault();
     const body = { title: form.elements.title.value, body: form.elements.body.value };
+    if (!note && collection) body.collection_ids = [collection];
     const save = form.querySelector(".primary");
     save.disabled = true;
     try {

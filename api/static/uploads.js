@@ -12,6 +12,7 @@ const DEFAULT_WAIT_SECONDS = 5;
  * @property {File} file
  * @property {HTMLElement} row
  * @property {AbortController} abort
+ * @property {string} collection id of the collection to put it into, or an empty text
  */
 
 export class Uploads {
@@ -19,15 +20,20 @@ export class Uploads {
   #waiting = [];
   #sending = 0;
 
-  /** @param {(document: any, isDuplicate: boolean) => HTMLElement | undefined} onAccepted returns the document's row */
-  constructor(onAccepted) {
+  /**
+   * @param {(document: any, isDuplicate: boolean, collection: string) => Promise<HTMLElement | undefined>} onAccepted
+   * returns the document's row
+   * @param {() => string} getCollection
+   */
+  constructor(onAccepted, getCollection) {
     this.onAccepted = onAccepted;
+    this.getCollection = getCollection;
   }
 
   /** @param {Iterable<File>} files */
   add(files) {
     for (const file of files) {
-      const upload = { file, row: makeRow(file), abort: new AbortController() };
+      const upload = { file, row: makeRow(file), abort: new AbortController(), collection: this.getCollection() };
       const stop = makeButton("Stop", `Stop the upload of ${file.name}`, () => this.#stop(upload));
       const retry = makeButton("Try again", `Upload ${file.name} again`, () => this.#retry(upload));
       retry.classList.add("retry");
@@ -52,7 +58,7 @@ export class Uploads {
   async #run(upload) {
     try {
       const { document: accepted, isDuplicate } = await sendUntilAnswered(upload);
-      const row = this.onAccepted(accepted, isDuplicate);
+      const row = await this.onAccepted(accepted, isDuplicate, upload.collection);
       if (upload.row.contains(document.activeElement)) row?.querySelector(".buttons button:last-child").focus();
       upload.row.remove();
     } catch (problem) {

@@ -298,6 +298,43 @@ def write_note_at(page: Page) -> None:
     expect(page.locator("#viewer-text")).to_have_text("The keys hang in the pantry.")
 
 
+def test_collections(open_page: OpenPage, service: Service) -> None:
+    page = open_page()
+    register(page, service.url, make_email())
+    upload(page, ("barn.txt", b"The spare key hangs in the barn."))
+    expect_status(page, "barn.txt", "ready")
+    name_collection(page, "New collection", "House")
+    rows = page.locator("#document-list .name, #note-list .name")
+    expect(rows).to_have_count(0)
+    upload(page, ("attic.txt", b"The spare key hangs in the attic."))
+    expect_status(page, "attic.txt", "ready")
+    write_note(page, "Door", "The door is green.")
+    expect(rows).to_have_text(["attic.txt", "Door"])
+    ask(page, "Where does the spare key hang?")
+    expect(page.locator(".answer-text")).to_contain_text("attic")
+    expect(page.locator("#scope")).to_have_text("Asking the collection House")
+    assert set(page.locator(".source .title").all_inner_texts()) <= {"attic.txt", "Door"}
+
+    page.get_by_role("button", name="Collections of attic.txt").click()
+    dialog = page.get_by_role("dialog", name="Collections of attic.txt")
+    dialog.get_by_label("House").uncheck()
+    expect(rows).to_have_text(["Door"])
+    dialog.get_by_role("button", name="Close").click()
+    name_collection(page, "Rename", "Home")
+    page.locator("#delete-collection").click()
+    page.get_by_role("dialog").get_by_role("button", name="Delete").click()
+    expect(rows).to_have_text(["attic.txt", "barn.txt", "Door"])
+    expect(page.get_by_label("Show and ask").locator("option")).to_have_text(["All documents and notes"])
+
+
+def name_collection(page: Page, button: str, name: str) -> None:
+    page.get_by_role("button", name=button, exact=True).click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_label("Name").fill(name)
+    dialog.get_by_role("button", name="Save").click()
+    expect(page.get_by_label("Show and ask").locator("option:checked")).to_have_text(name)
+
+
 def test_follow_up_questions(open_page: OpenPage, service: Service) -> None:
     """The page sends what was said before, as soon as a language model answers."""
     page, bodies = open_page(), []
@@ -454,11 +491,11 @@ def test_expired_token_asks_for_the_password_in_place(open_page: OpenPage, servi
     expect(page.get_by_label("Your question")).to_have_value("When is the hedge cut?")
 
 
-NAMELESS = """() => [...document.querySelectorAll("button, input, textarea, a, summary, progress")]
+NAMELESS = """() => [...document.querySelectorAll("button, input, textarea, select, a, summary, progress")]
   .filter((control) => control.checkVisibility())
   .filter((control) => !(control.textContent.trim() || control.ariaLabel || control.labels?.length))
   .map((control) => control.outerHTML)"""
-REACHABLE = """() => [...document.querySelectorAll("button, input, textarea, a[href], summary, [tabindex='0']")]
+REACHABLE = """() => [...document.querySelectorAll("button, input, textarea, select, a[href], summary, [tabindex='0']")]
   .filter((control) => control.checkVisibility() && !control.disabled && !control.closest("dialog")).length"""
 
 
