@@ -23,6 +23,7 @@ from api.controllers.openai.chat import ChatController
 from api.controllers.openai.embeddings import EmbeddingController
 from api.controllers.openai.models import ModelController
 from api.controllers.search import SearchController
+from api.controllers.webhooks import WebhookController
 from api.deps import provide_runtime
 from api.errors import answer_framework_error, answer_known_error, answer_unforeseen_error
 from api.http.allow_header import send_allowed_methods
@@ -98,6 +99,7 @@ def create_app(settings: Settings, *, open_runtime: OpenRuntime = open_runtime) 
             ModelController,
             EmbeddingController,
             ChatController,
+            WebhookController,
             HealthController,
             show_metrics,
             docs_router,

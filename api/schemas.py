@@ -9,7 +9,7 @@ import msgspec
 from pipeline import filters
 from pipeline.errors import FieldError, InvalidInput
 from pipeline.properties import MAX_COLLECTION_IDS, MAX_EXTERNAL_ID_CHARACTERS
-from pipeline.types import Scope, SearchMode, Selection, Speaker, Turn
+from pipeline.types import Scope, SearchMode, Selection, Speaker, Turn, WebhookEvent
 from pipeline.use_cases.accounts import (
     EMAIL_PATTERN,
     MAX_EMAIL_CHARACTERS,
@@ -180,6 +180,23 @@ class MembershipDraft(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=
     """The attributes of a document or note in a collection. If they are omitted, those it has there stay."""
 
     attributes: Attributes | None = None
+
+
+WebhookUrl = Annotated[str, msgspec.Meta(min_length=1, max_length=2000, pattern=NO_NUL)]
+WebhookSecret = Annotated[
+    str,
+    msgspec.Meta(
+        min_length=1, max_length=100, pattern=NO_NUL, description="`whsec_` and the base64 of 24 to 64 random bytes."
+    ),
+]
+
+
+class WebhookDraft(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
+    """A receiver of events. Without a secret, it gets a new one."""
+
+    url: WebhookUrl
+    events: Annotated[list[WebhookEvent], msgspec.Meta(min_length=1, max_length=10)]
+    secret: WebhookSecret | None = None
 
 
 Question = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_QUESTION_CHARACTERS, pattern=NO_NUL)]

@@ -34,6 +34,11 @@ STAGE_SECONDS = Histogram(
 INGESTIONS = Counter(
     "sluice_ingestions_total", "Finished attempts, by outcome: ready or an error code.", ["kind", "outcome"]
 )
+WEBHOOK_DELIVERIES = Counter(
+    "sluice_webhook_deliveries_total",
+    "Tries to deliver an event, by outcome: delivered, failed (it is tried again) or dead (it is not).",
+    ["outcome"],
+)
 SWEPT_JOBS = Counter("sluice_swept_jobs_total", "Jobs taken from workers whose leases were lost.")
 RATE_LIMIT_FAIL_OPENS = Counter(
     "sluice_rate_limit_fail_opens_total", "Requests let through because Redis was unavailable."

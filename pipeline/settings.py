@@ -23,7 +23,7 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
-from pipeline.networks import parse_networks
+from pipeline.networks import Networks, parse_networks
 from pipeline.server_urls import PAGE_FORM, quote_password, require_database_url, require_redis_url
 
 ENV_FILE = ".env"
@@ -125,6 +125,10 @@ class Settings(BaseSettings):
     max_documents_per_user: Annotated[int, Field(ge=0)] = 0
     """Quota of documents and notes per user, whatever their status. Above it, new ones are refused with 403. 0 for
     none."""
+
+    webhook_networks: str = ""
+    """Private addresses and networks to which webhooks may be sent besides public addresses, separated by commas, as
+    `10.1.0.0/16, 127.0.0.1`."""
 
     rate_limit_login: str = "10/minute"
     """Rate limit for logins per account and client address. Registrations are counted separately, with the same limit.
@@ -303,14 +307,14 @@ class Settings(BaseSettings):
             raise ValueError("is not a rate such as 10/minute; leave it empty for no limit")
         return rate
 
-    @field_validator("forwarded_allow_ips")
+    @field_validator("forwarded_allow_ips", "webhook_networks")
     @classmethod
-    def _require_networks(cls, proxies: str) -> str:
+    def _require_networks(cls, networks: str) -> str:
         try:
-            parse_networks(proxies)
+            parse_networks(networks)
         except ValueError:
             raise ValueError("is not a list of addresses and networks such as 10.0.0.7, 10.1.0.0/16") from None
-        return proxies
+        return networks
 
     @field_validator("max_bytes_per_user")
     @classmethod
@@ -370,6 +374,11 @@ class Settings(BaseSettings):
     def cors_origins(self) -> list[str]:
         """`CORS_ALLOW_ORIGINS` as a list."""
         return _split(self.cors_allow_origins)
+
+    @property
+    def allowed_webhook_networks(self) -> Networks:
+        """`WEBHOOK_NETWORKS` as networks."""
+        return parse_networks(self.webhook_networks)
 
     @property
     def model_cache_folder(self) -> Path:

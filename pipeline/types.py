@@ -419,6 +419,83 @@ class AuditList:
     next_cursor: str | None
 
 
+class WebhookEvent(StrEnum):
+    """What an account's receivers can be told about its documents."""
+
+    READY = "document.ready"
+    """A document, or a new version of it, has become searchable."""
+    FAILED = "document.failed"
+    """A document, or a new version of it, could not be ingested."""
+    DELETED = "document.deleted"
+    """A document was deleted."""
+
+
+class DeliveryStatus(StrEnum):
+    """Status of a delivery: `pending` → `delivered` or `dead`."""
+
+    PENDING = "pending"
+    """Waiting for its first try, or for the next one."""
+    DELIVERED = "delivered"
+    """The receiver has answered with a status from 200 to 299. Terminal."""
+    DEAD = "dead"
+    """All tries have failed. Terminal until it is redelivered."""
+
+
+@dataclass(frozen=True, slots=True)
+class Webhook:
+    """A receiver of events, without its secret."""
+
+    id: UUID
+    url: str
+    events: list[WebhookEvent]
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class NewWebhook:
+    """A receiver of events, and the secret that signs them. No later answer shows the secret."""
+
+    id: UUID
+    url: str
+    events: list[WebhookEvent]
+    created_at: datetime
+    secret: str
+
+
+@dataclass(frozen=True, slots=True)
+class WebhookList:
+    """One page of webhooks, newest first. `next_cursor` is null on the last page."""
+
+    items: list[Webhook]
+    next_cursor: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """An event for one receiver. `id` is the `webhook-id` of its requests, and the same in every try.
+
+    `response_status` and `error` are from the last try. `error` is null if the receiver has accepted it.
+    """
+
+    id: UUID
+    event: WebhookEvent
+    document_id: UUID
+    status: DeliveryStatus
+    attempts: int
+    response_status: int | None
+    error: str | None
+    created_at: datetime
+    attempted_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryList:
+    """One page of deliveries, newest first. `next_cursor` is null on the last page."""
+
+    items: list[Delivery]
+    next_cursor: str | None
+
+
 @dataclass(frozen=True, slots=True)
 class DocumentText:
     """Characters `start` to `end` of an extracted text of `length` characters."""

@@ -169,6 +169,9 @@ INVARIANTS = {
     "unfinished notes": "SELECT id FROM notes WHERE status NOT IN ('ready', 'failed')",
     "failed documents without a reason": "SELECT id FROM documents WHERE status = 'failed' AND error_code IS NULL",
     "jobs left": "SELECT subject_id FROM jobs",
+    "events that nobody sends": """
+        SELECT id FROM webhook_deliveries AS delivery WHERE status = 'pending' AND NOT EXISTS (SELECT FROM jobs
+            WHERE jobs.owner_id = delivery.owner_id AND kind = 'webhook' AND subject_id = stream_id)""",
     "chunks without an account": "SELECT chunks.id FROM chunks LEFT JOIN users ON users.id = owner_id WHERE users.id IS NULL",
     "chunks of documents that are neither ready nor a failed new version": """
         SELECT chunks.id FROM chunks JOIN documents ON documents.id = document_id

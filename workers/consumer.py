@@ -23,6 +23,8 @@ from pipeline.logs import get_logger
 from pipeline.runtime import WORKER_DATABASE_TIMEOUT_SECONDS, Runtime, open_runtime
 from pipeline.settings import Settings
 from pipeline.types import Lease
+from pipeline.webhooks.deliverer import Deliverer, Schedule
+from pipeline.webhooks.sender import Sender
 
 FINISH_SECONDS = 6.0
 """Grace period for the running jobs of a stopping worker, before it gives them back."""
@@ -59,6 +61,7 @@ class Consumer:
         *,
         stuck_seconds: float = STUCK_SECONDS,
         yield_seconds: float = YIELD_SECONDS,
+        schedule: Schedule | None = None,
     ) -> None:
         self._runtime = runtime
         self._heartbeat = heartbeat
@@ -72,6 +75,14 @@ class Consumer:
         self._sought_guest_at = -inf
         self._claimed_at = -inf
         self._yield_seconds = yield_seconds
+        self._deliverer = Deliverer(
+            runtime.database,
+            Sender(self._settings.allowed_webhook_networks),
+            heartbeat.hold,
+            lease_seconds=self._settings.lease_seconds,
+            poll_seconds=self._settings.poll_seconds,
+            schedule=schedule,
+        )
         self._is_claiming = False
         self._is_stopping = False
         self._stuck_seconds = stuck_seconds
@@ -114,8 +125,9 @@ class Consumer:
         return [part for part, at in turned.items() if monotonic() > at + self._stuck_seconds]
 
     def wake(self) -> None:
-        """Make the loop check the queue now."""
+        """Make the loops check the queue now."""
         self._changed.set()
+        self._deliverer.wake()
 
     def stop(self) -> None:
         """Claim no more jobs. `run` returns when the running jobs are done or given back."""
@@ -129,7 +141,7 @@ class Consumer:
         """
         try:
             async with asyncio.TaskGroup() as group:
-                endless = (self._sweep_forever(), self._renew_words_forever(), *companions)
+                endless = (self._sweep_forever(), self._renew_words_forever(), self._deliver_forever(), *companions)
                 others = [group.create_task(companion) for companion in endless]
                 await self._claim_until_stopped()
                 for other in others:
@@ -184,6 +196,12 @@ class Consumer:
                     metrics.SWEPT_JOBS.inc(swept)
                     log.warning("queue.swept", jobs=swept)
                     self.wake()
+
+    async def _deliver_forever(self) -> None:
+        """Send events. This needs no slot and no model."""
+        while not self._runtime.encoders.is_known:  # noqa: ASYNC110 - the database may not be migrated yet
+            await asyncio.sleep(self._settings.poll_seconds)
+        await self._deliverer.run()
 
     async def _renew_words_forever(self) -> None:
         """Make words of earlier versions anew, while this worker runs no job."""
@@ -255,7 +273,7 @@ class Consumer:
 
     async def _work(self, lease: Lease) -> None:
         structlog.contextvars.bind_contextvars(request_id=lease.request_id)
-        with self._heartbeat.hold(lease) as held:
+        with self._heartbeat.hold(lease.token) as held:
             await ingest(self._runtime, lease, StageReporter(self._runtime.database, held, self._fault))
 
     async def _sleep(self) -> None:

@@ -29,6 +29,7 @@ from api.schemas import (
     PasswordChange,
     Registration,
     SearchRequest,
+    WebhookDraft,
 )
 from pipeline.errors import FieldError
 from pipeline.operations.health import Checks
@@ -48,10 +49,14 @@ from pipeline.types import (
     CollectionNote,
     CollectionNoteList,
     Deleted,
+    Delivery,
+    DeliveryList,
+    DeliveryStatus,
     Document,
     DocumentList,
     DocumentText,
     NewApiKey,
+    NewWebhook,
     Note,
     NoteList,
     Passage,
@@ -60,6 +65,9 @@ from pipeline.types import (
     Status,
     SubjectKind,
     Usage,
+    Webhook,
+    WebhookEvent,
+    WebhookList,
 )
 
 USER_ID = UUID("019a1b2c-0000-7000-8000-000000000001")
@@ -175,6 +183,27 @@ ANSWER = Answer(
     model="qwen3-8b",
 )
 
+WEBHOOK = Webhook(
+    id=UUID("019a1b2c-7a80-7c90-8d0e-1f2a3b4c5d6e"),
+    url="https://app.example.org/hooks/sluice",
+    events=[WebhookEvent.READY, WebhookEvent.FAILED],
+    created_at=MORNING,
+)
+DELIVERY = Delivery(
+    id=UUID("019a1b2c-8b90-7d00-8e1f-2a3b4c5d6e7f"),
+    event=WebhookEvent.READY,
+    document_id=DOCUMENT_ID,
+    status=DeliveryStatus.DEAD,
+    attempts=18,
+    response_status=500,
+    error="The receiver answered with status 500.",
+    created_at=MORNING,
+    attempted_at=MORNING,
+)
+PENDING_DELIVERY = replace(
+    DELIVERY, status=DeliveryStatus.PENDING, attempts=0, response_status=None, error=None, attempted_at=None
+)
+
 EXAMPLES: tuple[Any, ...] = (
     Registration(email="anna@example.org", password="correct horse"),  # noqa: S106 - an example
     Credentials(email="anna@example.org", password="correct horse"),  # noqa: S106 - an example
@@ -224,6 +253,18 @@ EXAMPLES: tuple[Any, ...] = (
         ],
         next_cursor=None,
     ),
+    WebhookDraft(url=WEBHOOK.url, events=WEBHOOK.events),
+    NewWebhook(
+        id=WEBHOOK.id,
+        url=WEBHOOK.url,
+        events=WEBHOOK.events,
+        created_at=MORNING,
+        secret="whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",  # noqa: S106 - an example
+    ),
+    WEBHOOK,
+    WebhookList(items=[WEBHOOK], next_cursor=None),
+    DELIVERY,
+    DeliveryList(items=[DELIVERY], next_cursor=None),
     Liveness(status="live"),
     Readiness(
         status="ready", checks=Checks(database="ok", migrations="ok", embedding_model="ok", redis="ok", sandbox="ok")
@@ -231,7 +272,7 @@ EXAMPLES: tuple[Any, ...] = (
 )
 
 EXAMPLES_OF_STATUS: dict[int, tuple[Any, ...]] = {
-    202: (ACCEPTED,),
+    202: (ACCEPTED, PENDING_DELIVERY),
     503: (
         Readiness(
             status="unavailable",
@@ -247,6 +288,8 @@ PARAMETERS: dict[str, Any] = {
     "collection_id": str(COLLECTION_ID),
     "key_id": str(KEY_ID),
     "page": PASSAGE.page,
+    "webhook_id": str(WEBHOOK.id),
+    "delivery_id": str(DELIVERY.id),
 }
 """Examples of path parameters."""
 
@@ -333,6 +376,8 @@ PROBLEMS = (
     ),
     _problem(409, "replaced", "The document was replaced meanwhile. Try again."),
     _problem(409, "no_picture", "Page images need a document that is ready; this one, or its new version, is pending."),
+    _problem(409, "too_many_webhooks", "An account has at most 20 webhooks. Delete one first."),
+    _problem(409, "delivery_pending", "This delivery is still pending. Wait for its next try."),
     _problem(413, "too_large", "The request body is too large. Send a smaller one."),
     _problem(
         415,
@@ -442,6 +487,14 @@ OWN_CODES = {
     ("DELETE /v1/collections/{collection_id}", 403): ("bound_key", "missing_scope"),
     ("POST /v1/collections", 409): ("name_taken",),
     ("PATCH /v1/collections/{collection_id}", 409): ("name_taken",),
+    ("POST /v1/webhooks", 403): ("bound_key", "missing_scope"),
+    ("GET /v1/webhooks", 403): ("bound_key", "missing_scope"),
+    ("GET /v1/webhooks/{webhook_id}", 403): ("bound_key", "missing_scope"),
+    ("DELETE /v1/webhooks/{webhook_id}", 403): ("bound_key", "missing_scope"),
+    ("GET /v1/webhooks/{webhook_id}/deliveries", 403): ("bound_key", "missing_scope"),
+    ("POST /v1/webhooks/{webhook_id}/deliveries/{delivery_id}/redeliver", 403): ("bound_key", "missing_scope"),
+    ("POST /v1/webhooks", 409): ("too_many_webhooks",),
+    ("POST /v1/webhooks/{webhook_id}/deliveries/{delivery_id}/redeliver", 409): ("delivery_pending",),
     ("GET /v1/events", 429): ("too_many_streams",),
     ("GET /v1/documents/{document_id}/events", 429): ("too_many_streams",),
     ("POST /v1/search", 503): ("database_unavailable", "model_unavailable"),

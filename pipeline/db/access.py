@@ -18,7 +18,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import InstrumentedAttribute, defer
 
-from pipeline.db import models, queue
+from pipeline.db import deliveries, models, queue
 from pipeline.db.models import Ingested
 from pipeline.errors import Conflict, FieldError, InvalidInput, NotFound
 from pipeline.types import (
@@ -36,6 +36,7 @@ from pipeline.types import (
     Subject,
     SubjectKind,
     UploadDetails,
+    WebhookEvent,
 )
 
 Positions = Mapping[bytes, int]
@@ -44,7 +45,15 @@ NO_POSITIONS: Positions = {}
 
 MAX_NOTES_PAGE_BYTES = 1024 * 1024
 """Longest texts of a page of notes, in bytes of UTF-8. A page has one note at least."""
-Row = TypeVar("Row", models.Document, models.AuditLog, models.Collection, models.ApiKey)
+Row = TypeVar(
+    "Row",
+    models.Document,
+    models.AuditLog,
+    models.Collection,
+    models.ApiKey,
+    models.Webhook,
+    models.WebhookDelivery,
+)
 
 
 def no_such_document() -> NotFound:
@@ -349,6 +358,8 @@ async def _delete(session: AsyncSession, subject: Subject) -> bool:
     """Delete a document or note and its jobs; return False if it does not exist."""
     model = queue.MODELS[subject.kind]
     await queue.discard(session, subject)
+    if subject.kind == SubjectKind.DOCUMENT:
+        await deliveries.record(session, subject.owner_id, subject.id, WebhookEvent.DELETED)
     gone = await session.execute(
         delete(model).where(model.owner_id == subject.owner_id, model.id == subject.id).returning(model.id)
     )

@@ -36,6 +36,8 @@ class Event(StrEnum):
     QUERY = "rag.query"
     CREATE_KEY = "api_key.create"
     REVOKE_KEY = "api_key.revoke"
+    WEBHOOK_CREATED = "webhook.create"
+    WEBHOOK_DELETED = "webhook.delete"
 
 
 async def record(session: AsyncSession, event: Event, actor: Caller | None, details: dict[str, Any]) -> None:

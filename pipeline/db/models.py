@@ -24,13 +24,14 @@ from sqlalchemy import (
     and_,
     cast,
     func,
+    literal,
     select,
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB, TSVECTOR
 from sqlalchemy.orm import DeclarativeBase, Mapped, MappedSQLExpression, column_property, mapped_column
 
 from pipeline.db.vector_type import HalfVector
-from pipeline.types import Status
+from pipeline.types import DeliveryStatus, Status
 
 INDEXED_DIMENSIONS = (384, 768, 1024)
 """Vector dimensions with an HNSW index. Vectors of other dimensions are searched exactly."""
@@ -519,6 +520,10 @@ class WorkerSecret(Base):
     secret: Mapped[bytes]
 
 
+DELIVERIES = "webhook"
+"""Kind of the jobs that deliver events. It is no `JobKind`, because such a job is about no document or note."""
+
+
 class Job(Base):
     """A job of the queue. The row is deleted when the job is done.
 
@@ -529,9 +534,9 @@ class Job(Base):
 
     owner_id: Mapped[UUID] = mapped_column(primary_key=True)
     kind: Mapped[str] = mapped_column(primary_key=True)
-    """A `JobKind`."""
+    """A `JobKind`, or DELIVERIES."""
     subject_id: Mapped[UUID] = mapped_column(primary_key=True)
-    """The document or note that the job is about."""
+    """The document or note that the job is about, or the stream of deliveries."""
     virtual_start: Mapped[int] = mapped_column("turn", BigInteger)
     """Virtual start time, in the column `turn`: the lowest one is claimed first. See `pipeline.db.queue.enqueue`."""
     queued_at: Mapped[datetime] = mapped_column(server_default=func.now())
@@ -564,6 +569,65 @@ Index("ix_jobs_leased", Job.lease_until, postgresql_where=Job.lease_token.is_not
 # Few jobs have crashed, so a claim finds the waiting suspects at once.
 Index("ix_jobs_suspects", Job.available_at, postgresql_where=and_(Job.lease_token.is_(None), Job.crashes > 0))
 Index("ix_jobs_owner_turn", Job.owner_id, Job.virtual_start)
+Index(
+    "ix_jobs_deliveries",
+    Job.available_at,
+    postgresql_where=and_(Job.kind == literal(DELIVERIES, literal_execute=True), Job.lease_token.is_(None)),
+)
+
+
+class Webhook(Base):
+    """A receiver of an account's events."""
+
+    __tablename__ = "webhooks"
+
+    owner_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), primary_key=True)
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    url: Mapped[str]
+    """May contain a token of the receiver, so it is never logged."""
+    events: Mapped[list[str]] = mapped_column(ARRAY(Text))
+    """`WebhookEvent`s."""
+    secret: Mapped[bytes]
+    """Key that signs the events. It is stored as it is, because every signature needs it."""
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class WebhookDelivery(Base):
+    """An event for one receiver. Written with the change of the document that it reports."""
+
+    __tablename__ = "webhook_deliveries"
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["owner_id", "webhook_id"],
+            ["webhooks.owner_id", "webhooks.id"],
+            ondelete="CASCADE",
+            name="fk_webhook_deliveries_webhooks",
+        ),
+        Index(None, "owner_id", "stream_id", "position", unique=True),
+        Index(None, "owner_id", "webhook_id", "id"),
+    )
+
+    owner_id: Mapped[UUID] = mapped_column(primary_key=True)
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    webhook_id: Mapped[UUID]
+    document_id: Mapped[UUID]
+    """The document may be deleted."""
+    stream_id: Mapped[UUID]
+    """Id of the deliveries about one document to one receiver. See `pipeline.db.deliveries`."""
+    position: Mapped[int]
+    """Number of the delivery within its stream, from 1."""
+    event: Mapped[str]
+    """A `WebhookEvent`."""
+    body: Mapped[str]
+    """JSON of the request. It is the same in every try."""
+    status: Mapped[str] = mapped_column(server_default=DeliveryStatus.PENDING)
+    attempts: Mapped[int] = mapped_column(SmallInteger, server_default="0")
+    response_status: Mapped[int | None] = mapped_column(SmallInteger)
+    """Status of the receiver's last answer. Null if it gave none."""
+    error: Mapped[str | None]
+    """Why the last try failed."""
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    attempted_at: Mapped[datetime | None]
 
 
 class AuditLog(Base):

@@ -1,4 +1,4 @@
-"""The queue: jobs, their leases, and the status of documents and notes.
+"""The queue: jobs, their leases, and the status of documents and notes. `deliveries` has the jobs that deliver events.
 
 The life of a job:
 
@@ -31,7 +31,8 @@ Transactions take their locks in this order, which prevents deadlocks:
 5. the row of the job,
 6. the row of the document or note,
 7. the rows of its memberships in collections,
-8. the advisory lock on what an account stores (see `storage`).
+8. the rows of jobs that deliver events (see `deliveries`),
+9. the advisory lock on what an account stores (see `storage`).
 """
 
 from collections.abc import Collection, Mapping
@@ -69,13 +70,13 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 from sqlalchemy.sql.dml import ReturningUpdate
 
-from pipeline.db import chunks, notifications
+from pipeline.db import chunks, deliveries, notifications
 from pipeline.db.claim_starts import ClaimStarts, Place, Wanted
 from pipeline.db.crashes import MAX_CRASHES, MAX_REPEATS, SUSPECT_CRASHES, Crashes
-from pipeline.db.models import Chunk, Document, Job, Note
+from pipeline.db.models import DELIVERIES, Chunk, Document, Job, Note
 from pipeline.db.session import act_for
 from pipeline.errors import FailureCode, IngestionError, LeaseLost
-from pipeline.types import Caller, JobKind, Lease, Status, Subject, SubjectKind
+from pipeline.types import Caller, JobKind, Lease, Status, Subject, SubjectKind, WebhookEvent
 
 SUSPECT_PATIENCE = timedelta(seconds=10)
 """Time after which a waiting suspect keeps workers from claiming more, so that one of them is soon free to run it."""
@@ -97,6 +98,8 @@ MODELS: dict[SubjectKind, type[Document] | type[Note]] = {SubjectKind.DOCUMENT: 
 """Mapped class of each kind of subject."""
 
 _IS_FOREGROUND = Job.virtual_start < BACKGROUND_START
+_IS_ABOUT_SUBJECT = Job.virtual_start < deliveries.FIRST_START
+"""False for jobs that deliver events: see `deliveries`."""
 _IS_WAITING = Job.lease_token.is_(None) & _IS_FOREGROUND
 _IS_SUSPECT = Job.crashes >= SUSPECT_CRASHES
 _IS_STUCK = (Job.failures >= MAX_FAILURES) | (Job.crashes >= MAX_CRASHES) | (Job.repeats >= MAX_REPEATS)
@@ -293,7 +296,7 @@ def _build_claim(
             _is_due(),
             bindparam("alone", type_=Boolean) | not_(_IS_SUSPECT | _find_impatient_suspect()),
             not_(bindparam("only_short", type_=Boolean)) | (Job.size_bytes <= SHORT_BYTES),
-            not_(_IS_STUCK) if includes_background else _IS_FOREGROUND,
+            not_(_IS_STUCK) & _IS_ABOUT_SUBJECT if includes_background else _IS_FOREGROUND,
             _is_guest() if is_for_guest else true(),
             tuple_(*order) >= start if has_start else true(),
         )
@@ -307,6 +310,7 @@ def _build_claim(
         select(other.subject_id)
         .where(
             other.lease_token.is_(None),
+            other.virtual_start < deliveries.FIRST_START,
             (other.subject_id != Job.subject_id) | (other.kind != Job.kind),
             tuple_(other.virtual_start, other.queued_at) >= start if has_start else true(),
         )
@@ -396,6 +400,7 @@ async def mark_ready(session: AsyncSession, lease: Lease, **found: object) -> No
     `pages_with_text` and `warnings`.
     """
     await _set(session, lease.subject, status=Status.READY, progress=1.0, ingested_at=func.clock_timestamp(), **found)
+    await _tell(session, lease.subject, WebhookEvent.READY)
 
 
 async def fail(session: AsyncSession, lease: Lease, error: IngestionError) -> None:
@@ -454,7 +459,9 @@ async def take_back(session: AsyncSession, lost: Mapping[UUID, datetime]) -> int
     )
     rows = unchanged.all()
     for job, lost_in_restart in rows:
-        if lost_in_restart:
+        if job.kind == DELIVERIES:
+            await deliveries.take_back(session, job)
+        elif lost_in_restart:
             await _return_uncounted(session, job)
         else:
             await _return_or_fail(session, job)
@@ -600,7 +607,7 @@ async def measure_backlog(session: AsyncSession) -> Backlog:
 async def count_background(session: AsyncSession) -> tuple[int, int]:
     """Count all background jobs, and those among them that were given up."""
     row = await session.execute(
-        select(func.count(), func.count().filter(_IS_STUCK)).where(Job.virtual_start >= BACKGROUND_START)
+        select(func.count(), func.count().filter(_IS_STUCK)).where(not_(_IS_FOREGROUND), _IS_ABOUT_SUBJECT)
     )
     total, stuck = row.one()
     return total, stuck
@@ -693,6 +700,12 @@ async def _mark_failed(session: AsyncSession, subject: Subject, error: Ingestion
         await session.execute(delete(Chunk).where(Chunk.owner_id == subject.owner_id, Chunk.note_id == subject.id))
         counts["chunks"] = 0
     await _set(session, subject, status=Status.FAILED, error_code=error.code, error_message=error.message, **counts)
+    await _tell(session, subject, WebhookEvent.FAILED)
+
+
+async def _tell(session: AsyncSession, subject: Subject, event: WebhookEvent) -> None:
+    if subject.kind == SubjectKind.DOCUMENT:
+        await deliveries.record(session, subject.owner_id, subject.id, event)
 
 
 async def _set(session: AsyncSession, subject: Subject, *conditions: ColumnElement[bool], **values: Any) -> int | None:

@@ -13,7 +13,6 @@ from pipeline.db.session import Database
 from pipeline.errors import DatabaseUnavailable, LeaseLost
 from pipeline.logs import get_logger
 from pipeline.threads import make_executor
-from pipeline.types import Lease
 
 BEATS_PER_LEASE = 3
 """Number of beats within the duration of one lease."""
@@ -25,7 +24,6 @@ log = get_logger()
 class HeldLease:
     """A lease that is extended while its work makes progress."""
 
-    lease: Lease
     progressed_at: float
     is_lost: bool = False
 
@@ -72,14 +70,14 @@ class Heartbeat:
         self._thread.join(timeout=self._lease_seconds)
 
     @contextmanager
-    def hold(self, lease: Lease) -> Iterator[HeldLease]:
-        """Extend a lease until the block ends."""
-        held = HeldLease(lease, progressed_at=monotonic())
-        self._held[lease.token] = held
+    def hold(self, token: UUID) -> Iterator[HeldLease]:
+        """Extend the lease with this token until the block ends."""
+        held = HeldLease(progressed_at=monotonic())
+        self._held[token] = held
         try:
             yield held
         finally:
-            del self._held[lease.token]
+            del self._held[token]
 
     def _run(self) -> None:
         # A separate event loop and connection, so that a blocked main loop does not delay a beat.

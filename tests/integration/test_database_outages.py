@@ -13,6 +13,7 @@ import pytest
 from pydantic import SecretStr
 from sqlalchemy import func, select
 
+from api.openapi.examples import PARAMETERS
 from pipeline.db.session import Database, open_database
 from pipeline.errors import DatabaseUnavailable
 from pipeline.settings import Settings
@@ -106,12 +107,13 @@ async def ask(client: httpx2.AsyncClient, token: str, method: str, path: str) ->
         "/v1/notes": {"title": "x", "body": "x"},
         "/v1/notes/{note_id}": {"body": "x"},
         "/v1/users/me/password": {"current_password": "password", "new_password": "correct horse"},
+        "/v1/webhooks": {"url": "https://93.184.215.14/", "events": ["document.ready"]},
         "/v1/users/me": {"password": "password"},
     }
     options: dict[str, object] = {"json": bodies[path]} if method != "get" and path in bodies else {}
     if (method, path) == ("post", "/v1/documents"):
         options = {"files": {"file": ("a.txt", b"text")}}
-    url = path.format(document_id=new_id(), note_id=new_id(), page=1)
+    url = path.format(**PARAMETERS)
     started = time.perf_counter()
     response = await client.request(method, url, headers={"Authorization": f"Bearer {token}"}, **options)  # type: ignore[arg-type]  # the parameters of all cases
     if response.status_code == 503:

@@ -36,6 +36,8 @@ OWNED = (
     models.CollectionNote,
     models.ApiKey,
     models.ApiKeyCollection,
+    models.Webhook,
+    models.WebhookDelivery,
     models.AuditLog,
     models.User,
 )
@@ -43,6 +45,7 @@ OWNED = (
 
 async def store(api: Api, person: Person) -> dict[str, str]:
     """Store a document and a note, both searchable; returns their ids."""
+    await create_webhook(api, person)
     name = person.email.partition("@")[0]
     document = (await api.upload(person, f"The secret of {name}.".encode())).json()
     note = await api.client.post(
@@ -76,6 +79,20 @@ async def collect(api: Api, person: Person, *, document_id: str, note_id: str, n
     return collection_id
 
 
+async def create_webhook(api: Api, person: Person) -> None:
+    """Create a receiver at an address at which nothing is asked."""
+    body = {"url": "https://93.184.215.14/", "events": ["document.ready"]}
+    response = await api.client.post("/v1/webhooks", headers=person.headers, json=body)
+    assert response.status_code == 201, response.text
+
+
+async def find_delivery(api: Api, person: Person) -> dict[str, str]:
+    """Return the ids of a delivery and of its webhook."""
+    [webhook] = (await api.get(person, "/v1/webhooks")).json()["items"]
+    [delivery] = (await api.get(person, f"/v1/webhooks/{webhook['id']}/deliveries")).json()["items"]
+    return {"webhook_id": webhook["id"], "delivery_id": delivery["id"]}
+
+
 async def find_id(api: Api, person: Person) -> UUID:
     return UUID((await api.get(person, "/v1/users/me")).json()["id"])
 
@@ -96,7 +113,8 @@ BODIES: dict[tuple[str, str], dict[str, str]] = {
 
 
 async def test_every_route_with_an_id_is_404_for_strangers(api: Api) -> None:
-    _, ids = await fill(api, "anna")
+    anna, ids = await fill(api, "anna")
+    ids |= await find_delivery(api, anna)
     stranger = await api.register("bert")
     document = (await api.client.get("/schema/openapi.json")).json()
     tried = 0
@@ -317,6 +335,7 @@ async def test_users_read_their_own_audit_log(api: Api) -> None:
         "rag.query",
         "collection.create",
         "document.upload",
+        "webhook.create",
         "user.login",
         "user.register",
     ]

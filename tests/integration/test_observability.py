@@ -199,7 +199,7 @@ async def test_stages_are_timed(api: Api) -> None:
     await api.upload(person, b"some text", "a.txt")
     lease = await claim(api.runtime)
     assert lease
-    reporter = StageReporter(api.runtime.database, HeldLease(lease, 0.0), None)
+    reporter = StageReporter(api.runtime.database, HeldLease(0.0), None)
     for stage in Stage:
         await reporter(lease, stage, 0.5)
     text = (await api.client.get("/metrics")).text

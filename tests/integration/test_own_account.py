@@ -11,6 +11,7 @@ import asyncpg
 import httpx2
 import pytest
 
+from api.openapi.examples import PARAMETERS
 from pipeline import samples
 from pipeline.db import logins
 from pipeline.db.contents import SLICE_BYTES
@@ -47,10 +48,8 @@ async def log_in(api: Api, person: Person, password: str) -> int:
 async def use_every_route(api: Api, person: Person) -> set[int]:
     """Return the statuses of every route that needs a token."""
     document = (await api.client.get("/schema/openapi.json")).json()
-    names = ("document_id", "note_id", "collection_id", "key_id")
-    known = {**dict.fromkeys(names, UUID(int=1)), "page": 1}
     return {
-        (await api.client.request(method, path.format(**known), headers=person.headers)).status_code
+        (await api.client.request(method, path.format(**PARAMETERS), headers=person.headers)).status_code
         for path, operations in document["paths"].items()
         for method in operations.keys() - {"parameters"}
         if path.startswith("/v1/") and not path.startswith("/v1/auth/")

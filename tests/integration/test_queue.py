@@ -324,7 +324,7 @@ async def test_suspects_take_the_same_steps_each_time(runtime: Runtime, database
     await crash(runtime, 1)
     lease = await claim(runtime)
     assert lease
-    held = HeldLease(lease, progressed_at=0.0)
+    held = HeldLease(progressed_at=0.0)
     marked: list[int] = []
     stages: list[Stage] = []
 
@@ -384,7 +384,7 @@ async def test_heartbeat_keeps_a_lease_while_the_event_loop_is_blocked(runtime: 
     heartbeat = Heartbeat(runtime.settings.sqlalchemy_url, lease_seconds=1.0, stall_seconds=60)
     heartbeat.start()
     try:
-        with heartbeat.hold(lease) as held:
+        with heartbeat.hold(lease.token) as held:
             before = await fetch_value(database_url, "SELECT lease_until FROM jobs")
             time.sleep(1.5)  # noqa: ASYNC251 - blocks the event loop on purpose
             assert await fetch_value(database_url, "SELECT lease_until FROM jobs") > before + timedelta(seconds=1)
@@ -402,7 +402,7 @@ async def test_stalled_work_loses_its_lease(runtime: Runtime, database_url: str)
     heartbeat.start()
     try:
         sweeper = Sweeper(runtime.database, 0.6)
-        with heartbeat.hold(lease):
+        with heartbeat.hold(lease.token):
             await wait_for(sweeper.sweep)
     finally:
         heartbeat.stop()
@@ -428,7 +428,7 @@ async def test_holder_notices_that_its_lease_is_lost(runtime: Runtime, database_
     heartbeat = Heartbeat(runtime.settings.sqlalchemy_url, lease_seconds=0.6, stall_seconds=60)
     heartbeat.start()
     try:
-        with heartbeat.hold(lease) as held:
+        with heartbeat.hold(lease.token) as held:
             await fetch(database_url, "UPDATE jobs SET lease_token = gen_random_uuid()")
             await wait_for(lambda: held.is_lost)
             with pytest.raises(LeaseLost):

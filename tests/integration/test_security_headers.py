@@ -7,6 +7,7 @@ import pytest
 from pydantic import HttpUrl, SecretStr
 
 from api.app import create_app
+from api.openapi.examples import PARAMETERS
 from pipeline.settings import Settings
 from tests.conftest import SECRET
 from tests.integration.conftest import Api, make_transport
@@ -84,7 +85,7 @@ async def test_named_origin_may_call_every_route(api: Api, public_client: httpx2
     for path, methods in api.app.openapi_schema.to_schema()["paths"].items():
         for method in methods:
             response = await public_client.options(
-                path.replace("{page}", "1").replace("{document_id}", UNUSED).replace("{note_id}", UNUSED),
+                path.format(**PARAMETERS),
                 headers={
                     "Origin": ORIGIN,
                     "Access-Control-Request-Method": method.upper(),

@@ -210,7 +210,7 @@ def test_every_log_event_has_its_entry() -> None:
 def test_every_route_has_its_entry() -> None:
     paths = json.loads((PROJECT / "docs" / "openapi.json").read_text())["paths"]
     routes = read_section(TEXTS["docs/usage.md"], "Routes")
-    named = [re.sub(r"\{(?:document|note|key)_id\}", "{id}", path) for path in paths]
+    named = [re.sub(r"\{(?:document|note|key|webhook)_id\}", "{id}", path) for path in paths]
     assert [path for path in named if path not in routes] == []
 
 

@@ -1,0 +1,1 @@
+"""Webhooks: signs events and sends them to the receivers of accounts."""
