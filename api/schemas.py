@@ -213,6 +213,8 @@ class _Request(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     collection_ids: CollectionIds | None = None
     document_ids: DocumentIds | None = None
     filter: dict[str, Any] | None = None
+    min_score: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.0
+    details: bool = False
 
     def read_selection(self) -> Selection:
         """Return what to search.

@@ -14,6 +14,7 @@ from pipeline.db import worker_secrets
 from pipeline.db.candidates import DEFAULT_BOUNDS, SearchBounds
 from pipeline.db.session import Database
 from pipeline.embedding.active_model import CHECK_SECONDS, Encoders
+from pipeline.embedding.cosine_scales import CosineScales
 from pipeline.embedding.factory import make_encoder
 from pipeline.embedding.helpers import Helpers
 from pipeline.embedding.text_encoder import TextEncoder
@@ -148,6 +149,8 @@ class Runtime:
     reading_turns: ReadingTurns = field(default_factory=ReadingTurns)
     """Where the event streams of an account wait to read."""
     recent_logins: RecentLogins = field(default_factory=RecentLogins)
+    cosine_scales: CosineScales = field(default_factory=CosineScales)
+    """Make the scores of searches with different embedding models comparable."""
 
     @property
     def encoder(self) -> TextEncoder:

@@ -570,11 +570,23 @@ class TextChunk:
     """Lexemes of the page's headings, and how much each tells."""
 
 
+class PassageDetails(msgspec.Struct, frozen=True):
+    """What the score of a passage is made of. A number that the mode of the search does not use is null."""
+
+    cosine: float | None
+    """Cosine of the question and the best window of the passage, -1 to 1."""
+    words: float | None
+    """Share of the question's words that the passage has, 0 to 1. Rare words count more."""
+    title: float | None
+    """Share of the words of the title that the question names, 0 to 1."""
+
+
 class Passage(msgspec.Struct, frozen=True):
     """A chunk that answers a query, with its position and score.
 
     `start` and `end` are character offsets in the extracted text of a document or in the body of a note. `id` is the
-    same in every answer, until the document has a new version or the note is edited.
+    same in every answer, until the document has a new version or the note is edited. `score`, 0 to 1, is the estimated
+    probability that the passage is relevant.
     """
 
     id: UUID
@@ -588,6 +600,8 @@ class Passage(msgspec.Struct, frozen=True):
     end: int
     text: str
     score: float
+    details: PassageDetails | msgspec.UnsetType = msgspec.UNSET
+    """Present if the request asked for it."""
 
 
 class KeyKind(StrEnum):

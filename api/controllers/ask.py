@@ -81,6 +81,8 @@ class AskController(Controller):
             top_k=data.top_k,
             selection=data.read_selection(),
             history=data.read_history(),
+            min_score=data.min_score,
+            has_details=data.details,
         )
         draft = await work_while_connected(request, work_while_current(request, asking))
         if streams:

@@ -42,12 +42,20 @@ class SearchController(Controller):
     ) -> SearchResult:
         """Search the caller's documents and notes, or only those in `collection_ids`, `document_ids` and the `filter`.
 
-        The passages have the order of their scores, the best first. If the operator has set a reranker, they have its
-        order in the modes `hybrid` and `vector`, and the scores stay those of the mode.
+        The passages have the order of their scores, the best first. A score, 0 to 1, is the estimated probability that
+        the passage is relevant. Passages below `min_score` are left out. If the operator has set a reranker, the
+        passages have its order in the modes `hybrid` and `vector`.
         """
         started = perf_counter()
         query = data.read_text("query")
         passages = await search.search(
-            runtime, request.user, query, mode=data.mode, top_k=data.top_k, selection=data.read_selection()
+            runtime,
+            request.user,
+            query,
+            mode=data.mode,
+            top_k=data.top_k,
+            selection=data.read_selection(),
+            min_score=data.min_score,
+            has_details=data.details,
         )
         return SearchResult(passages, round(1000 * (perf_counter() - started), 2))

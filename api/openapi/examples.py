@@ -174,7 +174,7 @@ PASSAGE = Passage(
     start=1834,
     end=1834 + len(SENTENCE),
     text=SENTENCE,
-    score=2.33,
+    score=0.96,
 )
 ANSWER = Answer(
     answer="The lock is closed above 3.2 metres [1].",

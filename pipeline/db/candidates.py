@@ -63,6 +63,8 @@ Rows = TypeVar("Rows", Measured, Ranked)
 
 UNKNOWN_SHARE = 0.5 / 2000
 """Assumed share of the chunks that contain a word that is not in the sample of 2,000."""
+ASSUMED_CHUNKS = 50
+"""Added to the number of the owner's chunks when words are weighed. In a few chunks, no word is known to be common."""
 
 
 @dataclass(frozen=True)
@@ -534,6 +536,23 @@ def find_by_words(matches: CTE, number: ColumnElement[int]) -> Select[UUID]:
     return select(matches.c.id).order_by(matches.c.rank.desc(), matches.c.id).limit(number)
 
 
+def read_best(scope: Scope, matches: CTE, number: ColumnElement[int]) -> CTE:
+    """Return the `number` matches with the highest ranks, with their lexemes."""
+    best = find_by_words(matches, number).add_columns(matches.c.rank).subquery("best")
+    row = (
+        select(func.strip(Chunk.lexemes).label("lexemes"))
+        .where(belongs_to_owner(scope.acting), Chunk.id == best.c.id)
+        .limit(literal(1, Integer, literal_execute=True))
+        .lateral("row")
+    )
+    return (
+        select(best.c.id, best.c.rank, row.c.lexemes)
+        .select_from(scope.acting.join(best, true()).join(row, true()))
+        .cte("measured")
+        .prefix_with("MATERIALIZED")
+    )
+
+
 def read_words(scope: Scope, words: CTE, asked: CTE, matches: CTE, found: Subquery) -> CTE:
     """Return the candidates of `found`: page, lexemes, rank by all words of the question, and named share of headings.
 
@@ -577,13 +596,21 @@ def _cover_headings(words: CTE) -> ColumnElement[float]:
     return case((Chunk.heading_words.overlap(names), share), else_=0.0)
 
 
-def cover_words(words: CTE, measured: CTE) -> Subquery:
-    """Select the chunks of `measured` that have words of the question, with the share of the question that they cover.
+def cover_words(scope: Scope, words: CTE, measured: CTE) -> Subquery:
+    """Select the chunks of `measured` that have words of the question, with the shares of the question that they cover.
 
-    Words that fewer of these chunks have count more, as in inverse document frequency (Sparck Jones, 1972).
+    Rare words count more, as in inverse document frequency (Sparck Jones, 1972): for `share`, words that fewer of these
+    chunks have; for `covered`, words that fewer of the owner's chunks have. So `covered` does not depend on the other
+    candidates.
     """
     sought = (
-        select(words.c.word.label("name"), cast(words.c.word, TSQUERY).label("word"))
+        select(
+            words.c.word.label("name"),
+            cast(words.c.word, TSQUERY).label("word"),
+            func.ln(1 + (scope.chunks + ASSUMED_CHUNKS) / (1 + words.c.share * scope.chunks), type_=Double).label(
+                "rarity"
+            ),
+        )
         .cte("sought")
         .prefix_with("MATERIALIZED")
     )
@@ -598,15 +625,17 @@ def cover_words(words: CTE, measured: CTE) -> Subquery:
     weighed = (
         select(
             sought.c.name,
+            sought.c.rarity,
             func.ln(1 + all_chunks / func.coalesce(counted.c.chunks, 1.0, type_=Double), type_=Double).label("weight"),
         )
         .select_from(sought.outerjoin(counted, counted.c.name == sought.c.name))
         .cte("weighed")
         .prefix_with("MATERIALIZED")
     )
-    whole = select(func.sum(weighed.c.weight)).scalar_subquery()
+    whole, rarity = (select(func.sum(column)).scalar_subquery() for column in (weighed.c.weight, weighed.c.rarity))
+    share, covered = func.sum(weighed.c.weight) / whole, func.sum(weighed.c.rarity) / rarity
     return (
-        select(had.c.id, (func.sum(weighed.c.weight) / whole).label("share"))
+        select(had.c.id, share.label("share"), covered.label("covered"))
         .join(weighed, weighed.c.name == had.c.name)
         .group_by(had.c.id)
         .subquery("covered")

@@ -6,6 +6,7 @@ from typing import Any
 from uuid import UUID
 
 import asyncpg
+import msgspec
 import numpy as np
 from sqlalchemy import (
     CTE,
@@ -21,21 +22,23 @@ from sqlalchemy import (
     func,
     insert,
     literal,
+    null,
     select,
     true,
     union_all,
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
-from pipeline.db import candidates
+from pipeline.db import candidates, relevance
 from pipeline.db.audit import Event
 from pipeline.db.candidates import DEFAULT_BOUNDS, OWNER, Scope, SearchBounds
 from pipeline.db.direct import DirectConnection
 from pipeline.db.filters import Shape, describe, list_values
 from pipeline.db.models import INDEXED_DIMENSIONS, AuditLog, Chunk, Document, Note
 from pipeline.errors import DimensionChanged
+from pipeline.stages.cosine_scale import PACKAGED_SCALE, CosineScale
 from pipeline.stages.words.question import Question, parse
-from pipeline.types import EVERYTHING, Passage, SearchMode, Selection, SubjectKind, new_id
+from pipeline.types import EVERYTHING, Passage, PassageDetails, SearchMode, Selection, SubjectKind, new_id
 
 CANDIDATES = 100
 """Maximum number of candidates of each kind: by vector, by words, and by titles."""
@@ -54,11 +57,16 @@ OTHER_DIMENSION = (
 )
 
 AnySelect = Select[*tuple[Any, ...]]
-Scored = Select[UUID, float]
-"""Rows of a chunk's id and its score."""
+Scored = Select[UUID, float, float | None, float | None, float | None]
+"""Rows of a chunk's id, a number that orders the chunks, its cosine, and the shares of the question's words and of the
+title that are covered. A search that does not use a number has NULL for it."""
 
+UNUSED = cast(null(), Double)
+"""In place of a number that a mode of search does not use."""
 # A literal: for a parameter, PostgreSQL would assume a tenth of the rows, reject its cached plan and plan every time.
 LIMIT = bindparam("limit", type_=Integer, literal_execute=True)
+AT_LEAST_TWO = func.greatest(LIMIT, literal(2, Integer, literal_execute=True), type_=Integer)
+"""The score of the first passage depends on its lead over the second, whether this one is returned or not."""
 
 PASSAGE = (
     Chunk.document_id,
@@ -89,6 +97,12 @@ class PassageQuery:
     selection: Selection = EVERYTHING
     """What to search."""
     bounds: SearchBounds = DEFAULT_BOUNDS
+    min_score: float = 0.0
+    """Lowest score of a passage to return."""
+    has_details: bool = False
+    """Whether passages say what their scores are made of."""
+    scale: CosineScale = PACKAGED_SCALE
+    """Scale of the cosines of the model."""
 
 
 async def find_passages(
@@ -103,6 +117,7 @@ async def find_passages(
     """
     question = Question()
     values: dict[str, Any] = {"owner": query.owner_id, "model": query.model, "limit": max(query.limit, query.depth)}
+    values |= {"min_score": query.min_score, "cosine_factor": query.scale.factor, "cosine_offset": query.scale.offset}
     if query.mode != SearchMode.KEYWORD:
         values["vector"] = query.vector
     if query.mode != SearchMode.VECTOR:
@@ -132,13 +147,14 @@ async def find_passages(
             source=SubjectKind.DOCUMENT if row.document_id else SubjectKind.NOTE,
             document_id=row.document_id,
             note_id=row.note_id,
-            title=row.title,
+            title=row.name,
             page=row.page,
             page_end=row.page_end,
             start=row.start,
             end=row.end,
             text=row.text,
             score=row.score,
+            details=PassageDetails(row.cosine, row.words, row.title) if query.has_details else msgspec.UNSET,
         )
         for row in rows
     ]
@@ -183,23 +199,33 @@ def _build(
             scored = _score_by_words(scope)
         case SearchMode.HYBRID:
             scored = _score_by_all(scope, dimension)
-    ranked = scored.subquery("scored")
-    best = (
-        select(ranked).order_by(ranked.c.score.desc(), ranked.c.id).limit(LIMIT).cte("best").prefix_with("MATERIALIZED")
-    )
-    statement = _read(scope, best)
-    return statement.add_cte(_audit(acting, best)) if is_audited else statement
+    ranked = scored.subquery("ranked")
+    best_first = (ranked.c.rank.desc(), ranked.c.id)
+    place = func.row_number().over(order_by=best_first).label("place")
+    following = func.lead(ranked.c.rank).over(order_by=best_first).label("next")
+    passages = relevance.rate(mode, select(ranked, place, following).order_by(place).limit(LIMIT).subquery("best"))
+    statement = _read(scope, passages)
+    return statement.add_cte(_audit(acting, passages)) if is_audited else statement
 
 
 def _score_by_vector(scope: Scope, dimension: int | None) -> Scored:
-    found = candidates.find_by_vector(scope, LIMIT, LIMIT, dimension).subquery("found")
-    return select(found.c.id, (1.0 - found.c.distance).label("score"))
+    found = candidates.find_by_vector(scope, AT_LEAST_TWO, AT_LEAST_TWO, dimension).subquery("found")
+    cosine = 1.0 - found.c.distance
+    return select(
+        found.c.id, cosine.label("rank"), cosine.label("cosine"), UNUSED.label("words"), UNUSED.label("title")
+    )
 
 
 def _score_by_words(scope: Scope) -> Scored:
-    asked = candidates.choose_words(scope, candidates.find_words(scope))
-    matches = candidates.match_words(scope, asked, LIMIT)
-    return select(matches.c.id, matches.c.rank.label("score"))
+    words = candidates.find_words(scope)
+    matches = candidates.match_words(scope, candidates.choose_words(scope, words), AT_LEAST_TWO)
+    best = candidates.read_best(scope, matches, AT_LEAST_TWO)
+    covered = candidates.cover_words(scope, words, best)
+    columns = UNUSED.label("cosine"), covered.c.covered.label("words"), UNUSED.label("title")
+    rank = best.c.rank / func.nullif(func.max(best.c.rank).over(), 0.0, type_=Double)
+    return select(best.c.id, rank.label("rank"), *columns).select_from(
+        best.outerjoin(covered, covered.c.id == best.c.id)
+    )
 
 
 def _score_by_all(scope: Scope, dimension: int | None) -> Scored:
@@ -222,7 +248,7 @@ def _score_by_all(scope: Scope, dimension: int | None) -> Scored:
     far = select(worded.c.id).where(worded.c.id.not_in(select(near.c.id))).cte("far").prefix_with("MATERIALIZED")
     found = union_all(select(near), candidates.measure(scope, far)).subquery("found")
     measured = candidates.read_words(scope, asked_words, asked, matches, found)
-    covered = candidates.cover_words(asked_words, measured)
+    covered = candidates.cover_words(scope, asked_words, measured)
     similarity, words = measured.c.similarity, measured.c.words
     lowest, highest = func.min(similarity).over(), func.max(similarity).over()
     by_vector = (similarity - lowest) / func.greatest(highest - lowest, MINIMUM_SPREAD, type_=Double)
@@ -230,9 +256,17 @@ def _score_by_all(scope: Scope, dimension: int | None) -> Scored:
     by_title = func.coalesce(named.c.cover, 0.0)
     # A heading counts less in a document whose title is named worse than that of another candidate.
     by_heading = measured.c.heading * func.coalesce(by_title / func.nullif(func.max(named.c.cover).over(), 0.0), 1.0)
-    score = by_vector + WORDS * func.coalesce(by_words, 0.0) + by_title + HEADINGS * by_heading
+    rank = by_vector + WORDS * func.coalesce(by_words, 0.0) + by_title + HEADINGS * by_heading
     return _put_pages_first(
-        select(measured.c.id, measured.c.source_id, measured.c.page, score.label("score")).select_from(
+        select(
+            measured.c.id,
+            measured.c.source_id,
+            measured.c.page,
+            rank.label("rank"),
+            similarity.label("cosine"),
+            func.coalesce(covered.c.covered, 0.0).label("words"),
+            by_title.label("title"),
+        ).select_from(
             measured.outerjoin(covered, covered.c.id == measured.c.id).outerjoin(
                 named, named.c.source_id == measured.c.source_id
             )
@@ -240,39 +274,39 @@ def _score_by_all(scope: Scope, dimension: int | None) -> Scored:
     )
 
 
-def _put_pages_first(scored: Select[UUID, UUID, int, float]) -> Scored:
-    """Lower the score of each passage that is not the best of its page, in documents of several pages.
+def _put_pages_first(scored: Select[UUID, UUID, int, float, float, float, float]) -> Scored:
+    """Lower the rank of each passage that is not the best of its page, in documents of several pages.
 
     Neighbours on a page are alike, and one of them is usually enough to find it.
     """
     whole = scored.subquery("whole")
-    best_first = (whole.c.score.desc(), whole.c.id)
+    best_first = (whole.c.rank.desc(), whole.c.id)
     place = func.row_number().over(partition_by=(whole.c.source_id, whole.c.page), order_by=best_first)
     last_page = func.max(whole.c.page).over(partition_by=whole.c.source_id)
     loss = case((and_(place > 1, last_page > 1), PAGE_LOSS), else_=0.0)
-    return select(whole.c.id, (whole.c.score - loss).label("score"))
+    return select(whole.c.id, (whole.c.rank - loss).label("rank"), whole.c.cosine, whole.c.words, whole.c.title)
 
 
-def _read(scope: Scope, best: CTE) -> AnySelect:
-    """Select the texts and titles of the best passages.
+def _read(scope: Scope, passages: CTE) -> AnySelect:
+    """Select the passages with their texts and titles.
 
     The limit in the lateral join keeps PostgreSQL from reading a row before `acting` has run.
     """
-    condition = and_(candidates.belongs_to_owner(scope.acting), Chunk.id == best.c.id)
+    condition = and_(candidates.belongs_to_owner(scope.acting), Chunk.id == passages.c.id)
     row = select(*PASSAGE).where(condition).limit(literal(1, Integer, literal_execute=True)).lateral("row")
     filename = select(Document.filename).where(Document.owner_id == OWNER, Document.id == row.c.document_id)
     title = select(Note.title).where(Note.owner_id == OWNER, Note.id == row.c.note_id)
-    named = func.coalesce(filename.scalar_subquery(), title.scalar_subquery()).label("title")
+    named = func.coalesce(filename.scalar_subquery(), title.scalar_subquery()).label("name")
     return (
-        select(best.c.id, row, best.c.score, named)
-        .select_from(scope.acting.join(best, true()).join(row, true()))
-        .order_by(best.c.score.desc(), best.c.id)
+        select(passages, row, named)
+        .select_from(scope.acting.join(passages, true()).join(row, true()))
+        .order_by(passages.c.place)
     )
 
 
-def _audit(acting: CTE, best: CTE) -> CTE:
-    passages = select(func.count()).select_from(best).scalar_subquery()
-    returned = func.least(passages, bindparam("returned", type_=Integer))
+def _audit(acting: CTE, passages: CTE) -> CTE:
+    found = select(func.count()).select_from(passages).scalar_subquery()
+    returned = func.least(found, bindparam("returned", type_=Integer))
     details = cast(bindparam("details", type_=JSONB), JSONB) + func.jsonb_build_object("passages", returned)
     return (
         insert(AuditLog)

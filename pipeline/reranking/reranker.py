@@ -5,6 +5,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from time import perf_counter
 
+from msgspec.structs import replace
+
 from pipeline import metrics
 from pipeline.circuit_breaker import CircuitBreaker, wait_within
 from pipeline.logs import get_logger
@@ -65,7 +67,11 @@ class Reranker:
         self._scorer.start()
 
     async def rerank(self, question: str, passages: Sequence[Passage]) -> list[Passage]:
-        """Return the passages with the first of them in the order of the model. Their scores stay as they are."""
+        """Return the passages with the first of them in the order of the model.
+
+        The scores stay in their order: the passage that the model puts first gets the highest. The numbers of models
+        cannot be compared with each other.
+        """
         if len(passages) < 2:
             return list(passages)
         head, rest = passages[: self.depth], passages[self.depth :]
@@ -73,7 +79,8 @@ class Reranker:
         if scores is None:
             return list(passages)
         order = sorted(range(len(head)), key=lambda index: -scores[index])
-        return [*(head[index] for index in order), *rest]
+        ordered = [replace(head[index], score=passage.score) for index, passage in zip(order, head, strict=True)]
+        return [*ordered, *rest]
 
     async def close(self) -> None:
         """Close the model."""

@@ -13,7 +13,7 @@ from pipeline.llm.client import LanguageModel
 from pipeline.runtime import Runtime
 from pipeline.stages.citations import CitationCheck, cite
 from pipeline.stages.prompt import build_condensing_prompt, build_prompt
-from pipeline.stages.quotations import Quotation, choose, list_candidates
+from pipeline.stages.quotations import Quotation, choose, list_candidates, may_answer
 from pipeline.types import EVERYTHING, Answer, Caller, Passage, Piece, Selection, Turn
 from pipeline.use_cases.search import MAX_QUESTION_CHARACTERS, search
 
@@ -55,11 +55,14 @@ async def ask(
     *,
     top_k: int,
     selection: Selection = EVERYTHING,
+    min_score: float = 0.0,
+    has_details: bool = False,
     history: Sequence[Turn] = (),
     wishes: str = "",
 ) -> Draft:
     """Find the passages for a question. The answer is made while the draft's `pieces` are read.
 
+    Passages with a score below `min_score` are left out.
     If there is a language model, the question may refer to the `history` of the conversation, and the model is told the
     user's `wishes` for the answer.
 
@@ -68,8 +71,16 @@ async def ask(
     """
     if history and runtime.llm:
         question = await _condense(runtime.llm, history, question, runtime.settings.llm_prompt_characters)
-    passages = await search(runtime, caller, question, top_k=top_k, selection=selection)
-    if not passages:
+    passages = await search(
+        runtime,
+        caller,
+        question,
+        top_k=top_k,
+        selection=selection,
+        min_score=min_score,
+        has_details=has_details,
+    )
+    if not passages or (runtime.llm is None and not may_answer(passages)):
         return Draft(passages, EXTRACTIVE, _say_nothing_found(), question)
     if runtime.llm is None:
         return Draft(passages, EXTRACTIVE, _quote(runtime.encoder, question, passages), question)

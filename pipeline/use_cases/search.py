@@ -1,6 +1,7 @@
 """Find the passages that answer a query."""
 
 from contextlib import nullcontext
+from functools import partial
 
 from pipeline.db.audit import Event, name_key
 from pipeline.db.filters import restrict
@@ -9,6 +10,7 @@ from pipeline.embedding.prompts import Purpose
 from pipeline.errors import CannotWrite, FieldError, InvalidInput
 from pipeline.logs import get_logger
 from pipeline.runtime import Runtime
+from pipeline.stages.cosine_scale import PACKAGED_SCALE
 from pipeline.stages.normalize import fold
 from pipeline.types import EVERYTHING, Caller, Passage, SearchMode, Selection
 
@@ -28,8 +30,12 @@ async def search(
     mode: SearchMode = SearchMode.HYBRID,
     top_k: int,
     selection: Selection = EVERYTHING,
+    min_score: float = 0.0,
+    has_details: bool = False,
 ) -> list[Passage]:
     """Return the `top_k` best passages of what is selected and what the caller may see, best first.
+
+    Passages with a score below `min_score` are left out.
 
     Accounts take turns if one of them sends many searches at once. Raises InvalidInput if the query has no word,
     Overloaded if too many wait, and ModelUnavailable while the embedding model is not loaded. Keyword searches need no
@@ -38,12 +44,12 @@ async def search(
     If there is a reranker, it reorders the best passages, except those of keyword searches.
     """
     require_word(query)
+    build = partial(_build_query, runtime, caller, query, mode, top_k, selection, min_score, has_details=has_details)
     async with nullcontext() if mode == SearchMode.KEYWORD else runtime.search_queue.turn(str(caller.owner_id)):
-        wanted = await _build_query(runtime, caller, query, mode, top_k, selection)
+        wanted = await build()
         passages = await _find(runtime, caller, wanted)
         if not passages and await runtime.encoders.is_replaced(wanted.model):
-            wanted = await _build_query(runtime, caller, query, mode, top_k, selection)
-            passages = await _find(runtime, caller, wanted)
+            passages = await _find(runtime, caller, await build())
         if runtime.reranker and mode != SearchMode.KEYWORD:
             passages = await runtime.reranker.rerank(wanted.text, passages)
         return passages[:top_k]
@@ -57,18 +63,30 @@ def require_word(query: str, field: str = "query") -> None:
 
 
 async def _build_query(
-    runtime: Runtime, caller: Caller, query: str, mode: SearchMode, top_k: int, selection: Selection
+    runtime: Runtime,
+    caller: Caller,
+    query: str,
+    mode: SearchMode,
+    top_k: int,
+    selection: Selection,
+    min_score: float,
+    *,
+    has_details: bool,
 ) -> PassageQuery:
     """Return the query in the form of the indexed text, embedded with the model that this process considers active."""
     encoder, query = runtime.encoder, fold(query)
+    by_words = mode == SearchMode.KEYWORD
     return PassageQuery(
         caller.owner_id,
         mode,
         query,
-        vector=None if mode == SearchMode.KEYWORD else (await encoder.encode([query], Purpose.QUERY))[0],
+        vector=None if by_words else (await encoder.encode([query], Purpose.QUERY))[0],
+        scale=PACKAGED_SCALE if by_words else await runtime.cosine_scales.find(encoder),
         model=encoder.model_name,
         limit=top_k,
-        depth=runtime.reranker.depth if runtime.reranker and mode != SearchMode.KEYWORD else 0,
+        depth=runtime.reranker.depth if runtime.reranker and not by_words else 0,
+        min_score=min_score,
+        has_details=has_details,
         language=runtime.settings.text_search_config,
         selection=restrict(caller, selection),
         bounds=runtime.search_bounds,

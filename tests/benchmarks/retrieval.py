@@ -2,13 +2,13 @@
 
 A set is a folder with `documents/` and `questions.jsonl`. A question names its document, the text of its evidence and,
 in a PDF, the pages of the evidence. Each set has a user of its own, so a second run on the same service finds the
-documents there. The scores are written to a file. `--compare BEFORE AFTER` compares two such files.
+documents there. Each set is also asked questions that it does not answer. The scores are written to a file. `--compare BEFORE AFTER` compares two such files.
 """
 
 import argparse
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from http import HTTPStatus
@@ -17,15 +17,18 @@ from typing import Any
 
 import httpx2
 
+from tests.benchmarks.calibration import NONSENSE, calibrate
 from tests.benchmarks.machine import read_machine
-from tests.benchmarks.scores import Scores, SetScores, print_changes, print_modes, read_scores
-from tests.benchmarks.scoring import TOP_K, Hit, Question, Score, load_questions, score
+from tests.benchmarks.scores import Scores, SetScores, print_calibrations, print_changes, print_modes, read_scores
+from tests.benchmarks.scoring import TOP_K, Hit, Question, judge, load_questions, score
 from tests.benchmarks.stack import SETTINGS, read_model, refuse_env_file
 from tests.e2e.conftest import Up
 
 SHARED = Path("../shared/data")
 PASSWORD = "password of a benchmark"
 REQUESTS_AT_ONCE = 8
+OTHER_QUESTIONS = 20
+"""Number of questions of each other set."""
 MODES = ("vector", "hybrid", "keyword")
 SCOPES = ("all documents", "the right document")
 
@@ -70,7 +73,9 @@ class Account:
         if document_id:
             wanted["document_ids"] = [document_id]
         found = self._request("POST", "/v1/search", json=wanted)
-        return [Hit(passage["title"], passage["page"], passage["text"]) for passage in found["passages"]]
+        return [
+            Hit(passage["title"], passage["page"], passage["text"], passage["score"]) for passage in found["passages"]
+        ]
 
     def ask(self, question: str) -> dict[str, Any]:
         """Return the answer to a question of all documents. Raises HTTPStatusError if the language model fails."""
@@ -78,8 +83,11 @@ class Account:
         return answer
 
 
-def score_set(url: str, folder: Path, field: str) -> list[SetScores]:
-    """Load a set and ask its questions in each mode, in all documents and in the right one."""
+def score_set(url: str, folder: Path, field: str, others: Sequence[str]) -> list[SetScores]:
+    """Load a set and ask its questions in each mode, in all documents and in the right one.
+
+    All documents are also asked `others`, which they do not answer.
+    """
     account = Account(url, folder.name)
     questions = load_questions(folder, field)
     name = folder.name if field == "question" else f"{folder.name} ({field})"
@@ -87,14 +95,41 @@ def score_set(url: str, folder: Path, field: str) -> list[SetScores]:
         files = sorted((folder / "documents").iterdir())
         ids = {file.name: document for file, document in zip(files, threads.map(account.load, files), strict=True)}
 
-        def ask(question: Question, mode: str, scope: str) -> Score:
-            document_id = None if scope == SCOPES[0] else ids[question.document]
-            return score(question, account.search(question.text, mode, document_id))
+        def ask(question: Question, mode: str, scope: str) -> list[Hit]:
+            return account.search(question.text, mode, None if scope == SCOPES[0] else ids[question.document])
 
-        def ask_all(scope: str, mode: str) -> list[Score]:
-            return list(threads.map(lambda question: ask(question, mode, scope), questions))
+        def find_highest(text: str, mode: str) -> float:
+            return max((hit.score for hit in account.search(text, mode, None)), default=0.0)
 
-        return [SetScores(name, scope, {mode: ask_all(scope, mode) for mode in MODES}) for scope in SCOPES]
+        def score_all(scope: str) -> SetScores:
+            found = SetScores(name, scope, {})
+            for mode in MODES:
+                hits = list(threads.map(lambda question, mode=mode: ask(question, mode, scope), questions))
+                relevant = [judge(question, one) for question, one in zip(questions, hits, strict=True)]
+                found.scores[mode] = list(map(score, questions, hits, relevant))
+                judged = [
+                    (hit.score, is_relevant)
+                    for pair in zip(hits, relevant, strict=True)
+                    for hit, is_relevant in zip(*pair, strict=True)
+                ]
+                unanswerable = others if scope == SCOPES[0] else ()
+                highest = list(threads.map(lambda text, mode=mode: find_highest(text, mode), unanswerable))
+                found.calibrations[mode] = calibrate(judged, highest)
+            return found
+
+        return [score_all(scope) for scope in SCOPES]
+
+
+def take_others(folder: Path, folders: Sequence[Path]) -> list[str]:
+    """Return nonsense, and 20 questions of each other set. XQuAD has the same articles in two languages."""
+    found = list(NONSENSE)
+    for other in folders:
+        if other.name.partition("_")[0] != folder.name.partition("_")[0]:
+            questions = load_questions(other, "question")
+            found += [question.text for question in questions[:: max(1, len(questions) // OTHER_QUESTIONS)]][
+                :OTHER_QUESTIONS
+            ]
+    return found
 
 
 @contextmanager
@@ -139,9 +174,14 @@ def main() -> None:
         print_changes(before, after)
         return
     with find_service(options.url) as (url, model):
-        sets = [scores for folder in options.folders for scores in score_set(url, folder, options.field)]
+        sets = [
+            scores
+            for folder in options.folders
+            for scores in score_set(url, folder, options.field, take_others(folder, options.folders))
+        ]
     scores = Scores(read_machine(), model, sets)
     print_modes(scores)
+    print_calibrations(scores)
     options.output.parent.mkdir(exist_ok=True)
     scores.write(options.output)
 

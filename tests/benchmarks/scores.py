@@ -2,13 +2,14 @@
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from tests.benchmarks.calibration import LIMITS, Calibration
 from tests.benchmarks.machine import Machine
 from tests.benchmarks.scoring import METRICS, Score
 
@@ -28,6 +29,8 @@ class SetScores:
     scope: str
     """Where the questions were asked: in all documents, or in the right one."""
     scores: dict[str, list[Score]]
+    calibrations: dict[str, Calibration] = field(default_factory=dict)
+    """What the scores of passages are worth, by mode."""
 
     def get_values(self, mode: str, measure: Measure) -> list[float]:
         return [measure(score) for score in self.scores[mode]]
@@ -58,6 +61,7 @@ def read_scores(path: Path) -> Scores:
             one["name"],
             one["scope"],
             {mode: [Score(**score) for score in scores] for mode, scores in one["scores"].items()},
+            {mode: Calibration(**found) for mode, found in one.get("calibrations", {}).items()},
         )
         for one in content["sets"]
     ]
@@ -92,6 +96,17 @@ def print_modes(scores: Scores) -> None:
         for mode, values in one.scores.items():
             cells = [_describe(one.get_values(PLAIN_MODE, get), one.get_values(mode, get)) for get in METRICS.values()]
             table.add_row(one.name, one.scope, mode, str(len(values)), *cells)
+    Console(width=WIDTH).print(table)
+
+
+def print_calibrations(scores: Scores) -> None:
+    """Print for each mode how far scores differ from shares, and how often nothing answers and a passage seems to."""
+    columns = ("calibration error", "unanswerable questions", *(f"with a passage above {limit}" for limit in LIMITS))
+    table = Table("set", "searched in", "mode", *columns)
+    for one in scores.sets:
+        for mode, found in one.calibrations.items():
+            above = (f"{share:.3f}" if found.unanswerable else "–" for share in found.above.values())
+            table.add_row(one.name, one.scope, mode, f"{found.error:.3f}", str(found.unanswerable), *above)
     Console(width=WIDTH).print(table)
 
 

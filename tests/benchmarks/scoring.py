@@ -36,6 +36,7 @@ class Hit:
     document: str
     page: int
     text: str
+    score: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -77,14 +78,17 @@ def cut_into_grams(text: str) -> Grams:
     return set(zip(words, words[1:], words[2:], strict=False)) or {tuple(words)} - {()}
 
 
-def score(question: Question, hits: Sequence[Hit]) -> Score:
-    """Score hits. A hit is relevant if it is from an evidence page of the file or, without pages, has half of the evidence."""
-    found = [cut_into_grams(hit.text) for hit in hits]
-    relevant = [
+def judge(question: Question, hits: Sequence[Hit]) -> list[bool]:
+    """Return which hits are relevant: from an evidence page of the file or, without pages, with half of the evidence."""
+    return [
         hit.document == question.document
-        and (hit.page in question.pages if question.pages else _has_evidence(question, grams))
-        for hit, grams in zip(hits, found, strict=True)
+        and (hit.page in question.pages if question.pages else _has_evidence(question, cut_into_grams(hit.text)))
+        for hit in hits
     ]
+
+
+def score(question: Question, hits: Sequence[Hit], relevant: Sequence[bool]) -> Score:
+    """Score hits, of which some are relevant."""
     return Score(float(any(relevant[:5])), _measure_evidence(question, hits), _compute_ndcg(question, hits, relevant))
 
 

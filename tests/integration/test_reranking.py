@@ -101,7 +101,7 @@ async def test_passages_get_the_order_of_the_server(server: LlmServer, model: st
     assert list_texts(found) == ["a red boat sails", "the red boat", "the gate", "a horse"], (
         "equal ones keep their order"
     )
-    assert [passage.score for passage in found] == [1.0, 2.0, 3.0, 0.0], "each passage keeps its score"
+    assert [passage.score for passage in found] == [3.0, 2.0, 1.0, 0.0], "scores fall in the new order"
     [call] = server.calls
     assert (call.path, call.headers["Authorization"]) == ("/v1/rerank", f"Bearer {KEY}")
     texts = list_texts(PASSAGES)

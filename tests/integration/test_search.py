@@ -1,7 +1,9 @@
 import asyncio
+import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from typing import Any
 from uuid import UUID
 
 import asyncpg
@@ -137,39 +139,90 @@ async def test_passages_with_more_of_the_words_come_first(api: Api) -> None:
 
 
 @pytest.mark.parametrize(
-    ("query", "score"), [("heron", 2.0), ("heron mistletoe", 1.0), ("heron keeper", 2.0), ("mistletoe", 0.0)]
+    ("query", "share"), [("heron", 1.0), ("heron mistletoe", 0.48), ("heron keeper", 1.0), ("mistletoe", 0.0)]
 )
-async def test_words_count_by_the_share_of_the_question_that_a_passage_has(api: Api, query: str, score: float) -> None:
-    """A single passage has no score by meaning, which is relative, and the question names no title."""
+async def test_words_count_by_the_share_of_the_question_that_a_passage_has(api: Api, query: str, share: float) -> None:
+    """If the words of the account have been sampled, a word that it has not weighs a little more: .547 of the two."""
     person = await api.register()
     await api.upload(person, b"The keeper saw a heron.", "x.txt")
     await api.work()
-    response = await api.client.post("/v1/search", headers=person.headers, json={"query": query})
-    assert response.json()["passages"][0]["score"] == pytest.approx(score)
+    for mode in ("hybrid", "keyword") if share else ("hybrid",):
+        [passage] = await look_up(api, person, query, mode=mode, details=True)
+        assert passage["details"]["words"] == pytest.approx(share, abs=0.03)
+
+
+async def look_up(api: Api, person: Person, query: str, **options: object) -> list[dict[str, Any]]:
+    response = await api.client.post("/v1/search", headers=person.headers, json={"query": query, **options})
+    passages: list[dict[str, Any]] = response.json()["passages"]
+    return passages
+
+
+@pytest.fixture
+async def reader(api: Api) -> Person:
+    """A user with the samples and a note."""
+    person = await api.register()
+    for file in samples.list_documents():
+        await api.upload(person, file.read_bytes(), file.name)
+    await api.client.post("/v1/notes", headers=person.headers, json={"title": "Keys", "body": "They hang on a hook."})
+    await api.work()
+    return person
+
+
+@pytest.mark.parametrize(("mode", "least"), [("hybrid", 0.5), ("vector", 0.5), ("keyword", 0.2)])
+async def test_scores_are_probabilities(api: Api, reader: Person, mode: str, least: float) -> None:
+    """They fall, mean the same for every number of passages, and are low if nothing answers."""
+    question = "At what water level is the lock closed to boats?"
+    passages = await look_up(api, reader, question, mode=mode, top_k=50)
+    scores = [passage["score"] for passage in passages]
+    assert scores == sorted(scores, reverse=True)
+    assert 1 > scores[0] > least
+    assert 0 < scores[-1] < 0.1
+    assert "details" not in passages[0]
+    assert await look_up(api, reader, question, mode=mode, top_k=1) == passages[:1]
+    enough = [passage for passage in passages if passage["score"] >= scores[1]]
+    assert await look_up(api, reader, question, mode=mode, top_k=50, min_score=scores[1]) == enough
+    assert 2 <= len(enough) < len(passages)
+    assert await look_up(api, reader, question, mode=mode, min_score=1) == []
+    for other in ("zzqx unobtainium", "Which team won the cup in 1998?", "capital of Mongolia"):
+        assert all(passage["score"] < 0.3 for passage in await look_up(api, reader, other, mode=mode))
+
+
+async def test_details_of_a_score(api: Api, reader: Person, database_url: str) -> None:
+    question = "keeper of the Alder Lock handbook"
+    [by_all] = await look_up(api, reader, question, top_k=1, details=True)
+    [by_vector] = await look_up(api, reader, question, top_k=1, mode="vector", details=True)
+    [by_words] = await look_up(api, reader, question, top_k=1, mode="keyword", details=True)
+    assert by_all["title"] == by_vector["title"] == by_words["title"] == "alder-lock-handbook.pdf"
+    assert by_all["details"]["title"] == 1
+    assert 0.3 < by_all["details"]["cosine"] < 1
+    assert 0 < by_all["details"]["words"] <= 1
+    assert by_vector["details"] == {"cosine": pytest.approx(0.6, abs=0.3), "words": None, "title": None}
+    assert by_words["details"] == {"cosine": None, "words": pytest.approx(0.8, abs=0.3), "title": None}
+    await look_up(api, reader, question, min_score=1)
+    [[audited]] = await fetch(database_url, "SELECT details FROM audit_logs ORDER BY id DESC LIMIT 1")
+    assert json.loads(audited)["passages"] == 0, "the number of passages that were returned"
 
 
 async def test_headings_of_a_page_add_to_a_score_and_a_second_passage_loses(api: Api, database_url: str) -> None:
     person = await api.register()
     prose = "We explain our cash flows and the statement of cash flows, as management sees them in this report. " * 20
-    pages = [f"Annual Report\n{name}\n\n{prose}" for name in ("Letter", "Outlook", "Statement of Cash Flows")]
+    better = (
+        "We explain the statement of cash flows, the statement of cash flows, as management sees it in this report. "
+    )
+    pages = [f"Annual Report\nLetter\n\n{prose}", f"Annual Report\nStatement of Cash Flows\n\n{better * 40}"]
     await api.upload(person, write_pages(pages), "x.pdf")
     await api.work()
 
-    async def score() -> np.ndarray:
-        body = {"query": "statement of cash flows", "top_k": 50}
-        found = await api.client.post("/v1/search", headers=person.headers, json=body)
-        passages = sorted(found.json()["passages"], key=lambda passage: passage["start"])
-        return np.array([passage["score"] for passage in passages])
+    async def list_pages() -> list[int]:
+        """Return the pages of the first two passages."""
+        found = await look_up(api, person, "statement of cash flows", top_k=2)
+        return [1 if "our cash flows" in passage["text"] else 2 for passage in found]
 
-    whole = await score()
+    assert await list_pages() == [2, 2], "all passages of the page have its heading"
     await fetch(database_url, "UPDATE chunks SET heading_words = NULL")
-    without_headings = await score()
+    assert await list_pages() == [2, 1], "each page once"
     await fetch(database_url, "UPDATE chunks SET page = 1")
-    of_one_page = await score()
-    told = 3 * np.log(4)
-    heading = 1.25 * told / (told + 2 * np.log(4 / 3))
-    assert whole - without_headings == pytest.approx([0, 0, 0, 0, heading, heading], abs=1e-5)
-    assert sorted(of_one_page - without_headings) == pytest.approx([0, 0, 0, 0.5, 0.5, 0.5])
+    assert await list_pages() == [2, 2]
 
 
 def write_pages(pages: Sequence[str]) -> bytes:
@@ -466,18 +519,16 @@ class TestBesideManyChunks:
         change = """UPDATE vectors SET embedding = $2::float4[]::vector::halfvec
             FROM chunks WHERE id = chunk_id AND text = '77' AND "window" = $1"""
         await fetch(database_url, change, 0, (query * -1 + 0.001).tolist())
-        wanted = PassageQuery(owner, SearchMode.HYBRID, "77", query, PACKAGED_MODEL, 200)
-        least = []
+        wanted = PassageQuery(owner, SearchMode.HYBRID, "77", query, PACKAGED_MODEL, 200, has_details=True)
+        cosines = []
         for windows in (0, 1):
             await add_windows(database_url, owner, windows)
             await fetch(database_url, change, 1, np.eye(1, 384, 1)[0].tolist())
             async with api.runtime.database.statement() as connection:
                 found = await find_passages(connection, wanted)
-            assert "77" in {passage.text for passage in found}
+            cosines += [passage.details.cosine for passage in found if passage.text == "77" and passage.details]
             assert len(found) == len({passage.text for passage in found}) == 101
-            least.append(found[-1].score)
-        assert least[0] > 0.5, "the only window of the passage with the word is opposite to the query"
-        assert least[1] < 0.5
+        assert cosines == pytest.approx([-1.0, 0.0], abs=0.05), "its only window is opposite to the query, then another"
 
     async def test_index_scan_keeps_fewer_candidates_for_a_large_share_of_all_vectors(
         self, api: Api, settings: Settings, database_url: str

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.benchmarks.answers import MARK, AnswerScore, is_heading, score_answer
+from tests.benchmarks.calibration import calibrate
 from tests.benchmarks.comparisons import compute_ratios
 from tests.benchmarks.machine import Machine, parse_cpu_information
 from tests.benchmarks.page import PAGE, write
@@ -88,6 +89,23 @@ def test_interval_of_a_difference() -> None:
         bootstrap(before, before[1:])
 
 
+@pytest.mark.parametrize(
+    ("judged", "error"),
+    [
+        ([(0.95, True)] * 19 + [(0.95, False)], 0.0),
+        ([(0.95, False)] * 10, 0.95),
+        ([(0.2, False)] * 5 + [(0.2, True)] * 5, 0.3),
+        ([(0.15, True), (0.85, False)], 0.85),
+        ([(1.0, True), (0.0, False)], 0.0),
+        ([], 0.0),
+    ],
+)
+def test_calibration_error(judged: list[tuple[float, bool]], error: float) -> None:
+    found = calibrate(judged, highest=[0.31, 0.3, 0.6, 0.0])
+    assert found.error == pytest.approx(error)
+    assert (found.unanswerable, found.above) == (4, {"0.3": 0.5, "0.5": 0.25})
+
+
 def test_scores_are_read_as_they_were_written(tmp_path: Path) -> None:
     scores = Scores(MACHINE, "tiny", [score_set(0.0, 1.0)])
     scores.write(tmp_path / "scores.json")
@@ -106,7 +124,8 @@ def test_changes_are_printed_by_set_and_mode(capsys: pytest.CaptureFixture[str])
 def score_set(vector: float, hybrid: float) -> SetScores:
     """Two questions with these values of hit@5 in each mode."""
     modes = {"vector": vector, "hybrid": hybrid}
-    return SetScores("two", "all documents", {mode: [Score(hit, 0.5, 0.5)] * 2 for mode, hit in modes.items()})
+    scores = {mode: [Score(hit, 0.5, 0.5)] * 2 for mode, hit in modes.items()}
+    return SetScores("two", "all documents", scores, dict.fromkeys(modes, calibrate([(0.5, True)], [])))
 
 
 def test_settings_in_the_env_file_are_not_measured_unnoticed(tmp_path: Path) -> None:

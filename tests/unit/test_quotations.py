@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
-from pipeline.stages.quotations import CANDIDATES, CHOSEN, Quotation, choose, list_candidates
+from pipeline.stages.quotations import CANDIDATES, CHOSEN, Quotation, choose, list_candidates, may_answer
 from pipeline.types import Passage
 from tests.unit.test_prompt import passage
 
@@ -132,15 +133,10 @@ def test_neighbours_of_the_best_sentence_are_quoted_if_they_are_of_the_same_para
 
 
 @pytest.mark.parametrize(
-    ("question", "cosine", "is_answered"),
-    [
-        ("blorf zindle", 0.36, False),
-        ("blorf zindle", 0.6, True),
-        ("Is the lock shut?", 0.2, True),
-        ("Which boats?", 0.2, False),
-    ],
+    ("scores", "is_likely"),
+    [([0.09], True), ([0.07], False), ([0.03] * 3, True), ([0.01] * 8, False), ([0.01] * 50, False), ([], False)],
 )
-def test_question_is_refused_if_the_best_sentence_is_far_from_it(
-    question: str, cosine: float, is_answered: bool
+def test_passages_may_answer_if_one_of_the_first_is_likely_enough_to_be_relevant(
+    scores: list[float], is_likely: bool
 ) -> None:
-    assert bool(quote({"The lock": cosine}, question, "The lock is shut.")) == is_answered
+    assert may_answer([replace(passage("The lock is shut."), score=score) for score in scores]) == is_likely
