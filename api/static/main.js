@@ -9,6 +9,7 @@ import { announce, byId } from "./dom.js";
 import { POLL_MS, watch } from "./events.js";
 import { formatCount } from "./format.js";
 import { listDropped, withoutHidden } from "./folders.js";
+import { connectKeys } from "./keys.js";
 import { makeNotes } from "./notes.js";
 import { resume, signOut, waitForSignIn } from "./session.js";
 import { Uploads } from "./uploads.js";
@@ -19,6 +20,7 @@ const PDF = "application/pdf";
 byId("sign-out").addEventListener("click", signOut);
 const email = (await resume()) || (await waitForSignIn());
 connectAccount(email);
+connectKeys();
 byId("welcome").hidden = true;
 for (const id of ["account", "sections"]) byId(id).hidden = false;
 

@@ -298,6 +298,30 @@ def write_note_at(page: Page) -> None:
     expect(page.locator("#viewer-text")).to_have_text("The keys hang in the pantry.")
 
 
+def test_api_keys(open_page: OpenPage, service: Service) -> None:
+    page, email = open_page(), make_email()
+    register(page, service.url, email)
+    page.get_by_role("button", name=email).click()
+    page.get_by_role("button", name="API keys").click()
+    dialog = page.get_by_role("dialog", name="API keys")
+    expect(dialog.get_by_text("You have no keys.")).to_be_visible()
+    dialog.get_by_label("Name").fill("backup")
+    dialog.get_by_label("Upload, change and delete").uncheck()
+    dialog.get_by_role("button", name="Create key").click()
+    expect(dialog.get_by_role("button", name="Copy")).to_be_focused()
+    headers = {"Authorization": f"Bearer {dialog.get_by_label('Secret').input_value()}"}
+    expect(dialog.get_by_role("list", name="API keys")).to_contain_text("read · not used yet · does not expire")
+    assert service.http.get("/v1/documents", headers=headers).status_code == 200
+    dialog.get_by_role("button", name="Close").click()
+    expect(page.locator("#secret")).to_have_value("")
+    page.get_by_role("button", name=email).click()
+    page.get_by_role("button", name="API keys").click()
+    dialog.get_by_role("button", name="Revoke backup").click()
+    page.get_by_role("dialog", name="Delete “backup”?").get_by_role("button", name="Delete").click()
+    expect(dialog.get_by_text("You have no keys.")).to_be_visible()
+    assert service.http.get("/v1/users/me", headers=headers).status_code == 401
+
+
 def test_collections(open_page: OpenPage, service: Service) -> None:
     page = open_page()
     register(page, service.url, make_email())
