@@ -22,12 +22,12 @@ up: .venv/.installed ## Run the whole service until Ctrl-C.
 test-unit: .venv/.installed-dev ## Run the pure tests: no model, no socket, no process.
 	$(PYTEST) 2 tests/unit
 
-test: .venv/.installed-dev ## Run everything that a commit must not break, except fault tests and fuzzing.
+test: .venv/.installed-dev ## Run everything that a commit must not break, except fault tests, fuzzing and other packages.
 	@# Three for two processors: a quarter of the time, a test waits for processes that it has started.
-	$(PYTEST) 3 -m "not faults and not fuzz"
+	$(PYTEST) 3 -m "not faults and not fuzz and not packages"
 
 check: lint test ## Run lint, all tests and API fuzzing, as CI does.
-	$(PYTEST) 2 -m "faults or fuzz"
+	$(PYTEST) 2 -m "faults or fuzz or packages"
 
 lint: .venv/.installed-dev ## Check style, types and imports.
 	$(BIN)/ruff check .

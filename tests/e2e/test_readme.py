@@ -103,7 +103,7 @@ def test_python_prints_what_the_document_shows(service: Service, environment: di
 
 def test_examples_of_the_client_run(service: Service, environment: dict[str, str]) -> None:
     """Each continues with what the one before it has stored."""
-    for heading in ("Upload, search and ask", "Answers word by word", "asyncio"):
+    for heading in ("Upload, search and ask", "Answers word by word", "asyncio", "Collections and filters"):
         code = find_block("docs/client.md", heading, "python").replace(ADDRESS, service.url)
         done = run_program("python", "-c", code, environment=environment)
         assert done.stdout.strip() == find_block("docs/client.md", heading, "text").strip(), done.stderr

@@ -274,3 +274,40 @@ def test_refusal_at_the_quota_is_not_repeated(
         assert len(script.asked) == 1
     answer = json.loads(capsys.readouterr().out)
     assert (answer["status"], answer["error"]["code"]) == ("refused", "quota_exceeded")
+
+
+def test_keys_are_created_listed_and_revoked(environment: dict[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+    key = {
+        "id": ID,
+        "name": "reports",
+        "scopes": ["read"],
+        "created_at": "2026-11-27T00:00:00Z",
+        "collection_ids": None,
+    }
+    page = {"items": [key], "next_cursor": None}
+    with serve((201, {}, {**key, "secret": "sk-new"}), (200, {}, page), (204, {}, b"")) as script:
+        assert run(["keys", "create", "reports", "--scope", "read", "--url", script.url], environment) == 0
+        assert capsys.readouterr().out == "sk-new\n"
+        assert run(["keys", "--url", script.url], environment) == 0
+        assert capsys.readouterr().out == f"{ID}  reports  read, never used\n"
+        # The URL counts also if it stands before the action.
+        assert run(["keys", "--url", script.url, "revoke", ID], environment) == 0
+        assert capsys.readouterr().out == f"{ID} revoked\n"
+    assert json.loads(script.bodies[0]) == {"name": "reports", "scopes": ["read"]}
+    assert [asked for asked, _ in script.asked][1:] == ["GET /v1/api-keys?limit=100", f"DELETE /v1/api-keys/{ID}"]
+
+
+def test_collections_are_listed_and_chosen(
+    environment: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    collection = {"id": ID, "name": "Boats", "documents": 2, "notes": 1, "created_at": "2026-11-27T00:00:00Z"}
+    file = tmp_path / "a.txt"
+    file.write_text("some text")
+    answers = [{"items": [collection], "next_cursor": None}, DOCUMENT, {"passages": []}]
+    with serve(*((200, {}, answer) for answer in answers)) as script:
+        assert run(["collections", "--url", script.url], environment) == 0
+        assert capsys.readouterr().out == f"{ID}  Boats  2 documents, 1 notes\n"
+        assert run(["upload", str(file), "--collection", ID, "--url", script.url], environment) == 0
+        assert run(["search", "ferry", "--collection", ID, "--url", script.url], environment) == 0
+    assert f'name="collection_id"\r\n\r\n{ID}'.encode() in script.bodies[1]
+    assert json.loads(script.bodies[2])["collection_ids"] == [ID]

@@ -58,7 +58,7 @@ def test_uploads(tmp_path: Path, kind: str) -> None:
     assert b"some text" in body
     for name, value in {"metadata": b'{"year": 2026}', "external_id": b"e-1"}.items():
         assert f'name="{name}"\r\n\r\n'.encode() + value in body
-    assert body.count(b'name="collection_ids"') == 2
+    assert body.count(b'name="collection_id"') == 2
 
 
 def test_what_cannot_be_sent(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import getpass
 import sys
-from argparse import ArgumentParser, ArgumentTypeError, Namespace, RawDescriptionHelpFormatter
+from argparse import SUPPRESS, ArgumentParser, ArgumentTypeError, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Coroutine, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
@@ -92,6 +92,8 @@ def make_parser() -> ArgumentParser:
         "--limit", type=_parse_count, default=20, metavar="N", help="maximum number of documents (default: %(default)s)"
     )
 
+    _add_collection_option(upload, "put the documents into this collection; may be repeated")
+
     search = add("search", commands.search, "show the best passages for a query", 'search "water level" --top-k 3')
     search.add_argument("query", metavar="QUERY")
     search.add_argument("--mode", choices=("hybrid", "vector", "keyword"), default="hybrid")
@@ -105,24 +107,54 @@ def make_parser() -> ArgumentParser:
     delete = add("delete", commands.delete, "delete documents and everything derived from them", "delete 01999d1c-…")
     for command in (retry, delete):
         command.add_argument("ids", nargs="+", type=_parse_id, metavar="ID")
+    _add_keys(add("keys", commands.list_keys, "list, create and revoke API keys", "keys create reports --scope read"))
+    add("collections", commands.list_collections, "list the collections with their numbers of documents", "collections")
     add("account", commands.show_account, "show the account, what it stores and its quotas", "account")
     add("password", commands.change_password, "change the password; other devices must sign in again", "password")
     add("delete-account", commands.delete_account, "delete the account and everything in it", "delete-account")
     return parser
 
 
-def _make_shared_parser() -> ArgumentParser:
-    shared = ArgumentParser(add_help=False)
+def _add_keys(keys: ArgumentParser) -> None:
+    """Add the actions of `keys`. They leave options alone that stand before them."""
+    shared = _make_shared_parser(argument_default=SUPPRESS)
+    actions = keys.add_subparsers(metavar="ACTION")
+    create = actions.add_parser("create", help="create a key and print its secret, once", parents=[shared])
+    create.set_defaults(run=commands.create_key)
+    create.add_argument("name", metavar="NAME")
+    create.add_argument(
+        "--scope",
+        action="append",
+        dest="scopes",
+        choices=("read", "write"),
+        help="what the key may do; may be repeated (default: both)",
+    )
+    create.add_argument("--days", type=_parse_count, metavar="N", help="how long it is valid (default: no limit)")
+    _add_collection_option(create, "let the key reach only this collection; may be repeated")
+    revoke = actions.add_parser("revoke", help="revoke keys", parents=[shared])
+    revoke.set_defaults(run=commands.revoke_keys)
+    revoke.add_argument("ids", nargs="+", type=_parse_id, metavar="ID")
+
+
+def _add_collection_option(command: ArgumentParser, text: str) -> None:
+    command.add_argument("--collection", action="append", dest="collections", type=_parse_id, metavar="ID", help=text)
+
+
+def _make_shared_parser(argument_default: str | None = None) -> ArgumentParser:
+    shared = ArgumentParser(add_help=False, argument_default=argument_default)
     shared.add_argument("--url", help=f"URL of the service (default: SLUICE_URL, or {DEFAULT_URL})")
     shared.add_argument(
-        "--json", action="store_true", help="print one JSON object per line; errors also, on standard error"
+        "--json",
+        action="store_true",
+        default=argument_default or False,
+        help="print one JSON object per line; errors also, on standard error",
     )
     shared.add_argument(
         "--patience",
         type=_parse_patience,
-        default=PATIENCE_SECONDS,
+        default=argument_default or PATIENCE_SECONDS,
         metavar="SECONDS",
-        help="how long to retry each request while the service is unavailable (default: %(default)g)",
+        help=f"how long to retry each request while the service is unavailable (default: {PATIENCE_SECONDS:g})",
     )
     return shared
 
@@ -139,13 +171,14 @@ def _add_passage_options(command: ArgumentParser) -> None:
         metavar="ID",
         help="use only this document; may be repeated",
     )
+    _add_collection_option(command, "use only this collection; may be repeated")
 
 
 def _parse_id(text: str) -> str:
     try:
         return str(UUID(text))
     except ValueError:
-        raise ArgumentTypeError(f"{text} is not a document ID") from None
+        raise ArgumentTypeError(f"{text} is not an ID") from None
 
 
 def _parse_patience(text: str) -> float:

@@ -1,7 +1,9 @@
 """The commands. Data goes to standard output, everything else to standard error."""
 
+import sys
 from argparse import Namespace
 from collections.abc import AsyncIterator, Callable, Coroutine
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -9,7 +11,7 @@ import msgspec
 from sluice_client.asynchronous.client import ANSWER_SECONDS, open_answer
 from sluice_client.asynchronous.connection import make_timeout
 from sluice_client.errors import BrokenOff, SluiceError, UnexpectedAnswer, UnusableInput
-from sluice_client.models import AccessToken, Account, Answer, Document, SearchResult
+from sluice_client.models import AccessToken, Account, Answer, Document, NewApiKey, SearchResult
 from sluice_client.pages import given
 from sluice_client.responses import decode
 from sluice_command import display
@@ -37,7 +39,7 @@ async def upload(connection: Connection, options: Namespace) -> int:
         connection.ask_password = board.hide_during(connection.ask_password)
     try:
         with board:
-            await Run(connection, uploads, options.wait).finish(options.parallel)
+            await Run(connection, uploads, options.wait, options.collections or ()).finish(options.parallel)
     finally:
         _show_uploads(uploads, as_json=options.json)
     has_failed = any(upload.error for upload in uploads)
@@ -125,7 +127,7 @@ def _print_citations(answer: Answer) -> None:
 
 
 def _restrict(options: Namespace) -> dict[str, list[str]]:
-    return {"document_ids": options.documents} if options.documents else {}
+    return given(document_ids=options.documents, collection_ids=options.collections)
 
 
 async def retry(connection: Connection, options: Namespace) -> int:
@@ -198,4 +200,53 @@ async def delete_account(connection: Connection, options: Namespace) -> int:
         print_json(msgspec.json.encode({"email": identity.email, "deleted": True}))
     else:
         print("the account is deleted")
+    return DONE
+
+
+async def list_keys(connection: Connection, options: Namespace) -> int:
+    """List the API keys, newest first."""
+    return await _list(connection, options, "/v1/api-keys", display.describe_key)
+
+
+async def create_key(connection: Connection, options: Namespace) -> int:
+    """Create an API key and print its secret. Only the secret goes to standard output."""
+    ends = datetime.now(UTC) + timedelta(days=options.days) if options.days else None
+    body = given(
+        name=options.name,
+        scopes=options.scopes,
+        collection_ids=options.collections,
+        expires_at=ends.isoformat() if ends else None,
+    )
+    response = await connection.send("POST", "/v1/api-keys", repeatable=False, json=body)
+    if options.json:
+        print_json(response.content)
+    else:
+        print(decode(response, NewApiKey).secret)
+        print("sluice: store the secret now, it is not shown again", file=sys.stderr)
+    return DONE
+
+
+async def revoke_keys(connection: Connection, options: Namespace) -> int:
+    """Revoke API keys."""
+    for key_id in options.ids:
+        await connection.send("DELETE", f"/v1/api-keys/{key_id}")
+        if options.json:
+            print_json(msgspec.json.encode({"id": key_id, "revoked": True}))
+        else:
+            print(f"{key_id} revoked")
+    return DONE
+
+
+async def list_collections(connection: Connection, options: Namespace) -> int:
+    """List the collections, newest first."""
+    return await _list(connection, options, "/v1/collections", display.describe_collection)
+
+
+async def _list(connection: Connection, options: Namespace, path: str, describe: Callable[[bytes], str]) -> int:
+    """Print each item of a listing on a line."""
+    async for item in connection.list_items(path, None, {}, RawPage):
+        if options.json:
+            print_json(bytes(item))
+        else:
+            print(describe(bytes(item)))
     return DONE

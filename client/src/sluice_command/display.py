@@ -13,7 +13,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Column, Table
 from rich.text import Text
 
-from sluice_client.models import Account, Document, DocumentWarning, Failure, Passage
+from sluice_client.models import Account, ApiKey, Collection, Document, DocumentWarning, Failure, Passage
+from sluice_client.responses import decode_json
 from sluice_command.identity import AskPassword
 from sluice_command.upload import Phase, Upload
 
@@ -193,3 +194,18 @@ def describe_account(account: Account) -> str:
         f"stored: {decimal(stored.used)} ({stored_limit})\n"
         f"documents and notes: {documents.used} ({documents_limit})"
     )
+
+
+def describe_key(body: bytes) -> str:
+    """Return the id, the name, what the key may do, and when it was last used."""
+    key = decode_json(body, ApiKey)
+    used = f"last used {key.last_used_at:%Y-%m-%d %H:%M}" if key.last_used_at else "never used"
+    ends = f", expires {key.expires_at:%Y-%m-%d}" if key.expires_at else ""
+    reach = "" if key.collection_ids is None else f", {len(key.collection_ids)} collections only"
+    return f"{key.id}  {clean(key.name)}  {'+'.join(key.scopes)}{reach}{ends}, {used}"
+
+
+def describe_collection(body: bytes) -> str:
+    """Return the id, the name and the numbers of documents and notes."""
+    found = decode_json(body, Collection)
+    return f"{found.id}  {clean(found.name)}  {found.documents} documents, {found.notes} notes"

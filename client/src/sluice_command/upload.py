@@ -121,6 +121,8 @@ class Run:
     uploads: Sequence[Upload]
     wait: bool
     """Wait until every document is `ready` or `failed`."""
+    collection_ids: Sequence[str] = ()
+    """The collections to put the documents into."""
     _left: Iterator[Upload] = field(init=False)
 
     async def finish(self, parallel: int) -> None:
@@ -163,7 +165,13 @@ class Run:
         with upload.path.open("rb") as file:
             # The service detects the type from name and content; this machine could call it differently.
             part = (Path(upload.name).name, CountedFile(file, count), "application/octet-stream")
-            response = await self.connection.send("POST", "/v1/documents", files={"file": part}, tell=tell)
+            response = await self.connection.send(
+                "POST",
+                "/v1/documents",
+                data={"collection_id": list(self.collection_ids)},
+                files={"file": part},
+                tell=tell,
+            )
         self._record(upload, decode(response, Document), response.content)
 
     def _record(self, upload: Upload, document: Document, body: bytes) -> None:

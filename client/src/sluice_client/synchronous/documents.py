@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from sluice_client.files import Source, open_source
-from sluice_client.models import Attributes, Document, DocumentText, Filter
+from sluice_client.models import Attributes, Document, DocumentText
 from sluice_client.pages import DocumentPage, given
 from sluice_client.responses import decode
 from sluice_client.synchronous.connection import Connection
@@ -38,7 +38,7 @@ class Documents:
         SluiceError.
         """
         fields = given(metadata=_encode(metadata), external_id=external_id, attributes=_encode(attributes))
-        fields |= {"collection_ids": list(collection_ids)} if collection_ids else {}
+        fields |= {"collection_id": list(collection_ids)} if collection_ids else {}
         with open_source(source, filename) as opened:
             response = self._connection.send(
                 "POST", PATH, repeatable=opened.can_repeat, data=fields, files={"file": opened.make_part()}
@@ -81,27 +81,20 @@ class Documents:
         """Return a document. Raises SluiceError."""
         return decode(self._connection.send("GET", f"{PATH}/{document_id}"), Document)
 
-    def list(
-        self,
-        *,
-        status: str | None = None,
-        collection_id: str | None = None,
-        filename: str | None = None,
-        filter: Filter | None = None,  # noqa: A002 - the name that the service uses
-        sort: str | None = None,
-        limit: int | None = None,
-    ) -> Iterator[Document]:
+    def list(self, *, status: str | None = None, limit: int | None = None) -> Iterator[Document]:
         """Yield documents, newest first, at most `limit`. Raises SluiceError."""
-        parameters = given(
-            status=status, collection_id=collection_id, filename=filename, filter=_encode(filter), sort=sort
-        )
-        return self._connection.list_items(PATH, limit, parameters, DocumentPage)
+        return self._connection.list_items(PATH, limit, given(status=status), DocumentPage)
 
     def update(
-        self, document_id: str, *, metadata: Mapping[str, Any] | None = None, external_id: str | None = None
+        self,
+        document_id: str,
+        *,
+        filename: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        external_id: str | None = None,
     ) -> Document:
-        """Replace the metadata, the external id or both. Raises SluiceError."""
-        body = given(metadata=metadata, external_id=external_id)
+        """Replace the file name, the metadata or the external id. Raises SluiceError."""
+        body = given(filename=filename, metadata=metadata, external_id=external_id)
         return decode(self._connection.send("PATCH", f"{PATH}/{document_id}", json=body), Document)
 
     def replace(self, document_id: str, source: Source, *, filename: str | None = None) -> Document:
