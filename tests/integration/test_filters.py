@@ -17,7 +17,16 @@ from hypothesis import strategies as st
 from sqlalchemy import Integer, Select, Uuid, bindparam, create_engine, select, union_all
 
 from pipeline.db.direct import DirectConnection, make_compiler
-from pipeline.db.filters import Judged, Shape, choose_documents, describe, judge_pages, list_statements, list_values
+from pipeline.db.filters import (
+    Judged,
+    Shape,
+    choose_documents,
+    describe,
+    judge_pages,
+    list_statements,
+    list_values,
+    restrict,
+)
 from pipeline.db.models import Document
 from pipeline.filters import decode
 from pipeline.types import EVERYTHING, Caller, Selection, new_id
@@ -268,7 +277,8 @@ class Store:
 
     def list_documents(self, caller: Caller, selection: Selection) -> set[UUID]:
         query = select(Document.id).where(Document.owner_id == OWNER, choose_documents(caller, selection))
-        return {row.id for row in self._runner.run(self._connection.execute(query))}
+        values = list_values(restrict(caller, selection))
+        return {row.id for row in self._runner.run(self._connection.execute(query, values))}
 
     def close(self) -> None:
         self._runner.run(self._driver.close())
