@@ -275,12 +275,32 @@ class Document:
     ingested_at: datetime | None
 
 
+class Sort(StrEnum):
+    """Order of a list of documents. `-` means falling."""
+
+    OLDEST = "created_at"
+    NEWEST = "-created_at"
+    NAME = "filename"
+    NAME_FALLING = "-filename"
+    SMALLEST = "size_bytes"
+    LARGEST = "-size_bytes"
+
+
 @dataclass(frozen=True, slots=True)
 class DocumentList:
-    """One page of documents, newest first. `next_cursor` is null on the last page."""
+    """One page of documents. `next_cursor` is null on the last page, `total` is null if it was not asked for."""
 
     items: list[Document]
     next_cursor: str | None
+    total: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Deletions:
+    """The documents that were deleted, and those that do not exist."""
+
+    deleted: list[UUID]
+    not_found: list[UUID]
 
 
 @dataclass(frozen=True, slots=True)
@@ -685,6 +705,18 @@ class Selection:
 
 EVERYTHING = Selection()
 """All documents and notes of the caller."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """Which documents to list, and in which order."""
+
+    selection: Selection = EVERYTHING
+    status: Status | None = None
+    name: str | None = None
+    """Part of the file name, in upper or lower case."""
+    sort: Sort = Sort.NEWEST
+    has_total: bool = False
 
 
 class SearchMode(StrEnum):

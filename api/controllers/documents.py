@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Awaitable, Collection
 from contextlib import ExitStack, asynccontextmanager, suppress
-from typing import Annotated, cast
+from typing import Annotated, Literal, cast
 from urllib.parse import quote
 from uuid import UUID
 
@@ -18,13 +18,26 @@ from api.http import body_deadlines, upload_form
 from api.http.etags import IfNoneMatch, is_known, make_etag
 from api.http.multipart import Fields, discard_body, receive_form
 from api.http.operations import NOT_MODIFIED, NewVersionOperation, PageImageOperation, UploadOperation, problems
-from api.http.pagination import DEFAULT_LIMIT, PageCursor, PageLimit
+from api.http.pagination import DEFAULT_LIMIT, PageLimit, SortedCursor
 from api.http.prefer import Prefer, confirm_wait, parse_wait
+from api.http.strict_json import decode_json
 from api.ratelimit import limit_page_images, limit_uploads
-from api.schemas import DocumentChange
+from api.schemas import NO_NUL, DocumentChange, DocumentIdList
 from pipeline.errors import NotAuthenticated, NotFound, QuotaExceeded, TooManyRequests
+from pipeline.filters import decode as decode_filter
 from pipeline.runtime import Runtime
-from pipeline.types import Document, DocumentList, DocumentText, PageView, ReceivedFile, Status
+from pipeline.types import (
+    Deletions,
+    Document,
+    DocumentList,
+    DocumentText,
+    Listing,
+    PageView,
+    ReceivedFile,
+    Selection,
+    Sort,
+    Status,
+)
 from pipeline.use_cases import documents, page_images
 from pipeline.use_cases.upload_room import UploadRoom
 
@@ -63,17 +76,45 @@ class DocumentController(Controller):
             document, is_duplicate = await documents.upload(runtime, request.user, received, details)
         return _answer_upload(document, is_duplicate=is_duplicate)
 
-    @get("/", summary="List documents, newest first", responses=problems(401, 422))
+    @get("/", summary="List documents", responses=problems(401, 404, 422))
     async def list_page(
         self,
         request: UserRequest,
         runtime: RuntimeDependency,
+        collection_id: Annotated[UUID | None, QueryParameter(description="Only documents of this collection.")] = None,
         status: Annotated[Status | None, QueryParameter(description="Return only documents with this status.")] = None,
+        name: Annotated[
+            str | None,
+            QueryParameter(min_length=1, max_length=255, pattern=NO_NUL, description="Part of the file name."),
+        ] = None,
+        filter_: Annotated[str | None, QueryParameter(name="filter", description="A filter, as JSON.")] = None,
+        sort: Annotated[Sort, QueryParameter(description="The order. `-` means falling.")] = Sort.NEWEST,
+        include: Annotated[
+            Literal["total"] | None, QueryParameter(description="`total` also counts the documents.")
+        ] = None,
         limit: PageLimit = DEFAULT_LIMIT,
-        cursor: PageCursor = None,
+        cursor: SortedCursor = None,
     ) -> DocumentList:
-        """List the caller's documents, page by page."""
-        return await documents.list_page(runtime, request.user, status=status, limit=limit, cursor=cursor)
+        """List the caller's documents, page by page, newest first unless you ask for another order.
+
+        `filter` is a filter as in searches, without conditions on pages. A cursor belongs to its order.
+        """
+        selection = Selection(
+            collection_ids=None if collection_id is None else (collection_id,),
+            filter=None if filter_ is None else decode_filter(decode_json(filter_, "filter"), has_pages=False),
+        )
+        listing = Listing(selection, status, name, sort, has_total=include == "total")
+        return await documents.list_page(runtime, request.user, listing, limit=limit, cursor=cursor)
+
+    @post("/delete", status_code=200, summary="Delete documents", responses=problems(401, 422, 507))
+    async def remove_all(
+        self, request: UserRequest, data: JSONBody[DocumentIdList], runtime: RuntimeDependency
+    ) -> Deletions:
+        """Delete up to 1,000 documents, whatever their status. Ids that do not exist are listed, and no error.
+
+        If a request is interrupted, repeat it.
+        """
+        return await documents.delete_all(runtime, request.user, data.ids)
 
     @get(
         "/{document_id:uuid}",

@@ -39,6 +39,18 @@ class StrictRequest(UserRequest):
         return body
 
 
+def decode_json(text: str, field: str) -> Any:
+    """Return a JSON value that is the text of a field or a parameter.
+
+    Raises InvalidInput if it is not JSON.
+    """
+    try:
+        return msgspec.json.decode(text)
+    except (msgspec.DecodeError, RecursionError, UnicodeError):
+        message = f"`{field}` is not valid JSON. Correct its syntax."
+        raise InvalidInput(message, errors=(FieldError(field, "is not valid JSON"),)) from None
+
+
 def name_field(error: msgspec.ValidationError) -> FieldError:
     """Return the field that msgspec complains about, and the reason."""
     # For example "Expected `int`, got `str` - at `$.top_k`", or "… - at `key` in `$.attributes`".

@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 
 from api.http.multipart import Fields
-from api.http.strict_json import name_field
+from api.http.strict_json import decode_json, name_field
 from api.schemas import UploadFields
 from pipeline.errors import FieldError, InvalidInput
 from pipeline.types import UploadDetails
@@ -30,12 +30,7 @@ def _read(name: str, texts: Any) -> Any:
         return list(texts)
     if len(texts) > 1:
         raise _refuse(FieldError(name, "occurs twice"))
-    if name not in IN_JSON:
-        return texts[0]
-    try:
-        return msgspec.json.decode(texts[0])
-    except (msgspec.DecodeError, RecursionError):
-        raise _refuse(FieldError(name, "is not valid JSON")) from None
+    return decode_json(texts[0], name) if name in IN_JSON else texts[0]
 
 
 def _refuse(problem: FieldError) -> InvalidInput:

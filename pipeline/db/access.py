@@ -25,7 +25,6 @@ from pipeline.types import (
     AuditEntry,
     AuditList,
     Document,
-    DocumentList,
     DocumentWarning,
     Failure,
     Note,
@@ -185,20 +184,6 @@ def same_bytes(document_id: UUID | None) -> Conflict:
     which = f"Your document {document_id}" if document_id else "A document outside your collections"
     message = f"{which} already has these bytes. Delete it first, or keep both as they are."
     return Conflict(message, code="duplicate_content")
-
-
-async def list_documents(
-    session: AsyncSession, owner_id: UUID, *, status: Status | None, limit: int, cursor: str | None
-) -> DocumentList:
-    """Return a page of the owner's documents, newest first.
-
-    Raises InvalidInput if the cursor is malformed.
-    """
-    query = select(models.Document).where(models.Document.owner_id == owner_id)
-    if status is not None:
-        query = query.where(models.Document.status == status)
-    rows, next_cursor = await read_page(session, query, models.Document.id, limit, cursor)
-    return DocumentList(await to_documents(session, rows), next_cursor)
 
 
 async def delete_document(session: AsyncSession, owner_id: UUID, document_id: UUID) -> None:
@@ -457,6 +442,11 @@ def decode_cursor(cursor: str) -> UUID:
     try:
         return UUID(bytes=base64.b64decode(cursor.encode() + b"==", altchars=b"-_", validate=True))
     except (ValueError, binascii.Error):
-        problem = FieldError("cursor", "is not a cursor of this list")
-        message = "The cursor is not valid. Use `next_cursor` of an earlier response."
-        raise InvalidInput(message, errors=(problem,)) from None
+        raise invalid_cursor() from None
+
+
+def invalid_cursor() -> InvalidInput:
+    """Return the error for a cursor that does not belong to this list."""
+    problem = FieldError("cursor", "is not a cursor of this list")
+    message = "The cursor is not valid. Use `next_cursor` of an earlier response."
+    return InvalidInput(message, errors=(problem,))

@@ -42,9 +42,10 @@ from sqlalchemy.dialects.postgresql import ARRAY, TSQUERY, distinct_on
 from pipeline.db import filters
 from pipeline.db.embedding_models import is_active
 from pipeline.db.filters import Judged, Shape
-from pipeline.db.models import USER_SETTING, Chunk, SpokenLanguage, Vector, WordSample, WordShare
+from pipeline.db.models import COLLECTIONS_SETTING, USER_SETTING, Chunk, SpokenLanguage, Vector, WordSample, WordShare
 from pipeline.db.vector_type import HalfVector
 
+BOUND_TO = bindparam("bound_to", type_=String)
 OWNER = bindparam("owner", type_=Uuid)
 MODEL = bindparam("model", type_=String)
 QUESTION = bindparam("question", type_=String)
@@ -102,8 +103,8 @@ DEFAULT_BOUNDS = SearchBounds()
 def act(bounds: SearchBounds) -> CTE:
     """Return the CTE `acting`, which acts for the owner if the model is the active one.
 
-    It sets the user for row-level security, and bounds of index scans. A query that joins it runs after it. If
-    the model is not active, `acting` is empty, and the statement finds nothing.
+    It sets the user and the collections for row-level security, and bounds of index scans. A query that joins it runs
+    after it. If the model is not active, `acting` is empty, and the statement finds nothing.
     """
     settings = {
         # In strict order, a scan drops whatever it finds too late, and goes on for long until it has enough.
@@ -113,6 +114,7 @@ def act(bounds: SearchBounds) -> CTE:
     return (
         select(
             cast(func.set_config(USER_SETTING, cast(OWNER, String), true()), Uuid).label("user_id"),
+            func.set_config(COLLECTIONS_SETTING, BOUND_TO, true()).label("bound_to"),
             *(func.set_config(name, value, true()).label(name.split(".")[1]) for name, value in settings.items()),
         )
         .where(is_active(MODEL))

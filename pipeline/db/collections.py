@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import InstrumentedAttribute, aliased
 
 from pipeline import types
-from pipeline.db import access
+from pipeline.db import access, queue
 from pipeline.db.models import Collection, CollectionDocument, CollectionNote, Document, Note
 from pipeline.errors import Conflict, NotFound
 from pipeline.types import (
@@ -180,6 +180,29 @@ async def remove_member(session: AsyncSession, collection_id: UUID, subject: Sub
     )
     if gone is None:
         raise _no_such_member(subject.kind)
+
+
+async def remove_from_all(session: AsyncSession, subject: Subject) -> None:
+    """Take a document or note out of all collections that the session sees."""
+    members, member_id = _KINDS[subject.kind].members, _KINDS[subject.kind].member_id
+    await session.execute(delete(members).where(members.owner_id == subject.owner_id, member_id == subject.id))
+
+
+async def lock_member(session: AsyncSession, subject: Subject) -> None:
+    """Let nobody put a document or note into a collection until the transaction ends."""
+    model = queue.MODELS[subject.kind]
+    await session.execute(
+        select(model.id).where(model.owner_id == subject.owner_id, model.id == subject.id).with_for_update()
+    )
+
+
+async def is_elsewhere(session: AsyncSession, subject: Subject, collection_ids: Ids[UUID]) -> bool:
+    """Return whether a document or note is in a collection that is none of these. The session sees the account."""
+    members, member_id = _KINDS[subject.kind].members, _KINDS[subject.kind].member_id
+    elsewhere = select(members.collection_id).where(
+        members.owner_id == subject.owner_id, member_id == subject.id, members.collection_id.not_in(collection_ids)
+    )
+    return bool(await session.scalar(select(elsewhere.exists())))
 
 
 async def get_document(

@@ -35,6 +35,7 @@ from pipeline.db.candidates import DEFAULT_BOUNDS, OWNER, Scope, SearchBounds
 from pipeline.db.direct import DirectConnection
 from pipeline.db.filters import Shape, describe, list_values
 from pipeline.db.models import INDEXED_DIMENSIONS, AuditLog, Chunk, Document, Note
+from pipeline.db.session import write_collections
 from pipeline.errors import DimensionChanged
 from pipeline.stages.cosine_scale import PACKAGED_SCALE, CosineScale
 from pipeline.stages.words.question import Question, parse
@@ -96,6 +97,8 @@ class PassageQuery:
     """Language in which words are always asked for, in addition to the languages of the owner's documents."""
     selection: Selection = EVERYTHING
     """What to search."""
+    bound_to: frozenset[UUID] | None = None
+    """Collections to which the caller is bound, for row-level security. None if it is not bound."""
     bounds: SearchBounds = DEFAULT_BOUNDS
     min_score: float = 0.0
     """Lowest score of a passage to return."""
@@ -116,7 +119,12 @@ async def find_passages(
     DimensionChanged if a stored vector has another dimension than that of the query.
     """
     question = Question()
-    values: dict[str, Any] = {"owner": query.owner_id, "model": query.model, "limit": max(query.limit, query.depth)}
+    values: dict[str, Any] = {
+        "owner": query.owner_id,
+        "bound_to": write_collections(query.bound_to),
+        "model": query.model,
+        "limit": max(query.limit, query.depth),
+    }
     values |= {"min_score": query.min_score, "cosine_factor": query.scale.factor, "cosine_offset": query.scale.offset}
     if query.mode != SearchMode.KEYWORD:
         values["vector"] = query.vector

@@ -1,8 +1,9 @@
 """Connections and transactions. Only this module knows which errors mean that the database is unavailable."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Collection, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
+from uuid import UUID
 
 import asyncpg
 from sqlalchemy import String, bindparam, event, func, select
@@ -147,12 +148,12 @@ async def act_for(session: AsyncSession, caller: Caller) -> None:
     """Let the session see and write the rows of this caller until the end of its transaction."""
     await session.execute(_ACT_FOR, {"user": str(caller.owner_id)})
     if caller.collection_ids is not None:
-        await session.execute(_BIND, {"collections": write_collections(caller)})
+        await session.execute(_BIND, {"collections": write_collections(caller.collection_ids)})
 
 
-def write_collections(caller: Caller) -> str:
-    """Return the value of COLLECTIONS_SETTING for a caller."""
-    return "" if caller.collection_ids is None else f"{{{','.join(map(str, sorted(caller.collection_ids)))}}}"
+def write_collections(collection_ids: Collection[UUID] | None) -> str:
+    """Return the value of COLLECTIONS_SETTING for a caller that is bound to these collections, or not bound."""
+    return "" if collection_ids is None else f"{{{','.join(map(str, collection_ids))}}}"
 
 
 @asynccontextmanager
@@ -166,7 +167,7 @@ async def see_account(session: AsyncSession, caller: Caller) -> AsyncIterator[No
         return
     await session.execute(_BIND, {"collections": ""})
     yield
-    await session.execute(_BIND, {"collections": write_collections(caller)})
+    await session.execute(_BIND, {"collections": write_collections(caller.collection_ids)})
 
 
 async def act_for_email(session: AsyncSession, email: str) -> None:

@@ -10,6 +10,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from pipeline.db import access, audit, collections, queue
+from pipeline.db.session import see_account
 from pipeline.errors import AccountGone, FieldError, Forbidden, InvalidInput, NotFound
 from pipeline.properties import check_metadata
 from pipeline.runtime import Runtime
@@ -28,6 +29,8 @@ from pipeline.types import (
     new_id,
 )
 
+MISSING = {SubjectKind.DOCUMENT: access.no_such_document, SubjectKind.NOTE: access.no_such_note}
+"""Error for a document or note that the caller does not have."""
 DELETED_AT_ONCE = 100
 """Maximum number of documents or notes that one transaction deletes with their collection."""
 
@@ -108,7 +111,7 @@ async def delete(runtime: Runtime, caller: Caller, collection_id: UUID, *, delet
             subjects = await _find_exclusive(session, caller.owner_id, collection_id) if delete_contents else []
             for subject in subjects:
                 with suppress(NotFound):  # another request has just deleted it
-                    await _delete_subject(session, caller, subject)
+                    await delete_subject(session, caller, subject)
             if len(subjects) < DELETED_AT_ONCE:
                 await collections.delete_collection(session, caller.owner_id, collection_id)
                 await _audit(session, audit.Event.DELETE_COLLECTION, caller, collection_id)
@@ -130,12 +133,38 @@ async def _find_exclusive(session: AsyncSession, owner_id: UUID, collection_id: 
     return found
 
 
-async def _delete_subject(session: AsyncSession, caller: Caller, subject: Subject) -> None:
+async def delete_subject(session: AsyncSession, caller: Caller, subject: Subject) -> None:
+    """Delete a document or note.
+
+    If the caller is bound to collections and the subject is in others, too, it is only taken out of the caller's own.
+    Raises NotFound.
+    """
+    try:
+        async with session.begin_nested():
+            await _delete(session, caller, subject)
+    except _IsElsewhereError:
+        if not await queue.touch(session, subject):
+            missing = MISSING[subject.kind]()
+            raise missing from None
+        await collections.remove_from_all(session, subject)
+
+
+async def _delete(session: AsyncSession, caller: Caller, subject: Subject) -> None:
+    if caller.collection_ids is not None:
+        await queue.discard(session, subject)  # before the row of the subject: the order of locks
+        await collections.lock_member(session, subject)
+        async with see_account(session, caller):
+            if await collections.is_elsewhere(session, subject, caller.collection_ids):
+                raise _IsElsewhereError
     if subject.kind == SubjectKind.NOTE:
         await access.delete_note(session, caller.owner_id, subject.id)
     else:
         await access.delete_document(session, caller.owner_id, subject.id)
         await audit.record(session, audit.Event.DELETE, caller, {"document_id": str(subject.id)})
+
+
+class _IsElsewhereError(Exception):
+    """The subject is in collections of others, so it is not deleted."""
 
 
 async def _audit(session: AsyncSession, event: audit.Event, caller: Caller, collection_id: UUID) -> None:
@@ -184,6 +213,14 @@ async def put_into(
     """Put a document or note into collections that `require_all` has checked in the same transaction."""
     for collection_id in sorted(collection_ids):
         await collections.put_member(session, collection_id, subject, attributes)
+
+
+async def require(session: AsyncSession, owner_id: UUID, collection_id: UUID) -> None:
+    """Check that the owner has this collection.
+
+    Raises NotFound.
+    """
+    await collections.get(session, owner_id, collection_id)
 
 
 def choose(caller: Caller, collection_ids: Ids[UUID], field: str) -> Ids[UUID]:

@@ -1,6 +1,7 @@
 """Documents: upload, replace, read, retry and delete."""
 
 from collections.abc import AsyncIterator
+from collections.abc import Collection as Ids
 from contextlib import suppress
 from dataclasses import replace as replace_fields
 from functools import partial
@@ -12,6 +13,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from pipeline.db import access, audit, contents, queue
+from pipeline.db.listing import list_documents
 from pipeline.db.storage import Stored
 from pipeline.errors import AccountGone, Conflict, NotFound
 from pipeline.properties import check_metadata
@@ -19,9 +21,11 @@ from pipeline.runtime import Runtime
 from pipeline.settings import Settings
 from pipeline.types import (
     Caller,
+    Deletions,
     Document,
     DocumentList,
     DocumentText,
+    Listing,
     ReceivedFile,
     Status,
     Subject,
@@ -33,6 +37,9 @@ from pipeline.use_cases import collections, quotas, status_changes
 from pipeline.use_cases.uploads import clean_filename
 
 NO_DETAILS = UploadDetails()
+ALL = Listing()
+DELETED_AT_ONCE = 100
+"""Maximum number of documents that one transaction deletes."""
 
 
 async def require_room(runtime: Runtime, caller: Caller, body_bytes: int) -> None:
@@ -274,24 +281,51 @@ async def wait_for_change(runtime: Runtime, caller: Caller, document_id: UUID, s
 
 
 async def list_page(
-    runtime: Runtime, caller: Caller, *, status: Status | None, limit: int, cursor: str | None
+    runtime: Runtime, caller: Caller, listing: Listing = ALL, *, limit: int, cursor: str | None
 ) -> DocumentList:
-    """Return a page of the owner's documents, newest first.
+    """Return a page of the caller's documents.
 
-    Raises InvalidInput if the cursor is malformed.
+    Raises InvalidInput if the cursor is malformed or belongs to another order, NotFound if the caller has no such
+    collection.
     """
     async with runtime.database.transaction(caller) as session:
-        return await access.list_documents(session, caller.owner_id, status=status, limit=limit, cursor=cursor)
+        for collection_id in listing.selection.collection_ids or ():
+            await collections.require(session, caller.owner_id, collection_id)
+        return await list_documents(session, caller, listing, limit=limit, cursor=cursor)
 
 
 async def delete(runtime: Runtime, caller: Caller, document_id: UUID) -> None:
     """Delete the document with its bytes, text and chunks, whatever its status.
 
-    Raises NotFound.
+    A caller that is bound to collections only takes it out of them if it is in others, too. Raises NotFound.
     """
     async with runtime.database.transaction(caller) as session:
-        await access.delete_document(session, caller.owner_id, document_id)
-        await audit.record(session, audit.Event.DELETE, caller, {"document_id": str(document_id)})
+        await collections.delete_subject(session, caller, Subject(caller.owner_id, SubjectKind.DOCUMENT, document_id))
+
+
+async def delete_all(runtime: Runtime, caller: Caller, document_ids: Ids[UUID]) -> Deletions:
+    """Delete these documents. Return which were deleted, and which do not exist.
+
+    Many are deleted in several transactions, so an interrupted request is to be repeated.
+    """
+    deletions = Deletions([], [])
+    ids = sorted(set(document_ids))
+    for first in range(0, len(ids), DELETED_AT_ONCE):
+        deleted, not_found = await _delete_batch(runtime, caller, ids[first : first + DELETED_AT_ONCE])
+        deletions.deleted.extend(deleted)
+        deletions.not_found.extend(not_found)
+    return deletions
+
+
+async def _delete_batch(runtime: Runtime, caller: Caller, ids: Ids[UUID]) -> tuple[list[UUID], list[UUID]]:
+    deleted: list[UUID] = []
+    async with runtime.database.transaction(caller) as session:
+        for document_id in ids:
+            subject = Subject(caller.owner_id, SubjectKind.DOCUMENT, document_id)
+            with suppress(NotFound):
+                await collections.delete_subject(session, caller, subject)
+                deleted.append(document_id)
+    return deleted, sorted(set(ids) - set(deleted))
 
 
 async def retry(runtime: Runtime, caller: Caller, document_id: UUID) -> Document:

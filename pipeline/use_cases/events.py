@@ -170,8 +170,9 @@ class Follower:
             for subject in batch:
                 state = states.get(subject)
                 if state is None:
-                    self.seen.pop(subject, None)
-                    changes.append(Change(now, Deleted(subject.kind, subject.id)))
+                    # A caller that is bound to collections is told of nothing outside them.
+                    if self.seen.pop(subject, None) or self._caller.collection_ids is None:
+                        changes.append(Change(now, Deleted(subject.kind, subject.id)))
                 elif state != self.seen.get(subject):
                     changes.append(Change(now, state))
             self.id = now

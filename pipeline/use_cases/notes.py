@@ -91,10 +91,11 @@ async def change(runtime: Runtime, caller: Caller, note_id: UUID, *, title: str 
 async def delete(runtime: Runtime, caller: Caller, note_id: UUID) -> None:
     """Delete the note with its chunks, whatever its status.
 
-    Raises NotFound if the owner has no such note.
+    A caller that is bound to collections only takes it out of them if it is in others, too. Raises NotFound if the
+    caller has no such note.
     """
     async with runtime.database.transaction(caller) as session:
-        await access.delete_note(session, caller.owner_id, note_id)
+        await collections.delete_subject(session, caller, Subject(caller.owner_id, SubjectKind.NOTE, note_id))
 
 
 def _measure(body: str) -> int:

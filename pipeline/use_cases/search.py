@@ -89,6 +89,7 @@ async def _build_query(
         has_details=has_details,
         language=runtime.settings.text_search_config,
         selection=restrict(caller, selection),
+        bound_to=caller.collection_ids,
         bounds=runtime.search_bounds,
     )
 

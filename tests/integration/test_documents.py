@@ -1,10 +1,12 @@
 import asyncio
 import hashlib
 import io
+import json
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
+from typing import Any
 from uuid import UUID
 
 import httpx2
@@ -217,7 +219,79 @@ async def test_lists_page_by_page_newest_first(api: Api) -> None:
     assert seen == ids[::-1]
     await api.work()
     assert len((await api.get(person, "/v1/documents?status=ready")).json()["items"]) == 5
-    assert (await api.get(person, "/v1/documents?status=failed")).json() == {"items": [], "next_cursor": None}
+    assert (await api.get(person, "/v1/documents?status=failed")).json() == {
+        "items": [],
+        "next_cursor": None,
+        "total": None,
+    }
+
+
+async def list_names(api: Api, person: Person, **query: Any) -> list[str]:
+    """Return the names of all documents of a list that is read in pages of two."""
+    names: list[str] = []
+    cursor: dict[str, str] = {}
+    while True:
+        response = await api.client.get(
+            "/v1/documents", headers=person.headers, params={"limit": 2, "include": "total", **query, **cursor}
+        )
+        assert response.status_code == 200, response.text
+        page = response.json()
+        names += [document["filename"] for document in page["items"]]
+        if page["next_cursor"] is None:
+            assert page["total"] == len(names)
+            return names
+        cursor = {"cursor": page["next_cursor"]}
+
+
+async def test_list_is_chosen_and_sorted(api: Api) -> None:
+    person = await api.register()
+    files = {"b.txt": b"22", "A_1%.txt": b"1", "c.txt": b"333", "a2.txt": b"44", "ä.txt": b"55555"}
+    ids = [(await api.upload(person, content, name)).json()["id"] for name, content in files.items()]
+    created = await api.client.post("/v1/collections", headers=person.headers, json={"name": "some"})
+    collection_id = created.json()["id"]
+    for number, document_id in enumerate(ids[:3]):
+        path = f"/v1/collections/{collection_id}/documents/{document_id}"
+        await api.client.put(path, headers=person.headers, json={"attributes": {"year": 2024 + number}})
+    by_name = ["a2.txt", "A_1%.txt", "b.txt", "c.txt", "ä.txt"]
+    by_size = ["A_1%.txt", "b.txt", "a2.txt", "c.txt", "ä.txt"]
+    for sort, expected in (("created_at", list(files)), ("filename", by_name), ("size_bytes", by_size)):
+        assert await list_names(api, person, sort=sort) == expected
+        assert await list_names(api, person, sort=f"-{sort}") == expected[::-1]
+    assert await list_names(api, person, name="A", sort="filename") == ["a2.txt", "A_1%.txt"]
+    assert await list_names(api, person, name="_1%") == ["A_1%.txt"]
+    assert await list_names(api, person, collection_id=collection_id) == ["c.txt", "A_1%.txt", "b.txt"]
+    recent = json.dumps({"key": "year", "op": "gte", "value": 2025})
+    assert await list_names(api, person, filter=recent) == ["c.txt", "A_1%.txt"]
+    assert await list_names(api, person, filter=recent, status="ready") == []
+    page = (await api.get(person, "/v1/documents?sort=filename&limit=1")).json()
+    assert page["total"] is None
+    for query in (
+        f"sort=size_bytes&cursor={page['next_cursor']}",
+        f"sort=-filename&cursor={page['next_cursor']}",
+        f"cursor={page['next_cursor']}",
+        "sort=filename&cursor=AAAAAAAAAAAAAAAAAAAAAA",
+        "sort=name",
+        "filter=nonsense",
+        "filter=" + json.dumps({"key": "page", "op": "eq", "value": 1}),
+        "name=",
+    ):
+        assert (await api.get(person, f"/v1/documents?{query}")).status_code == 422, query
+    assert (await api.get(person, f"/v1/documents?collection_id={ids[0]}")).status_code == 404
+
+
+async def test_documents_are_deleted_together(api: Api, database_url: str) -> None:
+    anna, bert = await api.register("anna"), await api.register("bert")
+    own = [(await api.upload(anna, content)).json()["id"] for content in (b"one", b"two", b"three")]
+    other = (await api.upload(bert, b"one")).json()["id"]
+    unknown = "01a2084b-9065-752d-aaf7-35b94206de34"
+    ids = [*own[:2], own[0], other, unknown]
+    response = await api.client.post("/v1/documents/delete", headers=anna.headers, json={"ids": ids})
+    assert response.json() == {"deleted": sorted(own[:2]), "not_found": sorted([other, unknown])}
+    rows = await fetch(database_url, "SELECT id FROM documents ORDER BY id")
+    assert [str(row["id"]) for row in rows] == sorted([own[2], other])
+    assert await fetch_value(database_url, "SELECT count(*) FROM jobs") == 2
+    deletions = "SELECT count(*) FROM audit_logs WHERE event_type = 'document.delete'"
+    assert await fetch_value(database_url, deletions) == 2
 
 
 async def test_etag_shows_whether_a_document_changed(api: Api) -> None:

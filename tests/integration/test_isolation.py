@@ -1,12 +1,14 @@
 """Users cannot reach the data of others: not over the API, not by queries without a filter, not as the service role."""
 
+import hashlib
+import io
 from typing import Any
 from uuid import UUID
 
 import asyncpg
 import numpy as np
 import pytest
-from sqlalchemy import create_engine, delete, select, text, update
+from sqlalchemy import create_engine, delete, insert, select, text, update
 from sqlalchemy.exc import ProgrammingError
 
 from pipeline.db import api_keys, audit, models
@@ -16,8 +18,10 @@ from pipeline.db.retrieval import PassageQuery, find_passages
 from pipeline.db.session import act_for_email
 from pipeline.embedding.model import PACKAGED_MODEL
 from pipeline.embedding.prompts import Purpose
+from pipeline.errors import Conflict, Forbidden, InvalidInput, NotFound
 from pipeline.settings import Settings
-from pipeline.types import Caller, KeyDraft, Scope, SearchMode, new_id
+from pipeline.types import Caller, KeyDraft, ReceivedFile, Scope, SearchMode, UploadDetails, new_id
+from pipeline.use_cases import collections, documents, notes
 from tests.databases import connecting, fetch
 from tests.integration.conftest import Api, Person
 
@@ -349,3 +353,149 @@ async def test_investigation_query_uses_an_index(database_url: str) -> None:
            ORDER BY created_at DESC""",
     )
     assert "ix_audit_logs_actor_user_id_created_at" in "\n".join(row[0] for row in plan)
+
+
+async def bind(api: Api, name: str = "anna") -> tuple[Caller, dict[str, str], dict[str, str]]:
+    """Return a caller bound to one of two collections, and the ids of the contents of that one and of the other."""
+    person = await api.register(name)
+    inside = await store(api, person)
+    outside = (await api.upload(person, b"The secret outside.")).json()["id"]
+    note = {"title": "Outside", "body": "A secret note outside."}
+    note_id = (await api.client.post("/v1/notes", headers=person.headers, json=note)).json()["id"]
+    collection_id = await collect(api, person, document_id=outside, note_id=note_id, name="outside")
+    await api.work()
+    caller = Caller(await find_id(api, person), collection_ids=frozenset({UUID(inside["collection_id"])}))
+    return caller, inside, {"document_id": outside, "note_id": note_id, "collection_id": collection_id}
+
+
+ACCOUNT = (models.AuditLog, models.User, models.BrowserSession, models.ApiKey, models.ApiKeyCollection)
+"""Tables that only callers with the whole account reach: `api.permissions` refuses bound ones."""
+BOUND = tuple(model for model in OWNED if model not in ACCOUNT)
+
+
+async def test_bound_caller_sees_only_its_collections_without_a_filter(api: Api) -> None:
+    caller, inside, _ = await bind(api)
+    ids = {UUID(each) for each in inside.values()}
+    for model in BOUND:
+        async with api.runtime.database.transaction(caller) as session:
+            rows = (await session.scalars(select(model))).all()
+        assert rows, model
+        for row in rows:
+            names = {name for name in ("document_id", "note_id", "collection_id") if getattr(row, name, None)}
+            assert {getattr(row, name) for name in names or {"id"}} <= ids, model
+    nothing = Caller(caller.owner_id, collection_ids=frozenset())
+    for model in BOUND:
+        async with api.runtime.database.transaction(nothing) as session:
+            assert (await session.scalars(select(model))).all() == [], model
+    for model in BOUND:
+        async with api.runtime.database.transaction(Caller(caller.owner_id)) as session:
+            assert len((await session.scalars(select(model))).all()) > 1, model
+
+
+async def test_bound_caller_cannot_write_outside_its_collections(api: Api) -> None:
+    caller, _, outside = await bind(api)
+    key = {"owner_id": caller.owner_id, "document_id": UUID(outside["document_id"])}
+    collection_id = UUID(outside["collection_id"])
+    for statement in (
+        insert(models.Collection).values(owner_id=caller.owner_id, id=new_id(), name="new"),
+        insert(models.CollectionDocument).values(
+            owner_id=caller.owner_id, collection_id=collection_id, document_id=new_id()
+        ),
+        insert(models.DocumentPage).values(**key, page=9, start=0, length=1, text="x"),
+        insert(models.DocumentSlice).values(**key, position=9, data=b"x"),
+    ):
+        with pytest.raises(ProgrammingError, match="row-level security"):
+            async with api.runtime.database.transaction(caller) as session:
+                await session.execute(statement)
+    async with api.runtime.database.transaction(caller) as session:
+        await session.execute(update(models.Note).values(title="stolen"))
+        await session.execute(update(models.Document).values(filename="stolen"))
+        await session.execute(delete(models.Collection).where(models.Collection.id == collection_id))
+    async with api.runtime.database.transaction(Caller(caller.owner_id)) as session:
+        titles = set(await session.scalars(select(models.Note.title)))
+        names = set(await session.scalars(select(models.Document.filename)))
+        assert await session.scalar(select(models.Collection.name).where(models.Collection.id == collection_id))
+    assert titles == {"stolen", "Outside"}
+    assert names == {"stolen", "note.txt"}
+
+
+@pytest.mark.parametrize("mode", SearchMode)
+async def test_search_of_a_bound_caller_leaks_nothing_without_its_selection(api: Api, mode: SearchMode) -> None:
+    caller, inside, outside = await bind(api)
+    [vector] = await api.runtime.encoder.encode(["secret outside"], Purpose.QUERY)
+    bound, unbound = (
+        PassageQuery(caller.owner_id, mode, "secret outside", vector, PACKAGED_MODEL, 50, bound_to=bound_to)
+        for bound_to in (caller.collection_ids, None)
+    )
+    found: list[set[str]] = []
+    async with api.runtime.database.statement() as connection:
+        for query in (bound, unbound):
+            passages = await find_passages(connection, query)
+            found.append({str(passage.document_id or passage.note_id) for passage in passages})
+    assert found[0] <= {inside["document_id"], inside["note_id"]}
+    assert {outside["document_id"], outside["note_id"]} <= found[1]
+
+
+async def test_check_of_bound_callers_is_made_once_for_each_statement(api: Api) -> None:
+    """For a caller that is not bound, the plan has one look at the setting, and runs no subplan."""
+    caller, _, _ = await bind(api)
+    for bound_to, runs in ((caller.collection_ids, True), (None, False)):
+        async with api.runtime.database.transaction(Caller(caller.owner_id, collection_ids=bound_to)) as session:
+            plan = "\n".join(
+                await session.scalars(text("EXPLAIN (ANALYZE, COSTS off, TIMING off) SELECT id FROM chunks"))
+            )
+        setting = [line for line in plan.splitlines() if "Result" in line and "loops=1)" in line]
+        assert len(setting) >= 1
+        members = [line for line in plan.splitlines() if "on collection_documents members" in line]
+        assert members
+        assert any("never executed" not in line for line in members) == runs, plan
+
+
+async def test_upload_of_a_bound_caller_goes_into_its_collection(api: Api) -> None:
+    caller, inside, outside = await bind(api)
+    runtime = api.runtime
+
+    def receive(content: bytes) -> ReceivedFile:
+        return ReceivedFile(
+            "a.txt", "text/plain", None, len(content), hashlib.sha256(content).digest(), io.BytesIO(content)
+        )
+
+    document, _ = await documents.upload(runtime, caller, receive(b"new"), UploadDetails(external_id="a-1"))
+    assert [str(each) for each in document.collection_ids] == [inside["collection_id"]]
+    note = await notes.create(runtime, caller, "new", "new")
+    assert [str(each) for each in note.collection_ids] == [inside["collection_id"]]
+    elsewhere = UploadDetails(collection_ids=[UUID(outside["collection_id"])])
+    with pytest.raises(InvalidInput):
+        await documents.upload(runtime, caller, receive(b"other"), elsewhere)
+    with pytest.raises(Conflict, match="outside your collections"):
+        await documents.upload(runtime, caller, receive(b"The secret outside."))
+    for other in (frozenset[UUID](), frozenset({new_id(), new_id()})):
+        with pytest.raises(InvalidInput, match="Name one of them"):
+            await notes.create(runtime, Caller(caller.owner_id, collection_ids=other), "new", "new")
+    with pytest.raises(NotFound):
+        await collections.put_document(
+            runtime, caller, UUID(inside["collection_id"]), UUID(outside["document_id"]), None
+        )
+    for making in (
+        collections.create(runtime, caller, name="new", description="", metadata={}),
+        collections.delete(runtime, caller, UUID(inside["collection_id"]), delete_contents=False),
+    ):
+        with pytest.raises(Forbidden):
+            await making
+
+
+async def test_bound_caller_deletes_only_what_nobody_else_has(api: Api) -> None:
+    caller, inside, outside = await bind(api)
+    owner = Caller(caller.owner_id)
+    shared, note_id = UUID(inside["document_id"]), UUID(inside["note_id"])
+    await collections.put_document(api.runtime, owner, UUID(outside["collection_id"]), shared, None)
+    await documents.delete(api.runtime, caller, shared)
+    with pytest.raises(NotFound):
+        await documents.get(api.runtime, caller, shared)
+    document = await documents.get(api.runtime, owner, shared)
+    assert [str(each) for each in document.collection_ids] == [outside["collection_id"]]
+    await notes.delete(api.runtime, caller, note_id)
+    with pytest.raises(NotFound):
+        await notes.get(api.runtime, owner, note_id)
+    with pytest.raises(NotFound):
+        await documents.delete(api.runtime, caller, UUID(outside["document_id"]))

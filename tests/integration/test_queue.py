@@ -13,6 +13,7 @@ import pytest
 from pipeline.db import access, queue
 from pipeline.db.claim_starts import WHOLE_QUEUE_SECONDS, ClaimStarts
 from pipeline.db.crashes import MAX_CRASHES, MAX_REPEATS
+from pipeline.db.listing import list_documents
 from pipeline.errors import FailureCode, IngestionError, LeaseLost
 from pipeline.ingest.executor import ingest
 from pipeline.ingest.heartbeat import Heartbeat, HeldLease
@@ -20,7 +21,7 @@ from pipeline.ingest.progress import StageReporter
 from pipeline.ingest.sweeper import Sweeper
 from pipeline.queue_front import MAX_AGE_SECONDS, MAX_NEXT, QueueFront, share_front
 from pipeline.runtime import Runtime
-from pipeline.types import Caller, Document, Lease, ReceivedFile, Stage, new_id
+from pipeline.types import Caller, Document, Lease, Listing, ReceivedFile, Stage, new_id
 from tests.databases import fetch, fetch_value, find_violations, rewrite_statements
 from tests.integration.conftest import LEASE_SECONDS, Clock, claim, ignore_stage, observe, wait_for, work
 
@@ -87,7 +88,7 @@ async def test_positions_are_the_order_of_claims(runtime: Runtime, database_url:
     positions: dict[UUID, int | None] = {}
     for owner in (anna, bert):
         async with runtime.database.transaction(Caller(owner)) as session:
-            listed = await access.list_documents(session, owner, status=None, limit=50, cursor=None)
+            listed = await list_documents(session, Caller(owner), Listing(), limit=50, cursor=None)
         positions |= {document.id: document.queue_position for document in listed.items}
     async with runtime.database.transaction() as session:
         front, owners = await queue.list_front(session)
