@@ -78,11 +78,12 @@ KeyName = Annotated[
 
 
 class ApiKeyDraft(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
-    """A new API key. Without `expires_at`, it does not expire."""
+    """A new API key. By default it does not expire, has both scopes and reaches all of the account."""
 
     name: KeyName
     scopes: Annotated[list[Scope], msgspec.Meta(min_length=1)] = msgspec.field(default_factory=lambda: list(Scope))
     expires_at: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
+    collection_ids: Annotated[list[UUID], msgspec.Meta(min_length=1, max_length=MAX_COLLECTION_IDS)] | None = None
 
 
 Title = Annotated[str, msgspec.Meta(min_length=1, max_length=500, pattern=NO_NUL)]

@@ -30,9 +30,10 @@ class ApiKeyController(Controller):
 
         A program sends the secret in place of an access token: `Authorization: Bearer sk-…`. A key needs the scope
         `read` to read, search and ask, and `write` to upload, change and delete. Neither includes the other. Without
-        `scopes`, it has both. It cannot manage the account. 409 `too_many_keys` if the account has 100 keys.
+        `scopes`, it has both. It cannot manage the account. With `collection_ids`, it sees and changes only what is in
+        these collections. When they are all deleted, it sees nothing. 409 `too_many_keys` if the account has 100 keys.
         """
-        draft = KeyDraft(data.name, data.scopes, expires_at=data.expires_at)
+        draft = KeyDraft(data.name, data.scopes, data.collection_ids, data.expires_at)
         return await api_keys.create(runtime, request.user, draft)
 
     @get("/", summary="List API keys, newest first", responses=problems(401, 403, 422))

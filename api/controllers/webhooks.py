@@ -10,6 +10,7 @@ from api.auth import UserRequest
 from api.deps import RuntimeDependency
 from api.http.operations import problems
 from api.http.pagination import DEFAULT_LIMIT, PageCursor, PageLimit
+from api.permissions import ACCOUNT_ONLY
 from api.schemas import WebhookDraft
 from pipeline.types import Delivery, DeliveryList, DeliveryStatus, NewWebhook, Webhook, WebhookList
 from pipeline.use_cases import webhooks
@@ -22,6 +23,7 @@ class WebhookController(Controller):
 
     path = "/v1/webhooks"
     tags = ("Webhooks",)
+    opt = ACCOUNT_ONLY  # a webhook would outlive a key that was revoked
 
     @post("/", summary="Create a webhook", responses=problems(401, 403, 409, 422, 507))
     async def create(

@@ -103,6 +103,8 @@ async def test_life_of_a_key(api: Api, anna: Person, database_url: str) -> None:
         ({"name": "x", "expires_at": "2020-01-01T00:00:00Z"}, "expires_at"),
         ({"name": "x", "expires_at": "2099-01-01T00:00:00"}, "expires_at"),
         ({"name": "x", "expires_at": "9999-12-31T23:59:59-12:00"}, "expires_at"),
+        ({"name": "x", "collection_ids": []}, "collection_ids"),
+        ({"name": "x", "collection_ids": [str(new_id())]}, "collection_ids"),
         ({"name": "x", "expires": "2099-01-01T00:00:00Z"}, "expires"),
     ],
 )
@@ -134,6 +136,12 @@ ACCOUNT_ONLY = {
     ("GET", PATH),
     ("GET", f"{PATH}/ID"),
     ("DELETE", f"{PATH}/ID"),
+    ("POST", "/v1/webhooks"),
+    ("GET", "/v1/webhooks"),
+    ("GET", "/v1/webhooks/ID"),
+    ("DELETE", "/v1/webhooks/ID"),
+    ("GET", "/v1/webhooks/ID/deliveries"),
+    ("POST", "/v1/webhooks/ID/deliveries/ID/redeliver"),
     ("PUT", "/v1/users/me/password"),
     ("DELETE", "/v1/users/me"),
 }
@@ -192,6 +200,25 @@ async def test_audit_rows_name_the_key(api: Api, anna: Person) -> None:
         ("document.upload", created["id"]),
         ("api_key.create", None),
     ]
+
+
+async def test_bound_key_sees_its_collections_alone_and_nothing_when_they_are_deleted(api: Api, anna: Person) -> None:
+    added = [(await api.upload(anna, text)).json()["id"] for text in (b"Inside.", b"Outside.")]
+    collection = (await api.client.post("/v1/collections", headers=anna.headers, json={"name": "Shared"})).json()["id"]
+    location = f"/v1/collections/{collection}"
+    await api.client.put(f"{location}/documents/{added[0]}", headers=anna.headers, json={})
+    created = await create(api, anna, collection_ids=[collection, collection])
+    assert created["collection_ids"] == [collection]
+    program = Person(anna.email, "", bearer(created))
+    listed = (await api.get(program, "/v1/documents")).json()["items"]
+    assert [document["id"] for document in listed] == added[:1]
+    assert [(await api.get(program, f"/v1/documents/{each}")).status_code for each in added] == [200, 404]
+    refused = await api.get(program, "/v1/audit-logs")
+    assert (refused.status_code, refused.json()["code"]) == (403, "bound_key")
+    await api.client.delete(location, headers=anna.headers)
+    api.app.state.api_keys.forget()
+    assert (await api.get(program, "/v1/documents")).json()["items"] == []
+    assert (await api.get(anna, f"{PATH}/{created['id']}")).json()["collection_ids"] == []
 
 
 # --- when keys end ------------------------------------------------------------------------------------------------------
