@@ -15,13 +15,18 @@ from api.controllers.ask import AskController
 from api.controllers.audit import AuditController
 from api.controllers.auth import AuthController
 from api.controllers.collections import CollectionController
+from api.controllers.dify import DifyController
 from api.controllers.documents import DocumentController
 from api.controllers.events import EventController, OpenStreams
 from api.controllers.health import HealthController, show_metrics
+from api.controllers.mcp.endpoint import answer_agent
 from api.controllers.notes import NoteController
 from api.controllers.openai.chat import ChatController
 from api.controllers.openai.embeddings import EmbeddingController
 from api.controllers.openai.models import ModelController
+from api.controllers.openai.responses import ResponseController
+from api.controllers.process import ProcessController
+from api.controllers.rerank import RerankController
 from api.controllers.search import SearchController
 from api.controllers.webhooks import WebhookController
 from api.deps import provide_runtime
@@ -100,7 +105,12 @@ def create_app(settings: Settings, *, open_runtime: OpenRuntime = open_runtime) 
             EmbeddingController,
             ChatController,
             WebhookController,
+            ResponseController,
+            RerankController,
+            ProcessController,
+            DifyController,
             HealthController,
+            answer_agent,
             show_metrics,
             docs_router,
             page_router,

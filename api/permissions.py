@@ -4,7 +4,7 @@ from enum import StrEnum
 
 from litestar.handlers import BaseRouteHandler
 
-from api.auth import KeyCredential
+from api.auth import Credential, KeyCredential
 from api.http.addresses import Connection
 from pipeline.errors import Forbidden
 from pipeline.types import Caller, Scope
@@ -50,6 +50,11 @@ async def require_permission(connection: Connection, handler: BaseRouteHandler) 
     require_scope(
         credential, Scope.READ if rule or connection.scope.get("method", "GET") in SAFE_METHODS else Scope.WRITE
     )
+
+
+def may_write(credential: Credential) -> bool:
+    """Tell whether the caller may change something."""
+    return not isinstance(credential, KeyCredential) or Scope.WRITE in credential.scopes
 
 
 def require_scope(credential: KeyCredential, scope: Scope) -> None:

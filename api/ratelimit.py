@@ -220,6 +220,14 @@ async def limit_queries(connection: Connection, _handler: BaseRouteHandler) -> N
 
     Raises TooManyRequests if the limit is exceeded.
     """
+    await count_query(connection)
+
+
+async def count_query(connection: Connection) -> None:
+    """Count a query of this user, if one request may have several or none.
+
+    Raises TooManyRequests if the limit is exceeded.
+    """
     await _limit_user(connection, Policy.QUERY)
 
 

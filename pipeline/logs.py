@@ -11,7 +11,16 @@ from typing import Any, TextIO
 
 import structlog
 
-CHATTY_LIBRARIES = ("arq", "httpcore2", "httpx2", "openai", "sentence_transformers", "pypdf", "uvicorn.access")
+CHATTY_LIBRARIES = (
+    "arq",
+    "httpcore2",
+    "httpx2",
+    "mcp",
+    "openai",
+    "sentence_transformers",
+    "pypdf",
+    "uvicorn.access",
+)
 """Loggers that log only warnings and errors."""
 LIBRARIES_WITH_HANDLERS = ("arq", "uvicorn")
 """Loggers to which the commands of these libraries add handlers of their own, which write plain text."""

@@ -44,6 +44,11 @@ PAGE_IMAGES_WAITING = 64
 PAGE_IMAGES_WAITING_PER_CALLER = 16
 """Maximum number of those of one account. One browser never requests that many at once."""
 
+EXTRACTIONS_AT_ONCE = 2
+"""Maximum number of files whose text a process returns at the same time, without storing them."""
+EXTRACTIONS_WAITING, EXTRACTIONS_WAITING_PER_CALLER = 32, 8
+"""Maximum number of those that wait for their turn, and of those of one account."""
+
 SEARCHES_AT_ONCE = 64
 """Maximum number of searches that a process runs at the same time."""
 SEARCHES_AT_ONCE_PER_CALLER = 16
@@ -71,6 +76,13 @@ def make_hashing_queue() -> FairQueue:
 def make_drawing_queue() -> FairQueue:
     """Return the queue of a process for page images."""
     return FairQueue(at_once=1, waiting=PAGE_IMAGES_WAITING, waiting_per_caller=PAGE_IMAGES_WAITING_PER_CALLER)
+
+
+def make_extraction_queue() -> FairQueue:
+    """Return the queue of a process for files whose text is only returned."""
+    return FairQueue(
+        at_once=EXTRACTIONS_AT_ONCE, waiting=EXTRACTIONS_WAITING, waiting_per_caller=EXTRACTIONS_WAITING_PER_CALLER
+    )
 
 
 def make_search_queue() -> FairQueue:
@@ -142,6 +154,8 @@ class Runtime:
     """Where logins and registrations wait for the hashing of their password."""
     drawing_queue: FairQueue = field(default_factory=make_drawing_queue)
     """Where page images wait to be drawn."""
+    extraction_queue: FairQueue = field(default_factory=make_extraction_queue)
+    """Where files wait whose text is only returned."""
     search_queue: FairQueue = field(default_factory=make_search_queue)
     """Where searches wait for the encoder. Those by words do not."""
     statement_queue: FairQueue = field(default_factory=make_statement_queue)

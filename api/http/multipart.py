@@ -1,4 +1,4 @@
-"""Receives the file of a multipart upload as a stream, in constant memory, and the fields beside it.
+"""Receives the file of an upload as a stream, in constant memory: a part of a form with fields beside it, or the body.
 
 Litestar parses the whole form before the handler runs, so it could not refuse a file early.
 """
@@ -39,6 +39,27 @@ async def receive_form(
     pieces = request.stream()
     try:
         return await _receive(request, pieces, upload, max_bytes, fields)
+    except (InvalidInput, TooManyRequests):
+        await _drain(pieces, max_bytes)
+        raise
+
+
+async def receive_body(request: UserRequest, filename: str, upload: UploadUnderWay, max_bytes: int) -> ReceivedFile:
+    """Read a body that is the file itself into a temporary file, which the caller closes.
+
+    Raises the errors of `receive_file`.
+    """
+    pieces = request.stream()
+    media_type, options = parse_options_header(request.headers.get("content-type", ""))
+    try:
+        receiver = Receiver(filename, media_type, options.get("charset"), upload, max_bytes=max_bytes)
+        try:
+            async for piece in pieces:
+                await receiver.write(piece)
+            return await receiver.finish()
+        except BaseException:
+            receiver.close()
+            raise
     except (InvalidInput, TooManyRequests):
         await _drain(pieces, max_bytes)
         raise

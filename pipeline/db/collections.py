@@ -82,6 +82,18 @@ async def get(session: AsyncSession, owner_id: UUID, collection_id: UUID) -> typ
     return _show(row)
 
 
+async def find_by_name(session: AsyncSession, owner_id: UUID, name: str) -> types.Collection:
+    """Return the owner's collection with this name.
+
+    Raises NotFound if there is none.
+    """
+    query = select(Collection).where(Collection.owner_id == owner_id, Collection.name == name)
+    row = await session.scalar(query)
+    if row is None:
+        raise no_such_collection()
+    return _show(row)
+
+
 async def list_page(session: AsyncSession, owner_id: UUID, *, limit: int, cursor: str | None) -> CollectionList:
     """Return a page of the owner's collections, newest first.
 

@@ -87,6 +87,7 @@ class PackagedReranker(PassageScorer):
     """A thread that loads the model and scores the passages of one search after another."""
 
     depth = 10
+    gives_logits = True
 
     def __init__(self, find_folder: Callable[[], Path]) -> None:
         """Prepare the thread. `find_folder` returns the folder of the model, or raises ModelUnusable."""

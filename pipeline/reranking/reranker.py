@@ -3,12 +3,14 @@
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from math import exp
 from time import perf_counter
 
 from msgspec.structs import replace
 
 from pipeline import metrics
 from pipeline.circuit_breaker import CircuitBreaker, wait_within
+from pipeline.errors import FieldError, InvalidInput, ModelUnavailable
 from pipeline.logs import get_logger
 from pipeline.types import Passage
 
@@ -32,6 +34,8 @@ class PassageScorer(ABC):
 
     depth: int
     """Maximum number of passages of a search that it compares."""
+    gives_logits = False
+    """Whether a score may be any number. Otherwise it is from 0 to 1."""
 
     def start(self) -> None:  # noqa: B027 - a server needs no start
         """Begin to load, so that the first search need not wait."""
@@ -61,6 +65,8 @@ class Reranker:
         self._breaker = breaker
         self._timeout_seconds = timeout_seconds
         self._slots = asyncio.Semaphore(AT_ONCE)
+        self._measuring = asyncio.Semaphore(1)
+        """Texts of clients are scored in one batch after the other, so that searches need not wait for many."""
 
     def start(self) -> None:
         """Begin to load the model."""
@@ -81,6 +87,34 @@ class Reranker:
         order = sorted(range(len(head)), key=lambda index: -scores[index])
         ordered = [replace(head[index], score=passage.score) for index, passage in zip(order, head, strict=True)]
         return [*ordered, *rest]
+
+    async def measure(self, question: str, texts: Sequence[str]) -> list[float]:
+        """Return how well each text of a client answers the question, from 0 to 1.
+
+        Raises ModelUnavailable if the model does not answer in time, InvalidInput if it refuses these texts.
+        """
+        scores: list[float] = []
+        for begin in range(0, len(texts), self.depth):
+            async with self._measuring:
+                scores += await self._measure(question, texts[begin : begin + self.depth])
+        return scores
+
+    async def _measure(self, question: str, texts: Sequence[str]) -> list[float]:
+        if self._breaker.is_open:
+            raise _explain_absence()
+        try:
+            scores = await wait_within(self._score(question, texts), self._timeout_seconds)
+        except TimeoutError as error:
+            raise _explain_absence() from error
+        except ScoringFailed as failure:
+            if failure.is_of_texts:
+                problem = FieldError("documents", "are refused by the reranker")
+                raise InvalidInput(
+                    "The reranker refuses these texts. Send shorter ones.", errors=(problem,)
+                ) from failure
+            self._breaker.trip(failure)
+            raise _explain_absence() from failure
+        return [1 / (1 + exp(-score)) if self._scorer.gives_logits else min(max(score, 0), 1) for score in scores]
 
     async def close(self) -> None:
         """Close the model."""
@@ -112,3 +146,7 @@ class Reranker:
     async def _score(self, question: str, texts: Sequence[str]) -> Sequence[float]:
         async with self._slots:
             return await self._scorer.score(question, texts)
+
+
+def _explain_absence() -> ModelUnavailable:
+    return ModelUnavailable("The reranker does not answer. Try again in a moment.")

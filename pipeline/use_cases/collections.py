@@ -66,6 +66,15 @@ async def get(runtime: Runtime, caller: Caller, collection_id: UUID) -> Collecti
         return await collections.get(session, caller.owner_id, collection_id)
 
 
+async def find_by_name(runtime: Runtime, caller: Caller, name: str) -> Collection:
+    """Return the caller's collection with this name.
+
+    Raises NotFound.
+    """
+    async with runtime.database.transaction(caller) as session:
+        return await collections.find_by_name(session, caller.owner_id, name)
+
+
 async def list_page(runtime: Runtime, caller: Caller, *, limit: int, cursor: str | None) -> CollectionList:
     """Return a page of the caller's collections, newest first.
 

@@ -8,6 +8,7 @@ import numpy as np
 import openai
 import pytest
 from openai.types.chat import ChatCompletionMessageParam
+from openai.types.responses import FileSearchToolParam
 from pydantic import HttpUrl
 
 from pipeline.embedding.model import PACKAGED_MODEL
@@ -120,6 +121,24 @@ async def test_chat_answers_with_citations(asked: Sdk) -> None:
     assert {"document", "page", "start", "end"} == parse_qs(link.fragment).keys()
     assert completion.usage
     assert completion.usage.total_tokens == completion.usage.prompt_tokens + completion.usage.completion_tokens > 0
+
+
+async def test_chat_with_a_collection(asked: Sdk, api: Api) -> None:
+    created = await api.client.post("/v1/collections", json={"name": "Locks / 1"}, headers=asked.person.headers)
+    model = (await asked.models.retrieve("sluice/Locks / 1")).id
+    assert model in [model.id async for model in asked.models.list()]
+    empty = await asked.chat.completions.create(model=model, messages=ask())
+    assert empty.choices[0].message.annotations == [], "the document is not in the collection"
+    [document] = (await api.get(asked.person, "/v1/documents")).json()["items"]
+    member = f"/v1/collections/{created.json()['id']}/documents/{document['id']}"
+    await api.client.put(member, json={}, headers=asked.person.headers)
+    found = await asked.chat.completions.create(model=model, messages=ask())
+    assert "3.2 metres" in (found.choices[0].message.content or "")
+    async with Sdk(api, await api.register("berta")) as stranger:
+        with pytest.raises(openai.NotFoundError):
+            await stranger.chat.completions.create(model=model, messages=ask())
+        with pytest.raises(openai.NotFoundError):
+            await stranger.models.retrieve(model)
 
 
 async def test_chat_is_streamed_in_the_order_that_clients_need(asked: Sdk) -> None:
@@ -251,3 +270,90 @@ class TestWithLanguageModel:
             await asked.chat.completions.create(model="sluice", messages=ask(), stream=True)
         assert caught.value.status_code == 503
         assert caught.value.response.headers["retry-after"]
+
+
+async def make_collection(api: Api, person: Person, **attributes: object) -> str:
+    """Put the first document into a collection. Return its id."""
+    created = await api.client.post("/v1/collections", json={"name": "locks"}, headers=person.headers)
+    [document] = (await api.get(person, "/v1/documents")).json()["items"]
+    member = f"/v1/collections/{created.json()['id']}/documents/{document['id']}"
+    put = await api.client.put(member, json={"attributes": attributes}, headers=person.headers)
+    assert put.status_code == 200, put.text
+    return str(created.json()["id"])
+
+
+ORDER = [
+    "response.created",
+    "response.in_progress",
+    "response.output_item.added",
+    "response.file_search_call.in_progress",
+    "response.file_search_call.searching",
+    "response.file_search_call.completed",
+    "response.output_item.done",
+    "response.output_item.added",
+    "response.content_part.added",
+    "response.output_text.delta",
+    "response.output_text.annotation.added",
+    "response.output_text.done",
+    "response.content_part.done",
+    "response.output_item.done",
+    "response.completed",
+]
+
+
+async def test_response_cites_files_of_a_collection(asked: Sdk, api: Api) -> None:
+    collection = await make_collection(api, asked.person, year=2026)
+    tool: FileSearchToolParam = {"type": "file_search", "vector_store_ids": [collection], "max_num_results": 3}
+    response = await asked.responses.create(
+        model="sluice", input=QUESTION, tools=[tool], include=["file_search_call.results"]
+    )
+    assert response.status == "completed"
+    assert "3.2 metres" in response.output_text
+    search, message = response.output
+    assert search.type == "file_search_call"
+    assert search.queries == [QUESTION]
+    assert search.results
+    assert search.results[0].filename == "lock.txt"
+    assert message.type == "message"
+    part = message.content[0]
+    assert part.type == "output_text"
+    citation = part.annotations[0]
+    assert citation.type == "file_citation"
+    assert (citation.file_id, citation.filename) == (search.results[0].file_id, "lock.txt")
+    assert part.text[citation.index :].startswith("[1]")
+    filtered = tool | {"filters": {"type": "eq", "key": "year", "value": 2025}}
+    other = await asked.responses.create(model="sluice", input=QUESTION, tools=[filtered])
+    assert other.output_text == "The documents do not answer this question."
+    assert other.output[0].model_dump()["results"] is None, "only if they are asked for"
+
+
+async def test_response_is_streamed_in_order(asked: Sdk) -> None:
+    async with asked.responses.stream(model="sluice", input=QUESTION) as stream:
+        events = [event async for event in stream]
+        final = await stream.get_final_response()
+    assert [event.sequence_number for event in events] == list(range(len(events)))
+    kinds = [event.type for event in events]
+    assert [kind for place, kind in enumerate(kinds) if kind != kinds[place - 1] or not place] == ORDER
+    assert "3.2 metres" in final.output_text
+
+
+REFUSED_RESPONSES: list[tuple[dict[str, object], int, str]] = [
+    ({"model": "gpt-5"}, 404, "sluice"),
+    ({"tools": [{"type": "web_search"}]}, 400, "tools"),
+    ({"tools": [{"type": "file_search", "vector_store_ids": ["vs_1"]}]}, 404, "vector_store_ids"),
+    ({"tools": [{"type": "file_search", "filters": {"type": "like", "key": "a", "value": "b"}}]}, 400, "filters"),
+    ({"tools": [{"type": "file_search", "ranking_options": {"score_threshold": 0.5}}]}, 400, "ranking_options"),
+    ({"previous_response_id": "resp_1"}, 400, "previous_response_id"),
+    ({"background": True}, 400, "background"),
+    ({"include": ["reasoning.encrypted_content"]}, 400, "include"),
+    ({"input": [{"role": "user", "content": [{"type": "input_image"}]}]}, 400, "input"),
+]
+
+
+async def test_responses_that_cannot_be_made_are_refused(api: Api) -> None:
+    person = await api.register()
+    for change, status, field in REFUSED_RESPONSES:
+        body = {"model": "sluice", "input": QUESTION} | change
+        answer = await api.client.post("/v1/responses", json=body, headers=person.headers)
+        assert answer.status_code == status, (change, answer.text)
+        assert field in answer.text

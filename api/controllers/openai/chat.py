@@ -19,7 +19,7 @@ from api.controllers.openai.conversation import (
     read_conversation,
     require_unset,
 )
-from api.controllers.openai.models import CHAT, Model, find_model
+from api.controllers.openai.models import select_documents
 from api.deps import RuntimeDependency
 from api.errors import LIKE_OPENAI, answer_known_error
 from api.http.body_deadlines import work_while_connected
@@ -188,8 +188,8 @@ class ChatController(Controller):
     async def complete(
         self, request: UserRequest, data: JSONBody[ChatRequest], runtime: RuntimeDependency
     ) -> Response[Completion]:
-        """Answer the last message of the user, from all of the caller's documents and notes."""
-        find_model([Model(CHAT)], data.model)
+        """Answer the last message of the user, from all documents and notes, or from the collection in `model`."""
+        selection = await select_documents(runtime, request.user, data.model)
         require_unset(data, NOT_BUILT)
         conversation = read_conversation(data.messages, "messages")
         asking = answer.ask(
@@ -197,6 +197,7 @@ class ChatController(Controller):
             request.user,
             conversation.question,
             top_k=PASSAGES,
+            selection=selection,
             history=conversation.history,
             wishes=conversation.wishes,
         )
