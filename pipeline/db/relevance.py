@@ -55,4 +55,4 @@ def rate(mode: SearchMode, best: FromClause) -> CTE:
     likelihood = literal(1.0, Double) / (1.0 + func.exp(-evidence, type_=Double))
     score = func.min(likelihood).over(order_by=best.c.place, rows=(None, 0))
     rated = select(best, score.label("score")).subquery("rated")
-    return select(rated).where(rated.c.score >= LEAST_SCORE).cte("passages").prefix_with("MATERIALIZED")
+    return select(rated).where(rated.c.score >= LEAST_SCORE).cte("rated_passages").prefix_with("MATERIALIZED")
