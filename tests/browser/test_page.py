@@ -337,7 +337,7 @@ def test_collections(open_page: OpenPage, service: Service) -> None:
     ask(page, "Where does the spare key hang?")
     expect(page.locator(".answer-text")).to_contain_text("attic")
     expect(page.locator("#scope")).to_have_text("Asking the collection House")
-    assert set(page.locator(".source .title").all_inner_texts()) <= {"attic.txt", "Door"}
+    assert set(page.locator(".source .title").all_text_contents()) <= {"attic.txt", "Door"}
 
     page.get_by_role("button", name="Collections of attic.txt").click()
     dialog = page.get_by_role("dialog", name="Collections of attic.txt")

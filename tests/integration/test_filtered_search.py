@@ -156,6 +156,13 @@ async def test_k_or_all(api: Api, name: str) -> None:
                 assert len(set(results[0]) & set(results[1])) >= 0.8 * len(results[0])
 
 
+@pytest.mark.parametrize("exact_words_rows", [0, SOURCES * CHUNKS])
+async def test_frequent_words_are_found_if_the_rare_ones_are_missing(api: Api, exact_words_rows: int) -> None:
+    """So many passages are selected that only the rarest word, `heron`, would be looked for."""
+    bounds = SearchBounds(max_ranked=100, max_matches=10, exact_words_rows=exact_words_rows)
+    assert len(await find(api, CASES["half"].selection, SearchMode.KEYWORD, 7, bounds)) == 7
+
+
 async def test_callers_bound_to_collections_find_only_these(api: Api) -> None:
     other = new_id()
     everything = {f"{n} {page}" for n in range(SOURCES) for page in range(1, CHUNKS + 1)}
