@@ -207,6 +207,9 @@ class Settings(BaseSettings):
     """Number of worker slots: jobs that one worker process runs at the same time. If there are several, the last one
     only takes notes and documents of up to 256 KiB. If all are taken, one more small job may run, if its
     account has no job running."""
+    worker_webhooks: bool = True
+    """Whether workers send webhooks. Set it to false if they have no internet access, and run
+    `python -m workers.sender` where there is one, as Docker Compose does."""
     worker_metrics_port: Annotated[int, Field(ge=0, le=65535)] = 0
     """Port of HOST on which a worker process serves its metrics and the probe `/health/live`; 0 for none. With
     `make up`, the second worker uses the next port, and so on."""

@@ -198,7 +198,9 @@ class Consumer:
                     self.wake()
 
     async def _deliver_forever(self) -> None:
-        """Send events. This needs no slot and no model."""
+        """Send events, unless another process does. This needs no slot and no model."""
+        if not self._settings.worker_webhooks:
+            return
         while not self._runtime.encoders.is_known:  # noqa: ASYNC110 - the database may not be migrated yet
             await asyncio.sleep(self._settings.poll_seconds)
         await self._deliverer.run()

@@ -31,7 +31,7 @@ SECRET_NAME = re.compile(r"PASSWORD|SECRET|TOKEN|KEY|CREDENTIAL")
 REQUIRED_VARIABLE = re.compile(r"\$\{[A-Z_]+:\?[^}]+\}")
 HUB = {"HF_HUB_OFFLINE"}
 """Variables that libraries read."""
-APP_SERVICES = ("migrate", "api", "worker")
+APP_SERVICES = ("migrate", "api", "worker", "sender")
 
 
 def run_compose(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
@@ -142,7 +142,7 @@ def test_secrets_reach_only_the_services_that_need_them(services: dict[str, dict
     }
     assert holders == {
         "POSTGRES_PASSWORD": {"db", "migrate"},
-        "SERVICE_PASSWORD": {"migrate", "api", "worker"},
+        "SERVICE_PASSWORD": {"migrate", "api", "worker", "sender"},
         "REDIS_PASSWORD": {"redis", "api", "worker"},
         "JWT_SECRET": {"api"},
     }
@@ -194,7 +194,8 @@ def test_environment(services: dict[str, dict[str, Any]]) -> None:
     assert services["db"]["environment"] == {"POSTGRES_DB": "sluice", "POSTGRES_PASSWORD": "the-owner-password"}
     assert list_set(services["migrate"]) == {"DATABASE_OWNER_URL": owner_url, "DATABASE_URL": service_url}
     shared = {"DATABASE_URL": service_url, "REDIS_URL": redis_url}
-    assert list_set(services["worker"]) == {**shared, "WORKER_METRICS_PORT": "9000"}
+    assert list_set(services["worker"]) == {**shared, "WORKER_METRICS_PORT": "9000", "WORKER_WEBHOOKS": "false"}
+    assert list_set(services["sender"]) == {"DATABASE_URL": service_url}
     assert list_set(services["api"]) == {**shared, "JWT_SECRET": "the-signing-secret"}
 
 
@@ -233,6 +234,7 @@ def test_start_order(services: dict[str, dict[str, Any]]) -> None:
         "migrate": {"db": "service_healthy"},
         "api": door,
         "worker": door,
+        "sender": door,
     }
 
 
@@ -258,7 +260,7 @@ def test_data_is_kept_in_named_volumes(services: dict[str, dict[str, Any]]) -> N
 
 def test_only_commands_write_models(services: dict[str, dict[str, Any]]) -> None:
     read_only = {name: services[name]["volumes"][0].get("read_only", False) for name in APP_SERVICES}
-    assert read_only == {"migrate": False, "api": True, "worker": True}
+    assert read_only == {"migrate": False, "api": True, "worker": True, "sender": True}
 
 
 def run_redis(command: str, folder: Path, password: str) -> subprocess.Popen[bytes]:
@@ -335,7 +337,8 @@ def test_workers_have_no_internet(services: dict[str, dict[str, Any]]) -> None:
     reach = {
         name for name, service in services.items() if not all(networks[n].get("internal") for n in service["networks"])
     }
-    assert reach == {"db", "redis", "migrate", "api"}  # db and redis publish ports; migrate downloads models
+    # db and redis publish ports; migrate downloads models; sender calls receivers
+    assert reach == {"db", "redis", "migrate", "api", "sender"}
     assert networks["inside"]["internal"]
 
 
@@ -373,6 +376,7 @@ def test_app_runs_confined(service: str, services: dict[str, dict[str, Any]]) ->
         ("migrate", "python -m pipeline migrate", "pipeline.__main__"),
         ("api", "python -m api", "api.__main__"),
         ("worker", "python -m workers", "workers.__main__"),
+        ("sender", "python -m workers.sender", "workers.sender"),
     ],
 )
 def test_commands_exist(service: str, command: str, module: str, services: dict[str, dict[str, Any]]) -> None:

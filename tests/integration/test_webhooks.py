@@ -1,6 +1,8 @@
 """Webhooks: events are signed, delivered at least once and in order, and sent only where they may be sent."""
 
 import asyncio
+import os
+import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
@@ -330,3 +332,27 @@ async def test_account_has_a_limited_number_of_webhooks(api: Api, receiver: Rece
 async def test_key_that_is_bound_to_collections_sees_no_webhooks(api: Api, call: Callable[..., Any]) -> None:
     with pytest.raises(Forbidden):
         await call(api.runtime, Caller(new_id(), new_id(), frozenset()))
+
+
+async def test_process_that_only_sends_webhooks(api: Api, database_url: str, receiver: Receiver) -> None:
+    person = await api.register()
+    webhook = await create(api, person, receiver.url)
+    await upload(api, person, "Text.")
+    await api.work()
+    settings = api.runtime.settings
+    environment = {
+        **os.environ,
+        "DATABASE_URL": database_url,
+        "WEBHOOK_NETWORKS": settings.webhook_networks,
+        "POLL_SECONDS": "0.1",
+    }
+    process = await asyncio.create_subprocess_exec(sys.executable, "-m", "workers.sender", env=environment)
+    try:
+        await finish_deliveries(database_url)
+        process.terminate()
+        async with asyncio.timeout(30):
+            assert await process.wait() == 0
+    finally:
+        if process.returncode is None:
+            process.kill()
+    assert len(receiver.verify(webhook["secret"])) == 1
