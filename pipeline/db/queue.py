@@ -31,7 +31,7 @@ Transactions take their locks in this order, which prevents deadlocks:
 5. the row of the job,
 6. the row of the document or note,
 7. the rows of its memberships in collections,
-8. the rows of jobs that deliver events (see `deliveries`),
+8. the rows of webhooks, and then of the jobs that deliver their events (see `deliveries`),
 9. the advisory lock on what an account stores (see `storage`).
 """
 

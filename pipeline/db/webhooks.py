@@ -64,12 +64,11 @@ async def remove(session: AsyncSession, owner_id: UUID, webhook_id: UUID) -> Non
 
     Raises NotFound if it does not exist or belongs to another user.
     """
+    is_owned = (models.Webhook.owner_id == owner_id, models.Webhook.id == webhook_id)
+    # Before its jobs, as in a transaction that writes an event.
+    await session.execute(select(models.Webhook.id).where(*is_owned).with_for_update())
     await deliveries.discard(session, owner_id, webhook_id)
-    gone = await session.execute(
-        delete(models.Webhook)
-        .where(models.Webhook.owner_id == owner_id, models.Webhook.id == webhook_id)
-        .returning(models.Webhook.id)
-    )
+    gone = await session.execute(delete(models.Webhook).where(*is_owned).returning(models.Webhook.id))
     if gone.one_or_none() is None:
         raise no_such_webhook()
 

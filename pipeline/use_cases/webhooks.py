@@ -8,7 +8,7 @@ import httpx2
 from sqlalchemy.exc import IntegrityError
 
 from pipeline.db import audit, deliveries, webhooks
-from pipeline.errors import AccountGone, Conflict, FieldError, Forbidden, InvalidInput
+from pipeline.errors import AccountGone, Conflict, FieldError, InvalidInput
 from pipeline.runtime import Runtime
 from pipeline.types import (
     Caller,
@@ -35,10 +35,8 @@ async def create(
     """Add a receiver. Without a secret, it gets a new one.
 
     Raises InvalidInput if the address or the secret cannot be used, Conflict if the account has too many receivers,
-    AccountGone if the account does not exist. Every function here raises Forbidden if the caller's key is bound to
-    collections, because events are about all documents of the account.
+    AccountGone if the account does not exist.
     """
-    _require_whole_account(caller)
     key = _parse_secret(secret) if secret is not None else signature.make_secret()
     await _require_address(runtime, url)
     webhook_id = new_id()
@@ -53,11 +51,6 @@ async def create(
     except IntegrityError:
         raise AccountGone from None
     return NewWebhook(webhook.id, webhook.url, webhook.events, webhook.created_at, signature.show_secret(key))
-
-
-def _require_whole_account(caller: Caller) -> None:
-    if caller.collection_ids is not None:
-        raise Forbidden("Webhooks need an API key that is not bound to collections.", code="bound_key")
 
 
 def _parse_secret(secret: str) -> bytes:
@@ -97,7 +90,6 @@ async def get(runtime: Runtime, caller: Caller, webhook_id: UUID) -> Webhook:
 
     Raises NotFound if the owner has no such receiver.
     """
-    _require_whole_account(caller)
     async with runtime.database.transaction(caller) as session:
         return await webhooks.get(session, caller.owner_id, webhook_id)
 
@@ -107,7 +99,6 @@ async def list_page(runtime: Runtime, caller: Caller, *, limit: int, cursor: str
 
     Raises InvalidInput if the cursor is malformed.
     """
-    _require_whole_account(caller)
     async with runtime.database.transaction(caller) as session:
         return await webhooks.list_all(session, caller.owner_id, limit=limit, cursor=cursor)
 
@@ -117,7 +108,6 @@ async def delete(runtime: Runtime, caller: Caller, webhook_id: UUID) -> None:
 
     Raises NotFound if the owner has no such receiver.
     """
-    _require_whole_account(caller)
     async with runtime.database.transaction(caller) as session:
         await webhooks.remove(session, caller.owner_id, webhook_id)
         await audit.record(session, audit.Event.WEBHOOK_DELETED, caller, {"webhook_id": str(webhook_id)})
@@ -136,7 +126,6 @@ async def list_deliveries(
 
     Raises NotFound if the owner has no such receiver, InvalidInput if the cursor is malformed.
     """
-    _require_whole_account(caller)
     async with runtime.database.transaction(caller) as session:
         return await webhooks.list_deliveries(
             session, caller.owner_id, webhook_id, status=status, limit=limit, cursor=cursor
@@ -148,7 +137,6 @@ async def redeliver(runtime: Runtime, caller: Caller, webhook_id: UUID, delivery
 
     Raises NotFound if the owner has no such delivery, Conflict if it is pending.
     """
-    _require_whole_account(caller)
     async with runtime.database.transaction(caller) as session:
         await webhooks.get_delivery(session, caller.owner_id, webhook_id, delivery_id)
         if not await deliveries.redeliver(session, caller.owner_id, delivery_id):
