@@ -70,7 +70,7 @@ async def fail(llm: LanguageModel) -> tuple[str, AnswerUnavailable]:
 
 
 async def test_request_and_answer(llm: LanguageModel, server: LlmServer) -> None:
-    assert await collect(llm) == "Yes [0]."
+    assert await collect(llm) == "Yes [1]."
     [call] = server.calls
     assert (call.path, call.headers["Authorization"]) == ("/v1/chat/completions", f"Bearer {KEY}")
     assert call.body == {
@@ -251,7 +251,7 @@ async def test_short_outages_are_retried(llm: LanguageModel, server: LlmServer) 
         next(answers)(call)
 
     server.behave = improve
-    assert await collect(llm) == "Yes [0]."
+    assert await collect(llm) == "Yes [1]."
     assert len(server.calls) == 3
 
 
@@ -318,7 +318,7 @@ async def test_unavailable_server_is_not_called_for_a_while(server: LlmServer) -
     assert REGISTRY.get_sample_value("sluice_llm_failures_total") == trips + 1
     server.behave = say_yes
     now += OPEN_SECONDS + 1
-    assert await collect(model) == "Yes [0]."
+    assert await collect(model) == "Yes [1]."
     await model.close()
 
 
@@ -327,7 +327,7 @@ async def test_bad_answer_does_not_open_the_breaker(llm: LanguageModel, server: 
     server.behave = behave
     await fail(llm)
     server.behave = say_yes
-    assert await collect(llm) == "Yes [0]."
+    assert await collect(llm) == "Yes [1]."
 
 
 async def test_closing_stops_the_model(llm: LanguageModel, server: LlmServer) -> None:
