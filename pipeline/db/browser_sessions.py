@@ -41,7 +41,8 @@ async def add(session: AsyncSession, identity: Identity) -> Refresh | None:
     columns = ["owner_id", "id", "generation", "renewed_at", "expires_at"]
     added = insert(BrowserSession).from_select(columns, account)
     row = (await session.execute(added.returning(BrowserSession.id, BrowserSession.number, _EXPIRES))).one_or_none()
-    latest = select(BrowserSession.id).where(BrowserSession.owner_id == owner_id, BrowserSession.expires_at > now)
+    latest = select(BrowserSession.id).where(BrowserSession.owner_id == owner_id)
+    latest = latest.where(BrowserSession.expires_at > func.clock_timestamp())
     latest = latest.where(BrowserSession.generation == identity.generation)
     latest = latest.order_by(BrowserSession.renewed_at.desc(), BrowserSession.id.desc()).limit(MAX_SESSIONS)
     await session.execute(

@@ -46,7 +46,7 @@ def assert_full(response: httpx2.Response, *words: str) -> None:
     assert (response.status_code, problem["status"], problem["code"]) == (429, 429, "queue_full"), response.text
     assert response.headers["content-type"] == "application/problem+json"
     assert response.headers["retry-after"] == "30"
-    assert set(problem) == {"type", "title", "status", "detail", "code", "request_id"}
+    assert set(problem) == {"type", "title", "status", "detail", "code", "request_id", "error"}
     assert [word for word in (*words, "Nothing was stored. Send it again when") if word not in problem["detail"]] == []
 
 
