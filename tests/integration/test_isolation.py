@@ -338,6 +338,7 @@ async def test_users_read_their_own_audit_log(api: Api) -> None:
         "document.delete",
         "rag.query",
         "collection.create",
+        "user.login",
         "document.upload",
         "webhook.create",
         "user.login",
@@ -368,7 +369,10 @@ async def bind(api: Api, name: str = "anna") -> tuple[Caller, dict[str, str], di
     return caller, inside, {"document_id": outside, "note_id": note_id, "collection_id": collection_id}
 
 
-ACCOUNT = (models.AuditLog, models.User, models.BrowserSession, models.ApiKey, models.ApiKeyCollection)
+ACCOUNT = (
+    *(models.AuditLog, models.User, models.BrowserSession, models.ApiKey, models.ApiKeyCollection),
+    *(models.Webhook, models.WebhookDelivery),
+)
 """Tables that only callers with the whole account reach: `api.permissions` refuses bound ones."""
 BOUND = tuple(model for model in OWNED if model not in ACCOUNT)
 
