@@ -106,9 +106,11 @@ class Service(Client):
         self.api = self._start("api")
 
     def find_violations(self) -> dict[str, int]:
-        """Wait until the queue is empty; return how many rows break each invariant."""
+        """Wait until the queue is empty, but for deliveries of webhooks; return how many rows break each invariant."""
         wait_until(
-            lambda: run_sql(self.database_url, "SELECT FROM jobs") == [], INGESTION_SECONDS, "the queue is empty"
+            lambda: run_sql(self.database_url, "SELECT FROM jobs WHERE kind <> 'webhook'") == [],
+            INGESTION_SECONDS,
+            "the queue is empty",
         )
         return find_violations(self.database_url)
 

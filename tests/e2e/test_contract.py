@@ -16,11 +16,12 @@ SCHEMATHESIS = Path(sysconfig.get_path("scripts")) / "schemathesis"
 
 
 # OpenAPI can say that a body is a file, but not that it is a PDF, that a password is not a common one, or, in a pattern
-# that all languages understand, that a question has a letter or digit of any script.
+# that all languages understand, that a question has a letter or digit of any script. Nor can it say that a time must
+# not have passed, that a collection must exist, or that a filter and a cursor are texts of a format of their own.
 REFUSED = """
 [[operations]]
 include-name = "POST /v1/documents"
-checks.positive_data_acceptance.expected-statuses = ["2xx", 413, 415, 422]
+checks.positive_data_acceptance.expected-statuses = ["2xx", 404, 409, 413, 415, 422]
 
 [[operations]]
 include-name = "PUT /v1/documents/{document_id}/content"
@@ -33,6 +34,22 @@ checks.positive_data_acceptance.expected-statuses = ["2xx", 422, 429]
 [[operations]]
 include-name = "POST /v1/ask"
 checks.positive_data_acceptance.expected-statuses = ["2xx", 422, 429]
+
+[[operations]]
+include-name = "GET /v1/documents"
+checks.positive_data_acceptance.expected-statuses = ["2xx", 403, 404, 409, 422, 429]
+
+[[operations]]
+include-name = "POST /v1/api-keys"
+checks.positive_data_acceptance.expected-statuses = ["2xx", 403, 404, 409, 422, 429]
+
+[[operations]]
+include-name = "POST /v1/notes"
+checks.positive_data_acceptance.expected-statuses = ["2xx", 403, 404, 409, 422, 429]
+
+[[operations]]
+include-name = "POST /v1/webhooks"
+checks.positive_data_acceptance.expected-statuses = ["2xx", 403, 404, 409, 422, 429]
 
 [[operations]]
 include-name = "POST /v1/auth/register"
