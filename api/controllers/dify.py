@@ -1,6 +1,6 @@
 """`POST /retrieval`: a collection as an external knowledge base of Dify."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, cast
 from uuid import UUID
 
@@ -19,7 +19,7 @@ from api.schemas import NO_NUL, Question, TopK
 from pipeline import filters
 from pipeline.errors import FieldError, InvalidInput, NotAuthenticated, NotFound, SluiceError
 from pipeline.runtime import Runtime
-from pipeline.types import Caller, Filter, Passage, Selection, SubjectKind
+from pipeline.types import Attributes, Filter, Passage, Selection, Subject
 from pipeline.use_cases import collections, search
 
 OPERATORS = {
@@ -136,7 +136,8 @@ async def _retrieve(request: UserRequest, data: RetrievalRequest, runtime: Runti
     passages = await search.search(
         runtime, request.user, data.query, top_k=setting.top_k, selection=selection, min_score=least or 0.0
     )
-    attributes = await _read_attributes(runtime, request.user, collection_id, passages)
+    found = {Subject(request.user.owner_id, passage.source, _get_subject(passage)) for passage in passages}
+    attributes = await collections.read_attributes(runtime, request.user, collection_id, found)
     return Records([_show(passage, attributes) for passage in passages])
 
 
@@ -176,27 +177,11 @@ def _refuse(problem: str) -> InvalidInput:
     return InvalidInput(f"`metadata_condition` {problem}. Use another operator.", errors=problems)
 
 
-async def _read_attributes(
-    runtime: Runtime, caller: Caller, collection_id: UUID, passages: Sequence[Passage]
-) -> dict[UUID, Mapping[str, Any]]:
-    """Return the attributes of each document and note in the collection. One that is just deleted has none."""
-    found: dict[UUID, Mapping[str, Any]] = {}
-    for passage in passages:
-        subject_id = _get_subject(passage)
-        if subject_id not in found:
-            read = collections.get_note if passage.source == SubjectKind.NOTE else collections.get_document
-            try:
-                found[subject_id] = (await read(runtime, caller, collection_id, subject_id)).attributes
-            except NotFound:
-                found[subject_id] = {}
-    return found
-
-
 def _get_subject(passage: Passage) -> UUID:
     return cast("UUID", passage.document_id or passage.note_id)
 
 
-def _show(passage: Passage, attributes: Mapping[UUID, Mapping[str, Any]]) -> Record:
+def _show(passage: Passage, attributes: Mapping[UUID, Attributes]) -> Record:
     subject_id = _get_subject(passage)
     place = {"document_id": str(subject_id), "page": passage.page, "start": passage.start, "end": passage.end}
-    return Record(passage.text, passage.score, passage.title, {**attributes[subject_id], **place})
+    return Record(passage.text, passage.score, passage.title, {**attributes.get(subject_id, {}), **place})

@@ -245,6 +245,19 @@ async def get_note(session: AsyncSession, owner_id: UUID, collection_id: UUID, n
     return types.CollectionNote(access.to_note(row[0]), row.attributes, row.added_at)
 
 
+async def read_attributes(
+    session: AsyncSession, owner_id: UUID, collection_id: UUID, subjects: Ids[Subject]
+) -> dict[UUID, Attributes]:
+    """Return the attributes of these documents and notes in a collection. Those that are not in it are left out."""
+    found: dict[UUID, Attributes] = {}
+    for kind, of in _KINDS.items():
+        ids = [subject.id for subject in subjects if subject.kind == kind]
+        is_member = (of.members.owner_id == owner_id, of.members.collection_id == collection_id, of.member_id.in_(ids))
+        query = select(of.member_id.label("id"), of.members.attributes).where(*is_member)
+        found.update((row.id, row.attributes) for row in await session.execute(query))
+    return found
+
+
 async def list_documents(
     session: AsyncSession,
     owner_id: UUID,

@@ -49,7 +49,7 @@ async def get(session: AsyncSession, owner_id: UUID, webhook_id: UUID) -> Webhoo
     return _to_webhook(row)
 
 
-async def list_all(session: AsyncSession, owner_id: UUID, *, limit: int, cursor: str | None) -> WebhookList:
+async def list_page(session: AsyncSession, owner_id: UUID, *, limit: int, cursor: str | None) -> WebhookList:
     """Return a page of the owner's receivers, newest first.
 
     Raises InvalidInput if the cursor is malformed.

@@ -180,6 +180,14 @@ async def _audit(session: AsyncSession, event: audit.Event, caller: Caller, coll
     await audit.record(session, event, caller, {"collection_id": str(collection_id)})
 
 
+async def read_attributes(
+    runtime: Runtime, caller: Caller, collection_id: UUID, subjects: Ids[Subject]
+) -> dict[UUID, Attributes]:
+    """Return the attributes of these documents and notes in a collection. Those that are not in it are left out."""
+    async with runtime.database.transaction(caller) as session:
+        return await collections.read_attributes(session, caller.owner_id, collection_id, subjects)
+
+
 async def put_document(
     runtime: Runtime, caller: Caller, collection_id: UUID, document_id: UUID, attributes: Attributes | None
 ) -> CollectionDocument:

@@ -100,7 +100,7 @@ async def list_page(runtime: Runtime, caller: Caller, *, limit: int, cursor: str
     Raises InvalidInput if the cursor is malformed.
     """
     async with runtime.database.transaction(caller) as session:
-        return await webhooks.list_all(session, caller.owner_id, limit=limit, cursor=cursor)
+        return await webhooks.list_page(session, caller.owner_id, limit=limit, cursor=cursor)
 
 
 async def delete(runtime: Runtime, caller: Caller, webhook_id: UUID) -> None:

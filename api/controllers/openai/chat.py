@@ -1,7 +1,7 @@
 """`POST /v1/chat/completions`: answers from documents as a chat, in the format of OpenAI."""
 
 import time
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncIterator
 from contextlib import aclosing
 from typing import Annotated, Any, Literal, cast
 
@@ -15,6 +15,7 @@ from api.controllers.openai.conversation import (
     PASSAGES,
     Conversation,
     Message,
+    continue_answer,
     count_tokens,
     read_conversation,
     require_unset,
@@ -222,7 +223,7 @@ class Reply:
         self._draft = draft
         self._model = data.model
         self._has_usage = bool(data.stream_options and data.stream_options.include_usage)
-        self._asked = "".join([asked.wishes, *(turn.content for turn in asked.history), asked.question])
+        self._asked = asked.text
         self._id = f"chatcmpl-{new_id().hex}"
         self._created = int(time.time())
 
@@ -236,7 +237,7 @@ class Reply:
         sent: list[Piece] = []
         yield self._write(Delta(role="assistant", content=""))
         try:
-            async with aclosing(self._continue(first)) as pieces:
+            async with aclosing(continue_answer(self._request, self._draft.pieces, first)) as pieces:
                 async for piece in pieces:
                     sent.append(piece)
                     yield self._write(Delta(content=piece.text))
@@ -251,13 +252,6 @@ class Reply:
             usage = self._measure(completed.answer)
             yield write_event(Chunk(self._id, self._created, self._model, [], usage))
         yield b"data: [DONE]\n\n"
-
-    async def _continue(self, first: Piece | None) -> AsyncGenerator[Piece]:
-        async with aclosing(self._draft.pieces) as pieces:
-            piece = first
-            while piece:
-                yield piece
-                piece = await work_while_current(self._request, anext(pieces, None))
 
     def _write(self, delta: Delta, finish_reason: Literal["stop"] | None = None) -> bytes:
         choice = ChunkChoice(delta, finish_reason)

@@ -1,13 +1,15 @@
-"""Reads the messages of a conversation, and bounds of requests that chats and responses share."""
+"""What chats and responses share: messages of a conversation, bounds of requests, and the pieces of an answer."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
+from api.auth import UserRequest, work_while_current
 from pipeline.errors import FieldError, InvalidInput
-from pipeline.types import Speaker, Turn
+from pipeline.types import Piece, Speaker, Turn
 from pipeline.use_cases.search import MAX_QUESTION_CHARACTERS, require_word
 
 TEXT_PARTS = ("text", "input_text", "output_text")
@@ -39,6 +41,11 @@ class Conversation:
     question: str
     history: Sequence[Turn]
     wishes: str
+
+    @property
+    def text(self) -> str:
+        """All that was said, to estimate its tokens."""
+        return "".join([self.wishes, *(turn.content for turn in self.history), self.question])
 
 
 def read_conversation(messages: Sequence[Message], field: str, wishes: str | None = None) -> Conversation:
@@ -85,6 +92,20 @@ def require_unset(data: msgspec.Struct, harmless: Mapping[str, Sequence[Any]]) -
         value = getattr(data, field)
         if value is not None and value not in values:
             raise refuse(field, "asks for something that is not built")
+
+
+async def continue_answer(
+    request: UserRequest, pieces: AsyncGenerator[Piece], first: Piece | None
+) -> AsyncGenerator[Piece]:
+    """Yield the first piece of an answer, which the caller has awaited, and the others.
+
+    Raises the errors of `work_while_current` and of the pieces.
+    """
+    async with aclosing(pieces):
+        piece = first
+        while piece:
+            yield piece
+            piece = await work_while_current(request, anext(pieces, None))
 
 
 def count_tokens(text: str) -> int:

@@ -1,7 +1,7 @@
 """`POST /v1/responses`: answers from documents as responses with a file search, in the format of OpenAI."""
 
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
 from typing import Annotated, Any, Literal, cast
 from uuid import UUID
@@ -16,6 +16,7 @@ from api.controllers.openai.conversation import (
     PASSAGES,
     Conversation,
     Message,
+    continue_answer,
     count_tokens,
     read_conversation,
     refuse,
@@ -303,7 +304,7 @@ class Reply:
         self._request = request
         self._data = data
         self._draft = draft
-        self._asked = "".join([asked.wishes, *(turn.content for turn in asked.history), asked.question])
+        self._asked = asked.text
         self._id = f"resp_{new_id().hex}"
         self._created = int(time.time())
         self._call_id = f"fs_{new_id().hex}"
@@ -329,7 +330,7 @@ class Reply:
         yield self._write_part("response.content_part.added", part=OutputText())
         sent: list[Piece] = []
         try:
-            async with aclosing(self._continue(first)) as pieces:
+            async with aclosing(continue_answer(self._request, self._draft.pieces, first)) as pieces:
                 async for piece in pieces:
                     sent.append(piece)
                     yield self._write_part("response.output_text.delta", delta=piece.text, logprobs=[])
@@ -368,13 +369,6 @@ class Reply:
             self._write_part("response.content_part.done", part=OutputText(text, citations)),
             self._write("response.output_item.done", output_index=1, item=self._say("completed", text, citations)),
         ]
-
-    async def _continue(self, first: Piece | None) -> AsyncGenerator[Piece]:
-        async with aclosing(self._draft.pieces) as pieces:
-            piece = first
-            while piece:
-                yield piece
-                piece = await work_while_current(self._request, anext(pieces, None))
 
     def _begin(self, status: Literal["in_progress", "completed", "failed"]) -> ResponseObject:
         data = self._data
