@@ -314,7 +314,7 @@ async def test_deleted_webhook_gets_nothing_more(api: Api, database_url: str, re
         ({"secret": "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"}, "secret"),
         ({"events": []}, "events"),
         ({"events": ["document.read"]}, "events[0]"),
-        ({"colour": "red"}, "body"),
+        ({"colour": "red"}, "colour"),
     ],
 )
 async def test_invalid_webhooks_are_refused(api: Api, fields: dict[str, Any], field: str) -> None:
