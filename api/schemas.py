@@ -118,12 +118,13 @@ CollectionName = Annotated[
 ]
 Description = Annotated[str, msgspec.Meta(max_length=2000, pattern=NO_NUL)]
 Metadata = Annotated[dict[str, Any], msgspec.Meta(description="A JSON object of at most 16 KiB.")]
+MAX_ATTRIBUTES, MAX_ATTRIBUTE_KEY_CHARACTERS, MAX_ATTRIBUTE_CHARACTERS = 16, 64, 512
 Attributes = Annotated[
     dict[
-        Annotated[str, msgspec.Meta(min_length=1, max_length=64, pattern=NO_NUL)],
-        Annotated[str, msgspec.Meta(max_length=512, pattern=NO_NUL)] | int | float | bool,
+        Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_ATTRIBUTE_KEY_CHARACTERS, pattern=NO_NUL)],
+        Annotated[str, msgspec.Meta(max_length=MAX_ATTRIBUTE_CHARACTERS, pattern=NO_NUL)] | int | float | bool,
     ],
-    msgspec.Meta(max_length=16, description="Strings, numbers and booleans, which filters compare."),
+    msgspec.Meta(max_length=MAX_ATTRIBUTES, description="Strings, numbers and booleans, which filters compare."),
 ]
 
 

@@ -81,6 +81,7 @@ def complete(document: OpenAPI) -> None:
     _forbid_unknown_fields(document)
     _require_one_text(document)
     _describe_filters(document)
+    _bound_attributes(document)
     for schema in (document.components.schemas or {}).values():
         _merge_numbers(schema)
     for path, item in (document.paths or {}).items():
@@ -129,6 +130,21 @@ def _merge_numbers(schema: Schema | Reference) -> None:
     for part in (*(schema.properties or {}).values(), *(schema.one_of or ()), schema.additional_properties):
         if isinstance(part, Schema):
             _merge_numbers(part)
+
+
+def _bound_attributes(document: OpenAPI) -> None:
+    """Declare the bounds of attributes. Litestar omits those of keys and of values."""
+    draft = (document.components.schemas or {})[schemas.MembershipDraft.__name__]
+    field = (draft.properties or {})["attributes"]
+    for attributes in (field.one_of if isinstance(field, Schema) else None) or ():
+        if not (isinstance(attributes, Schema) and isinstance(attributes.additional_properties, Schema)):
+            continue  # null
+        attributes.max_properties = schemas.MAX_ATTRIBUTES
+        key = Schema(min_length=1, max_length=schemas.MAX_ATTRIBUTE_KEY_CHARACTERS, pattern=schemas.NO_NUL)
+        attributes.property_names = key
+        for value in attributes.additional_properties.one_of or ():
+            if isinstance(value, Schema) and value.type == OpenAPIType.STRING:
+                value.max_length, value.pattern = schemas.MAX_ATTRIBUTE_CHARACTERS, schemas.NO_NUL
 
 
 def _describe_filters(document: OpenAPI) -> None:
