@@ -168,7 +168,10 @@ INVARIANTS = {
     "unfinished documents": "SELECT id FROM documents WHERE status NOT IN ('ready', 'failed')",
     "unfinished notes": "SELECT id FROM notes WHERE status NOT IN ('ready', 'failed')",
     "failed documents without a reason": "SELECT id FROM documents WHERE status = 'failed' AND error_code IS NULL",
-    "jobs left": "SELECT subject_id FROM jobs",
+    "jobs left": "SELECT subject_id FROM jobs WHERE kind <> 'webhook'",
+    "jobs of receivers without an event": """
+        SELECT subject_id FROM jobs WHERE kind = 'webhook' AND NOT EXISTS (SELECT FROM webhook_deliveries AS delivery
+            WHERE delivery.owner_id = jobs.owner_id AND stream_id = subject_id AND status = 'pending')""",
     "events that nobody sends": """
         SELECT id FROM webhook_deliveries AS delivery WHERE status = 'pending' AND NOT EXISTS (SELECT FROM jobs
             WHERE jobs.owner_id = delivery.owner_id AND kind = 'webhook' AND subject_id = stream_id)""",

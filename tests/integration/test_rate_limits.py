@@ -81,7 +81,7 @@ def assert_refused(response: httpx2.Response, policy: str) -> None:
     problem = response.json()
     assert (response.status_code, problem["status"], problem["code"]) == (429, 429, "rate_limited")
     assert response.headers["content-type"] == "application/problem+json"
-    assert set(problem) == {"type", "title", "status", "detail", "code", "request_id"}
+    assert set(problem) == {"type", "title", "status", "detail", "code", "request_id", "error"}
     assert 1 <= int(response.headers["retry-after"]) <= 120
     assert read_standing(response) == (policy, 0, int(response.headers["retry-after"]))
 
