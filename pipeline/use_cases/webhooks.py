@@ -5,9 +5,8 @@ from collections.abc import Sequence
 from uuid import UUID
 
 import httpx2
-from sqlalchemy.exc import IntegrityError
 
-from pipeline.db import audit, deliveries, webhooks
+from pipeline.db import audit, deliveries, users, webhooks
 from pipeline.errors import AccountGone, Conflict, FieldError, InvalidInput
 from pipeline.runtime import Runtime
 from pipeline.types import (
@@ -40,16 +39,15 @@ async def create(
     key = _parse_secret(secret) if secret is not None else signature.make_secret()
     await _require_address(runtime, url)
     webhook_id = new_id()
-    try:
-        async with runtime.database.transaction(caller) as session:
-            if await webhooks.count(session, caller.owner_id) >= MAX_WEBHOOKS:
-                message = f"An account has at most {MAX_WEBHOOKS} webhooks. Delete one first."
-                raise Conflict(message, code="too_many_webhooks")
-            webhook = await webhooks.add(session, caller.owner_id, webhook_id, url, sorted(set(events)), key)
-            details = {"webhook_id": str(webhook_id), "events": [str(event) for event in webhook.events]}
-            await audit.record(session, audit.Event.WEBHOOK_CREATED, caller, details)
-    except IntegrityError:
-        raise AccountGone from None
+    async with runtime.database.transaction(caller) as session:
+        if await users.lock(session, caller.owner_id) is None:
+            raise AccountGone
+        if await webhooks.count(session, caller.owner_id) >= MAX_WEBHOOKS:
+            message = f"An account has at most {MAX_WEBHOOKS} webhooks. Delete one first."
+            raise Conflict(message, code="too_many_webhooks")
+        webhook = await webhooks.add(session, caller.owner_id, webhook_id, url, sorted(set(events)), key)
+        details = {"webhook_id": str(webhook_id), "events": [str(event) for event in webhook.events]}
+        await audit.record(session, audit.Event.WEBHOOK_CREATED, caller, details)
     return NewWebhook(webhook.id, webhook.url, webhook.events, webhook.created_at, signature.show_secret(key))
 
 

@@ -1,9 +1,10 @@
 """The claim loop: what happens if one of its parts meets a programming error."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import replace
 from functools import partial
+from typing import BinaryIO
 from uuid import UUID
 
 import numpy as np
@@ -20,6 +21,7 @@ from pipeline.notify.change_feed import ChangeFeed
 from pipeline.notify.doorbell import RING_TASK, Doorbell, connect
 from pipeline.runtime import Runtime
 from pipeline.sandbox.pool import Sandbox
+from pipeline.sandbox.protocol import Limits, Page
 from pipeline.settings import Settings
 from pipeline.types import Caller
 from tests.conftest import Logged
@@ -141,13 +143,29 @@ async def test_file_that_waits_for_a_slot_is_claimed_when_one_is_free(
     await running
 
 
+class GatedSandbox(Sandbox):
+    """A sandbox that reads no file until its gate opens. It then reads one page: its name."""
+
+    def __init__(self, name: str, gate: asyncio.Event) -> None:
+        super().__init__(make_server(f"say(Page(['{name}'], 1), Done())"))
+        self._gate = gate
+
+    async def extract(
+        self, file: BinaryIO, media_type: str, limits: Limits, *, charset: str | None = None
+    ) -> AsyncGenerator[Page]:
+        await self._gate.wait()
+        async for page in super().extract(file, media_type, limits, charset=charset):
+            yield page
+
+
 async def test_idle_worker_gets_the_second_of_two_files(
     runtime: Runtime, heartbeat: Heartbeat, database_url: str
 ) -> None:
     settings = runtime.settings.model_copy(update={"poll_seconds": 60.0})
-    sandboxes = [Sandbox(make_server(f"sum(range(50_000_000)); say(Page(['{name}'], 1), Done())")) for name in "ab"]
+    gate = asyncio.Event()
+    sandboxes = [GatedSandbox(name, gate) for name in "ab"]
     runtimes = [replace(runtime, sandbox=sandbox, settings=settings) for sandbox in sandboxes]
-    consumers = [Consumer(each, heartbeat, yield_seconds=10.0) for each in runtimes]
+    consumers = [Consumer(each, heartbeat, yield_seconds=60.0) for each in runtimes]
     running = [asyncio.create_task(consumer.run()) for consumer in consumers]
     await wait_for(lambda: all(consumer.has_free_slot for consumer in consumers))
     owner = await add_owner(database_url)
@@ -160,6 +178,7 @@ async def test_idle_worker_gets_the_second_of_two_files(
     for consumer, document in zip(consumers, documents, strict=True):
         consumer.wake()
         await wait_for(partial(has_status, runtime, owner, document, "processing"))
+    gate.set()
     for document in documents:
         await wait_for(partial(has_status, runtime, owner, document, "ready"))
     assert [await read(document) for document in documents] == ["a", "b"]
