@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from urllib.parse import parse_qsl
 
 import pytest
 
@@ -311,3 +312,65 @@ def test_collections_are_listed_and_chosen(
         assert run(["search", "ferry", "--collection", ID, "--url", script.url], environment) == 0
     assert f'name="collection_id"\r\n\r\n{ID}'.encode() in script.bodies[1]
     assert json.loads(script.bodies[2])["collection_ids"] == [ID]
+
+
+def test_documents_are_chosen_and_deleted_together(
+    environment: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = ID.replace("01a2", "01a3")
+    answers = [{"items": [], "next_cursor": None}, {"deleted": [ID], "not_found": [other]}]
+    options = ["--name", "boat", "--collection", ID, "--filter", '{"key":"a"}', "--sort", "largest", "--limit", "1"]
+    with serve(*((200, {}, answer) for answer in answers)) as script:
+        assert run(["status", *options, "--url", script.url], environment) == 0
+        capsys.readouterr()
+        assert run(["delete", ID, other, "--url", script.url], environment) == 1
+    assert capsys.readouterr().out == f"{ID} deleted\n{other} does not exist\n"
+    chosen = {"collection_id": ID, "name": "boat", "filter": '{"key":"a"}', "sort": "-size_bytes", "limit": "1"}
+    assert dict(parse_qsl(script.asked[0][0].partition("?")[2])) == chosen
+    assert script.asked[1][0] == "POST /v1/documents/delete"
+    assert json.loads(script.bodies[1]) == {"ids": [ID, other]}
+
+
+def test_webhooks_and_the_audit_log(environment: dict[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+    made = {"id": ID, "created_at": "2026-11-27T00:00:00Z"}
+    webhook = {**made, "url": "https://a", "events": ["document.ready"]}
+    dead = {
+        **made,
+        "event": "document.ready",
+        "document_id": ID,
+        "status": "dead",
+        "attempts": 9,
+        "error": "No answer.",
+    }
+    action = {**made, "event_type": "login", "details": {"address": "::1\u001b", "key_id": None}}
+    calls: list[tuple[list[str], int, object, str]] = [
+        (["webhooks", "create", "https://a"], 201, {**webhook, "secret": "whsec_a"}, "whsec_a"),
+        (["webhooks"], 200, {"items": [webhook], "next_cursor": None}, f"{ID}  https://a  document.ready"),
+        (
+            ["webhooks", "deliveries", ID, "--status", "dead"],
+            200,
+            {"items": [dead], "next_cursor": None},
+            f"{ID}  document.ready  {ID}  dead after 9 tries: No answer.",
+        ),
+        (
+            ["webhooks", "redeliver", ID, ID],
+            202,
+            {**dead, "status": "pending", "attempts": 0, "error": None},
+            f"{ID}  document.ready  {ID}  pending after 0 tries",
+        ),
+        (["webhooks", "delete", ID], 204, b"", f"{ID} deleted"),
+        (["audit"], 200, {"items": [action], "next_cursor": None}, "2026-11-27 00:00:00  login  address=::1"),
+    ]
+    with serve(*((status, {}, answer) for _, status, answer, _ in calls)) as script:
+        for arguments, _, _, printed in calls:
+            assert run([*arguments, "--url", script.url], environment) == 0
+            assert capsys.readouterr().out == f"{printed}\n"
+    events = ["document.ready", "document.failed", "document.deleted"]
+    assert json.loads(script.bodies[0]) == {"url": "https://a", "events": events}
+    assert [asked for asked, _ in script.asked][2:] == [
+        *(
+            f"GET /v1/webhooks/{ID}/deliveries?status=dead&limit=100",
+            f"POST /v1/webhooks/{ID}/deliveries/{ID}/redeliver",
+        ),
+        *(f"DELETE /v1/webhooks/{ID}", "GET /v1/audit-logs?limit=20"),
+    ]

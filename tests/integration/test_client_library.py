@@ -7,6 +7,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
@@ -274,3 +275,66 @@ def test_keys_and_collections() -> None:
     ]
     expected = {"name": "a name", "scopes": ["read"], "expires_at": "2027-01-01T00:00:00+00:00"}
     assert json.loads(script.bodies[0]) == expected
+
+
+def test_documents_are_chosen_counted_and_deleted_together() -> None:
+    filter_ = {"key": "year", "op": "eq", "value": 2026}
+    ids = [f"{number}" for number in range(1001)]
+    answers: list[Answer] = [
+        (200, {}, {"items": [DOCUMENT], "next_cursor": None, "total": None}),
+        (200, {}, {"items": [DOCUMENT], "next_cursor": "c", "total": 7}),
+        (200, {}, DOCUMENT),
+        (200, {}, DOCUMENT),
+        (200, {}, {"deleted": ids[:1000], "not_found": []}),
+        (200, {}, {"deleted": [], "not_found": ids[1000:]}),
+    ]
+    with serve(*answers) as script, open_client(script.url) as client:
+        assert [*client.documents.list(collection_id=ID, name="a", filter=filter_, sort="-size_bytes", limit=1)]
+        assert client.documents.count(status="ready") == 7
+        client.documents.update(ID, external_id=None)
+        client.documents.update(ID, filename="b.txt")
+        done = client.documents.delete_many(ids)
+    assert (len(done.deleted), done.not_found) == (1000, ["1000"])
+    asked = urlsplit(script.asked[0][0])
+    parameters = {"collection_id": ID, "name": "a", "filter": json.dumps(filter_), "sort": "-size_bytes", "limit": "1"}
+    assert dict(parse_qsl(asked.query)) == parameters
+    assert script.asked[1][0] == "GET /v1/documents?status=ready&include=total&limit=1"
+    assert [json.loads(body) for body in script.bodies[2:4]] == [{"external_id": None}, {"filename": "b.txt"}]
+    assert [json.loads(body)["ids"] for body in script.bodies[4:]] == [ids[:1000], ids[1000:]]
+
+
+def test_new_password_counts_from_then_on() -> None:
+    answers = [TOKEN, (200, {}, {"access_token": "newer"}), refuse(401, "token_expired"), TOKEN, (200, {}, DOCUMENT)]
+    with serve(*answers) as script, open_client(script.url, api_key=None, email="a@b.c", password="p") as client:
+        client.change_password("another password")
+        assert client.documents.get(ID).id == ID
+    assert json.loads(script.bodies[1]) == {"current_password": "p", "new_password": "another password"}
+    assert script.asked[2] == (f"GET /v1/documents/{ID}", "Bearer newer")
+    assert json.loads(script.bodies[3]) == {"email": "a@b.c", "password": "another password"}
+    with serve() as script, open_client(script.url) as client:
+        for act in (client.delete_account, client.register, lambda: client.change_password("another password")):
+            with pytest.raises(sluice_client.UnusableInput, match="not with a key"):
+                act()
+        assert script.asked == []
+
+
+def test_webhooks_and_the_audit_log() -> None:
+    webhook = {"id": ID, "url": "https://a", "events": ["document.ready"], "created_at": "2026-11-27T00:00:00Z"}
+    sent = {"id": ID, "event": "document.ready", "status": "dead", "created_at": "2026-11-27T00:00:00Z", "error": "x"}
+    action = {"id": ID, "event_type": "login", "details": {"address": "::1"}, "created_at": "2026-11-27T00:00:00Z"}
+    answers: list[Answer] = [
+        (201, {}, {**webhook, "secret": "whsec_a"}),
+        (200, {}, {"items": [webhook], "next_cursor": None}),
+        (200, {}, {"items": [sent], "next_cursor": None}),
+        (202, {}, {**sent, "status": "pending"}),
+        (204, {}, b""),
+        (200, {}, {"items": [action], "next_cursor": None}),
+    ]
+    with serve(*answers) as script, open_client(script.url) as client:
+        assert client.webhooks.create("https://a", ["document.ready"]).secret == "whsec_a"
+        assert [found.url for found in client.webhooks.list()] == ["https://a"]
+        [dead] = client.webhooks.deliveries(ID, status="dead")
+        assert client.webhooks.redeliver(ID, dead.id).status == "pending"
+        client.webhooks.delete(ID)
+        assert [entry.details for entry in client.audit_log(limit=1)] == [{"address": "::1"}]
+    assert script.asked[2][0] == f"GET /v1/webhooks/{ID}/deliveries?status=dead&limit=100"

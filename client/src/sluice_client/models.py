@@ -10,6 +10,9 @@ Attributes = Mapping[str, str | int | float | bool]
 Filter = Mapping[str, Any]
 """`{"key", "op", "value"}`, `{"and": [...]}` or `{"or": [...]}`."""
 
+Turn = Mapping[str, str]
+"""`{"role", "content"}`: what the `user` or the `assistant` said earlier in a conversation."""
+
 
 @dataclass(frozen=True, slots=True)
 class Failure:
@@ -56,6 +59,14 @@ class Document:
     def is_terminal(self) -> bool:
         """True if ingestion has ended."""
         return self.status in {"ready", "failed"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deletions:
+    """Ids of the documents that were deleted, and of those that do not exist."""
+
+    deleted: list[str]
+    not_found: list[str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,6 +197,49 @@ class NewApiKey(ApiKey):
     """A new API key. Its secret is shown only now."""
 
     secret: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Webhook:
+    """A receiver of events, without its secret."""
+
+    id: str
+    url: str
+    events: list[str]
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewWebhook(Webhook):
+    """A new receiver of events. The secret that signs them is shown only now."""
+
+    secret: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivery:
+    """An event for one receiver. `status` is `pending`, `delivered` or `dead`. `error` is that of the last try."""
+
+    id: str
+    event: str
+    status: str
+    created_at: datetime
+    document_id: str = ""
+    attempts: int = 0
+    response_status: int | None = None
+    error: str | None = None
+    attempted_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditEntry:
+    """One action of the account."""
+
+    id: str
+    event_type: str
+    created_at: datetime
+    actor_user_id: str | None = None
+    details: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,17 @@
 from dataclasses import dataclass
 from typing import Any
 
-from sluice_client.models import ApiKey, Collection, CollectionDocument, CollectionNote, Document, Note
+from sluice_client.models import (
+    ApiKey,
+    AuditEntry,
+    Collection,
+    CollectionDocument,
+    CollectionNote,
+    Delivery,
+    Document,
+    Note,
+    Webhook,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,6 +22,13 @@ class DocumentPage:
 
     items: list[Document]
     next_cursor: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentTotal:
+    """A page of documents of which only the total counts."""
+
+    total: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +68,30 @@ class ApiKeyPage:
     """A page of API keys."""
 
     items: list[ApiKey]
+    next_cursor: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class WebhookPage:
+    """A page of webhooks."""
+
+    items: list[Webhook]
+    next_cursor: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryPage:
+    """A page of deliveries."""
+
+    items: list[Delivery]
+    next_cursor: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class AuditPage:
+    """A page of audit entries."""
+
+    items: list[AuditEntry]
     next_cursor: str | None
 
 

@@ -28,6 +28,7 @@ MAX_PARALLEL = 32
 MAX_PATIENCE_SECONDS = 86_400
 CANCEL_INTERVAL_SECONDS = 0.1
 
+
 DESCRIPTION = "Upload documents to a Sluice service, search them and ask questions about them."
 EPILOG = """\
 environment:
@@ -88,9 +89,7 @@ def make_parser() -> ArgumentParser:
     status.add_argument(
         "--status", choices=("pending", "processing", "ready", "failed"), help="show only documents with this status"
     )
-    status.add_argument(
-        "--limit", type=_parse_count, default=20, metavar="N", help="maximum number of documents (default: %(default)s)"
-    )
+    _add_listing_options(status)
 
     _add_collection_option(upload, "put the documents into this collection; may be repeated")
 
@@ -108,6 +107,12 @@ def make_parser() -> ArgumentParser:
     for command in (retry, delete):
         command.add_argument("ids", nargs="+", type=_parse_id, metavar="ID")
     _add_keys(add("keys", commands.list_keys, "list, create and revoke API keys", "keys create reports --scope read"))
+    text = "list, create and delete receivers of events, and show what was sent"
+    _add_webhooks(add("webhooks", commands.list_webhooks, text, "webhooks create https://example.org/sluice"))
+    audit = add("audit", commands.show_audit_log, "show the newest actions of the account", "audit --limit 50")
+    audit.add_argument(
+        "--limit", type=_parse_count, default=20, metavar="N", help="maximum number of actions (default: %(default)s)"
+    )
     add("collections", commands.list_collections, "list the collections with their numbers of documents", "collections")
     add("account", commands.show_account, "show the account, what it stores and its quotas", "account")
     add("password", commands.change_password, "change the password; other devices must sign in again", "password")
@@ -134,6 +139,45 @@ def _add_keys(keys: ArgumentParser) -> None:
     revoke = actions.add_parser("revoke", help="revoke keys", parents=[shared])
     revoke.set_defaults(run=commands.revoke_keys)
     revoke.add_argument("ids", nargs="+", type=_parse_id, metavar="ID")
+
+
+def _add_webhooks(webhooks: ArgumentParser) -> None:
+    """Add the actions of `webhooks`. They leave options alone that stand before them."""
+    shared = _make_shared_parser(argument_default=SUPPRESS)
+    actions = webhooks.add_subparsers(metavar="ACTION")
+
+    def add(name: str, run: commands.Command, text: str) -> ArgumentParser:
+        action = actions.add_parser(name, help=text, description=text, parents=[shared])
+        action.set_defaults(run=run)
+        return action
+
+    create = add("create", commands.create_webhook, "create a webhook and print the secret that signs events, once")
+    create.add_argument("receiver", metavar="URL")
+    create.add_argument(
+        "--event",
+        action="append",
+        dest="events",
+        choices=commands.EVENTS,
+        help="send only this event; may be repeated (default: all)",
+    )
+    delete = add("delete", commands.delete_webhooks, "delete webhooks")
+    delete.add_argument("ids", nargs="+", type=_parse_id, metavar="ID")
+    deliveries = add("deliveries", commands.list_deliveries, "list the events of a webhook, newest first")
+    deliveries.add_argument("--status", choices=("pending", "delivered", "dead"), help="show only those of this status")
+    redeliver = add("redeliver", commands.redeliver, "send events again")
+    for action in (deliveries, redeliver):
+        action.add_argument("webhook_id", type=_parse_id, metavar="ID")
+    redeliver.add_argument("ids", nargs="+", type=_parse_id, metavar="DELIVERY")
+
+
+def _add_listing_options(status: ArgumentParser) -> None:
+    status.add_argument("--name", metavar="TEXT", help="show only documents with this text in their file names")
+    status.add_argument("--collection", type=_parse_id, metavar="ID", help="show only documents of this collection")
+    status.add_argument("--filter", metavar="JSON", help="show only documents that satisfy this filter")
+    status.add_argument("--sort", choices=commands.SORTS, help="the order (default: newest)")
+    status.add_argument(
+        "--limit", type=_parse_count, default=20, metavar="N", help="maximum number of documents (default: %(default)s)"
+    )
 
 
 def _add_collection_option(command: ArgumentParser, text: str) -> None:

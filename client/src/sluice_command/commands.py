@@ -2,7 +2,7 @@
 
 import sys
 from argparse import Namespace
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -10,8 +10,18 @@ import msgspec
 
 from sluice_client.asynchronous.client import ANSWER_SECONDS, open_answer
 from sluice_client.asynchronous.connection import make_timeout
+from sluice_client.asynchronous.documents import DELETED_AT_ONCE
 from sluice_client.errors import BrokenOff, SluiceError, UnexpectedAnswer, UnusableInput
-from sluice_client.models import AccessToken, Account, Answer, Document, NewApiKey, SearchResult
+from sluice_client.models import (
+    AccessToken,
+    Account,
+    Answer,
+    Deletions,
+    Document,
+    NewApiKey,
+    NewWebhook,
+    SearchResult,
+)
 from sluice_client.pages import given
 from sluice_client.responses import decode
 from sluice_command import display
@@ -19,6 +29,17 @@ from sluice_command.connection import Connection
 from sluice_command.errors import DONE, FAILED
 from sluice_command.session import Session, delete_session, save_session
 from sluice_command.upload import RawPage, Run, Upload, find_files
+
+SORTS = {
+    "newest": "-created_at",
+    "oldest": "created_at",
+    "name": "filename",
+    "largest": "-size_bytes",
+    "smallest": "size_bytes",
+}
+"""The orders of documents, and what the service calls them."""
+EVENTS = ("document.ready", "document.failed", "document.deleted")
+NO_PARAMETERS: Mapping[str, str] = {}
 
 Command = Callable[[Connection, Namespace], Coroutine[Any, Any, int]]
 """Runs a command and returns its exit code. Raises SluiceError."""
@@ -79,7 +100,13 @@ async def _find_documents(connection: Connection, options: Namespace) -> AsyncIt
     for document_id in options.ids:
         yield (await connection.send("GET", f"/v1/documents/{document_id}")).content
     if not options.ids:
-        parameters = given(status=options.status)
+        parameters = given(
+            collection_id=options.collection,
+            status=options.status,
+            name=options.name,
+            filter=options.filter,
+            sort=SORTS.get(options.sort),
+        )
         async for item in connection.list_items("/v1/documents", options.limit, parameters, RawPage):
             yield bytes(item)
 
@@ -143,13 +170,24 @@ async def retry(connection: Connection, options: Namespace) -> int:
 
 async def delete(connection: Connection, options: Namespace) -> int:
     """Delete documents and everything derived from them."""
-    for document_id in options.ids:
-        await connection.send("DELETE", f"/v1/documents/{document_id}")
-        if options.json:
-            print_json(msgspec.json.encode({"id": document_id, "deleted": True}))
-        else:
-            print(f"{document_id} deleted")
-    return DONE
+    missing = False
+    for first in range(0, len(options.ids), DELETED_AT_ONCE):
+        body = {"ids": options.ids[first : first + DELETED_AT_ONCE]}
+        done = decode(await connection.send("POST", "/v1/documents/delete", json=body), Deletions)
+        for document_id in done.deleted:
+            _tell(options, f"{document_id} deleted", id=document_id, deleted=True)
+        for document_id in done.not_found:
+            _tell(options, f"{document_id} does not exist", id=document_id, deleted=False)
+        missing = missing or bool(done.not_found)
+    return FAILED if missing else DONE
+
+
+def _tell(options: Namespace, text: str, **fields: object) -> None:
+    """Print a text, or with `--json` the fields."""
+    if options.json:
+        print_json(msgspec.json.encode(fields))
+    else:
+        print(text)
 
 
 async def log_in(connection: Connection, options: Namespace) -> int:
@@ -221,20 +259,68 @@ async def create_key(connection: Connection, options: Namespace) -> int:
     if options.json:
         print_json(response.content)
     else:
-        print(decode(response, NewApiKey).secret)
-        print("sluice: store the secret now, it is not shown again", file=sys.stderr)
+        _show_secret(decode(response, NewApiKey).secret)
     return DONE
+
+
+def _show_secret(secret: str) -> None:
+    print(secret)
+    print("sluice: store the secret now, it is not shown again", file=sys.stderr)
 
 
 async def revoke_keys(connection: Connection, options: Namespace) -> int:
     """Revoke API keys."""
     for key_id in options.ids:
         await connection.send("DELETE", f"/v1/api-keys/{key_id}")
-        if options.json:
-            print_json(msgspec.json.encode({"id": key_id, "revoked": True}))
-        else:
-            print(f"{key_id} revoked")
+        _tell(options, f"{key_id} revoked", id=key_id, revoked=True)
     return DONE
+
+
+async def list_webhooks(connection: Connection, options: Namespace) -> int:
+    """List the webhooks, newest first."""
+    return await _list(connection, options, "/v1/webhooks", display.describe_webhook)
+
+
+async def create_webhook(connection: Connection, options: Namespace) -> int:
+    """Create a webhook and print its secret. Only the secret goes to standard output."""
+    body = {"url": options.receiver, "events": options.events or list(EVENTS)}
+    response = await connection.send("POST", "/v1/webhooks", repeatable=False, json=body)
+    if options.json:
+        print_json(response.content)
+    else:
+        _show_secret(decode(response, NewWebhook).secret)
+    return DONE
+
+
+async def delete_webhooks(connection: Connection, options: Namespace) -> int:
+    """Delete webhooks."""
+    for webhook_id in options.ids:
+        await connection.send("DELETE", f"/v1/webhooks/{webhook_id}")
+        _tell(options, f"{webhook_id} deleted", id=webhook_id, deleted=True)
+    return DONE
+
+
+async def list_deliveries(connection: Connection, options: Namespace) -> int:
+    """List the events of a webhook, newest first."""
+    path = f"/v1/webhooks/{options.webhook_id}/deliveries"
+    return await _list(connection, options, path, display.describe_delivery, given(status=options.status))
+
+
+async def redeliver(connection: Connection, options: Namespace) -> int:
+    """Send events again."""
+    for delivery_id in options.ids:
+        path = f"/v1/webhooks/{options.webhook_id}/deliveries/{delivery_id}/redeliver"
+        response = await connection.send("POST", path, repeatable=False)
+        if options.json:
+            print_json(response.content)
+        else:
+            print(display.describe_delivery(response.content))
+    return DONE
+
+
+async def show_audit_log(connection: Connection, options: Namespace) -> int:
+    """Show the newest actions of the account."""
+    return await _list(connection, options, "/v1/audit-logs", display.describe_action, limit=options.limit)
 
 
 async def list_collections(connection: Connection, options: Namespace) -> int:
@@ -242,9 +328,17 @@ async def list_collections(connection: Connection, options: Namespace) -> int:
     return await _list(connection, options, "/v1/collections", display.describe_collection)
 
 
-async def _list(connection: Connection, options: Namespace, path: str, describe: Callable[[bytes], str]) -> int:
+async def _list(
+    connection: Connection,
+    options: Namespace,
+    path: str,
+    describe: Callable[[bytes], str],
+    parameters: Mapping[str, str] = NO_PARAMETERS,
+    *,
+    limit: int | None = None,
+) -> int:
     """Print each item of a listing on a line."""
-    async for item in connection.list_items(path, None, {}, RawPage):
+    async for item in connection.list_items(path, limit, parameters, RawPage):
         if options.json:
             print_json(bytes(item))
         else:

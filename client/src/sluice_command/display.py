@@ -13,7 +13,18 @@ from rich.progress_bar import ProgressBar
 from rich.table import Column, Table
 from rich.text import Text
 
-from sluice_client.models import Account, ApiKey, Collection, Document, DocumentWarning, Failure, Passage
+from sluice_client.models import (
+    Account,
+    ApiKey,
+    AuditEntry,
+    Collection,
+    Delivery,
+    Document,
+    DocumentWarning,
+    Failure,
+    Passage,
+    Webhook,
+)
 from sluice_client.responses import decode_json
 from sluice_command.identity import AskPassword
 from sluice_command.upload import Phase, Upload
@@ -209,3 +220,23 @@ def describe_collection(body: bytes) -> str:
     """Return the id, the name and the numbers of documents and notes."""
     found = decode_json(body, Collection)
     return f"{found.id}  {clean(found.name)}  {found.documents} documents, {found.notes} notes"
+
+
+def describe_webhook(body: bytes) -> str:
+    """Return the id, the address and the events."""
+    webhook = decode_json(body, Webhook)
+    return f"{webhook.id}  {clean(webhook.url)}  {', '.join(webhook.events)}"
+
+
+def describe_delivery(body: bytes) -> str:
+    """Return the id, the event, the document, the status and why the last try failed."""
+    sent = decode_json(body, Delivery)
+    error = f": {clean(sent.error)}" if sent.error else ""
+    return f"{sent.id}  {sent.event}  {sent.document_id}  {sent.status} after {sent.attempts} tries{error}"
+
+
+def describe_action(body: bytes) -> str:
+    """Return the time, the kind and the details of an action."""
+    entry = decode_json(body, AuditEntry)
+    details = "".join(f"  {name}={value}" for name, value in entry.details.items() if value is not None)
+    return clean(f"{entry.created_at:%Y-%m-%d %H:%M:%S}  {entry.event_type}{details}")

@@ -1,6 +1,6 @@
 """The client of one account."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from types import TracebackType
 from typing import Any, Self
 
@@ -12,9 +12,10 @@ from sluice_client.asynchronous.connection import READ_SECONDS, AsyncConnection,
 from sluice_client.asynchronous.documents import AsyncDocuments
 from sluice_client.asynchronous.keys import AsyncKeys
 from sluice_client.asynchronous.notes import AsyncNotes
+from sluice_client.asynchronous.webhooks import AsyncWebhooks
 from sluice_client.errors import UnusableInput
-from sluice_client.models import Account, Answer, Filter, SearchResult
-from sluice_client.pages import given
+from sluice_client.models import AccessToken, Account, Answer, AuditEntry, Filter, SearchResult, Turn
+from sluice_client.pages import AuditPage, given
 from sluice_client.responses import decode
 from sluice_client.retries import PATIENCE_SECONDS, Patience
 from sluice_client.urls import DEFAULT_URL, normalize_url
@@ -54,6 +55,7 @@ class AsyncClient:
         self.notes = AsyncNotes(self._connection)
         self.collections = AsyncCollections(self._connection)
         self.keys = AsyncKeys(self._connection)
+        self.webhooks = AsyncWebhooks(self._connection)
 
     async def __aenter__(self) -> Self:
         return self
@@ -72,15 +74,30 @@ class AsyncClient:
 
         Raises Conflict if it exists, Forbidden if the service needs an invitation, and other errors.
         """
-        if self._credentials is None:
-            raise UnusableInput("an account is created with an e-mail address and a password, not with a key")
-        email, password = self._credentials
+        email, password = self._require_password("an account is created")
         fields = {"email": email, "password": password, **given(invitation=invitation)}
         await self._connection.send_without_token("POST", "/v1/auth/register", repeatable=False, json=fields)
 
     async def account(self) -> Account:
         """Return the account, what it stores and its quotas. Raises SluiceError."""
         return decode(await self._connection.send("GET", "/v1/users/me"), Account)
+
+    async def change_password(self, new_password: str) -> None:
+        """Change the password of the account. All its other tokens and sessions end; keys stay. Raises SluiceError."""
+        email, password = self._require_password("a password is changed")
+        body = {"current_password": password, "new_password": new_password}
+        response = await self._connection.send("PUT", "/v1/users/me/password", repeatable=False, json=body)
+        self._connection.token = decode(response, AccessToken).access_token
+        self._credentials = email, new_password
+
+    async def delete_account(self) -> None:
+        """Delete the account with everything in it. This cannot be undone. Raises SluiceError."""
+        _, password = self._require_password("an account is deleted")
+        await self._connection.send("DELETE", "/v1/users/me", repeatable=False, json={"password": password})
+
+    def audit_log(self, *, limit: int | None = None) -> AsyncIterator[AuditEntry]:
+        """Yield the actions of the account, newest first, at most `limit`. Raises SluiceError."""
+        return self._connection.list_items("/v1/audit-logs", limit, {}, AuditPage)
 
     async def search(
         self,
@@ -111,13 +128,18 @@ class AsyncClient:
         document_ids: Sequence[str] | None = None,
         filter: Filter | None = None,  # noqa: A002 - the name that the service uses
         min_score: float | None = None,
+        details: bool | None = None,
+        history: Sequence[Turn] | None = None,
     ) -> Answer:
         """Return an answer that cites passages.
 
-        Raises AnswerUnavailable if the language model fails, and other errors.
+        `history` is what was said before, oldest first. Raises AnswerUnavailable if the language model fails, and other
+        errors.
         """
-        fields = {"question": question, "top_k": top_k}
-        fields |= _select(collection_ids, document_ids, filter, min_score=min_score)
+        fields = _select(
+            collection_ids, document_ids, filter, min_score=min_score, details=details, history=_list(history)
+        )
+        fields |= {"question": question, "top_k": top_k}
         timeout = make_timeout(ANSWER_SECONDS)
         return decode(await self._connection.send("POST", "/v1/ask", json=fields, timeout=timeout), Answer)
 
@@ -130,21 +152,29 @@ class AsyncClient:
         document_ids: Sequence[str] | None = None,
         filter: Filter | None = None,  # noqa: A002 - the name that the service uses
         min_score: float | None = None,
+        details: bool | None = None,
+        history: Sequence[Turn] | None = None,
     ) -> AsyncAnswerStream:
         """Return an answer that arrives word by word, to be used in a `with` block."""
-        fields = {"question": question, "top_k": top_k}
-        fields |= _select(collection_ids, document_ids, filter, min_score=min_score)
+        fields = _select(
+            collection_ids, document_ids, filter, min_score=min_score, details=details, history=_list(history)
+        )
+        fields |= {"question": question, "top_k": top_k}
         return open_answer(self._connection, fields)
 
     def _make_sign_in(self) -> SignIn | None:
         if self._credentials is None:
             return None
-        email, password = self._credentials
 
         async def sign_in(connection: AsyncConnection, _rejected: bool) -> str:
-            return await connection.log_in(email, password)
+            return await connection.log_in(*self._require_password("a client signs in"))
 
         return sign_in
+
+    def _require_password(self, action: str) -> tuple[str, str]:
+        if self._credentials is None:
+            raise UnusableInput(f"{action} with an e-mail address and a password, not with a key")
+        return self._credentials
 
 
 def open_answer(connection: AsyncConnection, fields: dict[str, Any]) -> AsyncAnswerStream:
@@ -175,8 +205,12 @@ def _select(
 ) -> dict[str, Any]:
     """Return the fields that restrict a search."""
     return given(
-        collection_ids=None if collection_ids is None else list(collection_ids),
-        document_ids=None if document_ids is None else list(document_ids),
+        collection_ids=_list(collection_ids),
+        document_ids=_list(document_ids),
         filter=filter_,
         **others,
     )
+
+
+def _list(values: Sequence[Any] | None) -> list[Any] | None:
+    return None if values is None else list(values)

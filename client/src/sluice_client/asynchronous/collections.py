@@ -66,6 +66,11 @@ class AsyncCollections:
         """Yield the notes of a collection with their attributes, newest first. Raises SluiceError."""
         return self._connection.list_items(f"{PATH}/{collection_id}/notes", limit, {}, CollectionNotePage)
 
+    async def get_document(self, collection_id: str, document_id: str) -> CollectionDocument:
+        """Return a document with its attributes in a collection. Raises SluiceError."""
+        path = f"{PATH}/{collection_id}/documents/{document_id}"
+        return decode(await self._connection.send("GET", path), CollectionDocument)
+
     async def put_document(
         self, collection_id: str, document_id: str, attributes: Attributes | None = None
     ) -> CollectionDocument:
@@ -76,6 +81,11 @@ class AsyncCollections:
     async def remove_document(self, collection_id: str, document_id: str) -> None:
         """Take a document out of a collection. The document stays. Raises SluiceError."""
         await self._connection.send("DELETE", f"{PATH}/{collection_id}/documents/{document_id}")
+
+    async def get_note(self, collection_id: str, note_id: str) -> CollectionNote:
+        """Return a note with its attributes in a collection. Raises SluiceError."""
+        path = f"{PATH}/{collection_id}/notes/{note_id}"
+        return decode(await self._connection.send("GET", path), CollectionNote)
 
     async def put_note(self, collection_id: str, note_id: str, attributes: Attributes | None = None) -> CollectionNote:
         """Put a note into a collection, or replace its attributes there. Raises SluiceError."""

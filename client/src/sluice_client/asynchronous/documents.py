@@ -4,14 +4,18 @@ import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
+from msgspec import UNSET, UnsetType
+
 from sluice_client.asynchronous.connection import AsyncConnection
 from sluice_client.asynchronous.waiting import wait_until_terminal
 from sluice_client.files import Source, open_source
-from sluice_client.models import Attributes, Document, DocumentText
-from sluice_client.pages import DocumentPage, given
+from sluice_client.models import Attributes, Deletions, Document, DocumentText, Filter
+from sluice_client.pages import DocumentPage, DocumentTotal, given
 from sluice_client.responses import decode
 
 PATH = "/v1/documents"
+DELETED_AT_ONCE = 1000
+"""Maximum number of ids in one request."""
 
 
 class AsyncDocuments:
@@ -80,9 +84,34 @@ class AsyncDocuments:
         """Return a document. Raises SluiceError."""
         return decode(await self._connection.send("GET", f"{PATH}/{document_id}"), Document)
 
-    def list(self, *, status: str | None = None, limit: int | None = None) -> AsyncIterator[Document]:
-        """Yield documents, newest first, at most `limit`. Raises SluiceError."""
-        return self._connection.list_items(PATH, limit, given(status=status), DocumentPage)
+    def list(
+        self,
+        *,
+        collection_id: str | None = None,
+        status: str | None = None,
+        name: str | None = None,
+        filter: Filter | None = None,  # noqa: A002 - the name that the service uses
+        sort: str | None = None,
+        limit: int | None = None,
+    ) -> AsyncIterator[Document]:
+        """Yield documents, newest first unless `sort` names another order, at most `limit`. Raises SluiceError.
+
+        `name` is a part of the file name. `sort` is `created_at`, `filename` or `size_bytes`, and falls after a `-`.
+        """
+        parameters = _choose(collection_id, status, name, filter) | given(sort=sort)
+        return self._connection.list_items(PATH, limit, parameters, DocumentPage)
+
+    async def count(
+        self,
+        *,
+        collection_id: str | None = None,
+        status: str | None = None,
+        name: str | None = None,
+        filter: Filter | None = None,  # noqa: A002 - the name that the service uses
+    ) -> int:
+        """Return the number of documents that `list` would yield without a limit. Raises SluiceError."""
+        parameters = _choose(collection_id, status, name, filter) | {"include": "total", "limit": 1}
+        return decode(await self._connection.send("GET", PATH, params=parameters), DocumentTotal).total
 
     async def update(
         self,
@@ -90,10 +119,14 @@ class AsyncDocuments:
         *,
         filename: str | None = None,
         metadata: Mapping[str, Any] | None = None,
-        external_id: str | None = None,
+        external_id: str | UnsetType | None = UNSET,
     ) -> Document:
-        """Replace the file name, the metadata or the external id. Raises SluiceError."""
-        body = given(filename=filename, metadata=metadata, external_id=external_id)
+        """Replace the file name, the metadata or the external id. An external id of None removes it.
+
+        Raises SluiceError.
+        """
+        body = given(filename=filename, metadata=metadata)
+        body |= {} if external_id is UNSET else {"external_id": external_id}
         return decode(await self._connection.send("PATCH", f"{PATH}/{document_id}", json=body), Document)
 
     async def replace(self, document_id: str, source: Source, *, filename: str | None = None) -> Document:
@@ -116,6 +149,16 @@ class AsyncDocuments:
         parameters = given(start=start, end=end)
         return decode(await self._connection.send("GET", f"{PATH}/{document_id}/text", params=parameters), DocumentText)
 
+    async def page_image(
+        self, document_id: str, page: int, *, start: int | None = None, end: int | None = None
+    ) -> bytes:
+        """Return a page of a PDF as a PNG, with characters `start` to `end` of the text marked.
+
+        Raises NotFound for other formats, Conflict if the document is not `ready`, and other errors.
+        """
+        path = f"{PATH}/{document_id}/pages/{page}/image"
+        return (await self._connection.send("GET", path, params=given(start=start, end=end))).content
+
     async def retry(self, document_id: str) -> Document:
         """Ingest a failed document again. Raises SluiceError."""
         response = await self._connection.send("POST", f"{PATH}/{document_id}/retry", repeatable=False)
@@ -124,6 +167,22 @@ class AsyncDocuments:
     async def delete(self, document_id: str) -> None:
         """Delete a document and everything derived from it. Raises SluiceError."""
         await self._connection.send("DELETE", f"{PATH}/{document_id}")
+
+    async def delete_many(self, document_ids: Sequence[str]) -> Deletions:
+        """Delete documents, 1,000 in a request. Ids that do not exist are no error. Raises SluiceError."""
+        deleted: list[str] = []
+        not_found: list[str] = []
+        for first in range(0, len(document_ids), DELETED_AT_ONCE):
+            ids = document_ids[first : first + DELETED_AT_ONCE]
+            done = decode(await self._connection.send("POST", f"{PATH}/delete", json={"ids": list(ids)}), Deletions)
+            deleted += done.deleted
+            not_found += done.not_found
+        return Deletions(deleted=deleted, not_found=not_found)
+
+
+def _choose(collection_id: str | None, status: str | None, name: str | None, filter_: Filter | None) -> dict[str, str]:
+    """Return the parameters that say which documents are listed."""
+    return given(collection_id=collection_id, status=status, name=name, filter=_encode(filter_))
 
 
 def _encode(value: Mapping[str, Any] | None) -> str | None:

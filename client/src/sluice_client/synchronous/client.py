@@ -1,15 +1,15 @@
 # Written by client/make_synchronous.py from sluice_client/asynchronous. Change that file instead.
 """The client of one account."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import Any, Self
 
 import httpx2
 
 from sluice_client.errors import UnusableInput
-from sluice_client.models import Account, Answer, Filter, SearchResult
-from sluice_client.pages import given
+from sluice_client.models import AccessToken, Account, Answer, AuditEntry, Filter, SearchResult, Turn
+from sluice_client.pages import AuditPage, given
 from sluice_client.responses import decode
 from sluice_client.retries import PATIENCE_SECONDS, Patience
 from sluice_client.synchronous.answers import AnswerStream
@@ -18,6 +18,7 @@ from sluice_client.synchronous.connection import READ_SECONDS, Connection, SignI
 from sluice_client.synchronous.documents import Documents
 from sluice_client.synchronous.keys import Keys
 from sluice_client.synchronous.notes import Notes
+from sluice_client.synchronous.webhooks import Webhooks
 from sluice_client.urls import DEFAULT_URL, normalize_url
 
 ANSWER_SECONDS = 330.0
@@ -55,6 +56,7 @@ class Client:
         self.notes = Notes(self._connection)
         self.collections = Collections(self._connection)
         self.keys = Keys(self._connection)
+        self.webhooks = Webhooks(self._connection)
 
     def __enter__(self) -> Self:
         return self
@@ -73,15 +75,30 @@ class Client:
 
         Raises Conflict if it exists, Forbidden if the service needs an invitation, and other errors.
         """
-        if self._credentials is None:
-            raise UnusableInput("an account is created with an e-mail address and a password, not with a key")
-        email, password = self._credentials
+        email, password = self._require_password("an account is created")
         fields = {"email": email, "password": password, **given(invitation=invitation)}
         self._connection.send_without_token("POST", "/v1/auth/register", repeatable=False, json=fields)
 
     def account(self) -> Account:
         """Return the account, what it stores and its quotas. Raises SluiceError."""
         return decode(self._connection.send("GET", "/v1/users/me"), Account)
+
+    def change_password(self, new_password: str) -> None:
+        """Change the password of the account. All its other tokens and sessions end; keys stay. Raises SluiceError."""
+        email, password = self._require_password("a password is changed")
+        body = {"current_password": password, "new_password": new_password}
+        response = self._connection.send("PUT", "/v1/users/me/password", repeatable=False, json=body)
+        self._connection.token = decode(response, AccessToken).access_token
+        self._credentials = email, new_password
+
+    def delete_account(self) -> None:
+        """Delete the account with everything in it. This cannot be undone. Raises SluiceError."""
+        _, password = self._require_password("an account is deleted")
+        self._connection.send("DELETE", "/v1/users/me", repeatable=False, json={"password": password})
+
+    def audit_log(self, *, limit: int | None = None) -> Iterator[AuditEntry]:
+        """Yield the actions of the account, newest first, at most `limit`. Raises SluiceError."""
+        return self._connection.list_items("/v1/audit-logs", limit, {}, AuditPage)
 
     def search(
         self,
@@ -112,13 +129,18 @@ class Client:
         document_ids: Sequence[str] | None = None,
         filter: Filter | None = None,  # noqa: A002 - the name that the service uses
         min_score: float | None = None,
+        details: bool | None = None,
+        history: Sequence[Turn] | None = None,
     ) -> Answer:
         """Return an answer that cites passages.
 
-        Raises AnswerUnavailable if the language model fails, and other errors.
+        `history` is what was said before, oldest first. Raises AnswerUnavailable if the language model fails, and other
+        errors.
         """
-        fields = {"question": question, "top_k": top_k}
-        fields |= _select(collection_ids, document_ids, filter, min_score=min_score)
+        fields = _select(
+            collection_ids, document_ids, filter, min_score=min_score, details=details, history=_list(history)
+        )
+        fields |= {"question": question, "top_k": top_k}
         timeout = make_timeout(ANSWER_SECONDS)
         return decode(self._connection.send("POST", "/v1/ask", json=fields, timeout=timeout), Answer)
 
@@ -131,21 +153,29 @@ class Client:
         document_ids: Sequence[str] | None = None,
         filter: Filter | None = None,  # noqa: A002 - the name that the service uses
         min_score: float | None = None,
+        details: bool | None = None,
+        history: Sequence[Turn] | None = None,
     ) -> AnswerStream:
         """Return an answer that arrives word by word, to be used in a `with` block."""
-        fields = {"question": question, "top_k": top_k}
-        fields |= _select(collection_ids, document_ids, filter, min_score=min_score)
+        fields = _select(
+            collection_ids, document_ids, filter, min_score=min_score, details=details, history=_list(history)
+        )
+        fields |= {"question": question, "top_k": top_k}
         return open_answer(self._connection, fields)
 
     def _make_sign_in(self) -> SignIn | None:
         if self._credentials is None:
             return None
-        email, password = self._credentials
 
         def sign_in(connection: Connection, _rejected: bool) -> str:
-            return connection.log_in(email, password)
+            return connection.log_in(*self._require_password("a client signs in"))
 
         return sign_in
+
+    def _require_password(self, action: str) -> tuple[str, str]:
+        if self._credentials is None:
+            raise UnusableInput(f"{action} with an e-mail address and a password, not with a key")
+        return self._credentials
 
 
 def open_answer(connection: Connection, fields: dict[str, Any]) -> AnswerStream:
@@ -176,8 +206,12 @@ def _select(
 ) -> dict[str, Any]:
     """Return the fields that restrict a search."""
     return given(
-        collection_ids=None if collection_ids is None else list(collection_ids),
-        document_ids=None if document_ids is None else list(document_ids),
+        collection_ids=_list(collection_ids),
+        document_ids=_list(document_ids),
         filter=filter_,
         **others,
     )
+
+
+def _list(values: Sequence[Any] | None) -> list[Any] | None:
+    return None if values is None else list(values)

@@ -67,6 +67,11 @@ class Collections:
         """Yield the notes of a collection with their attributes, newest first. Raises SluiceError."""
         return self._connection.list_items(f"{PATH}/{collection_id}/notes", limit, {}, CollectionNotePage)
 
+    def get_document(self, collection_id: str, document_id: str) -> CollectionDocument:
+        """Return a document with its attributes in a collection. Raises SluiceError."""
+        path = f"{PATH}/{collection_id}/documents/{document_id}"
+        return decode(self._connection.send("GET", path), CollectionDocument)
+
     def put_document(
         self, collection_id: str, document_id: str, attributes: Attributes | None = None
     ) -> CollectionDocument:
@@ -77,6 +82,11 @@ class Collections:
     def remove_document(self, collection_id: str, document_id: str) -> None:
         """Take a document out of a collection. The document stays. Raises SluiceError."""
         self._connection.send("DELETE", f"{PATH}/{collection_id}/documents/{document_id}")
+
+    def get_note(self, collection_id: str, note_id: str) -> CollectionNote:
+        """Return a note with its attributes in a collection. Raises SluiceError."""
+        path = f"{PATH}/{collection_id}/notes/{note_id}"
+        return decode(self._connection.send("GET", path), CollectionNote)
 
     def put_note(self, collection_id: str, note_id: str, attributes: Attributes | None = None) -> CollectionNote:
         """Put a note into a collection, or replace its attributes there. Raises SluiceError."""
