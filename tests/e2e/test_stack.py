@@ -132,7 +132,7 @@ def _samples_are_found(up: Up, headers: Headers) -> None:
     # The processes of a stack share their metrics.
     counted = 'sluice_ingestions_total{kind="document",outcome="ready"} 4.0'
     # A worker counts an ingestion shortly after the document is ready.
-    wait_until(lambda: counted in up.http.get("/metrics").text, 5, "the fourth document in the metrics")
+    wait_until(lambda: counted in up.http.get("/metrics").text, 30, "the fourth document in the metrics")
     metrics = up.http.get("/metrics").text
     assert 'sluice_ingestion_stage_seconds_count{kind="document",stage="embedding"} 4.0' in metrics
 

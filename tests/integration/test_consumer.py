@@ -44,8 +44,15 @@ HOSTILE = """
 
 
 @pytest.fixture
+def settings(settings: Settings) -> Settings:
+    """Leases that do not expire on a busy machine. A job that loses its lease starts again."""
+    return settings.model_copy(update={"lease_seconds": 60.0})
+
+
+@pytest.fixture
 async def heartbeat(runtime: Runtime) -> AsyncIterator[Heartbeat]:
-    heartbeat = Heartbeat(runtime.settings.sqlalchemy_url, lease_seconds=60, stall_seconds=60)
+    lease_seconds = runtime.settings.lease_seconds
+    heartbeat = Heartbeat(runtime.settings.sqlalchemy_url, lease_seconds=lease_seconds, stall_seconds=60)
     heartbeat.start()
     yield heartbeat
     heartbeat.stop()

@@ -48,7 +48,8 @@ async def test_request_id_follows_the_job_into_the_worker(api: Api, log_stream: 
     await api.client.post("/v1/documents", headers=headers, files={"file": ("a.txt", b"some text")})
     assert await fetch_value(database_url, "SELECT request_id FROM jobs") == "follow-me"
     structlog.contextvars.clear_contextvars()
-    heartbeat = Heartbeat(api.runtime.settings.sqlalchemy_url, lease_seconds=60, stall_seconds=60)
+    settings = api.runtime.settings
+    heartbeat = Heartbeat(settings.sqlalchemy_url, lease_seconds=settings.lease_seconds, stall_seconds=60)
     consumer = Consumer(api.runtime, heartbeat)
     heartbeat.start()
     working = asyncio.create_task(consumer.run())

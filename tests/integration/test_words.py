@@ -163,7 +163,8 @@ async def store_old_handbook(api: Api, database_url: str) -> list[Any]:
 async def test_idle_worker_renews_words_of_an_earlier_release(api: Api, database_url: str) -> None:
     person, made = await store_old(api, database_url)
     assert await find(api, person, "Kündigung getranke", mode="keyword") == []
-    heartbeat = Heartbeat(api.runtime.settings.sqlalchemy_url, lease_seconds=60, stall_seconds=60)
+    settings = api.runtime.settings
+    heartbeat = Heartbeat(settings.sqlalchemy_url, lease_seconds=settings.lease_seconds, stall_seconds=60)
     heartbeat.start()
     consumer = Consumer(api.runtime, heartbeat)
     working = asyncio.create_task(consumer.run())
