@@ -6,10 +6,15 @@ import { formatBytes, formatCount, formatOrdinal } from "./format.js";
 import { isTerminal, Listing } from "./listing.js";
 import { makeAddress } from "./viewer.js";
 
+const NONE = byId("no-documents").textContent;
 const MAX_PAGES_SHOWN = 10;
+/** Pause in typing after which the list shows what was typed. */
+const TYPING_MS = 250;
+/** Ids of the documents to ask. They stay chosen while a search of the list hides them. */
+const selected = new Set();
 
 /**
- * @param {{onChange: () => void, onSelection: (ids: string[]) => void, onMove: (id: string) => Promise<void>}} callbacks
+ * @param {{onChange: () => void, onSelection: () => void, onMove: (id: string) => Promise<void>}} callbacks
  * @returns {Listing}
  */
 export function makeDocuments({ onChange, onSelection, onMove }) {
@@ -21,26 +26,70 @@ export function makeDocuments({ onChange, onSelection, onMove }) {
     more: byId("more-documents"),
     makeRow: (item) => makeRow(listing, item, onMove),
     updateRow,
-    onChange,
+    makePath,
+    onChange: () => {
+      showTotal(listing);
+      onChange();
+    },
+    onDelete: (id) => {
+      if (selected.delete(id)) onSelection();
+    },
   });
-  byId("document-list").addEventListener("change", () => onSelection(listSelected()));
+  byId("document-list").addEventListener("change", ({ target: box }) => {
+    const { id } = box.closest("li").dataset;
+    if (box.checked) selected.add(id);
+    else selected.delete(id);
+    onSelection();
+  });
+  connectChoice(listing);
   return listing;
+}
+
+/** Let the fields above the list choose what it shows, and in which order. */
+function connectChoice(listing) {
+  let typing = 0;
+  const choose = (change) => listing.choose(change).catch((problem) => announce(problem.message));
+  byId("document-name").addEventListener("input", ({ target: field }) => {
+    clearTimeout(typing);
+    typing = setTimeout(() => choose({ name: field.value.trim() }), TYPING_MS);
+  });
+  for (const name of ["status", "sort"]) {
+    byId(`document-${name}`).addEventListener("change", ({ target: field }) => choose({ [name]: field.value }));
+  }
+}
+
+/** @param {import("./listing.js").View} view */
+function makePath({ collection, name, status, sort }) {
+  const query = new URLSearchParams({ include: "total", sort });
+  if (collection) query.set("collection_id", collection);
+  if (name) query.set("name", name);
+  if (status) query.set("status", status);
+  return `/v1/documents?${query}`;
+}
+
+function showTotal({ total, size, isFiltered }) {
+  byId("document-choice").hidden = !size && !isFiltered;
+  byId("document-total").textContent = size ? formatCount(total, "document") : "";
+  byId("no-documents").textContent = isFiltered ? "No document matches." : NONE;
 }
 
 /** @returns {string[]} ids of the selected documents; an empty list selects all */
 export function listSelected() {
-  return [...byId("document-list").querySelectorAll("input:checked")].map((box) => box.closest("li").dataset.id);
+  return [...selected];
 }
 
 /** Clear the selection, so that all documents are asked. */
 export function clearSelection() {
+  selected.clear();
   for (const box of byId("document-list").querySelectorAll("input:checked")) box.checked = false;
 }
 
 function makeRow(listing, item, onMove) {
   const row = copyTemplate("row-template");
   const { id, filename } = item;
-  row.querySelector("input").setAttribute("aria-label", `Ask only ${filename}`);
+  const box = row.querySelector("input");
+  box.setAttribute("aria-label", `Ask only ${filename}`);
+  box.checked = selected.has(id);
   const retry = makeButton("Try again", `Try ${filename} again`, () => act(row, () => retryDocument(listing, id)));
   retry.classList.add("retry");
   const remove = makeButton("Delete", `Delete ${filename}`, () => act(row, () => deleteDocument(listing, id)));

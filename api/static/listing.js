@@ -1,13 +1,26 @@
-/** A list of documents or notes, newest first, that is updated as they change. */
+/** A list of documents or notes that is updated as they change. */
 
 import { requestJson } from "./api.js";
 import { announce, removeRow } from "./dom.js";
 
 const PAGE = 20;
 const LARGEST_PAGE = 100;
+/** What each order compares. Ids sort by creation time. */
+const KEYS = {
+  created_at: ({ id }) => id,
+  filename: ({ filename }) => filename.toLowerCase(),
+  size_bytes: ({ size_bytes: size }) => size,
+};
+/** @type {View} */
+const ALL = { collection: "", name: "", status: "", sort: "-created_at" };
 
 /**
  * @typedef {{id: string, status: string, updated_at: string}} Item a document or a note, as returned by the API
+ * @typedef {object} View which items are shown, and in which order; an empty text does not restrict
+ * @property {string} collection id of a collection
+ * @property {string} name part of the file name
+ * @property {string} status
+ * @property {string} sort key of the order; `-` means falling
  * @typedef {object} Appearance
  * @property {"document" | "note"} source
  * @property {HTMLElement} list
@@ -16,7 +29,9 @@ const LARGEST_PAGE = 100;
  * @property {HTMLButtonElement} more
  * @property {(item: any) => HTMLElement} makeRow
  * @property {(row: HTMLElement, item: any, before: any) => void} updateRow
+ * @property {(view: View) => string} makePath path of the view in the API, with parameters
  * @property {() => void} onChange
+ * @property {(id: string) => void} onDelete
  */
 
 /** @param {Item} item */
@@ -33,9 +48,13 @@ export class Listing {
   #removed = new Set();
   /** @type {string | null} */
   #cursor = null;
-  #oldest = "";
-  /** Id of the collection that is shown, or an empty text. */
-  #collection = "";
+  /**
+   * The last item of the pages that are loaded, if more follow.
+   * @type {Item | null}
+   */
+  #last = null;
+  #view = ALL;
+  #total = 0;
 
   /**
    * @param {string} path path of the list in the API
@@ -51,6 +70,16 @@ export class Listing {
     return this.#items.size;
   }
 
+  /** How many items there are, also on pages that are not loaded. It may be late until the next request. */
+  get total() {
+    return this.#total;
+  }
+
+  /** True if a name or a status restricts what is shown. */
+  get isFiltered() {
+    return Boolean(this.#view.name || this.#view.status);
+  }
+
   get isWaiting() {
     return [...this.#items.values()].some((item) => !isTerminal(item));
   }
@@ -61,57 +90,58 @@ export class Listing {
   }
 
   /**
-   * Show only the members of a collection.
-   * @param {string} collection its id, or an empty text for all
+   * Change what is shown.
+   * @param {Partial<View>} change
    */
-  async choose(collection) {
-    this.#collection = collection;
-    this.#rows.forEach((row) => row.remove());
-    this.#rows.clear();
-    this.#items.clear();
-    this.#cursor = null;
-    this.#oldest = "";
-    await this.loadMore();
+  async choose(change) {
+    const view = { ...this.#view, ...change };
+    this.#view = view;
+    let page = null;
+    try {
+      page = await this.#load(PAGE, null);
+    } finally {
+      if (view === this.#view) this.#clear();
+    }
+    if (page) this.#add(page);
   }
 
   /** Load the next page; the first call loads the first page. */
   async loadMore() {
     const page = await this.#load(PAGE, this.#cursor);
-    if (!page) return;
-    this.#cursor = page.next_cursor;
-    this.#oldest = page.next_cursor ? page.items.at(-1).id : "";
-    page.items.forEach((item) => this.update(item));
-    this.#show();
+    if (page) this.#add(page);
   }
 
   /** Load the current state of the items shown. */
   async refresh() {
-    const before = [...this.#items.keys()];
+    const before = [...this.#items.values()];
     const limit = Math.min(Math.max(this.size, PAGE), LARGEST_PAGE);
     const page = await this.#load(limit, null);
     if (!page) return;
     page.items.forEach((item) => this.update(item));
     const present = new Set(page.items.map((item) => item.id));
-    const end = page.next_cursor ? page.items.at(-1).id : "";
-    const missing = before.filter((id) => !present.has(id));
-    missing.filter((id) => id > end).forEach((id) => this.remove(id)); // deleted elsewhere
-    for (const id of missing) {
-      const item = this.get(id);
-      if (item && !isTerminal(item)) await this.#refreshOne(id);
+    const last = page.next_cursor ? page.items.at(-1) : null;
+    for (const item of before.filter(({ id }) => !present.has(id))) {
+      if (!last || this.#compare(item, last) < 0) this.#hide(item.id); // deleted elsewhere, or it no longer matches
+      else if (!isTerminal(item)) await this.#refreshOne(item.id);
     }
+    this.#total = page.total ?? this.size;
+    this.#show();
   }
 
   /**
-   * Show a state of an item, unless a later state is known or the item belongs to a page that is not loaded yet.
+   * Show a state of an item, unless a later state is known or the item belongs to a page that is not loaded yet. Hide
+   * an item that no longer belongs to what is shown.
    * @param {Item} item
    */
   update(item) {
     const before = this.#items.get(item.id);
-    if (this.#removed.has(item.id) || (!before && item.id < this.#oldest)) return;
-    if (this.#collection && !(item.collection_ids?.includes(this.#collection) ?? before)) return this.#hide(item.id);
+    if (this.#removed.has(item.id) || (!before && this.#last && this.#compare(item, this.#last) > 0)) return;
     if (before && Date.parse(item.updated_at) < Date.parse(before.updated_at)) return;
+    if (!this.#matches(item, before)) return this.#hide(item.id);
     this.#items.set(item.id, item);
-    const row = this.#rows.get(item.id) ?? this.#insert(item);
+    if (!before) this.#total += 1;
+    const row = this.#rows.get(item.id) ?? this.#makeRow(item);
+    if (!before || this.#compare(before, item)) this.#place(row, item);
     this.appearance.updateRow(row, item, before);
     this.#show();
   }
@@ -119,11 +149,12 @@ export class Listing {
   /** @param {string} id */
   remove(id) {
     this.#removed.add(id);
+    this.appearance.onDelete(id);
     this.#hide(id);
   }
 
   #hide(id) {
-    this.#items.delete(id);
+    if (this.#items.delete(id)) this.#total -= 1;
     const row = this.#rows.get(id);
     this.#rows.delete(id);
     if (row) removeRow(row, this.appearance.heading);
@@ -138,24 +169,66 @@ export class Listing {
     return this.#rows.get(id);
   }
 
-  /** Load a page of the list. Return null if another collection was chosen meanwhile. */
-  async #load(limit, cursor) {
-    const collection = this.#collection;
-    const { source } = this.appearance;
-    const path = collection ? `/v1/collections/${collection}/${source}s` : this.path;
-    const page = await requestJson(`${path}?limit=${limit}${cursor ? `&cursor=${cursor}` : ""}`);
-    if (collection !== this.#collection) return null;
-    return collection ? { ...page, items: page.items.map((member) => member[source]) } : page;
+  #clear() {
+    this.#rows.forEach((row) => row.remove());
+    this.#rows.clear();
+    this.#items.clear();
+    this.#cursor = null;
+    this.#last = null;
+    this.#total = 0;
+    this.#show();
   }
 
-  #insert(item) {
+  #add(page) {
+    this.#cursor = page.next_cursor;
+    this.#last = page.next_cursor ? page.items.at(-1) : null;
+    page.items.forEach((item) => this.update(item));
+    this.#total = page.total ?? Math.max(this.#total, this.size);
+    this.#show();
+  }
+
+  /** Load a page of the list. Return null if something else was chosen meanwhile. */
+  async #load(limit, cursor) {
+    const view = this.#view;
+    const path = new URL(this.appearance.makePath(view), location.origin);
+    path.searchParams.set("limit", limit);
+    if (cursor) path.searchParams.set("cursor", cursor);
+    const page = await requestJson(path.pathname + path.search);
+    if (view !== this.#view) return null;
+    return { ...page, items: page.items.map((item) => item[this.appearance.source] ?? item) };
+  }
+
+  #matches(item, before) {
+    const { collection, name, status } = this.#view;
+    if (collection && !(item.collection_ids?.includes(collection) ?? before)) return false;
+    if (status && item.status !== status) return false;
+    return !name || item.filename.toLowerCase().includes(name.toLowerCase());
+  }
+
+  /** Compare two items as the service sorts them. */
+  #compare(one, other) {
+    const { sort } = this.#view;
+    const key = KEYS[sort.replace("-", "")];
+    const [first, second] = [one, other].map((item) => [key(item), item.id]);
+    const place = first[0] === second[0] ? 1 : 0;
+    if (first[place] === second[place]) return 0;
+    return first[place] < second[place] === sort.startsWith("-") ? 1 : -1;
+  }
+
+  #makeRow(item) {
     const row = this.appearance.makeRow(item);
     row.dataset.id = item.id;
     this.#rows.set(item.id, row);
-    // Ids sort by creation time.
-    const next = [...this.appearance.list.children].find((other) => other.dataset.id < item.id);
-    this.appearance.list.insertBefore(row, next ?? null);
     return row;
+  }
+
+  /** Put a row where its item belongs. Rows of uploads stay where they are. */
+  #place(row, item) {
+    const next = [...this.appearance.list.children].find((child) => {
+      const other = this.#items.get(child.dataset.id);
+      return other && other !== item && this.#compare(item, other) < 0;
+    });
+    this.appearance.list.insertBefore(row, next ?? null);
   }
 
   async #refreshOne(id) {

@@ -82,7 +82,7 @@ function follow({ name, data }) {
 async function showCollection(collection) {
   clearSelection();
   showScope();
-  await Promise.all([documents.choose(collection), notes.choose(collection)]).catch((problem) => announce(problem.message));
+  await Promise.all([documents.choose({ collection }), notes.choose({ collection })]).catch((problem) => announce(problem.message));
 }
 
 async function accept(document, isDuplicate, collection) {
@@ -100,7 +100,7 @@ function hasPageImage(passage) {
 }
 
 function showEmptyHint() {
-  byId("nothing-to-ask").hidden = documents.size + notes.size > 0 || !byId("answer").hidden;
+  byId("nothing-to-ask").hidden = documents.size + notes.size > 0 || documents.isFiltered || !byId("answer").hidden;
 }
 
 function showScope() {

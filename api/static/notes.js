@@ -22,7 +22,9 @@ export function makeNotes({ onChange, onMove, getCollection }) {
     more: byId("more-notes"),
     makeRow: (item) => makeRow(listing, item, edit, onMove),
     updateRow,
+    makePath: ({ collection }) => (collection ? `/v1/collections/${collection}/notes` : "/v1/notes"),
     onChange,
+    onDelete: () => {},
   });
   byId("new-note").addEventListener("click", () => edit(null));
   return listing;

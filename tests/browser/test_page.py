@@ -15,6 +15,7 @@ from playwright.sync_api import Page, Playwright, Route, expect
 from api.tokens import Tokens
 from pipeline import samples
 from pipeline.types import Identity
+from tests.browser.accessibility import list_violations
 from tests.browser.chromium import PASSWORD, ask, fill_in, register, run_chromium, sign_in
 from tests.browser.conftest import PATIENCE_MILLISECONDS, UPLOADS_AT_ONCE, Watch
 from tests.processes import run_module
@@ -351,6 +352,106 @@ def test_collections(open_page: OpenPage, service: Service) -> None:
     page.get_by_role("dialog").get_by_role("button", name="Delete").click()
     expect(rows).to_have_text(["attic.txt", "barn.txt", "Door"])
     expect(page.get_by_label("Show and ask").locator("option")).to_have_text(["All documents and notes"])
+
+
+def test_documents_are_found_and_sorted(open_page: OpenPage, service: Service) -> None:
+    page = open_page()
+    register(page, service.url, make_email())
+    expect(page.get_by_label("Find by name")).to_be_hidden()
+    upload(page, ("Barn.txt", b"The spare key hangs in the barn, by the door."), ("attic.txt", b"The attic is dry."))
+    upload(page, ("broken.pdf", b"%PDF-1.4 no"))
+    for name, status in (("Barn.txt", "ready"), ("attic.txt", "ready"), ("broken.pdf", "failed")):
+        expect_status(page, name, status)
+    names, total = page.locator("#document-list .name"), page.locator("#document-total")
+    expect(total).to_have_text("3 documents")
+    for order, expected in (
+        ("Name, A to Z", ["attic.txt", "Barn.txt", "broken.pdf"]),
+        ("Largest first", ["Barn.txt", "attic.txt", "broken.pdf"]),
+    ):
+        page.get_by_label("Order").select_option(order)
+        expect(names).to_have_text(expected)
+    page.get_by_label("Status").select_option("Failed")
+    expect(names).to_have_text(["broken.pdf"])
+    page.get_by_label("Status").select_option("Any")
+    page.get_by_label("Ask only attic.txt").check()
+    page.get_by_label("Find by name").fill("BARN")
+    expect(names).to_have_text(["Barn.txt"])
+    expect(total).to_have_text("1 document")
+    # What changes elsewhere is shown only where it belongs.
+    upload(page, ("barn owls.txt", b"Owls live here."), ("cellar.txt", b"The cellar is damp."))
+    expect(names).to_have_text(["Barn.txt", "barn owls.txt"])
+    expect(total).to_have_text("2 documents")
+    expect(page.locator("#scope")).to_have_text("Asking only 1 document")
+    page.get_by_label("Find by name").fill("nothing")
+    expect(page.get_by_text("No document matches.")).to_be_visible()
+    page.get_by_label("Find by name").fill("")
+    expect(names).to_have_text(["Barn.txt", "cellar.txt", "attic.txt", "barn owls.txt", "broken.pdf"])
+    expect(page.get_by_label("Ask only attic.txt")).to_be_checked()
+    page.get_by_role("button", name="Delete attic.txt").click()
+    page.get_by_role("dialog").get_by_role("button", name="Delete").click()
+    expect(page.locator("#scope")).to_have_text("Asking all documents and notes")
+
+
+def test_folder_is_dropped(open_page: OpenPage, service: Service, tmp_path: Path) -> None:
+    (tmp_path / "house" / "rooms").mkdir(parents=True)
+    for name in ("door.txt", "rooms/attic.txt", "rooms/.hidden"):
+        (tmp_path / "house" / name).write_text(f"This is {name}.")
+    (tmp_path / "garden.txt").write_text("This is the garden.")
+    page = open_page()
+    register(page, service.url, make_email())
+    devtools = page.context.new_cdp_session(page)
+    data = {"items": [], "files": [str(tmp_path / "house"), str(tmp_path / "garden.txt")], "dragOperationsMask": 1}
+    for kind in ("dragEnter", "dragOver", "drop"):
+        devtools.send("Input.dispatchDragEvent", {"type": kind, "x": 200, "y": 200, "data": data})
+    for name in ("door.txt", "attic.txt", "garden.txt"):
+        expect_status(page, name, "ready")
+    expect(page.locator("#document-list .row")).to_have_count(3)
+
+
+def test_no_grave_violation_of_accessibility(open_page: OpenPage, service: Service) -> None:
+    page, email = open_page(), make_email()
+    found: dict[str, list[str]] = {}
+
+    def look(view: str) -> None:
+        found[view] = list_violations(page, "dialog[open]" if page.locator("dialog[open]").count() else "html")
+
+    page.goto(service.url)
+    expect(page.get_by_role("button", name="Create account")).to_be_enabled()
+    look("signing in")
+    register(page, service.url, email)
+    look("no documents")
+    name_collection(page, "New collection", "House")
+    upload(page, HANDBOOK, ("broken.pdf", b"%PDF-1.4 no"))
+    write_note(page, "Keys", "The keys hang in the pantry.")
+    expect_status(page, "broken.pdf", "failed")
+    expect_status(page, HANDBOOK.name, "ready")
+    ask_and_open_the_source(page)
+    page.locator("#others summary").click()
+    look("answer, documents, notes and collection")
+    for button, dialog in (
+        ("Collections of Keys", "Collections of Keys"),
+        ("Delete Keys", "Delete “Keys”?"),
+        ("Edit Keys", "Edit the note"),
+        ("New collection", "New collection"),
+        (email, "Your account"),
+    ):
+        page.get_by_role("button", name=button, exact=True).click()
+        expect(page.get_by_role("dialog", name=dialog)).to_be_visible()
+        look(dialog)
+        if dialog != "Your account":
+            page.keyboard.press("Escape")
+    page.get_by_role("button", name="API keys").click()
+    keys = page.get_by_role("dialog", name="API keys")
+    keys.get_by_label("Name").fill("backup")
+    keys.get_by_role("button", name="Create key").click()
+    expect(keys.get_by_label("Secret")).to_be_visible()
+    look("API keys")
+    keys.get_by_role("button", name="Close").click()
+    page.locator("#cited .place-link").first.click()
+    expect(page.locator("#viewer mark")).to_be_visible()
+    expect(page.locator("#viewer-picture img")).to_be_visible()
+    look("document view")
+    assert {view: violations for view, violations in found.items() if violations} == {}
 
 
 def name_collection(page: Page, button: str, name: str) -> None:
