@@ -36,7 +36,7 @@ lint: .venv/.installed-dev ## Check style, types and imports.
 	$(BIN)/lint-imports
 
 # Programs that are not Python packages. Debian has them all.
-PROGRAMS := $(if $(BROWSER_PATH),,chromium) docker-compose libfaketime pgbouncer
+PROGRAMS := $(if $(BROWSER_PATH),,chromium-headless-shell) docker-compose libfaketime pgbouncer
 programs: ## Install Chromium, Compose 1.29, libfaketime and PgBouncer for the tests that need them.
 	@dpkg --status $(PROGRAMS) > /dev/null 2>&1 \
 	|| { test "$$(id -u)" = 0 && command -v apt-get > /dev/null && apt-get update -qq \
