@@ -23,8 +23,11 @@ from api.controllers.mcp.endpoint import answer_agent
 from api.controllers.notes import NoteController
 from api.controllers.openai.chat import ChatController
 from api.controllers.openai.embeddings import EmbeddingController
+from api.controllers.openai.files import FileController
 from api.controllers.openai.models import ModelController
 from api.controllers.openai.responses import ResponseController
+from api.controllers.openai.store_files import StoreFileController
+from api.controllers.openai.vector_stores import VectorStoreController
 from api.controllers.process import ProcessController
 from api.controllers.rerank import RerankController
 from api.controllers.search import SearchController
@@ -102,6 +105,9 @@ def create_app(settings: Settings, *, open_runtime: OpenRuntime = open_runtime) 
             AskController,
             AuditController,
             ModelController,
+            FileController,
+            VectorStoreController,
+            StoreFileController,
             EmbeddingController,
             ChatController,
             WebhookController,

@@ -386,6 +386,73 @@ class CollectionNoteList:
 
 
 @dataclass(frozen=True, slots=True)
+class Window:
+    """Which part of a list to return: at most `limit` items next to these, which the part does not contain."""
+
+    limit: int
+    after: UUID | None = None
+    before: UUID | None = None
+    is_rising: bool = False
+    """Oldest first."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFile:
+    """A document, as clients in the format of OpenAI see it."""
+
+    id: UUID
+    filename: str
+    size_bytes: int
+    purpose: str
+    status: Status
+    error: Failure | None
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class FileCounts:
+    """Numbers of the documents of a collection by their state."""
+
+    in_progress: int = 0
+    completed: int = 0
+    failed: int = 0
+    cancelled: int = 0
+    """Those that were deleted, or taken out of the collection, since they were put into it together."""
+
+    @property
+    def total(self) -> int:
+        """Number of all of them."""
+        return self.in_progress + self.completed + self.failed + self.cancelled
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """A collection and its documents, as clients in the format of OpenAI see them. Several may have the same name."""
+
+    id: UUID
+    name: str
+    description: str
+    metadata: dict[str, Any]
+    files: FileCounts
+    size_bytes: int
+    created_at: datetime
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class StoreFile:
+    """A document in a collection, as clients in the format of OpenAI see it."""
+
+    id: UUID
+    collection_id: UUID
+    size_bytes: int
+    status: Status
+    error: Failure | None
+    attributes: Attributes
+    added_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class NoteState:
     """A note without its body, for event streams."""
 
@@ -527,6 +594,16 @@ class DocumentText:
 
 
 @dataclass(frozen=True, slots=True)
+class DocumentPieces:
+    """Characters `start` to `end` of an extracted text of `length` characters, those of each page apart."""
+
+    texts: Sequence[str]
+    start: int
+    end: int
+    length: int
+
+
+@dataclass(frozen=True, slots=True)
 class PageView:
     """A requested page image: a page, counted from 1, with characters `start` to `end` of the extracted text marked.
 
@@ -561,6 +638,8 @@ class UploadDetails:
     """Collections to put the document into."""
     attributes: Attributes | None = None
     """Its attributes in these collections."""
+    purpose: str | None = None
+    """What a client in the format of OpenAI wants the file for. It is kept and shown, and makes no other difference."""
 
 
 @dataclass(frozen=True, slots=True)

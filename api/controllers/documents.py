@@ -1,9 +1,6 @@
 """Documents: upload, list, read, replace, retry and delete."""
 
-from collections.abc import AsyncIterator, Awaitable, Collection
-from contextlib import ExitStack, asynccontextmanager, suppress
 from typing import Annotated, Literal, cast
-from urllib.parse import quote
 from uuid import UUID
 
 import msgspec
@@ -12,20 +9,19 @@ from litestar.datastructures import State
 from litestar.params import FromPath, JSONBody, PathParameter, QueryParameter
 from litestar.response import Stream
 
-from api.auth import UserRequest, require_valid, work_while_current
+from api.auth import UserRequest, work_while_current
 from api.deps import RuntimeDependency
 from api.http import body_deadlines, upload_form
+from api.http.downloads import send_original
 from api.http.etags import IfNoneMatch, is_known, make_etag
-from api.http.multipart import Fields, discard_body, receive_form
 from api.http.operations import NOT_MODIFIED, NewVersionOperation, PageImageOperation, UploadOperation, problems
 from api.http.pagination import DEFAULT_LIMIT, PageLimit, SortedCursor
 from api.http.prefer import Prefer, confirm_wait, parse_wait
 from api.http.strict_json import decode_json
+from api.http.uploads import receive_upload
 from api.ratelimit import limit_page_images, limit_uploads
 from api.schemas import NO_NUL, DocumentChange, DocumentIdList
-from pipeline.errors import NotAuthenticated, NotFound, QuotaExceeded, TooManyRequests
 from pipeline.filters import decode as decode_filter
-from pipeline.runtime import Runtime
 from pipeline.types import (
     Deletions,
     Document,
@@ -33,13 +29,11 @@ from pipeline.types import (
     DocumentText,
     Listing,
     PageView,
-    ReceivedFile,
     Selection,
     Sort,
     Status,
 )
 from pipeline.use_cases import documents, page_images
-from pipeline.use_cases.upload_room import UploadRoom
 
 POLL_AFTER_SECONDS = "1"
 
@@ -71,7 +65,7 @@ class DocumentController(Controller):
         bytes.
         """
         check = documents.require_room(runtime, request.user, request.content_length or 0)
-        async with _receive(request, runtime, state, check, upload_form.FIELDS) as (received, form):
+        async with receive_upload(request, runtime, state, check, upload_form.FIELDS) as (received, form):
             details = upload_form.read_details(form)
             document, is_duplicate = await documents.upload(runtime, request.user, received, details)
         return _answer_upload(document, is_duplicate=is_duplicate)
@@ -175,17 +169,7 @@ class DocumentController(Controller):
         because of a new password or the deletion of the account. A token that only expires does not end a download.
         """
         document, original = await documents.open_content(runtime, request.user, document_id)
-        return Stream(
-            _send_while_current(request, original),
-            media_type=document.media_type,
-            headers={
-                "Content-Disposition": _attachment(document.filename),
-                "Content-Length": str(document.size_bytes),
-                # Uploaded HTML must never run with the rights of this site.
-                "Content-Security-Policy": "sandbox; frame-ancestors 'none'",
-                "X-Content-Type-Options": "nosniff",
-            },
-        )
+        return send_original(request, document, original)
 
     @put(
         "/{document_id:uuid}/content",
@@ -205,7 +189,7 @@ class DocumentController(Controller):
         If the document already has these bytes, nothing changes, except that a failed document is retried.
         """
         check = documents.require_replaceable(runtime, request.user, document_id, request.content_length or 0)
-        async with _receive(request, runtime, state, check) as (received, _):
+        async with receive_upload(request, runtime, state, check) as (received, _):
             document, is_duplicate = await documents.replace(runtime, request.user, document_id, received)
         return _answer_upload(document, is_duplicate=is_duplicate)
 
@@ -278,33 +262,6 @@ class DocumentController(Controller):
         await documents.delete(runtime, request.user, document_id)
 
 
-@asynccontextmanager
-async def _receive(
-    request: UserRequest, runtime: Runtime, state: State, check: Awaitable[None], fields: Collection[str] = ()
-) -> AsyncIterator[tuple[ReceivedFile, Fields]]:
-    """Receive the uploaded file and these fields, and keep the file for the block. A refused upload is discarded."""
-    room: UploadRoom = state.upload_room
-    max_bytes = runtime.settings.max_upload_bytes
-    with ExitStack() as stack:
-        try:
-            await check
-            upload = stack.enter_context(room.begin(request.user.owner_id))
-        except (NotFound, QuotaExceeded, TooManyRequests):
-            await discard_body(request, max_bytes)
-            raise
-        received, form = await receive_form(request, upload, max_bytes, fields)
-        with received.file:
-            await require_valid(request)
-            yield received, form
-
-
-async def _send_while_current(request: UserRequest, slices: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """Yield the slices, fewer of them if the token ends meanwhile. The client then misses bytes."""
-    with suppress(NotAuthenticated):
-        while data := await work_while_current(request, anext(slices, None)):
-            yield data
-
-
 def _answer_upload(document: Document, *, is_duplicate: bool) -> Response[Document]:
     headers = {"Location": f"/v1/documents/{document.id}", **_polling_headers(document)}
     if is_duplicate:
@@ -314,9 +271,3 @@ def _answer_upload(document: Document, *, is_duplicate: bool) -> Response[Docume
 
 def _polling_headers(document: Document) -> dict[str, str]:
     return {} if document.status.is_terminal else {"Retry-After": POLL_AFTER_SECONDS}
-
-
-def _attachment(filename: str) -> str:
-    """Return a Content-Disposition (RFC 6266) with the name in UTF-8, and in ASCII for clients that need it."""
-    plain = filename.encode("ascii", "replace").decode().replace("\\", "_").replace('"', "_")
-    return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(filename, safe='')}"

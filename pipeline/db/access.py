@@ -109,6 +109,7 @@ async def add_document(
                 models.Document.sha256: received.sha256,
                 models.Document.metadata_: details.metadata or {},
                 models.Document.external_id: details.external_id,
+                models.Document.purpose: details.purpose,
             }
         )
         .on_conflict_do_nothing()
@@ -374,7 +375,8 @@ async def to_documents(
     return [_to_document(row, known.get(row.id)) for row in rows]
 
 
-def _to_failure(row: Ingested) -> Failure | None:
+def to_failure(row: Any) -> Failure | None:
+    """Return why a document or note is `failed`, or None."""
     return Failure(row.error_code, row.error_message or "") if row.error_code else None
 
 
@@ -385,7 +387,7 @@ def to_note(row: models.Note) -> Note:
         title=row.title,
         body=row.body,
         status=Status(row.status),
-        error=_to_failure(row),
+        error=to_failure(row),
         collection_ids=row.collection_ids,
         created_at=row.created_at,
         updated_at=row.updated_at,
@@ -397,7 +399,7 @@ def _to_note_state(row: models.Note) -> NoteState:
         id=row.id,
         title=row.title,
         status=Status(row.status),
-        error=_to_failure(row),
+        error=to_failure(row),
         created_at=row.created_at,
         updated_at=row.updated_at,
     )
@@ -411,7 +413,7 @@ def _to_document(row: models.Document, queue_position: int | None) -> Document:
         size_bytes=row.size_bytes,
         sha256=row.sha256.hex(),
         status=Status(row.status),
-        error=_to_failure(row),
+        error=to_failure(row),
         pages=row.pages,
         pages_with_text=row.pages_with_text,
         chunks=row.chunks,

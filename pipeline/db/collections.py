@@ -4,7 +4,7 @@ As in `access`, every query names the owner, and another user's row is treated l
 """
 
 from collections.abc import Collection as Ids
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -44,6 +44,10 @@ _KINDS = {
 }
 
 
+ROWS_AT_ONCE = 500
+"""Maximum number of rows that one statement inserts."""
+
+
 def no_such_collection() -> NotFound:
     """Return the error for an unknown id and for another user's collection."""
     return NotFound("This collection does not exist. Check its id.")
@@ -54,7 +58,14 @@ def _name_taken() -> Conflict:
 
 
 async def add(
-    session: AsyncSession, owner_id: UUID, collection_id: UUID, *, name: str, description: str, metadata: dict[str, Any]
+    session: AsyncSession,
+    owner_id: UUID,
+    collection_id: UUID,
+    *,
+    name: str,
+    given_name: str | None = None,
+    description: str,
+    metadata: dict[str, Any],
 ) -> None:
     """Insert a collection.
 
@@ -62,7 +73,14 @@ async def add(
     """
     added = await session.scalar(
         insert(Collection)
-        .values(owner_id=owner_id, id=collection_id, name=name, description=description, metadata_=metadata)
+        .values(
+            owner_id=owner_id,
+            id=collection_id,
+            name=name,
+            given_name=given_name,
+            description=description,
+            metadata_=metadata,
+        )
         .on_conflict_do_nothing(index_elements=["owner_id", "name"])
         .returning(Collection.id)
     )
@@ -181,6 +199,45 @@ async def put_member(
     await session.execute(adding)
 
 
+async def put_documents(
+    session: AsyncSession, owner_id: UUID, collection_id: UUID, attributes: Mapping[UUID, Attributes | None]
+) -> list[UUID]:
+    """Put documents of the owner into a collection, or replace their attributes there. Return those that do not exist.
+
+    The caller holds the collection. Without attributes, those that a member already has stay.
+    """
+    known = await queue.touch_all(session, owner_id, SubjectKind.DOCUMENT, attributes.keys())
+    for keeps in (True, False):
+        rows = [
+            {
+                "owner_id": owner_id,
+                "collection_id": collection_id,
+                "document_id": document_id,
+                "attributes": attributes[document_id] or {},
+            }
+            for document_id in known
+            if (attributes[document_id] is None) == keeps
+        ]
+        for first in range(0, len(rows), ROWS_AT_ONCE):
+            adding = insert(CollectionDocument).values(rows[first : first + ROWS_AT_ONCE])
+            keys = ["owner_id", "collection_id", "document_id"]
+            replacing = adding.on_conflict_do_update(
+                index_elements=keys, set_={"attributes": adding.excluded.attributes}
+            )
+            await session.execute(adding.on_conflict_do_nothing() if keeps else replacing)
+    return sorted(attributes.keys() - set(known))
+
+
+async def change_document(session: AsyncSession, collection_id: UUID, subject: Subject, attributes: Attributes) -> None:
+    """Replace the attributes of a document in a collection of its owner.
+
+    Raises NotFound if it is not in the collection.
+    """
+    changing = update(CollectionDocument).where(*_is_member(collection_id, subject)).values(attributes=attributes)
+    if await session.scalar(changing.returning(CollectionDocument.document_id)) is None:
+        raise no_such_member(subject.kind)
+
+
 async def remove_member(session: AsyncSession, collection_id: UUID, subject: Subject) -> None:
     """Take a document or note out of a collection of its owner.
 
@@ -191,7 +248,7 @@ async def remove_member(session: AsyncSession, collection_id: UUID, subject: Sub
         delete(kind.members).where(*_is_member(collection_id, subject)).returning(kind.members.collection_id)
     )
     if gone is None:
-        raise _no_such_member(subject.kind)
+        raise no_such_member(subject.kind)
 
 
 async def remove_from_all(session: AsyncSession, subject: Subject) -> None:
@@ -228,7 +285,7 @@ async def get_document(
     query = _select_documents().where(*_is_member(collection_id, subject))
     row = (await session.execute(query.execution_options(populate_existing=True))).one_or_none()
     if row is None:
-        raise _no_such_member(SubjectKind.DOCUMENT)
+        raise no_such_member(SubjectKind.DOCUMENT)
     [document] = await access.to_documents(session, [row[0]])
     return types.CollectionDocument(document, row.attributes, row.added_at)
 
@@ -241,7 +298,7 @@ async def get_note(session: AsyncSession, owner_id: UUID, collection_id: UUID, n
     query = _select_notes().where(*_is_member(collection_id, Subject(owner_id, SubjectKind.NOTE, note_id)))
     row = (await session.execute(query.execution_options(populate_existing=True))).one_or_none()
     if row is None:
-        raise _no_such_member(SubjectKind.NOTE)
+        raise no_such_member(SubjectKind.NOTE)
     return types.CollectionNote(access.to_note(row[0]), row.attributes, row.added_at)
 
 
@@ -320,7 +377,8 @@ def _is_member(collection_id: UUID, subject: Subject) -> tuple[ColumnElement[boo
     return members.owner_id == subject.owner_id, members.collection_id == collection_id, member_id == subject.id
 
 
-def _no_such_member(kind: SubjectKind) -> NotFound:
+def no_such_member(kind: SubjectKind) -> NotFound:
+    """Return the error for a document or note that is not in a collection."""
     return NotFound(f"This {kind} is not in the collection. Check both ids.")
 
 

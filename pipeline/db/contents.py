@@ -8,7 +8,7 @@ from sqlalchemy import and_, delete, func, insert, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from pipeline.db.models import Document, DocumentPage, DocumentSlice
-from pipeline.types import DocumentText, PageText
+from pipeline.types import DocumentPieces, DocumentText, PageText
 
 SLICE_BYTES = 1024 * 1024
 PAGES_AT_ONCE = 200
@@ -96,7 +96,18 @@ async def read_pages(session: AsyncSession, owner_id: UUID, document_id: UUID) -
 async def read_text(
     session: AsyncSession, owner_id: UUID, document_id: UUID, start: int, end: int | None
 ) -> DocumentText:
-    """Return characters `start` to `end` of the extracted text, at most MAX_CHARACTERS. Both are clamped to its length.
+    """Return characters `start` to `end` of the extracted text, at most MAX_CHARACTERS.
+
+    Both are clamped to its length.
+    """
+    pieces = await read_pieces(session, owner_id, document_id, start, end)
+    return DocumentText(text="".join(pieces.texts), start=pieces.start, end=pieces.end, length=pieces.length)
+
+
+async def read_pieces(
+    session: AsyncSession, owner_id: UUID, document_id: UUID, start: int, end: int | None
+) -> DocumentPieces:
+    """Return the same characters, those of each page apart. Pages without text are left out.
 
     A long page is cut by PostgreSQL, so that memory holds only the characters that are returned.
     """
@@ -108,7 +119,7 @@ async def read_text(
     first = func.greatest(start - DocumentPage.start, 0)
     pages = await session.scalars(
         select(func.substr(DocumentPage.text, first + 1, end - DocumentPage.start - first))
-        .where(*of_document, DocumentPage.start < end, page_end > start)
+        .where(*of_document, DocumentPage.length > 0, DocumentPage.start < end, page_end > start)
         .order_by(DocumentPage.page)
     )
-    return DocumentText(text="".join(pages), start=start, end=end, length=length)
+    return DocumentPieces(pages.all(), start, end, length)

@@ -178,6 +178,7 @@ class CollectionDocument(Base):
         _to_collection(name="fk_collection_documents_collections"),
         _to_document(name="fk_collection_documents_documents"),
         Index(None, "owner_id", "document_id"),
+        Index("ix_collection_documents_added_at", "owner_id", "collection_id", "added_at", "document_id"),
     )
 
     owner_id: Mapped[UUID] = mapped_column(primary_key=True)
@@ -221,6 +222,8 @@ class Collection(Base):
     id: Mapped[UUID] = mapped_column(primary_key=True)
     """UUIDv7, so that the newest collection is last in key order."""
     name: Mapped[str]
+    given_name: Mapped[str | None]
+    """Name that a client in the format of OpenAI gave, if it is not `name`: there, several may have the same."""
     description: Mapped[str] = mapped_column(server_default="")
     metadata_: Mapped[dict[str, Any]] = mapped_column("metadata", server_default="{}")
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
@@ -276,6 +279,8 @@ class Document(Ingested, Base):
     """JSON object of the owner's. SQLAlchemy needs the name `metadata` itself."""
     external_id: Mapped[str | None]
     """Id that the owner's own system gave the document."""
+    purpose: Mapped[str | None]
+    """What a client in the format of OpenAI wants the file for."""
     collection_ids: Mapped[list[UUID]] = _list_collections(
         CollectionDocument,
         and_(CollectionDocument.owner_id == owner_id, CollectionDocument.document_id == id),  # noqa: A003 - the column

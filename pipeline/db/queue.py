@@ -199,6 +199,21 @@ async def touch(session: AsyncSession, subject: Subject) -> bool:
     return await _set(session, subject) is not None
 
 
+async def touch_all(
+    session: AsyncSession, owner_id: UUID, kind: SubjectKind, subject_ids: Collection[UUID]
+) -> list[UUID]:
+    """Announce a change to documents or notes that is none of their content. Return those that exist, sorted."""
+    model = MODELS[kind]
+    owned = (model.owner_id == owner_id, model.id.in_(subject_ids))
+    # Sorted, so that transactions with the same documents do not wait for one another in a circle.
+    locked = (
+        await session.scalars(select(model.id).where(*owned).order_by(model.id).with_for_update(key_share=True))
+    ).all()
+    await session.execute(update(model).where(*owned).values(updated_at=func.clock_timestamp()))
+    await notifications.announce_all(session, [Subject(owner_id, kind, subject_id) for subject_id in locked])
+    return list(locked)
+
+
 async def discard_all(session: AsyncSession, owner_id: UUID) -> None:
     """Delete all jobs of an account that is being deleted."""
     await session.execute(delete(Job).where(Job.owner_id == owner_id))

@@ -43,7 +43,7 @@ async def create(
     Raises InvalidInput if the metadata cannot be stored, Conflict if the name is taken, AccountGone, and Forbidden if
     the caller is bound to collections.
     """
-    _require_unbound(caller)
+    require_unbound(caller)
     check_metadata(metadata)
     collection_id = new_id()
     try:
@@ -100,7 +100,9 @@ async def change(
     if metadata is not None:
         check_metadata(metadata)
     changes = {"name": name, "description": description, "metadata_": metadata}
-    values = {column: value for column, value in changes.items() if value is not None}
+    values: dict[str, Any] = {column: value for column, value in changes.items() if value is not None}
+    if name is not None:
+        values["given_name"] = None
     async with runtime.database.transaction(caller) as session:
         if values:
             await collections.change(session, caller.owner_id, collection_id, **values)
@@ -113,7 +115,7 @@ async def delete(runtime: Runtime, caller: Caller, collection_id: UUID, *, delet
     Many are deleted in several transactions, the collection in the last one. Raises NotFound, and Forbidden if the
     caller is bound to collections.
     """
-    _require_unbound(caller)
+    require_unbound(caller)
     while True:
         async with runtime.database.transaction(caller) as session:
             await collections.lock(session, caller.owner_id, collection_id)
@@ -127,7 +129,8 @@ async def delete(runtime: Runtime, caller: Caller, collection_id: UUID, *, delet
                 return
 
 
-def _require_unbound(caller: Caller) -> None:
+def require_unbound(caller: Caller) -> None:
+    """Raise Forbidden if the caller is bound to collections."""
     if caller.collection_ids is not None:
         message = "This API key is bound to collections, so it can neither create nor delete collections."
         raise Forbidden(message, code="bound_key")

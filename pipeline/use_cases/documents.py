@@ -162,7 +162,7 @@ async def _change(
     if details.external_id is not None and old.external_id not in (None, details.external_id):
         raise access.same_bytes(old.id)
     subject = Subject(caller.owner_id, SubjectKind.DOCUMENT, old.id)
-    said = {"metadata_": details.metadata, "external_id": details.external_id}
+    said = {"metadata_": details.metadata, "external_id": details.external_id, "purpose": details.purpose}
     if details.external_id is not None:
         said["filename"] = received.filename
     values = {name: value for name, value in said.items() if value is not None}

@@ -6,8 +6,9 @@ from typing import TypeVar
 from uuid import UUID
 
 from pipeline.runtime import Runtime
-from pipeline.types import Document, Note
+from pipeline.types import Document, Note, Status
 
+Result = TypeVar("Result")
 Item = TypeVar("Item", Document, Note)
 
 
@@ -16,14 +17,31 @@ async def wait(runtime: Runtime, item_id: UUID, read: Callable[[], Awaitable[Ite
 
     Raises what `read` raises: NotFound if the document or note is deleted meanwhile.
     """
+    seen: list[Status] = []
+
+    def is_over(item: Item) -> bool:
+        seen.append(item.status)
+        return item.status.is_terminal or item.status != seen[0]
+
+    return await wait_until(runtime, item_id, read, is_over, seconds)
+
+
+async def wait_until(
+    runtime: Runtime,
+    item_id: UUID,
+    read: Callable[[], Awaitable[Result]],
+    is_over: Callable[[Result], bool],
+    seconds: float,
+) -> Result:
+    """Return what `read` returns when that is over, or after `seconds`. It is read again after changes of an item.
+
+    Raises what `read` raises.
+    """
     deadline = monotonic() + seconds
     with runtime.changes.watch(item_id) as watch:
-        item = await read()
-        first_status = item.status
-        while not item.status.is_terminal and item.status == first_status:
+        while True:
+            result = await read()
             left = deadline - monotonic()
-            if left <= 0:
-                break
+            if is_over(result) or left <= 0:
+                return result
             await watch.next(min(left, runtime.waits.poll))
-            item = await read()
-    return item

@@ -2,12 +2,14 @@
 
 import hashlib
 import io
+import re
 from typing import Any
 from uuid import UUID
 
 import asyncpg
 import numpy as np
 import pytest
+from litestar.routes import HTTPRoute
 from sqlalchemy import create_engine, delete, insert, select, text, update
 from sqlalchemy.exc import ProgrammingError
 
@@ -142,6 +144,36 @@ async def test_every_route_with_an_id_is_404_for_strangers(api: Api) -> None:
             assert answers[0][0] == 404, (method, path)
             tried += 1
     assert tried >= 20
+
+
+async def test_every_file_and_store_of_openai_is_404_for_strangers(api: Api) -> None:
+    """The OpenAPI document does not have these routes."""
+    _, mine = await fill(api, "anna")
+    ids = {"file_id": mine["document_id"], "store_id": mine["collection_id"]}
+    bodies = {
+        "/v1/vector_stores/{store_id}": {"name": "mine now"},
+        "/v1/vector_stores/{store_id}/files": {"file_id": mine["document_id"]},
+        "/v1/vector_stores/{store_id}/files/{file_id}": {"attributes": {}},
+    }
+    stranger = await api.register("bert")
+    tried = 0
+    for route in api.app.routes:
+        if not isinstance(route, HTTPRoute) or not re.match(r"/v1/(files|vector_stores)/\{", route.path_format):
+            continue
+        for method in sorted(route.methods - {"OPTIONS", "HEAD"}):
+            answers = []
+            for values in (ids, dict.fromkeys(ids, "01a2084b-9065-752d-aaf7-35b94206de34")):
+                body = bodies.get(route.path_format) if method == "POST" else None
+                path = route.path_format.format(**values)
+                answer = await api.client.request(method, path, headers=stranger.headers, json=body)
+                problem = answer.json()
+                problem.pop("request_id")
+                answers.append((answer.status_code, problem))
+            assert answers[0] == answers[1], (method, route.path_format)
+            assert answers[0][0] == 404, (method, route.path_format)
+            assert answers[0][1]["error"]["code"] == "not_found"
+            tried += 1
+    assert tried >= 12
 
 
 async def test_queries_without_an_owner_filter_see_only_own_rows(api: Api) -> None:

@@ -13,22 +13,13 @@ from pydantic import HttpUrl
 
 from pipeline.embedding.model import PACKAGED_MODEL
 from pipeline.settings import Settings
-from tests.integration.conftest import Api, Person, make_transport
+from tests.integration.conftest import Api, Person
+from tests.integration.sdk import Sdk
 from tests.llm_server import Call, LlmServer, run_llm_server
 
 pytestmark = pytest.mark.anyio
 
 LONG = "The lock keeper greases the hinges of the oak gates. " * 100
-
-
-class Sdk(openai.AsyncOpenAI):
-    """The SDK of OpenAI, with the application in this process as its server."""
-
-    def __init__(self, api: Api, person: Person) -> None:
-        self.person = person
-        http = openai.DefaultAsyncHttpxClient(transport=make_transport(api.app))
-        key = person.headers["Authorization"].removeprefix("Bearer ")
-        super().__init__(base_url="http://test/v1", api_key=key, http_client=http, max_retries=0)
 
 
 @pytest.fixture

@@ -18,9 +18,9 @@ from api.controllers.openai.conversation import (
     continue_answer,
     count_tokens,
     read_conversation,
-    require_unset,
 )
 from api.controllers.openai.models import select_documents
+from api.controllers.openai.refusals import require_unset
 from api.deps import RuntimeDependency
 from api.errors import LIKE_OPENAI, answer_known_error
 from api.http.body_deadlines import work_while_connected

@@ -1,14 +1,13 @@
-"""What chats and responses share: messages of a conversation, bounds of requests, and the pieces of an answer."""
+"""What chats and responses share: messages of a conversation, and the pieces of an answer."""
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Any
 
 import msgspec
 
 from api.auth import UserRequest, work_while_current
-from pipeline.errors import FieldError, InvalidInput
+from api.controllers.openai.refusals import refuse
 from pipeline.types import Piece, Speaker, Turn
 from pipeline.use_cases.search import MAX_QUESTION_CHARACTERS, require_word
 
@@ -79,19 +78,6 @@ def _read_text(message: Message, field: str) -> str:
     if "\0" in text:
         raise refuse(field, "has a NUL")
     return text
-
-
-def refuse(field: str, problem: str) -> InvalidInput:
-    """Return the error for something that cannot be done."""
-    return InvalidInput(f"`{field}` {problem}. This service cannot do that.", errors=(FieldError(field, problem),))
-
-
-def require_unset(data: msgspec.Struct, harmless: Mapping[str, Sequence[Any]]) -> None:
-    """Raise InvalidInput if a field has another value than the harmless ones, or none."""
-    for field, values in harmless.items():
-        value = getattr(data, field)
-        if value is not None and value not in values:
-            raise refuse(field, "asks for something that is not built")
 
 
 async def continue_answer(
