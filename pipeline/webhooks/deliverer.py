@@ -48,7 +48,7 @@ class Schedule:
     """Number of tries after which a delivery is dead."""
 
     def find_pause(self, failures: int) -> timedelta | None:
-        """Return the pause after so many failures, or None if there are no further tries."""
+        """Return the pause after this number of failures, or None after the last try."""
         if failures >= self.attempts:
             return None
         pause = min(self.first_pause * 2 ** (failures - 1), self.longest_pause)

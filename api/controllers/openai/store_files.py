@@ -229,7 +229,7 @@ async def wait_for(request: UserRequest, work: Coroutine[Any, Any, Result]) -> R
 async def _write_content(
     request: UserRequest, texts: Sequence[str], rest: AsyncIterator[Sequence[str]]
 ) -> AsyncIterator[bytes]:
-    """Yield the answer in pieces. If something fails, the rest is missing, and the answer is no JSON."""
+    """Yield the answer in pieces. If something fails, the answer ends early and is not valid JSON."""
     yield b'{"object":"vector_store.file_content.page","data":['
     is_first = True
     with suppress(SluiceError):
