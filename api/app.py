@@ -19,6 +19,7 @@ from api.controllers.dify import DifyController
 from api.controllers.documents import DocumentController
 from api.controllers.events import EventController, OpenStreams
 from api.controllers.health import HealthController, show_metrics
+from api.controllers.librechat import LibreChatController
 from api.controllers.mcp.endpoint import answer_agent
 from api.controllers.notes import NoteController
 from api.controllers.openai.chat import ChatController
@@ -45,7 +46,7 @@ from api.openapi.complete import complete
 from api.openapi.config import CONFIG
 from api.permissions import require_permission
 from api.ratelimit import RateLimiter, send_rate_limit
-from api.tokens import Tokens
+from api.tokens import LibreChatTokens, Tokens
 from api.web.docs import docs_router
 from api.web.page import page_router
 from api.web.security_txt import show_security_contact
@@ -71,6 +72,7 @@ def create_app(settings: Settings, *, open_runtime: OpenRuntime = open_runtime) 
     """
     require_layers(settings)
     tokens = Tokens(settings.signing_secret, timedelta(minutes=settings.jwt_ttl_minutes))
+    librechat = settings.librechat_secret
     _ = settings.sqlalchemy_url  # raises SettingsError if DATABASE_URL is missing
 
     @asynccontextmanager
@@ -81,6 +83,8 @@ def create_app(settings: Settings, *, open_runtime: OpenRuntime = open_runtime) 
                 runtime.reranker.start()
             app.state.runtime = runtime
             app.state.tokens = tokens
+            if librechat:
+                app.state.librechat_tokens = LibreChatTokens(librechat.get_secret_value())
             app.state.sessions = Sessions(runtime.database, seconds=runtime.waits.token_check)
             app.state.api_keys = ApiKeys(runtime.database, seconds=runtime.waits.key_check)
             app.state.open_streams = OpenStreams()
@@ -115,6 +119,7 @@ def create_app(settings: Settings, *, open_runtime: OpenRuntime = open_runtime) 
             RerankController,
             ProcessController,
             DifyController,
+            *([LibreChatController] if librechat else []),
             HealthController,
             answer_agent,
             show_metrics,

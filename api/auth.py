@@ -1,4 +1,7 @@
-"""Authentication: every route requires an access token or an API key unless it is marked `PUBLIC`."""
+"""Authentication: every route requires an access token or an API key unless it is marked `PUBLIC`.
+
+Routes that are marked `FOR_LIBRECHAT` require a token of LibreChat instead, which no other route accepts.
+"""
 
 import asyncio
 from collections.abc import Awaitable
@@ -11,17 +14,21 @@ from litestar.datastructures import Headers, State
 from litestar.middleware import AbstractAuthenticationMiddleware, AuthenticationResult
 
 from api.http.addresses import find_address
-from api.tokens import Tokens
+from api.tokens import LibreChatTokens, Tokens
 from pipeline.errors import NotAuthenticated
 from pipeline.networks import find_network
 from pipeline.runtime import Waits
 from pipeline.types import Caller, Identity, Scope
 from pipeline.use_cases.api_keys import is_secret
+from pipeline.use_cases.chat_files import FileOwner, OwnerKind
 from pipeline.use_cases.key_checks import ApiKeys
 from pipeline.use_cases.sessions import Sessions
 
 PUBLIC = {"public": True}
 """Route option: neither token nor key is required."""
+
+FOR_LIBRECHAT = {"librechat": True}
+"""Route option: a token of LibreChat is required, and nothing else is accepted."""
 
 Result = TypeVar("Result")
 
@@ -42,7 +49,15 @@ class KeyCredential:
     scopes: frozenset[Scope]
 
 
-Credential = TokenCredential | KeyCredential
+@dataclass(frozen=True, slots=True)
+class LibreChatCredential:
+    """The token of a request from LibreChat, and the user of LibreChat for whom it is."""
+
+    token: str
+    owner: FileOwner
+
+
+Credential = TokenCredential | KeyCredential | LibreChatCredential
 
 UserRequest = Request[Caller, Credential, State]
 """An authenticated request: `request.user` is the caller."""
@@ -66,6 +81,9 @@ class BearerAuthentication(AbstractAuthenticationMiddleware):
         token = find_bearer_token(connection.headers)
         if token is None:
             raise NotAuthenticated("No access token was sent. Log in and send `Authorization: Bearer <token>`.")
+        if FOR_LIBRECHAT.items() <= connection.route_handler.opt.items():
+            owner = FileOwner(OwnerKind.USER, _get_librechat_tokens(connection).verify(token))
+            return AuthenticationResult(user=owner.caller, auth=LibreChatCredential(token, owner))
         if is_secret(token):
             keys: ApiKeys = connection.app.state.api_keys
             digest, grant = await keys.accept(token, find_network(find_address(connection)))
@@ -77,6 +95,11 @@ class BearerAuthentication(AbstractAuthenticationMiddleware):
         return AuthenticationResult(user=Caller(identity.user_id), auth=TokenCredential(token, identity))
 
 
+def _get_librechat_tokens(connection: ASGIConnection[Any, Any, Any, Any]) -> LibreChatTokens:
+    tokens: LibreChatTokens = connection.app.state.librechat_tokens
+    return tokens
+
+
 async def require_valid(request: UserRequest) -> None:
     """Check the token or key again after the body has arrived. The client decides how long that takes.
 
@@ -85,18 +108,20 @@ async def require_valid(request: UserRequest) -> None:
     if isinstance(request.auth, TokenCredential):
         tokens: Tokens = request.app.state.tokens
         tokens.verify(request.auth.token)
+    elif isinstance(request.auth, LibreChatCredential):
+        _get_librechat_tokens(request).verify(request.auth.token)
     await require_current(request)
 
 
 async def require_current(request: UserRequest) -> None:
     """Check again, during a long request, that the token or key has not ended. A token may have expired meanwhile.
 
-    Raises NotAuthenticated, or DatabaseUnavailable if it cannot be checked.
+    A token of LibreChat cannot end earlier. Raises NotAuthenticated, or DatabaseUnavailable if it cannot be checked.
     """
     if isinstance(request.auth, KeyCredential):
         keys: ApiKeys = request.app.state.api_keys
         await keys.require_current(request.auth.digest)
-    else:
+    elif isinstance(request.auth, TokenCredential):
         sessions: Sessions = request.app.state.sessions
         await sessions.require_current(request.auth.identity)
 

@@ -1,4 +1,4 @@
-"""Access tokens: JWTs signed with HS256. No other algorithm is accepted."""
+"""Access tokens, and the tokens of LibreChat: JWTs signed with HS256. No other algorithm is accepted."""
 
 import hashlib
 from collections import OrderedDict
@@ -25,6 +25,11 @@ GENERATION = "gen"
 REQUIRED_CLAIMS = ["exp", "iat", "sub", "jti", "iss", "aud"]
 SESSION, NUMBER = "sid", "num"
 """Claims of a refresh token."""
+
+CLAIMS_OF_LIBRECHAT = {"id", "iat", "exp"}
+"""All claims of a token with which LibreChat calls us. Those of its users' browsers, signed with the same secret, have
+others, too. A user who sent such a token to us could name any agent."""
+MAX_USER_CHARACTERS = 255
 
 MAX_REMEMBERED = 10_000
 """Maximum number of verified tokens that a process remembers, each with 32 bytes of digest."""
@@ -133,3 +138,36 @@ class Tokens:
         # Earlier releases issued tokens without a generation.
         identity = Identity(UUID(claims["sub"]), int(claims.get(GENERATION, 0)))
         return Verified(identity, int(claims["iat"]) - leeway, int(claims["exp"]) + leeway)
+
+
+@dataclass(frozen=True)
+class LibreChatTokens:
+    """Verifies the tokens with which LibreChat calls us for its users. They are valid for a few minutes."""
+
+    secret: str
+
+    def verify(self, token: str) -> str:
+        """Return the id of the user in LibreChat.
+
+        Raises NotAuthenticated if the token is expired, forged, incomplete or made for something else.
+        """
+        try:
+            claims = jwt.decode(
+                token, self.secret, algorithms=[ALGORITHM], leeway=LEEWAY, options={"require": ["id", "exp"]}
+            )
+        except jwt.ExpiredSignatureError:
+            message = "The token of LibreChat has expired. Compare the clocks of both servers."
+            raise NotAuthenticated(message, code="token_expired") from None
+        except (jwt.InvalidTokenError, ValueError, TypeError):
+            message = "The token is none of LibreChat. Compare LIBRECHAT_SECRET with the JWT_SECRET of LibreChat."
+            raise NotAuthenticated(message, code="invalid_token") from None
+        user = claims["id"]
+        if not claims.keys() <= CLAIMS_OF_LIBRECHAT or not isinstance(user, str) or not is_name(user):
+            message = "The token is not one with which LibreChat asks for the files of a user."
+            raise NotAuthenticated(message, code="invalid_token")
+        return user
+
+
+def is_name(name: str) -> bool:
+    """Tell whether this can be the id of a user or an agent of LibreChat."""
+    return 1 <= len(name) <= MAX_USER_CHARACTERS and name.isprintable()

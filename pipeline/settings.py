@@ -29,6 +29,8 @@ from pipeline.server_urls import PAGE_FORM, quote_password, require_database_url
 ENV_FILE = ".env"
 EXAMPLE_SECRET = "replace-me-with-openssl-rand-base64-48"  # noqa: S105 - a placeholder, refused as a secret
 EXAMPLE_PASSWORD = "replace-me-with-openssl-rand-hex-24"  # noqa: S105 - a placeholder, `doctor` warns about it
+LIBRECHAT_EXAMPLE_SECRET = "16f8c0ef4a5d391b26034086c628469d3f9f497f08163ab9b40137092f2909ef"  # noqa: S105 - public
+"""JWT_SECRET in the examples of LibreChat, which many installations have kept."""
 MINIMUM_SECRET_BYTES = 32
 SECRET_ADVICE = "create one with: openssl rand -base64 48"  # noqa: S105 - a command, not a secret
 DATABASE_ADVICE = (
@@ -93,6 +95,9 @@ class Settings(BaseSettings):
     security_contact: str | None = None
     """Address for reports of vulnerabilities, as `mailto:security@example.org` or an https URL. If set,
     `/.well-known/security.txt` shows it."""
+    librechat_secret: SecretStr | None = None
+    """JWT_SECRET of LibreChat, if LibreChat is to keep its files here: at least 32 bytes, and not the JWT_SECRET above.
+    Who knows it reaches the files of all users of LibreChat. If it is not set, the routes for it do not exist."""
     metrics_token: Annotated[SecretStr | None, Field(min_length=16)] = None
     """Token that `GET /metrics` of the API requires, as `Authorization: Bearer <token>`: at least 16 ASCII
     characters without spaces. If it is not set, nobody needs a token for the metrics."""
@@ -248,15 +253,22 @@ class Settings(BaseSettings):
     fault_hook: str | None = None
     """For fault tests only, as `stage:action`. Leave it empty in production."""
 
-    @field_validator("jwt_secret")
+    @field_validator("jwt_secret", "librechat_secret")
     @classmethod
     def _require_strong_secret(cls, secret: SecretStr | None) -> SecretStr | None:
         if secret is None:
             return None
-        if secret.get_secret_value() == EXAMPLE_SECRET:
+        if secret.get_secret_value() in (EXAMPLE_SECRET, LIBRECHAT_EXAMPLE_SECRET):
             raise ValueError(f"is still the placeholder from .env.example; {SECRET_ADVICE}")
         if len(secret.get_secret_value().encode()) < MINIMUM_SECRET_BYTES:
             raise ValueError(f"is shorter than {MINIMUM_SECRET_BYTES} bytes; {SECRET_ADVICE}")
+        return secret
+
+    @field_validator("librechat_secret")
+    @classmethod
+    def _require_other_secret(cls, secret: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        if secret and secret == info.data.get("jwt_secret"):
+            raise ValueError(f"must differ from JWT_SECRET, which LibreChat must not know; {SECRET_ADVICE}")
         return secret
 
     @field_validator("metrics_token", "embedding_api_key", "reranker_api_key", "llm_api_key")

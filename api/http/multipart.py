@@ -36,6 +36,19 @@ async def receive_form(
     file exceeds `max_bytes`, UnsupportedMedia if its format is not supported, TooSlow if the client stalls, and
     TooManyRequests if the account's uploads leave too little room for others.
     """
+    received, texts = await receive_any_form(request, upload, max_bytes, fields)
+    if isinstance(received, UnsupportedMedia):
+        raise received
+    return received, texts
+
+
+async def receive_any_form(
+    request: UserRequest, upload: UploadUnderWay, max_bytes: int, fields: Collection[str]
+) -> tuple[ReceivedFile | UnsupportedMedia, Fields]:
+    """Do the same as `receive_form`, but return the error if the format of the file is not supported.
+
+    Raises UnsupportedMedia if the body is no form.
+    """
     pieces = request.stream()
     try:
         return await _receive(request, pieces, upload, max_bytes, fields)
@@ -76,7 +89,7 @@ async def discard_body(request: UserRequest, max_bytes: int) -> None:
 
 async def _receive(
     request: UserRequest, pieces: AsyncIterator[bytes], upload: UploadUnderWay, max_bytes: int, names: Collection[str]
-) -> tuple[ReceivedFile, Fields]:
+) -> tuple[ReceivedFile | UnsupportedMedia, Fields]:
     receiver: Receiver | None = None
     fields = _FieldReader(names)
     try:
@@ -94,7 +107,11 @@ async def _receive(
         if receiver is None:
             raise _invalid("is missing")
         texts = fields.finish()
-        return await receiver.finish(), texts
+        try:
+            return await receiver.finish(), texts
+        except UnsupportedMedia as refusal:
+            receiver.close()
+            return refusal, texts
     except BaseException:
         if receiver:
             receiver.close()

@@ -32,7 +32,8 @@ class StrictRequest(UserRequest):
             await require_valid(self)
         body = _normalise(_decode(data))
         try:
-            msgspec.convert(body, type=expected.annotation)
+            # `raw`, because `annotation` lacks the limits of a body that is a list.
+            msgspec.convert(body, type=expected.raw)
         except msgspec.ValidationError as error:
             message = "The request body is invalid. Correct the fields listed in `errors`."
             raise InvalidInput(message, errors=(name_field(error),)) from None

@@ -1,6 +1,6 @@
 """What the fields of an upload's form say about the file."""
 
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -14,15 +14,22 @@ FIELDS = UploadFields.__struct_fields__
 REPEATED = ("collection_id",)
 IN_JSON = ("metadata", "attributes")
 
+Form = TypeVar("Form", bound=msgspec.Struct)
+
 
 def read_details(form: Fields) -> UploadDetails:
     """Return what the form says. Raises InvalidInput, which names the field."""
+    fields = read_as(form, UploadFields)
+    return UploadDetails(fields.metadata, fields.external_id, frozenset(fields.collection_id), fields.attributes)
+
+
+def read_as(form: Fields, expected: type[Form]) -> Form:
+    """Return the fields of a form. Raises InvalidInput, which names the field."""
     values = {name: _read(name, form[name]) for name in form}
     try:
-        fields = msgspec.convert(values, UploadFields)
+        return msgspec.convert(values, expected)
     except msgspec.ValidationError as error:
         raise _refuse(name_field(error)) from None
-    return UploadDetails(fields.metadata, fields.external_id, frozenset(fields.collection_id), fields.attributes)
 
 
 def _read(name: str, texts: Any) -> Any:

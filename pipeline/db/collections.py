@@ -251,10 +251,11 @@ async def remove_member(session: AsyncSession, collection_id: UUID, subject: Sub
         raise no_such_member(subject.kind)
 
 
-async def remove_from_all(session: AsyncSession, subject: Subject) -> None:
-    """Take a document or note out of all collections that the session sees."""
+async def remove_from(session: AsyncSession, subject: Subject, collection_ids: Ids[UUID]) -> None:
+    """Take a document or note out of these collections."""
     members, member_id = _KINDS[subject.kind].members, _KINDS[subject.kind].member_id
-    await session.execute(delete(members).where(members.owner_id == subject.owner_id, member_id == subject.id))
+    is_member = (members.owner_id == subject.owner_id, member_id == subject.id)
+    await session.execute(delete(members).where(*is_member, members.collection_id.in_(collection_ids)))
 
 
 async def lock_member(session: AsyncSession, subject: Subject) -> None:

@@ -38,8 +38,9 @@ from pipeline.use_cases import quotas
 # The OWASP minimum for argon2id: 19 MiB, two passes, one lane.
 _passwords = PasswordHash((Argon2Hasher(memory_cost=19 * 1024, time_cost=2, parallelism=1),))
 
-# Hash of a random password. It is checked for unknown addresses, so that they take as long as known ones.
-UNKNOWN_HASH = "$argon2id$v=19$m=19456,t=2,p=1$eofCFnXSzF+nD3fZrpgvRg$hlUbzORjlg3zpy5wZ0PXzw6nIs08bmubmx4KFDYPo/Y"
+# A hash of which nobody knows a password, because all its bits are zero. It is checked for unknown addresses, so that
+# they take as long as known ones, and belongs to accounts in which nobody logs in.
+UNKNOWN_HASH = "$argon2id$v=19$m=19456,t=2,p=1$eofCFnXSzF+nD3fZrpgvRg$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
 
 EMAIL_PATTERN = r"^[^@\s\x00-\x1f\x7f]+@[^@\s\x00-\x1f\x7f]+$"
 MAX_EMAIL_CHARACTERS = 254

@@ -122,7 +122,7 @@ async def delete(runtime: Runtime, caller: Caller, collection_id: UUID, *, delet
             subjects = await _find_exclusive(session, caller.owner_id, collection_id) if delete_contents else []
             for subject in subjects:
                 with suppress(NotFound):  # another request has just deleted it
-                    await delete_subject(session, caller, subject)
+                    await _delete_within(session, caller, subject, {collection_id})
             if len(subjects) < DELETED_AT_ONCE:
                 await collections.delete_collection(session, caller.owner_id, collection_id)
                 await _audit(session, audit.Event.DELETE_COLLECTION, caller, collection_id)
@@ -151,23 +151,33 @@ async def delete_subject(session: AsyncSession, caller: Caller, subject: Subject
     If the caller is bound to collections and the subject is in others, too, it is only taken out of the caller's own.
     Raises NotFound.
     """
+    if caller.collection_ids is None:
+        await _delete(session, caller, subject)
+    else:
+        await _delete_within(session, caller, subject, caller.collection_ids)
+
+
+async def _delete_within(session: AsyncSession, caller: Caller, subject: Subject, collection_ids: Ids[UUID]) -> None:
+    """Delete a document or note. If it is in other collections than these, too, only take it out of these.
+
+    Raises NotFound.
+    """
     try:
         async with session.begin_nested():
+            await queue.discard(session, subject)  # before the row of the subject: the order of locks
+            await collections.lock_member(session, subject)
+            async with see_account(session, caller):
+                if await collections.is_elsewhere(session, subject, collection_ids):
+                    raise _IsElsewhereError
             await _delete(session, caller, subject)
     except _IsElsewhereError:
         if not await queue.touch(session, subject):
             missing = MISSING[subject.kind]()
             raise missing from None
-        await collections.remove_from_all(session, subject)
+        await collections.remove_from(session, subject, collection_ids)
 
 
 async def _delete(session: AsyncSession, caller: Caller, subject: Subject) -> None:
-    if caller.collection_ids is not None:
-        await queue.discard(session, subject)  # before the row of the subject: the order of locks
-        await collections.lock_member(session, subject)
-        async with see_account(session, caller):
-            if await collections.is_elsewhere(session, subject, caller.collection_ids):
-                raise _IsElsewhereError
     if subject.kind == SubjectKind.NOTE:
         await access.delete_note(session, caller.owner_id, subject.id)
     else:

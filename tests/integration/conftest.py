@@ -209,10 +209,12 @@ def waits(request: pytest.FixtureRequest) -> Waits:
 class Application:
     """The application. It is built once in each test process, and each test opens it with its own runtime."""
 
-    def __init__(self) -> None:
+    def __init__(self, librechat_secret: SecretStr | None = None) -> None:
         self.opening: Opening
         unused = SecretStr("postgresql://127.0.0.1:1/unused")
-        settings = Settings(_env_file=None, jwt_secret=SecretStr(SECRET), database_url=unused)
+        settings = Settings(
+            _env_file=None, jwt_secret=SecretStr(SECRET), librechat_secret=librechat_secret, database_url=unused
+        )
         self.app = create_app(settings, open_runtime=lambda _settings, **_: self.opening())
 
 

@@ -7,7 +7,14 @@ from sqlalchemy import make_url
 
 from pipeline.operations import env_example
 from pipeline.server_urls import quote_password
-from pipeline.settings import EXAMPLE_PASSWORD, EXAMPLE_SECRET, Settings, SettingsError, load_settings
+from pipeline.settings import (
+    EXAMPLE_PASSWORD,
+    EXAMPLE_SECRET,
+    LIBRECHAT_EXAMPLE_SECRET,
+    Settings,
+    SettingsError,
+    load_settings,
+)
 
 PROJECT = Path(__file__).resolve().parents[2]
 PASSWORDS = ("POSTGRES_PASSWORD", "SERVICE_PASSWORD", "REDIS_PASSWORD")
@@ -153,12 +160,22 @@ def test_every_setting_is_explained() -> None:
     assert undocumented == []
 
 
-@pytest.mark.parametrize("secret", ["short", "x" * 31, EXAMPLE_SECRET])
-def test_weak_secret_is_refused_without_showing_it(secret: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("JWT_SECRET", secret)
-    with pytest.raises(SettingsError, match=r"JWT_SECRET is .*openssl rand -base64 48") as caught:
+@pytest.mark.parametrize("name", ["JWT_SECRET", "LIBRECHAT_SECRET"])
+@pytest.mark.parametrize("secret", ["short", "x" * 31, EXAMPLE_SECRET, LIBRECHAT_EXAMPLE_SECRET])
+def test_weak_secret_is_refused_without_showing_it(name: str, secret: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(name, secret)
+    with pytest.raises(SettingsError, match=rf"^{name} is .*openssl rand -base64 48") as caught:
         load_settings()
     assert secret not in str(caught.value).replace("shorter", "")
+
+
+def test_secret_of_librechat_is_another_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JWT_SECRET", "x" * 32)
+    monkeypatch.setenv("LIBRECHAT_SECRET", "y" * 32)
+    assert load_settings().librechat_secret
+    monkeypatch.setenv("LIBRECHAT_SECRET", "x" * 32)
+    with pytest.raises(SettingsError, match=r"^LIBRECHAT_SECRET must differ from JWT_SECRET"):
+        load_settings()
 
 
 def test_example_holds_the_refused_secret() -> None:
@@ -258,6 +275,7 @@ def test_secrets_do_not_show() -> None:
     settings = Settings(
         _env_file=None,
         jwt_secret="0123456789" * 4,
+        librechat_secret="hidden" * 6,
         database_url="postgresql://u:hidden@h/d",
         llm_api_key="sk-hidden",
         embedding_api_key="sk-hidden",

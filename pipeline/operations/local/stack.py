@@ -47,7 +47,7 @@ WATCH_SECONDS = 0.25
 RESTART_PAUSE_SECONDS = 1.0
 MEMORY_FOLDER = Path("/dev/shm")  # noqa: S108 - replace_private_folder makes a folder there that nobody else may enter
 API_MAY_NOT_SEE = ("DATABASE_OWNER_URL",)
-WORKERS_MAY_NOT_SEE = ("DATABASE_OWNER_URL", "JWT_SECRET", "LLM_API_KEY")
+WORKERS_MAY_NOT_SEE = ("DATABASE_OWNER_URL", "JWT_SECRET", "LIBRECHAT_SECRET", "LLM_API_KEY")
 
 
 @dataclass(frozen=True)
