@@ -54,7 +54,8 @@ export class Listing {
    */
   #last = null;
   #view = ALL;
-  #total = 0;
+  /** How many items are on pages that are not loaded. */
+  #rest = 0;
 
   /**
    * @param {string} path path of the list in the API
@@ -70,9 +71,9 @@ export class Listing {
     return this.#items.size;
   }
 
-  /** How many items there are, also on pages that are not loaded. It may be late until the next request. */
+  /** How many items there are, also on pages that are not loaded. What changes there counts with the next request. */
   get total() {
-    return this.#total;
+    return this.size + this.#rest;
   }
 
   /** True if a name or a status restricts what is shown. */
@@ -120,11 +121,12 @@ export class Listing {
     page.items.forEach((item) => this.update(item));
     const present = new Set(page.items.map((item) => item.id));
     const last = page.next_cursor ? page.items.at(-1) : null;
+    const after = last && [...this.#items.values()].filter((item) => this.#compare(item, last) > 0);
+    this.#rest = last ? page.total - page.items.length - after.length : 0;
     for (const item of before.filter(({ id }) => !present.has(id))) {
       if (!last || this.#compare(item, last) < 0) this.#hide(item.id); // deleted elsewhere, or it no longer matches
       else if (!isTerminal(item)) await this.#refreshOne(item.id);
     }
-    this.#total = page.total ?? this.size;
     this.#show();
   }
 
@@ -139,7 +141,6 @@ export class Listing {
     if (before && Date.parse(item.updated_at) < Date.parse(before.updated_at)) return;
     if (!this.#matches(item, before)) return this.#hide(item.id);
     this.#items.set(item.id, item);
-    if (!before) this.#total += 1;
     const row = this.#rows.get(item.id) ?? this.#makeRow(item);
     if (!before || this.#compare(before, item)) this.#place(row, item);
     this.appearance.updateRow(row, item, before);
@@ -154,7 +155,7 @@ export class Listing {
   }
 
   #hide(id) {
-    if (this.#items.delete(id)) this.#total -= 1;
+    this.#items.delete(id);
     const row = this.#rows.get(id);
     this.#rows.delete(id);
     if (row) removeRow(row, this.appearance.heading);
@@ -175,15 +176,16 @@ export class Listing {
     this.#items.clear();
     this.#cursor = null;
     this.#last = null;
-    this.#total = 0;
+    this.#rest = 0;
     this.#show();
   }
 
   #add(page) {
+    const left = this.#cursor ? this.#rest : page.total;
+    this.#rest = page.next_cursor ? left - page.items.length : 0;
     this.#cursor = page.next_cursor;
     this.#last = page.next_cursor ? page.items.at(-1) : null;
     page.items.forEach((item) => this.update(item));
-    this.#total = page.total ?? Math.max(this.#total, this.size);
     this.#show();
   }
 

@@ -185,6 +185,28 @@ def test_long_lists_come_page_by_page(open_page: OpenPage, service: Service) -> 
     expect(rows).to_have_count(21)
 
 
+def test_total_counts_documents_that_are_not_loaded(open_page: OpenPage, service: Service) -> None:
+    name = secrets.token_hex(6)
+    known = service.upload(service.login(name), "barn.txt", b"The spare key hangs in the barn.").json()
+
+    def answer(route: Route) -> None:
+        numbers = range(2, 0, -1) if "cursor=" in route.request.url else range(22, 2, -1)
+        items = [{**known, "id": f"{number:08}{known['id'][8:]}", "status": "ready"} for number in numbers]
+        route.fulfill(json={"items": items, "next_cursor": "c" if len(items) > 2 else None, "total": 22})
+
+    page = open_page()
+    page.route("**/v1/documents?*", answer)
+    page.goto(service.url)
+    sign_in(page, f"{name}@example.org")
+    more = page.get_by_role("button", name="More documents")
+    for shown in (20, 22):
+        expect(page.locator("#document-list .row")).to_have_count(shown)
+        expect(page.locator("#document-total")).to_have_text("22 documents")
+        if shown == 20:
+            more.click()
+    expect(more).to_be_hidden()
+
+
 def test_two_people_see_nothing_of_each_other(open_page: OpenPage, service: Service) -> None:
     one, other = open_page(), open_page()
     register(one, service.url, make_email())
