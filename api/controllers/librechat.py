@@ -126,6 +126,8 @@ class LibreChatController(Controller):
             # LibreChat has disconnected. It has no answer, so it forgets the file.
             await chat_files.forget(runtime, owner, form.file_id, document_id)
             raise
+        if problem is None and form.entity_id is not None:
+            await chat_files.note_agent(runtime, _find_owner(request, None), form.file_id, owner)
         message = problem or "The file can be searched."
         return EmbeddedFile(problem is None, message, form.file_id, received.filename, known_type=True)
 

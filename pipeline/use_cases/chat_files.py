@@ -40,6 +40,8 @@ STORE_SECONDS = 300.0
 """Time limit for reading a file. LibreChat waits for the whole time."""
 FILENAME = "filename"
 """Attribute with the name of the file. The document may have got another name with its first upload."""
+AGENT = "entity_id"
+"""Key in the metadata of a collection: the agent for which a user has stored the file with this name."""
 MAX_MEMBERS = 100
 
 
@@ -208,15 +210,25 @@ async def read_text(runtime: Runtime, owner: FileOwner, file_id: str) -> str:
     raise _no_such_file()
 
 
+async def note_agent(runtime: Runtime, user: FileOwner, file_id: str, agent: FileOwner) -> None:
+    """Note that the user has stored a file of an agent. LibreChat does not name the agent when the user deletes it."""
+    await _ensure_account(runtime, user)
+    collection = await _open_collection(runtime, user.caller, file_id)
+    await collections.change(runtime, user.caller, collection.id, metadata={AGENT: agent.name})
+
+
 async def delete(runtime: Runtime, owner: FileOwner, file_ids: Ids[str]) -> None:
     """Delete these files, and their documents unless another file has them.
 
-    Raises NotFound if none of them exists.
+    Files that a user has stored for an agent are deleted there, too. Raises NotFound if none of them exists.
     """
     is_known = False
     for file_id in file_ids:
         if collection := await _find(runtime, owner.caller, file_id):
             is_known = True
+            if agent := collection.metadata.get(AGENT):
+                with suppress(NotFound):
+                    await delete(runtime, FileOwner(OwnerKind.ENTITY, agent), [file_id])
             with suppress(NotFound):  # another request has just deleted it
                 await collections.delete(runtime, owner.caller, collection.id, delete_contents=True)
     if not is_known:

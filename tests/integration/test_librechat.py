@@ -135,6 +135,21 @@ async def test_users_and_agents_see_only_their_own_files(api: Api) -> None:
     assert await ask(api, ANNA, "f1")
 
 
+async def test_file_of_an_agent_is_deleted_by_the_user_who_stored_it(api: Api, database_url: str) -> None:
+    await embed(api, ANNA, "f1", entity_id="agent")
+    await embed(api, BERTA, "f2", entity_id="agent")
+    assert await ask(api, ANNA, "f1") == []
+    assert await read(api, ANNA, "f1") is None
+    assert await remove(api, ANNA, "f2") == 404
+    assert await remove(api, ANNA, "f1") == 200
+    assert await read(api, ANNA, "f1", entity_id="agent") is None
+    assert await read(api, ANNA, "f2", entity_id="agent") == TEXT.decode()
+    assert await remove(api, ANNA, "f1") == 404
+    assert await remove(api, ANNA, "f2", entity_id="agent") == 200
+    assert await remove(api, BERTA, "f2") == 200, "which nobody needs, because the file is gone"
+    assert await count(database_url) == 0
+
+
 async def test_same_bytes_in_two_files(api: Api, database_url: str) -> None:
     await embed(api, ANNA, "f1", name="one.txt")
     await embed(api, ANNA, "f2", name="two.txt")
