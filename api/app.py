@@ -24,10 +24,12 @@ from api.controllers.mcp.endpoint import answer_agent
 from api.controllers.notes import NoteController
 from api.controllers.openai.chat import ChatController
 from api.controllers.openai.embeddings import EmbeddingController
+from api.controllers.openai.file_batches import FileBatchController
 from api.controllers.openai.files import FileController
 from api.controllers.openai.models import ModelController
 from api.controllers.openai.responses import ResponseController
 from api.controllers.openai.store_files import StoreFileController
+from api.controllers.openai.store_search import StoreSearchController
 from api.controllers.openai.vector_stores import VectorStoreController
 from api.controllers.process import ProcessController
 from api.controllers.rerank import RerankController
@@ -112,6 +114,8 @@ def create_app(settings: Settings, *, open_runtime: OpenRuntime = open_runtime) 
             FileController,
             VectorStoreController,
             StoreFileController,
+            FileBatchController,
+            StoreSearchController,
             EmbeddingController,
             ChatController,
             WebhookController,

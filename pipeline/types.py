@@ -453,6 +453,18 @@ class StoreFile:
 
 
 @dataclass(frozen=True, slots=True)
+class FileBatch:
+    """Documents that were put into a collection together."""
+
+    id: UUID
+    collection_id: UUID
+    files: FileCounts
+    last_unfinished: UUID | None
+    """The newest document of those in progress."""
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class NoteState:
     """A note without its body, for event streams."""
 

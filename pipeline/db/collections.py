@@ -44,10 +44,6 @@ _KINDS = {
 }
 
 
-ROWS_AT_ONCE = 500
-"""Maximum number of rows that one statement inserts."""
-
-
 def no_such_collection() -> NotFound:
     """Return the error for an unknown id and for another user's collection."""
     return NotFound("This collection does not exist. Check its id.")
@@ -218,13 +214,11 @@ async def put_documents(
             for document_id in known
             if (attributes[document_id] is None) == keeps
         ]
-        for first in range(0, len(rows), ROWS_AT_ONCE):
-            adding = insert(CollectionDocument).values(rows[first : first + ROWS_AT_ONCE])
-            keys = ["owner_id", "collection_id", "document_id"]
-            replacing = adding.on_conflict_do_update(
-                index_elements=keys, set_={"attributes": adding.excluded.attributes}
-            )
-            await session.execute(adding.on_conflict_do_nothing() if keeps else replacing)
+        adding = insert(CollectionDocument)
+        keys = ["owner_id", "collection_id", "document_id"]
+        replacing = adding.on_conflict_do_update(index_elements=keys, set_={"attributes": adding.excluded.attributes})
+        if rows:
+            await (await session.connection()).execute(adding.on_conflict_do_nothing() if keeps else replacing, rows)
     return sorted(attributes.keys() - set(known))
 
 

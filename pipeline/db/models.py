@@ -189,6 +189,22 @@ class CollectionDocument(Base):
     added_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
 
+class FileBatch(Base):
+    """Documents that a client in the format of OpenAI put into a collection together. They may be gone since."""
+
+    __tablename__ = "file_batches"
+    __table_args__ = (
+        _to_collection(name="fk_file_batches_collections"),
+        Index(None, "owner_id", "collection_id", "id"),
+    )
+
+    owner_id: Mapped[UUID] = mapped_column(primary_key=True)
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    collection_id: Mapped[UUID]
+    document_ids: Mapped[list[UUID]] = mapped_column(ARRAY(Uuid))
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
 class CollectionNote(Base):
     """Membership of a note in a collection, with attributes of its own."""
 

@@ -54,6 +54,7 @@ from sqlalchemy import (
     String,
     Uuid,
     and_,
+    any_,
     bindparam,
     case,
     delete,
@@ -204,7 +205,7 @@ async def touch_all(
 ) -> list[UUID]:
     """Announce a change to documents or notes that is none of their content. Return those that exist, sorted."""
     model = MODELS[kind]
-    owned = (model.owner_id == owner_id, model.id.in_(subject_ids))
+    owned = (model.owner_id == owner_id, model.id == any_(literal(list(subject_ids), ARRAY(Uuid))))
     # Sorted, so that transactions with the same documents do not wait for one another in a circle.
     locked = (
         await session.scalars(select(model.id).where(*owned).order_by(model.id).with_for_update(key_share=True))

@@ -1,10 +1,11 @@
 """Collections and their documents, as clients in the format of OpenAI see them."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Row, Select, func, select
+from sqlalchemy import ARRAY, ColumnElement, Row, Select, Uuid, any_, func, literal, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from pipeline.db import access, collections
@@ -102,6 +103,28 @@ async def _show_stores(session: AsyncSession, owner_id: UUID, rows: Sequence[Row
     ]
 
 
+async def count_among(
+    session: AsyncSession, owner_id: UUID, collection_id: UUID, document_ids: Sequence[UUID]
+) -> tuple[FileCounts, UUID | None]:
+    """Return the numbers of these documents of a collection, and the newest one of those in progress."""
+    members = CollectionDocument
+    query = (
+        select(Document.status, func.count(), func.array_agg(Document.id))
+        .join(members, (Document.owner_id == members.owner_id) & (Document.id == members.document_id))
+        .where(members.owner_id == owner_id, members.collection_id == collection_id)
+        .where(members.document_id == any_(_to_array(document_ids)))
+        .group_by(Document.status)
+    )
+    rows = (await session.execute(query)).all()
+    files = count_files({status: count for status, count, _ in rows})
+    unfinished = [each for status, _, ids in rows if status in STATES["in_progress"] for each in ids]
+    return replace(files, cancelled=len(document_ids) - files.total), max(unfinished, default=None)
+
+
+def _to_array(document_ids: Sequence[UUID]) -> ColumnElement[Any]:
+    return literal(list(document_ids), ARRAY(Uuid))
+
+
 def count_files(counted: Mapping[str, int]) -> FileCounts:
     """Return the numbers of files, from those of the documents with each status."""
     return FileCounts(**{state: sum(counted.get(each, 0) for each in statuses) for state, statuses in STATES.items()})
@@ -125,12 +148,16 @@ async def list_store_files(
     collection_id: UUID,
     window: Window,
     state: str | None,
+    among: Sequence[UUID] | None = None,
 ) -> tuple[list[StoreFile], bool]:
     """Return a part of a collection's documents in this state, or in any, and whether more follow.
 
-    Raises InvalidInput if the collection has no document next to which the part would begin.
+    `among` restricts them to these documents. Raises InvalidInput if there is no document next to which the part would
+    begin.
     """
     query = _select_files(owner_id, collection_id)
+    if among is not None:
+        query = query.where(CollectionDocument.document_id == any_(_to_array(among)))
     conditions = [] if state is None else [Document.status.in_(STATES[state])]
     rows, has_more = await read_window(session, query, _KEYS, window, *conditions)
     return [_show_file(row) for row in rows], has_more

@@ -53,6 +53,8 @@ LLAMAINDEX = (
 PYTHON_CLIENTS = {
     "openai-3": PythonClient("openai_answers.py", ("openai==3.57.0",)),
     "openai-2": PythonClient("openai_answers.py", ("openai==2.54.0",)),
+    "openai-3-files": PythonClient("openai_files.py", ("openai==3.57.0",)),
+    "openai-2-files": PythonClient("openai_files.py", ("openai==2.54.0",)),
     "mcp-1": PythonClient("mcp_1.py", ("mcp==1.30.0",)),
     "mcp-2": PythonClient("mcp_2.py", ("mcp==2.3.0",)),
     "langchain": PythonClient("langchain_chat.py", LANGCHAIN, "LangChain"),
@@ -62,7 +64,7 @@ PYTHON_CLIENTS = {
 }
 OUR_DEPENDENCIES = tuple(tomllib.loads((PROJECT / "client" / "pyproject.toml").read_text())["project"]["dependencies"])
 NPM_PACKAGES = ("openai@7.57.0", "@modelcontextprotocol/sdk@1.32.2")
-NPM_SCRIPTS = ("openai_npm.mjs", "mcp_npm.mjs")
+NPM_SCRIPTS = ("openai_npm.mjs", "openai_files.mjs", "mcp_npm.mjs")
 
 
 @pytest.fixture(scope="module")

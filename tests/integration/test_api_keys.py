@@ -150,6 +150,7 @@ READING_POSTS = {
     ("POST", "/v1/ask"),
     ("POST", "/v1/chat/completions"),
     ("POST", "/v1/responses"),
+    ("POST", "/v1/vector_stores/ID/search"),
     ("POST", "/v1/embeddings"),
     ("POST", "/v1/rerank"),
     ("POST", "/v2/rerank"),

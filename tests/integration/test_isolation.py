@@ -40,6 +40,7 @@ OWNED = (
     models.Collection,
     models.CollectionDocument,
     models.CollectionNote,
+    models.FileBatch,
     models.ApiKey,
     models.ApiKeyCollection,
     models.Webhook,
@@ -82,6 +83,9 @@ async def collect(api: Api, person: Person, *, document_id: str, note_id: str, n
         put = await api.client.put(f"{location}/{path}", headers=person.headers, json={})
         assert put.status_code == 200, put.text
     collection_id: str = created.json()["id"]
+    path = f"/v1/vector_stores/{collection_id}/file_batches"
+    batch = await api.client.post(path, headers=person.headers, json={"file_ids": [document_id]})
+    assert batch.status_code == 200, batch.text
     return collection_id
 
 
@@ -146,11 +150,15 @@ async def test_every_route_with_an_id_is_404_for_strangers(api: Api) -> None:
     assert tried >= 20
 
 
-async def test_every_file_and_store_of_openai_is_404_for_strangers(api: Api) -> None:
+async def test_every_file_and_store_of_openai_is_404_for_strangers(api: Api, database_url: str) -> None:
     """The OpenAPI document does not have these routes."""
     _, mine = await fill(api, "anna")
     ids = {"file_id": mine["document_id"], "store_id": mine["collection_id"]}
-    bodies = {
+    [batch] = await fetch(database_url, "SELECT id FROM file_batches")
+    ids["batch_id"] = str(batch["id"])
+    bodies: dict[str, dict[str, object]] = {
+        "/v1/vector_stores/{store_id}/search": {"query": "secret"},
+        "/v1/vector_stores/{store_id}/file_batches": {"file_ids": [mine["document_id"]]},
         "/v1/vector_stores/{store_id}": {"name": "mine now"},
         "/v1/vector_stores/{store_id}/files": {"file_id": mine["document_id"]},
         "/v1/vector_stores/{store_id}/files/{file_id}": {"attributes": {}},
@@ -173,7 +181,7 @@ async def test_every_file_and_store_of_openai_is_404_for_strangers(api: Api) -> 
             assert answers[0][0] == 404, (method, route.path_format)
             assert answers[0][1]["error"]["code"] == "not_found"
             tried += 1
-    assert tried >= 12
+    assert tried == 17
 
 
 async def test_queries_without_an_owner_filter_see_only_own_rows(api: Api) -> None:

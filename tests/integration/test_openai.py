@@ -305,6 +305,7 @@ async def test_response_cites_files_of_a_collection(asked: Sdk, api: Api) -> Non
     assert search.queries == [QUESTION]
     assert search.results
     assert search.results[0].filename == "lock.txt"
+    assert search.results[0].attributes == {"year": 2026}
     assert message.type == "message"
     part = message.content[0]
     assert part.type == "output_text"
@@ -313,9 +314,24 @@ async def test_response_cites_files_of_a_collection(asked: Sdk, api: Api) -> Non
     assert (citation.file_id, citation.filename) == (search.results[0].file_id, "lock.txt")
     assert part.text[citation.index :].startswith("[1]")
     filtered = tool | {"filters": {"type": "eq", "key": "year", "value": 2025}}
-    other = await asked.responses.create(model="sluice", input=QUESTION, tools=[filtered])
-    assert other.output_text == "The documents do not answer this question."
-    assert other.output[0].model_dump()["results"] is None, "only if they are asked for"
+    strict = tool | {"ranking_options": {"score_threshold": 1.0}}
+    for restricted in (filtered, strict):
+        other = await asked.responses.create(model="sluice", input=QUESTION, tools=[restricted])
+        assert other.output_text == "The documents do not answer this question."
+        assert other.output[0].model_dump()["results"] is None, "only if they are asked for"
+
+
+async def test_attributes_are_those_in_the_first_collection_that_has_the_file(asked: Sdk, api: Api) -> None:
+    empty = await api.client.post("/v1/collections", json={"name": "empty"}, headers=asked.person.headers)
+    stores = [empty.json()["id"], await make_collection(api, asked.person, place="Naburn")]
+    tool: FileSearchToolParam = {"type": "file_search", "vector_store_ids": stores}
+    for tools, attributes in (([tool], {"place": "Naburn"}), ([], None)):
+        response = await asked.responses.create(
+            model="sluice", input=QUESTION, tools=tools, include=["file_search_call.results"]
+        )
+        search = response.output[0]
+        assert search.type == "file_search_call"
+        assert [found.attributes for found in search.results or ()] == [attributes]
 
 
 async def test_response_is_streamed_in_order(asked: Sdk) -> None:
@@ -333,7 +349,7 @@ REFUSED_RESPONSES: list[tuple[dict[str, object], int, str]] = [
     ({"tools": [{"type": "web_search"}]}, 400, "tools"),
     ({"tools": [{"type": "file_search", "vector_store_ids": ["vs_1"]}]}, 404, "vector_store_ids"),
     ({"tools": [{"type": "file_search", "filters": {"type": "like", "key": "a", "value": "b"}}]}, 400, "filters"),
-    ({"tools": [{"type": "file_search", "ranking_options": {"score_threshold": 0.5}}]}, 400, "ranking_options"),
+    ({"tools": [{"type": "file_search", "ranking_options": {"ranker": "mine"}}]}, 400, "ranker"),
     ({"previous_response_id": "resp_1"}, 400, "previous_response_id"),
     ({"background": True}, 400, "background"),
     ({"include": ["reasoning.encrypted_content"]}, 400, "include"),

@@ -541,3 +541,16 @@ async def test_limits_return_with_redis(settings: Settings, valkey: redis.Redis)
         standing = await one.count(Policy.QUERY, "anna")
     assert standing
     assert standing.remaining == LIMIT - 1
+
+
+async def test_each_query_of_a_search_in_a_vector_store_counts(api: Api) -> None:
+    person = await api.register()
+    store = (await api.client.post("/v1/vector_stores", headers=person.headers, json={})).json()["id"]
+    answers = [
+        await api.client.post(
+            f"/v1/vector_stores/{store}/search", headers=person.headers, json={"query": ["a"] * number}
+        )
+        for number in (LIMIT - 1, 2)
+    ]
+    assert [answer.status_code for answer in answers] == [200, 429]
+    assert RATE_LIMIT.findall(answers[0].headers["RateLimit"])[0][1] == "1"

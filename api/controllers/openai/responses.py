@@ -22,16 +22,22 @@ from api.controllers.openai.conversation import (
 )
 from api.controllers.openai.models import select_documents
 from api.controllers.openai.refusals import refuse, require_unset
+from api.controllers.openai.searching import (
+    RankingOptions,
+    identify,
+    read_attributes,
+    read_filters,
+    read_threshold,
+)
 from api.deps import RuntimeDependency
 from api.errors import LIKE_OPENAI, answer_known_error
 from api.http.body_deadlines import work_while_connected
 from api.permissions import READS
 from api.ratelimit import limit_queries
 from api.schemas import TopK
-from pipeline import filters
 from pipeline.errors import NotFound, SluiceError
 from pipeline.runtime import Runtime
-from pipeline.types import Caller, Citation, Filter, Passage, Piece, Selection, new_id
+from pipeline.types import Attributes, Caller, Citation, Passage, Piece, Selection, new_id
 from pipeline.use_cases import answer, collections
 
 RESULTS = "file_search_call.results"
@@ -55,7 +61,7 @@ class FileSearch(msgspec.Struct, forbid_unknown_fields=True):
     vector_store_ids: list[str] = []
     max_num_results: TopK | None = None
     filters: dict[str, Any] | None = None
-    ranking_options: Any = None
+    ranking_options: RankingOptions | None = None
 
 
 class ResponseRequest(msgspec.Struct, forbid_unknown_fields=True):
@@ -91,13 +97,13 @@ class ResponseRequest(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class FoundFile(msgspec.Struct):
-    """A passage that was found. Attributes are left out, because a file may be in several collections."""
+    """A passage that was found. Attributes are those in the first of the collections that has the file."""
 
     file_id: str
     filename: str
     score: float
     text: str
-    attributes: None = None
+    attributes: Attributes | None
 
 
 class FileSearchCall(msgspec.Struct):
@@ -229,11 +235,16 @@ class ResponseController(Controller):
             conversation.question,
             top_k=tool.max_num_results or PASSAGES if tool else PASSAGES,
             selection=selection,
+            min_score=read_threshold(tool.ranking_options if tool else None),
             history=conversation.history,
             wishes=conversation.wishes,
         )
         draft = await work_while_connected(request, work_while_current(request, asking))
-        reply = Reply(request, data, conversation, draft)
+        attributes: dict[UUID, Attributes] = {}
+        if RESULTS in (data.include or ()):
+            named = list(selection.collection_ids or ())
+            attributes = await read_attributes(runtime, request.user, named, draft.passages)
+        reply = Reply(request, data, conversation, draft, attributes)
         if data.stream:
             first = await work_while_connected(request, work_while_current(request, anext(draft.pieces, None)))
             return cast("Response[ResponseObject]", Stream(reply.stream(first), media_type="text/event-stream"))
@@ -251,8 +262,6 @@ def _read_tool(tools: Sequence[FileSearch] | None) -> FileSearch | None:
     [tool, *others] = tools
     if others or tool.type != "file_search":
         raise refuse("tools", "has other tools than one `file_search`")
-    if tool.ranking_options:
-        raise refuse("tools", "has `ranking_options`")
     return tool
 
 
@@ -278,28 +287,18 @@ async def _find_collection(runtime: Runtime, caller: Caller, given: str) -> UUID
     return (await collections.get(runtime, caller, collection_id)).id
 
 
-def read_filters(given: Mapping[str, Any] | None) -> Filter | None:
-    """Return filters in OpenAI's words as a filter. Their keys are attributes.
-
-    Raises InvalidInput if they are invalid.
-    """
-    return None if given is None else filters.decode(_translate(given, 0), "filters")
-
-
-def _translate(given: object, depth: int) -> object:
-    match given:
-        case {"type": "and" | "or" as kind, "filters": [*parts], **rest} if not rest and depth < filters.MAX_DEPTH:
-            return {kind: [_translate(part, depth + 1) for part in parts]}
-        case {"type": str() as operator, "key": str() as key, "value": value, **rest} if not rest:
-            return {"key": f"attributes.{key}", "op": operator, "value": value}
-        case _:
-            raise refuse("filters", "has something else than comparisons, `and` and `or`")
-
-
 class Reply:
     """Writes the answer to one request."""
 
-    def __init__(self, request: UserRequest, data: ResponseRequest, asked: Conversation, draft: answer.Draft) -> None:
+    def __init__(
+        self,
+        request: UserRequest,
+        data: ResponseRequest,
+        asked: Conversation,
+        draft: answer.Draft,
+        attributes: Mapping[UUID, Attributes],
+    ) -> None:
+        self._attributes = attributes
         self._request = request
         self._data = data
         self._draft = draft
@@ -386,7 +385,7 @@ class Reply:
     def _search(self, status: Literal["in_progress", "completed"]) -> FileSearchCall:
         results = None
         if status == "completed" and RESULTS in (self._data.include or ()):
-            results = [_show(passage) for passage in self._draft.passages]
+            results = [_show(passage, self._attributes) for passage in self._draft.passages]
         return FileSearchCall(self._call_id, [self._draft.question], status, results)
 
     def _say(
@@ -409,8 +408,9 @@ class Reply:
 
 
 def _name(passage: Passage) -> str:
-    return str(passage.document_id or passage.note_id)
+    return str(identify(passage))
 
 
-def _show(passage: Passage) -> FoundFile:
-    return FoundFile(_name(passage), passage.title, passage.score, passage.text)
+def _show(passage: Passage, attributes: Mapping[UUID, Attributes]) -> FoundFile:
+    found = attributes.get(identify(passage))
+    return FoundFile(_name(passage), passage.title, passage.score, passage.text, found)
