@@ -21,6 +21,8 @@ assert sdk.files.create(file=("again.txt", GATES), purpose="assistants").id == g
 assert [part.text for part in sdk.vector_stores.files.content(gates.id, vector_store_id=store)] == [GATES.decode()]
 sdk.vector_stores.files.create(stores[1].id, file_id=gates.id)
 
+assert sdk.files.wait_for_processing(gates.id, poll_interval=0.5).status == "processed"
+
 # A batch with a file that cannot be read. More files than five are uploaded at once.
 texts = [(f"{number}.txt", f"Weir number {number} was built in {1800 + number}.".encode()) for number in range(24)]
 batch = sdk.vector_stores.file_batches.upload_and_poll(
@@ -52,6 +54,15 @@ sure = {"ranker": "auto", "score_threshold": found[0].score}
 assert len(sdk.vector_stores.search(store, query=QUESTION, ranking_options=sure).data) == 1
 assert sdk.vector_stores.search(store, query=["weir 7", QUESTION]).data
 
+# An answer from the store alone.
+tool = {"type": "file_search", "vector_store_ids": [store], "filters": old}
+answer = sdk.responses.create(
+    model="sluice", input="What greases the hinges?", tools=[tool], include=["file_search_call.results"]
+)
+assert "mutton tallow" in answer.output_text
+[result] = answer.output[0].results
+assert (result.file_id, result.attributes) == (gates.id, {"year": 1911})
+
 # Changes and deletions.
 files = sdk.vector_stores.files
 assert files.update(gates.id, vector_store_id=store, attributes={"open": True}).attributes == {"open": True}
@@ -64,10 +75,12 @@ assert sdk.vector_stores.delete(store).deleted
 
 # Errors.
 expiry = {"anchor": "last_active_at", "days": 1}
+cut = {"type": "static", "static": {"max_chunk_size_tokens": 800, "chunk_overlap_tokens": 400}}
 for call, status, param in (
     (lambda: sdk.files.create(file=("a.txt", b"a"), purpose="fine-tune"), 400, "purpose"),
     (lambda: sdk.files.list(after=gates.id), 400, "after"),
     (lambda: sdk.vector_stores.create(expires_after=expiry), 400, "expires_after"),
+    (lambda: files.create(stores[1].id, file_id=batch.id, chunking_strategy=cut), 400, "chunking_strategy"),
     (lambda: sdk.vector_stores.retrieve(store), 404, None),
     (lambda: sdk.files.retrieve(gates.id), 404, None),
 ):

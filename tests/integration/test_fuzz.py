@@ -10,6 +10,7 @@ import pytest
 from litestar import Litestar
 
 from api.http.protocol import HOST
+from tests.formats import describe_formats
 from tests.integration.conftest import Api
 from tests.random_requests import RandomRequest, RequestGenerator
 
@@ -63,6 +64,7 @@ async def test_no_request_is_answered_with_500(api: Api) -> None:
     document = (await api.upload(anna, b"A text with a few words.")).json()["id"]
     note = (await api.client.post("/v1/notes", headers=anna.headers, json={"title": "t", "body": "b"})).json()["id"]
     schema = api.app.openapi_schema.to_schema()
+    schema["paths"] |= describe_formats(api.app, {})["paths"]
     generator = RequestGenerator(schema, SEED, anna.headers["Authorization"], [document, note])
     statuses: Counter[int] = Counter()
     crashes: list[str] = []

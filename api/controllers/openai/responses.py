@@ -106,14 +106,13 @@ class FoundFile(msgspec.Struct):
     attributes: Attributes | None
 
 
-class FileSearchCall(msgspec.Struct):
+class FileSearchCall(msgspec.Struct, tag_field="type", tag="file_search_call"):
     """The search."""
 
     id: str
     queries: list[str]
     status: Literal["in_progress", "completed"]
     results: list[FoundFile] | None = None
-    type: Literal["file_search_call"] = "file_search_call"
 
 
 class FileCitation(msgspec.Struct):
@@ -134,14 +133,13 @@ class OutputText(msgspec.Struct):
     type: Literal["output_text"] = "output_text"
 
 
-class OutputMessage(msgspec.Struct):
+class OutputMessage(msgspec.Struct, tag_field="type", tag="message"):
     """The answer."""
 
     id: str
     content: list[OutputText]
     status: Literal["in_progress", "completed"]
     role: Literal["assistant"] = "assistant"
-    type: Literal["message"] = "message"
 
 
 class CachedTokens(msgspec.Struct, frozen=True):
