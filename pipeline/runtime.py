@@ -4,6 +4,7 @@ import asyncio
 import os
 import tempfile
 from collections.abc import AsyncIterator
+from concurrent.futures import Executor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -48,6 +49,9 @@ EXTRACTIONS_AT_ONCE = 2
 """Maximum number of files whose text a process returns at the same time, without storing them."""
 EXTRACTIONS_WAITING, EXTRACTIONS_WAITING_PER_CALLER = 32, 8
 """Maximum number of those that wait for their turn, and of those of one account."""
+
+RESOLVERS = 4
+"""Number of threads that resolve the names in addresses of webhooks. Slow name servers occupy only these."""
 
 SEARCHES_AT_ONCE = 64
 """Maximum number of searches that a process runs at the same time."""
@@ -159,7 +163,9 @@ class Runtime:
     search_queue: FairQueue = field(default_factory=make_search_queue)
     """Where searches wait for the encoder. Those by words do not."""
     statement_queue: FairQueue = field(default_factory=make_statement_queue)
-    """Where searches wait for the database, with the vectors of their questions."""
+    """Where searches, with the vectors of their questions, and lists of documents wait for the database."""
+    resolvers: Executor = field(default_factory=partial(make_executor, RESOLVERS))
+    """Resolve names that users have chosen."""
     reading_turns: ReadingTurns = field(default_factory=ReadingTurns)
     """Where the event streams of an account wait to read."""
     recent_logins: RecentLogins = field(default_factory=RecentLogins)
@@ -248,6 +254,7 @@ async def open_runtime(
             await runtime.sandbox.close()
         await runtime.doorbell.close()
         await runtime.database.close()
+        runtime.resolvers.shutdown(wait=False, cancel_futures=True)
 
 
 def choose_temporary_folder() -> None:

@@ -167,8 +167,8 @@ def _translate(given: Condition) -> Mapping[str, Any]:
 
 def _read_number(text: str) -> float:
     try:
-        return float(text)
-    except ValueError:
+        return msgspec.json.decode(text, type=float)  # Python would also read `nan` and `inf`
+    except msgspec.DecodeError:
         raise _refuse(f"compares with `{text[:100]}`, which is not a number") from None
 
 

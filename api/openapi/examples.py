@@ -469,6 +469,7 @@ OWN_CODES = {
     ("GET /v1/audit-logs", 403): ("missing_scope", "bound_key"),
     ("POST /v1/documents", 403): ("quota_exceeded", "missing_scope"),
     ("POST /v1/documents", 503): ("database_unavailable", "overloaded"),
+    ("GET /v1/documents", 503): ("database_unavailable", "overloaded"),
     ("PUT /v1/documents/{document_id}/content", 503): ("database_unavailable", "overloaded"),
     ("POST /v1/documents", 429): ("rate_limited", "queue_full", "too_many_uploads"),
     ("PUT /v1/documents/{document_id}/content", 403): ("quota_exceeded", "missing_scope"),

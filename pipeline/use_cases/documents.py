@@ -283,12 +283,13 @@ async def wait_for_change(runtime: Runtime, caller: Caller, document_id: UUID, s
 async def list_page(
     runtime: Runtime, caller: Caller, listing: Listing = ALL, *, limit: int, cursor: str | None
 ) -> DocumentList:
-    """Return a page of the caller's documents.
+    """Return a page of the caller's documents. Accounts take turns: a filter may judge every document.
 
     Raises InvalidInput if the cursor is malformed or belongs to another order, NotFound if the caller has no such
-    collection.
+    collection, Overloaded if too many lists and searches wait.
     """
-    async with runtime.database.transaction(caller) as session:
+    turn = runtime.statement_queue.turn(str(caller.owner_id))
+    async with turn, runtime.database.transaction(caller) as session:
         for collection_id in listing.selection.collection_ids or ():
             await collections.require(session, caller.owner_id, collection_id)
         return await list_documents(session, caller, listing, limit=limit, cursor=cursor)

@@ -15,6 +15,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from pipeline.db import access, audit, collections, contents, queue, stores
+from pipeline.db.session import see_account
 from pipeline.errors import AccountGone, Conflict
 from pipeline.properties import check_metadata
 from pipeline.runtime import Runtime
@@ -98,7 +99,9 @@ async def change(
             async with runtime.database.transaction(caller) as session:
                 values: dict[str, Any] = {} if metadata is UNSET else {"metadata_": metadata}
                 if name is not UNSET:
-                    free = await stores.find_free_name(session, caller.owner_id, name, renamed=collection_id)
+                    # A name is also taken by a collection that the caller cannot see.
+                    async with see_account(session, caller):
+                        free = await stores.find_free_name(session, caller.owner_id, name, renamed=collection_id)
                     values |= {"name": free, "given_name": None if free == name else name}
                 if values:
                     await collections.change(session, caller.owner_id, collection_id, **values)

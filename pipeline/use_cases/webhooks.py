@@ -72,7 +72,7 @@ async def _require_address(runtime: Runtime, url: str) -> None:
     port = parsed.port or {"http": 80, "https": 443}[parsed.scheme]
     try:
         async with asyncio.timeout(RESOLVE_SECONDS):
-            await addresses.resolve(parsed.host, port, runtime.settings.allowed_webhook_networks)
+            await addresses.resolve(parsed.host, port, runtime.settings.allowed_webhook_networks, runtime.resolvers)
     except (OSError, TimeoutError):
         return
     except addresses.AddressRefused:

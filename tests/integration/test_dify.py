@@ -72,7 +72,14 @@ async def test_conditions_are_filters(api: Api, person: Person, knowledge: str) 
         status, answer = await retrieve(api, person, knowledge, metadata_condition=given)
         assert status == 200, (operator, answer)
         assert {record["title"] for record in answer["records"]} == expected, operator
-    for operator, value in (("start with", "a"), ("before", "2026"), ("=", "many"), ("<", None)):
+    for operator, value in (
+        ("start with", "a"),
+        ("before", "2026"),
+        ("=", "many"),
+        ("=", "nan"),
+        ("≤", "1e999"),
+        ("<", None),
+    ):
         condition = {"name": "year", "comparison_operator": operator, "value": value}
         status, answer = await retrieve(api, person, knowledge, metadata_condition={"conditions": [condition]})
         assert (status, answer["error_code"]) == (400, 400), operator

@@ -5,6 +5,7 @@ import json
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack
 from itertools import count
 from typing import Any
 from uuid import UUID
@@ -15,6 +16,7 @@ from pypdf import PdfReader, PdfWriter
 
 from pipeline import samples
 from pipeline.db import contents
+from pipeline.runtime import STATEMENTS_AT_ONCE_PER_CALLER
 from pipeline.types import Lease, Stage
 from tests.databases import fetch, fetch_value, find_violations, rewrite_statements, run_sql
 from tests.integration.conftest import Api, Person, claim, serve
@@ -36,6 +38,18 @@ FIELDS = {
     *("created_at", "updated_at", "ingested_at"),
 }
 HANDBOOK = (samples.FOLDER / "alder-lock-handbook.pdf").read_bytes()
+
+
+async def test_lists_of_one_account_leave_connections_to_others(api: Api) -> None:
+    anna, berta = await api.register(), await api.register("berta")
+    owner = (await api.get(anna, "/v1/users/me")).json()["id"]
+    async with AsyncExitStack() as turns:
+        for _ in range(STATEMENTS_AT_ONCE_PER_CALLER):
+            await turns.enter_async_context(api.runtime.statement_queue.turn(owner))
+        waiting = asyncio.create_task(api.get(anna, "/v1/documents"))
+        assert (await api.get(berta, "/v1/documents")).status_code == 200
+        assert not waiting.done()
+    assert (await waiting).status_code == 200
 
 
 async def test_upload_is_accepted_stored_and_audited(api: Api, database_url: str) -> None:

@@ -102,6 +102,23 @@ async def test_wrong_calls_are_results_that_agents_can_read(api: Api, name: str,
     assert result["content"][0]["text"]
 
 
+async def test_nothing_is_kept_if_the_key_is_revoked_while_the_call_is_sent(api: Api) -> None:
+    person = await api.register()
+    key = (await api.client.post("/v1/api-keys", headers=person.headers, json={"name": "agent"})).json()
+    arguments = {"title": "Keys", "text": "Kept."}
+    params = {"name": "upload_text", "arguments": arguments}
+    body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}).encode()
+
+    async def send() -> AsyncIterator[bytes]:
+        yield body[:9]
+        await api.client.delete(f"/v1/api-keys/{key['id']}", headers=person.headers)
+        yield body[9:]
+
+    headers = {**HEADERS, "Authorization": f"Bearer {key['secret']}", "Content-Type": "application/json"}
+    assert (await api.client.post("/mcp", content=send(), headers=headers)).json()["result"]["isError"]
+    assert (await api.get(person, "/v1/notes")).json()["items"] == []
+
+
 async def test_tools_describe_themselves(api: Api) -> None:
     listed = await call(api, await api.register(), "tools/list")
     tools = {tool["name"]: tool for tool in listed["tools"]}

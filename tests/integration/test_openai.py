@@ -350,6 +350,7 @@ REFUSED_RESPONSES: list[tuple[dict[str, object], int, str]] = [
     ({"tools": [{"type": "file_search", "vector_store_ids": ["vs_1"]}]}, 404, "vector_store_ids"),
     ({"tools": [{"type": "file_search", "filters": {"type": "like", "key": "a", "value": "b"}}]}, 400, "filters"),
     ({"tools": [{"type": "file_search", "ranking_options": {"ranker": "mine"}}]}, 400, "ranker"),
+    ({"tools": [{"type": "file_search", "vector_store_ids": ["vs_1"] * 101}]}, 400, "vector_store_ids"),
     ({"previous_response_id": "resp_1"}, 400, "previous_response_id"),
     ({"background": True}, 400, "background"),
     ({"include": ["reasoning.encrypted_content"]}, 400, "include"),

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import sys
+import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
@@ -14,6 +15,7 @@ from sqlalchemy import select
 
 from pipeline.db import deliveries, models
 from pipeline.ingest.sweeper import Sweeper
+from pipeline.runtime import RESOLVERS
 from pipeline.settings import Settings
 from pipeline.types import Caller, WebhookEvent
 from pipeline.use_cases import webhooks
@@ -324,6 +326,20 @@ async def test_invalid_webhooks_are_refused(api: Api, fields: dict[str, Any], fi
     response = await api.client.post("/v1/webhooks", headers=person.headers, json=body)
     assert response.status_code == 422, response.text
     assert [error["field"] for error in response.json()["errors"]] == [field]
+
+
+async def test_slow_name_servers_occupy_no_thread_of_others(api: Api) -> None:
+    person = await api.register()
+    answered = threading.Event()
+    for _ in range(RESOLVERS):
+        api.runtime.resolvers.submit(answered.wait)
+    try:
+        body = {"url": "http://192.168.0.1/", "events": EVENTS}
+        response = await api.client.post("/v1/webhooks", headers=person.headers, json=body)
+    finally:
+        answered.set()
+    # In time, it would be refused. The worker checks the address again.
+    assert response.status_code == 201
 
 
 async def test_account_has_a_limited_number_of_webhooks(api: Api, receiver: Receiver) -> None:

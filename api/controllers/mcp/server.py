@@ -19,7 +19,7 @@ from mcp_types import (
 from mcp_types import Tool as DescribedTool
 from starlette.requests import Request as StarletteRequest
 
-from api.auth import KeyCredential, UserRequest, work_while_current
+from api.auth import KeyCredential, UserRequest, require_valid, work_while_current
 from api.controllers.mcp.tools import TOOLS, Call, Tool, describe, read_arguments
 from api.permissions import may_write, require_scope
 from api.ratelimit import count_query
@@ -57,6 +57,7 @@ async def call_tool(context: Context, params: CallToolRequestParams) -> CallTool
     """Call a tool. An error of ours is a result, so that the agent can read it."""
     request = _get_request(context)
     try:
+        await require_valid(request)
         await count_query(request)
         result = await work_while_current(request, _call(request, params))
     except SluiceError as error:

@@ -36,6 +36,7 @@ from api.permissions import READS
 from api.ratelimit import limit_queries
 from api.schemas import TopK
 from pipeline.errors import NotFound, SluiceError
+from pipeline.properties import MAX_COLLECTION_IDS
 from pipeline.runtime import Runtime
 from pipeline.types import Attributes, Caller, Citation, Passage, Piece, Selection, new_id
 from pipeline.use_cases import answer, collections
@@ -58,7 +59,7 @@ class FileSearch(msgspec.Struct, forbid_unknown_fields=True):
     """The tool: which collections to search, and how."""
 
     type: str
-    vector_store_ids: list[str] = []
+    vector_store_ids: Annotated[list[str], msgspec.Meta(max_length=MAX_COLLECTION_IDS)] = []
     max_num_results: TopK | None = None
     filters: dict[str, Any] | None = None
     ranking_options: RankingOptions | None = None
