@@ -38,10 +38,8 @@ async def test_documents_are_chosen_changed_and_deleted(api: Api, client: AsyncC
         ids.append(document.id)
     await work(api.runtime)
     newer = {"key": "year", "op": "gte", "value": 2025}
-    found = client.documents.list(
-        collection_id=boats.id, name="ferry", status="ready", filter=newer, sort="-size_bytes"
-    )
-    assert [document.filename async for document in found] == ["Ferry 2.txt", "Ferry 1.txt"]
+    found = client.documents.list(collection_id=boats.id, name="ferry", status="ready", filter=newer, sort="filename")
+    assert [document.filename async for document in found] == ["Ferry 1.txt", "Ferry 2.txt"]
     assert await client.documents.count(filter=newer) == 2
     assert await client.documents.count(status="failed") == 0
     assert (await client.documents.update(ids[0], filename="a.txt")).external_id == "0"
