@@ -370,6 +370,11 @@ PROBLEMS = (
     ),
     _problem(409, "name_taken", "You have another collection with this name. Choose another name."),
     _problem(
+        409,
+        "too_many_collections",
+        "You have 10000 collections, and more are not possible. Delete one that you do not need.",
+    ),
+    _problem(
         409, "too_many_keys", "You have 100 API keys, and more are not possible. Revoke one that you do not need."
     ),
     _problem(409, "not_failed", "Only failed documents can be retried; this one is ready."),
@@ -490,7 +495,7 @@ OWN_CODES = {
     ("POST /v1/notes", 429): ("queue_full",),
     ("POST /v1/collections", 403): ("bound_key", "missing_scope"),
     ("DELETE /v1/collections/{collection_id}", 403): ("bound_key", "missing_scope"),
-    ("POST /v1/collections", 409): ("name_taken",),
+    ("POST /v1/collections", 409): ("name_taken", "too_many_collections"),
     ("PATCH /v1/collections/{collection_id}", 409): ("name_taken",),
     ("POST /v1/webhooks", 403): ("key_refused",),
     ("GET /v1/webhooks", 403): ("key_refused",),

@@ -44,6 +44,10 @@ _KINDS = {
 }
 
 
+MAX_COLLECTIONS = 10_000
+"""Maximum number of collections of an account. Quotas count neither them nor their metadata."""
+
+
 def no_such_collection() -> NotFound:
     """Return the error for an unknown id and for another user's collection."""
     return NotFound("This collection does not exist. Check its id.")
@@ -51,6 +55,19 @@ def no_such_collection() -> NotFound:
 
 def _name_taken() -> Conflict:
     return Conflict("You have another collection with this name. Choose another name.", code="name_taken")
+
+
+async def require_room(session: AsyncSession, owner_id: UUID) -> None:
+    """Check that the owner may have one collection more. Others that create one wait until the transaction ends.
+
+    The session sees the account. Raises Conflict if there are too many.
+    """
+    key = func.hashtextextended(f"collections of {owner_id}", 0)
+    await session.execute(select(func.pg_advisory_xact_lock(key)))
+    query = select(func.count()).select_from(Collection).where(Collection.owner_id == owner_id)
+    if (await session.scalars(query)).one() >= MAX_COLLECTIONS:
+        message = f"You have {MAX_COLLECTIONS} collections, and more are not possible. Delete one that you do not need."
+        raise Conflict(message, code="too_many_collections")
 
 
 async def add(

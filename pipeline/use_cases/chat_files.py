@@ -69,7 +69,7 @@ class FileOwner:
 async def store(runtime: Runtime, owner: FileOwner, file_id: str, received: ReceivedFile) -> UUID:
     """Store a file in the place of the one with the same id. Return the id of its document.
 
-    Raises the errors of `documents.upload`.
+    Raises the errors of `documents.upload`, and Conflict if the owner has too many files.
     """
     await _ensure_account(runtime, owner)
     collection = await _open_collection(runtime, owner.caller, file_id)
@@ -124,9 +124,12 @@ async def _open_collection(runtime: Runtime, caller: Caller, file_id: str) -> Co
     """Return the collection of this file. Create it unless there is one."""
     if found := await _find(runtime, caller, file_id):
         return found
-    with suppress(Conflict):  # another request has just created it
+    try:
         return await collections.create(runtime, caller, name=file_id, description="", metadata={})
-    return await collections.find_by_name(runtime, caller, file_id)
+    except Conflict:
+        if found := await _find(runtime, caller, file_id):  # another request has just created it
+            return found
+        raise
 
 
 async def _find(runtime: Runtime, caller: Caller, file_id: str) -> Collection | None:

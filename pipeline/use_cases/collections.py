@@ -40,14 +40,15 @@ async def create(
 ) -> Collection:
     """Create an empty collection.
 
-    Raises InvalidInput if the metadata cannot be stored, Conflict if the name is taken, AccountGone, and Forbidden if
-    the caller is bound to collections.
+    Raises InvalidInput if the metadata cannot be stored, Conflict if the name is taken or the account has too many
+    collections, AccountGone, and Forbidden if the caller is bound to collections.
     """
     require_unbound(caller)
     check_metadata(metadata)
     collection_id = new_id()
     try:
         async with runtime.database.transaction(caller) as session:
+            await collections.require_room(session, caller.owner_id)
             await collections.add(
                 session, caller.owner_id, collection_id, name=name, description=description, metadata=metadata
             )

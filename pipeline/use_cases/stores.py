@@ -35,14 +35,15 @@ async def create(
 ) -> Store:
     """Create a collection with these documents.
 
-    Raises InvalidInput if the metadata cannot be stored, NotFound if a document does not exist, AccountGone, and
-    Forbidden if the caller is bound to collections.
+    Raises InvalidInput if the metadata cannot be stored, NotFound if a document does not exist, Conflict if the account
+    has too many collections, AccountGone, and Forbidden if the caller is bound to collections.
     """
     require_unbound(caller)
     check_metadata(metadata)
     collection_id = new_id()
     try:
         async with runtime.database.transaction(caller) as session:
+            await collections.require_room(session, caller.owner_id)
             await _add(session, caller, collection_id, name, description=description, metadata=metadata)
             await audit.record(session, audit.Event.CREATE_COLLECTION, caller, {"collection_id": str(collection_id)})
             await put_files(session, caller, collection_id, files)

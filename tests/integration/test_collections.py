@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -78,6 +79,19 @@ async def test_name_is_unique_for_an_owner(api: Api) -> None:
         assert problem["code"] == "name_taken"
     assert (await send(api, anna, "PATCH", path, {"name": "Weirs", "description": "The same name."}))["name"] == "Weirs"
     await create(api, bert)
+
+
+async def test_number_of_collections_is_limited(api: Api, database_url: str) -> None:
+    person = await api.register()
+    owner = UUID((await send(api, person, "GET", "/v1/users/me"))["id"])
+    filling = (
+        "INSERT INTO collections (owner_id, id, name)"
+        f" SELECT '{owner}', gen_random_uuid(), n::text FROM generate_series(2, {collections.MAX_COLLECTIONS}) AS n"
+    )
+    await fetch(database_url, filling)
+    created = partial(api.client.post, headers=person.headers, json={"name": "new"})
+    responses = await asyncio.gather(created("/v1/collections"), created("/v1/vector_stores"))
+    assert [one.json()["code"] for one in responses if one.status_code == 409] == ["too_many_collections"]
 
 
 async def test_document_has_its_own_attributes_in_each_collection(api: Api) -> None:
