@@ -386,7 +386,7 @@ class CollectionNoteList:
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
+class ListPart:
     """Which part of a list to return: at most `limit` items next to these, which the part does not contain."""
 
     limit: int

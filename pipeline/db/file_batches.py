@@ -11,7 +11,7 @@ from pipeline.db import stores
 from pipeline.db.models import FileBatch
 from pipeline.errors import NotFound
 from pipeline.types import FileBatch as CountedBatch
-from pipeline.types import FileCounts, StoreFile, Window
+from pipeline.types import FileCounts, ListPart, StoreFile
 
 MAX_BATCHES = 1000
 """Maximum number of batches of a collection that are kept. The oldest ones are deleted first."""
@@ -50,7 +50,7 @@ async def get(session: AsyncSession, owner_id: UUID, collection_id: UUID, batch_
 
 
 async def list_files(
-    session: AsyncSession, owner_id: UUID, collection_id: UUID, batch_id: UUID, window: Window, state: str | None
+    session: AsyncSession, owner_id: UUID, collection_id: UUID, batch_id: UUID, part: ListPart, state: str | None
 ) -> tuple[list[StoreFile], bool]:
     """Return a part of the documents of a batch that are still in the collection, and whether more follow.
 
@@ -58,7 +58,7 @@ async def list_files(
     would begin.
     """
     row = await _find(session, owner_id, collection_id, batch_id)
-    return await stores.list_store_files(session, owner_id, collection_id, window, state, row.document_ids)
+    return await stores.list_store_files(session, owner_id, collection_id, part, state, row.document_ids)
 
 
 async def _find(session: AsyncSession, owner_id: UUID, collection_id: UUID, batch_id: UUID) -> FileBatch:

@@ -7,9 +7,9 @@ from sqlalchemy import Row, Select, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from pipeline.db import access
+from pipeline.db.list_parts import read_part
 from pipeline.db.models import Document
-from pipeline.db.windows import read_window
-from pipeline.types import Status, StoredFile, Window
+from pipeline.types import ListPart, Status, StoredFile
 
 DEFAULT_PURPOSE = "assistants"
 """Purpose of documents that came another way."""
@@ -29,14 +29,14 @@ async def get_file(session: AsyncSession, owner_id: UUID, document_id: UUID) -> 
 
 
 async def list_files(
-    session: AsyncSession, owner_id: UUID, window: Window, purpose: str | None
+    session: AsyncSession, owner_id: UUID, part: ListPart, purpose: str | None
 ) -> tuple[list[StoredFile], bool]:
     """Return a part of the owner's documents with this purpose, or with any, and whether more follow.
 
     Raises InvalidInput if the owner has no document next to which the part would begin.
     """
     conditions = [] if purpose is None else [_PURPOSE.in_([purpose])]
-    rows, has_more = await read_window(session, _select(owner_id), [Document.id.expression], window, *conditions)
+    rows, has_more = await read_part(session, _select(owner_id), [Document.id.expression], part, *conditions)
     return [_show(row) for row in rows], has_more
 
 

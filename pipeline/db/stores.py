@@ -9,9 +9,9 @@ from sqlalchemy import ARRAY, ColumnElement, Row, Select, Uuid, any_, func, lite
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from pipeline.db import access, collections
+from pipeline.db.list_parts import read_part
 from pipeline.db.models import Collection, CollectionDocument, Document
-from pipeline.db.windows import read_window
-from pipeline.types import FileCounts, Status, Store, StoreFile, SubjectKind, Window
+from pipeline.types import FileCounts, ListPart, Status, Store, StoreFile, SubjectKind
 
 STATES = {
     "in_progress": (Status.PENDING, Status.PROCESSING),
@@ -54,12 +54,12 @@ async def get_store(session: AsyncSession, owner_id: UUID, collection_id: UUID) 
     return store
 
 
-async def list_stores(session: AsyncSession, owner_id: UUID, window: Window) -> tuple[list[Store], bool]:
+async def list_stores(session: AsyncSession, owner_id: UUID, part: ListPart) -> tuple[list[Store], bool]:
     """Return a part of the owner's collections, and whether more follow.
 
     Raises InvalidInput if the owner has no collection next to which the part would begin.
     """
-    rows, has_more = await read_window(session, _select_stores(owner_id), [Collection.id.expression], window)
+    rows, has_more = await read_part(session, _select_stores(owner_id), [Collection.id.expression], part)
     return await _show_stores(session, owner_id, rows), has_more
 
 
@@ -146,7 +146,7 @@ async def list_store_files(
     session: AsyncSession,
     owner_id: UUID,
     collection_id: UUID,
-    window: Window,
+    part: ListPart,
     state: str | None,
     among: Sequence[UUID] | None = None,
 ) -> tuple[list[StoreFile], bool]:
@@ -159,7 +159,7 @@ async def list_store_files(
     if among is not None:
         query = query.where(CollectionDocument.document_id == any_(_to_array(among)))
     conditions = [] if state is None else [Document.status.in_(STATES[state])]
-    rows, has_more = await read_window(session, query, _KEYS, window, *conditions)
+    rows, has_more = await read_part(session, query, _KEYS, part, *conditions)
     return [_show_file(row) for row in rows], has_more
 
 

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from pipeline.db import file_batches
 from pipeline.runtime import Runtime
-from pipeline.types import Attributes, Caller, FileBatch, StoreFile, Window, new_id
+from pipeline.types import Attributes, Caller, FileBatch, ListPart, StoreFile, new_id
 from pipeline.use_cases import status_changes, stores
 
 
@@ -51,7 +51,7 @@ def _is_over(batch: FileBatch) -> bool:
 
 
 async def list_files(
-    runtime: Runtime, caller: Caller, collection_id: UUID, batch_id: UUID, window: Window, state: str | None
+    runtime: Runtime, caller: Caller, collection_id: UUID, batch_id: UUID, part: ListPart, state: str | None
 ) -> tuple[list[StoreFile], bool]:
     """Return a part of the documents of a batch that are still in the collection, and whether more follow.
 
@@ -59,4 +59,4 @@ async def list_files(
     would begin.
     """
     async with runtime.database.transaction(caller) as session:
-        return await file_batches.list_files(session, caller.owner_id, collection_id, batch_id, window, state)
+        return await file_batches.list_files(session, caller.owner_id, collection_id, batch_id, part, state)

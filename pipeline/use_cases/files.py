@@ -4,7 +4,7 @@ from uuid import UUID
 
 from pipeline.db import files
 from pipeline.runtime import Runtime
-from pipeline.types import Caller, ReceivedFile, StoredFile, UploadDetails, Window
+from pipeline.types import Caller, ListPart, ReceivedFile, StoredFile, UploadDetails
 from pipeline.use_cases import documents
 
 
@@ -26,12 +26,12 @@ async def get(runtime: Runtime, caller: Caller, document_id: UUID) -> StoredFile
         return await files.get_file(session, caller.owner_id, document_id)
 
 
-async def list_window(
-    runtime: Runtime, caller: Caller, window: Window, purpose: str | None
+async def list_part(
+    runtime: Runtime, caller: Caller, part: ListPart, purpose: str | None
 ) -> tuple[list[StoredFile], bool]:
     """Return a part of the caller's documents with this purpose, or with any, and whether more follow.
 
     Raises InvalidInput if the caller has no document next to which the part would begin.
     """
     async with runtime.database.transaction(caller) as session:
-        return await files.list_files(session, caller.owner_id, window, purpose)
+        return await files.list_files(session, caller.owner_id, part, purpose)

@@ -19,7 +19,7 @@ from pipeline.db.session import see_account
 from pipeline.errors import AccountGone, Conflict
 from pipeline.properties import check_metadata
 from pipeline.runtime import Runtime
-from pipeline.types import Attributes, Caller, Store, StoreFile, Subject, SubjectKind, Window, new_id
+from pipeline.types import Attributes, Caller, ListPart, Store, StoreFile, Subject, SubjectKind, new_id
 from pipeline.use_cases import status_changes
 from pipeline.use_cases.collections import require_unbound
 
@@ -72,13 +72,13 @@ async def get(runtime: Runtime, caller: Caller, collection_id: UUID) -> Store:
         return await stores.get_store(session, caller.owner_id, collection_id)
 
 
-async def list_window(runtime: Runtime, caller: Caller, window: Window) -> tuple[list[Store], bool]:
+async def list_part(runtime: Runtime, caller: Caller, part: ListPart) -> tuple[list[Store], bool]:
     """Return a part of the caller's collections, and whether more follow.
 
     Raises InvalidInput if the caller has no collection next to which the part would begin.
     """
     async with runtime.database.transaction(caller) as session:
-        return await stores.list_stores(session, caller.owner_id, window)
+        return await stores.list_stores(session, caller.owner_id, part)
 
 
 async def change(
@@ -171,7 +171,7 @@ async def wait_for_file(
 
 
 async def list_files(
-    runtime: Runtime, caller: Caller, collection_id: UUID, window: Window, state: str | None
+    runtime: Runtime, caller: Caller, collection_id: UUID, part: ListPart, state: str | None
 ) -> tuple[list[StoreFile], bool]:
     """Return a part of a collection's documents in this state, or in any, and whether more follow.
 
@@ -180,7 +180,7 @@ async def list_files(
     """
     async with runtime.database.transaction(caller) as session:
         await collections.get(session, caller.owner_id, collection_id)
-        return await stores.list_store_files(session, caller.owner_id, collection_id, window, state)
+        return await stores.list_store_files(session, caller.owner_id, collection_id, part, state)
 
 
 async def read_text(

@@ -43,6 +43,7 @@ async def test_life_of_a_file(sdk: Sdk, api: Api) -> None:
     assert (file.status, file.expires_at) == ("uploaded", None)
     again = await sdk.files.create(file=("other.txt", LOCK), purpose="user_data")
     assert again == file, "the same bytes"
+    assert (await sdk.files.create(file=("lock.txt", LOCK), purpose="assistants")).purpose == "assistants"
     native = (await api.get(sdk.person, f"/v1/documents/{file.id}")).json()
     assert native["filename"] == "lock.txt"
     await api.work()

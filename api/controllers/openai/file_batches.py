@@ -14,7 +14,7 @@ from api.controllers.openai.listing import (
     Neighbour,
     Order,
     read_id,
-    read_window,
+    read_part,
     show_list,
 )
 from api.controllers.openai.refusals import refuse, require_unset
@@ -114,8 +114,8 @@ class FileBatchController(Controller):
     ) -> ItemList[VectorStoreFile]:
         """List the documents of a batch that are still in the collection."""
         ids = read_id(store_id, "collection"), read_id(batch_id, "batch")
-        window = read_window(limit, order, after, before)
-        found, has_more = await file_batches.list_files(runtime, request.user, *ids, window, filter_)
+        part = read_part(limit, order, after, before)
+        found, has_more = await file_batches.list_files(runtime, request.user, *ids, part, filter_)
         return show_list([show_file(file) for file in found], has_more=has_more)
 
 

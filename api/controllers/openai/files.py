@@ -9,7 +9,7 @@ from litestar.params import FromPath, QueryParameter
 from litestar.response import Stream
 
 from api.auth import UserRequest
-from api.controllers.openai.listing import ItemList, Neighbour, Order, read_id, read_window, show_list
+from api.controllers.openai.listing import ItemList, Neighbour, Order, read_id, read_part, show_list
 from api.controllers.openai.refusals import refuse
 from api.deps import RuntimeDependency
 from api.errors import LIKE_OPENAI
@@ -88,8 +88,8 @@ class FileController(Controller):
         purpose: Annotated[str | None, QueryParameter(pattern=NO_NUL)] = None,
     ) -> ItemList[FileObject]:
         """List the caller's documents."""
-        window = read_window(limit, order, after)
-        found, has_more = await files.list_window(runtime, request.user, window, purpose)
+        part = read_part(limit, order, after)
+        found, has_more = await files.list_part(runtime, request.user, part, purpose)
         return show_list([_show(file) for file in found], has_more=has_more)
 
     @get("/{file_id:str}")

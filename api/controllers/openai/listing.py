@@ -8,7 +8,7 @@ import msgspec
 from litestar.params import QueryParameter
 
 from pipeline.errors import FieldError, InvalidInput, NotFound
-from pipeline.types import Window
+from pipeline.types import ListPart
 
 Item = TypeVar("Item", bound=msgspec.Struct)
 
@@ -34,12 +34,12 @@ def show_list(items: Sequence[Any], *, has_more: bool) -> ItemList[Any]:
     return ItemList(list(items), first, last, has_more)
 
 
-def read_window(limit: int, order: Literal["asc", "desc"], after: str | None, before: str | None = None) -> Window:
+def read_part(limit: int, order: Literal["asc", "desc"], after: str | None, before: str | None = None) -> ListPart:
     """Return which part of a list a request wants.
 
     Raises InvalidInput if an id has another form than all ids.
     """
-    return Window(limit, _read_neighbour("after", after), _read_neighbour("before", before), order == "asc")
+    return ListPart(limit, _read_neighbour("after", after), _read_neighbour("before", before), order == "asc")
 
 
 def _read_neighbour(field: str, given: str | None) -> UUID | None:

@@ -17,7 +17,7 @@ from api.controllers.openai.listing import (
     Neighbour,
     Order,
     read_id,
-    read_window,
+    read_part,
     show_list,
 )
 from api.controllers.openai.refusals import require_unset
@@ -169,8 +169,8 @@ class StoreFileController(Controller):
         order: Order = "desc",
     ) -> ItemList[VectorStoreFile]:
         """List the documents of a collection."""
-        collection_id, window = read_id(store_id, "collection"), read_window(limit, order, after, before)
-        found, has_more = await stores.list_files(runtime, request.user, collection_id, window, filter_)
+        collection_id, part = read_id(store_id, "collection"), read_part(limit, order, after, before)
+        found, has_more = await stores.list_files(runtime, request.user, collection_id, part, filter_)
         return show_list([show_file(file) for file in found], has_more=has_more)
 
     @get("/{file_id:str}")

@@ -14,7 +14,7 @@ from api.controllers.openai.listing import (
     Neighbour,
     Order,
     read_id,
-    read_window,
+    read_part,
     show_list,
 )
 from api.controllers.openai.refusals import require_unset
@@ -114,8 +114,8 @@ class VectorStoreController(Controller):
         order: Order = "desc",
     ) -> ItemList[VectorStore]:
         """List the caller's collections."""
-        window = read_window(limit, order, after, before)
-        found, has_more = await stores.list_window(runtime, request.user, window)
+        part = read_part(limit, order, after, before)
+        found, has_more = await stores.list_part(runtime, request.user, part)
         return show_list([_show(store) for store in found], has_more=has_more)
 
     @get("/{store_id:str}")
