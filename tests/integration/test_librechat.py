@@ -115,6 +115,7 @@ async def test_best_passages_come_first(api: Api) -> None:
     assert distances == sorted(distances)
     assert await ask(api, ANNA, "f1", "?!") == []
     assert await ask(api, ANNA, "f1", QUERY + " word" * 4000), "a message may be longer than a question"
+    assert await ask(api, ANNA, "f1", "?" * 4000 + QUERY) == [], "only its beginning counts"
 
 
 async def test_users_and_agents_see_only_their_own_files(api: Api) -> None:
