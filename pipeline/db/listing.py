@@ -6,7 +6,7 @@ the last value and the last id. So a page begins where the page before ended, al
 
 import base64
 import binascii
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 from uuid import UUID
 
 import msgspec
@@ -29,7 +29,7 @@ class _Last(NamedTuple):
     """Where a page ended."""
 
     sort: str
-    value: str | int
+    value: str | Annotated[int, msgspec.Meta(ge=0, lt=2**63 - 1)]
     id: UUID
 
 

@@ -24,6 +24,7 @@ from pipeline.webhooks import addresses, signature
 
 MAX_WEBHOOKS = 20
 """Maximum number of receivers of an account."""
+LAST_PORT = 2**16 - 1
 RESOLVE_SECONDS = 2.0
 """Time for which a request waits for the addresses of a name. The worker resolves and checks the name again."""
 
@@ -69,6 +70,8 @@ async def _require_address(runtime: Runtime, url: str) -> None:
         raise _refuse_url("must begin with https:// or http://, and name a host")
     if parsed.userinfo or parsed.fragment:
         raise _refuse_url("may have neither a user name nor a fragment")
+    if parsed.port is not None and not 1 <= parsed.port <= LAST_PORT:
+        raise _refuse_url(f"may name a port from 1 to {LAST_PORT}")
     port = parsed.port or {"http": 80, "https": 443}[parsed.scheme]
     try:
         async with asyncio.timeout(RESOLVE_SECONDS):

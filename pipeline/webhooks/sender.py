@@ -18,8 +18,9 @@ TIMEOUT_SECONDS = 15.0
 """Time limit of a request, from the resolution of the name to the status of the answer."""
 CONNECT_SECONDS = 5.0
 """Time limit of a connection to one of the receiver's addresses."""
-RESOLVERS = 4
-"""Number of threads that resolve names. They are not those of the event loop, which slow name servers could occupy."""
+RESOLVERS = 16
+"""Number of threads that resolve names. They are not those of the event loop, which slow name servers could occupy.
+There are several times as many as one account uses at the same time."""
 USER_AGENT = "sluice-webhooks"
 
 
@@ -102,9 +103,9 @@ class Sender:
         self._backend.close()
 
     async def _post(self, message: Message) -> int:
-        timestamp = int(time.time())
+        url, timestamp = httpx2.URL(message.url), int(time.time())
         headers: dict[bytes | str, bytes | str] = {
-            "host": httpx2.URL(message.url).netloc.decode(),
+            "host": url.netloc.decode(),
             "content-type": "application/json",
             "content-length": str(len(message.body.encode())),
             "user-agent": USER_AGENT,
@@ -113,7 +114,7 @@ class Sender:
             "webhook-timestamp": str(timestamp),
             "webhook-signature": signature.sign(message.secret, str(message.id), timestamp, message.body),
         }
-        async with self._http.stream("POST", message.url, headers=headers, content=message.body.encode()) as response:
+        async with self._http.stream("POST", str(url), headers=headers, content=message.body.encode()) as response:
             return response.status
 
 

@@ -3,6 +3,7 @@ import hashlib
 import io
 import json
 import time
+from base64 import urlsafe_b64encode
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
@@ -279,11 +280,13 @@ async def test_list_is_chosen_and_sorted(api: Api) -> None:
     assert await list_names(api, person, filter=recent, status="ready") == []
     page = (await api.get(person, "/v1/documents?sort=filename&limit=1")).json()
     assert page["total"] is None
+    huge = urlsafe_b64encode(json.dumps(["size_bytes", 2**63, ids[0]]).encode()).decode().rstrip("=")
     for query in (
         f"sort=size_bytes&cursor={page['next_cursor']}",
         f"sort=-filename&cursor={page['next_cursor']}",
         f"cursor={page['next_cursor']}",
         "sort=filename&cursor=AAAAAAAAAAAAAAAAAAAAAA",
+        f"sort=size_bytes&cursor={huge}",
         "sort=name",
         "filter=nonsense",
         "filter=" + json.dumps({"key": "page", "op": "eq", "value": 1}),

@@ -59,6 +59,12 @@ async def test_name_is_resolved_once_and_kept_in_the_request() -> None:
         assert headers["host"] == f"localhost:{receiver.port}"
 
 
+async def test_urls_may_have_letters_that_are_not_ascii() -> None:
+    async with receiving() as receiver:
+        assert await send(f"http://127.0.0.1:{receiver.port}/schlüssel?name=größe") == Attempt(200, None)
+    assert "cannot be reached" in str((await send("http://schlüssel.invalid/")).error)
+
+
 @pytest.mark.parametrize(
     ("status", "error"),
     [(200, None), (204, None), (302, "Redirects are not followed"), (410, "status 410"), (503, "status 503")],

@@ -312,6 +312,8 @@ async def test_deleted_webhook_gets_nothing_more(api: Api, database_url: str, re
         ({"url": "https://user:secret@example.org/"}, "url"),
         ({"url": "ftp://example.org/"}, "url"),
         ({"url": "nonsense"}, "url"),
+        ({"url": "http://93.184.215.14:65536/"}, "url"),
+        ({"url": f"http://93.184.215.14:{10**20}/"}, "url"),
         ({"url": "https://example.org/\0"}, "url"),
         ({"secret": "whsec_c2hvcnQ="}, "secret"),
         ({"secret": "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"}, "secret"),
