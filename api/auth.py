@@ -80,7 +80,7 @@ class BearerAuthentication(AbstractAuthenticationMiddleware):
         """
         token = find_bearer_token(connection.headers)
         if token is None:
-            raise NotAuthenticated("No access token was sent. Log in and send `Authorization: Bearer <token>`.")
+            raise NotAuthenticated("No access token or API key was sent. Send it as `Authorization: Bearer <token>`.")
         if FOR_LIBRECHAT.items() <= connection.route_handler.opt.items():
             owner = FileOwner(OwnerKind.USER, _get_librechat_tokens(connection).verify(token))
             return AuthenticationResult(user=owner.caller, auth=LibreChatCredential(token, owner))

@@ -59,6 +59,9 @@ CODES = {
 }
 """`code` for each status of an error that Litestar raises."""
 
+SEE_ERRORS = " Correct the fields listed in `errors`."
+"""How a `detail` ends that refers to the list of invalid fields."""
+
 log = get_logger()
 
 
@@ -95,9 +98,17 @@ def make_problem(status: int, detail: str, code: str, request_id: str, errors: S
         detail=detail,
         code=code,
         request_id=request_id,
-        error=ErrorObject(detail, _name_type(status), param, code),
+        error=ErrorObject(spell_out(detail, errors), _name_type(status), param, code),
         errors=list(errors),
     )
+
+
+def spell_out(detail: str, errors: Sequence[FieldError]) -> str:
+    """Return a message that says what is wrong with which field, for programs that do not show the list `errors`."""
+    message = detail.removesuffix(SEE_ERRORS)
+    if message == detail or not errors:
+        return detail
+    return " ".join([message, *(f"`{error.field}`: {error.message}." for error in errors)])
 
 
 def _name_type(status: int) -> str:

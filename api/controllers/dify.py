@@ -101,7 +101,7 @@ def answer_like_dify(request: Request[Any, Any, Any], error: SluiceError | HTTPE
         code = WRONG_KEY if find_bearer_token(request.headers) else NO_KEY
     elif isinstance(error, NotFound):
         code = NO_KNOWLEDGE
-    body = msgspec.to_builtins(response.content) | {"error_code": code, "error_msg": response.content.detail}
+    body = msgspec.to_builtins(response.content) | {"error_code": code, "error_msg": response.content.error.message}
     return Response(
         body, status_code=response.status_code, headers=response.headers, media_type="application/problem+json"
     )

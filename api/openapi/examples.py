@@ -322,14 +322,19 @@ TEXTS: dict[str, str] = {
 UPLOAD = {"file": "%PDF-1.3 …", "external_id": DOCUMENT.external_id}
 
 
-def _problem(status: int, code: str, detail: str, *, field: str | None = None, has_passages: bool = False) -> Problem:
-    problem = make_problem(status, detail, code, REQUEST_ID, [FieldError(field, detail)] if field else [])
+def _problem(
+    status: int, code: str, detail: str, *, field: str | None = None, reason: str = "", has_passages: bool = False
+) -> Problem:
+    errors = [FieldError(field, reason or detail)] if field else []
+    problem = make_problem(status, detail, code, REQUEST_ID, errors)
     problem.passages = [PASSAGE] if has_passages else []
     return problem
 
 
 PROBLEMS = (
-    _problem(401, "not_authenticated", "No access token was sent. Log in and send `Authorization: Bearer <token>`."),
+    _problem(
+        401, "not_authenticated", "No access token or API key was sent. Send it as `Authorization: Bearer <token>`."
+    ),
     _problem(401, "invalid_token", "The token is not valid. Log in again."),
     _problem(401, "session_ended", "This browser has no session, or it has ended. Log in again."),
     _problem(403, "foreign_origin", "A page of another origin sent this request. Use the service's own page."),
@@ -393,7 +398,13 @@ PROBLEMS = (
         "unsupported_media_type",
         "The format of the file is not supported. Supported formats: .csv, .docx, .pdf, .txt.",
     ),
-    _problem(422, "invalid_input", "The request is invalid. Correct the fields listed in `errors`.", field="body"),
+    _problem(
+        422,
+        "invalid_input",
+        "The request is invalid. Correct the fields listed in `errors`.",
+        field="name",
+        reason="is not a field of this request",
+    ),
     _problem(
         422,
         "picture_failed",

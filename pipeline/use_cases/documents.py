@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from pipeline.db import access, audit, contents, queue
 from pipeline.db.listing import list_documents
 from pipeline.db.storage import Stored
-from pipeline.errors import AccountGone, Conflict, NotFound
+from pipeline.errors import AccountGone, Conflict, FieldError, InvalidInput, NotFound
 from pipeline.properties import check_metadata
 from pipeline.runtime import Runtime
 from pipeline.settings import Settings
@@ -81,6 +81,9 @@ async def upload(
     if details.metadata is not None:
         check_metadata(details.metadata)
     chosen = collections.choose(caller, details.collection_ids, "collection_id")
+    if details.attributes and not chosen:
+        problem = FieldError("attributes", "needs a `collection_id`")
+        raise InvalidInput("Attributes belong to a collection. Name one as `collection_id`.", errors=(problem,))
     details = replace_fields(details, collection_ids=chosen)
     try:
         async with runtime.database.transaction(caller) as session:

@@ -196,7 +196,7 @@ class ApiKey:
 class NewApiKey(ApiKey):
     """A new API key. Its secret is shown only now."""
 
-    secret: str
+    secret: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -213,7 +213,7 @@ class Webhook:
 class NewWebhook(Webhook):
     """A new receiver of events. The secret that signs them is shown only now."""
 
-    secret: str
+    secret: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
