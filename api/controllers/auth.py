@@ -13,7 +13,7 @@ from api.deps import RuntimeDependency
 from api.http import session_cookie
 from api.http.addresses import find_address
 from api.http.operations import PublicOperation, problems
-from api.permissions import ACCOUNT_ONLY
+from api.permissions import ACCOUNT_ONLY, READS_ALL
 from api.ratelimit import keeping_standing, limit_login, limit_network, limit_registration
 from api.schemas import Confirmation, Credentials, PasswordChange, Registration
 from api.tokens import Tokens
@@ -124,7 +124,7 @@ class AuthController(Controller):
             used = tokens.verify_refresh(request.cookies.get(session_cookie.NAME, ""))
             await browser_sessions.end(runtime, used, find_address(request))
 
-    @get("/users/me", summary="Get your account", responses=problems(401))
+    @get("/users/me", summary="Get your account", responses=problems(401, 403), opt=READS_ALL)
     async def me(self, request: UserRequest, runtime: RuntimeDependency) -> AccountDetails:
         """Return the account that the token or key belongs to, what it stores and its quotas.
 

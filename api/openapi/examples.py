@@ -471,6 +471,7 @@ OWN_CODES = {
     ("POST /v1/auth/refresh", 403): ("foreign_origin",),
     ("POST /v1/auth/logout", 403): ("foreign_origin",),
     ("POST /v1/auth/login", 429): ("rate_limited", "login_paused"),
+    ("GET /v1/users/me", 403): ("missing_scope", "bound_key"),
     ("PUT /v1/users/me/password", 403): ("wrong_password", "key_refused"),
     ("PUT /v1/users/me/password", 429): ("rate_limited", "login_paused"),
     ("DELETE /v1/users/me", 403): ("wrong_password", "key_refused"),

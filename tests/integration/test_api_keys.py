@@ -218,8 +218,9 @@ async def test_bound_key_sees_its_collections_alone_and_nothing_when_they_are_de
     listed = (await api.get(program, "/v1/documents")).json()["items"]
     assert [document["id"] for document in listed] == added[:1]
     assert [(await api.get(program, f"/v1/documents/{each}")).status_code for each in added] == [200, 404]
-    refused = await api.get(program, "/v1/audit-logs")
-    assert (refused.status_code, refused.json()["code"]) == (403, "bound_key")
+    for of_account in ("/v1/audit-logs", "/v1/users/me"):
+        refused = await api.get(program, of_account)
+        assert (refused.status_code, refused.json()["code"]) == (403, "bound_key")
     await api.client.delete(location, headers=anna.headers)
     api.app.state.api_keys.forget()
     assert (await api.get(program, "/v1/documents")).json()["items"] == []
