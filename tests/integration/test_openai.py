@@ -324,6 +324,10 @@ async def test_response_cites_files_of_a_collection(asked: Sdk, api: Api) -> Non
 async def test_attributes_are_those_in_the_first_collection_that_has_the_file(asked: Sdk, api: Api) -> None:
     empty = await api.client.post("/v1/collections", json={"name": "empty"}, headers=asked.person.headers)
     stores = [empty.json()["id"], await make_collection(api, asked.person, place="Naburn")]
+    later = await asked.vector_stores.create()
+    [file] = (await asked.files.list()).data
+    await asked.vector_stores.files.create(later.id, file_id=file.id, attributes={"place": "Skelton"})
+    stores.append(later.id)
     tool: FileSearchToolParam = {"type": "file_search", "vector_store_ids": stores}
     for tools, attributes in (([tool], {"place": "Naburn"}), ([], None)):
         response = await asked.responses.create(
