@@ -45,9 +45,11 @@ async def test_every_error_is_a_problem(api: Api) -> None:
         assert set(response.json()) - {"errors"} == FIELDS
         assert response.headers["x-request-id"] == response.json()["request_id"]
         problem = response.json()
-        param = problem["errors"][0]["field"] if status == 422 else None
+        invalid = problem.get("errors", [])
+        param = invalid[0]["field"] if status == 422 else None
+        reasons = [f"`{error['field']}`: {error['message']}." for error in invalid]
         assert problem["error"] == {
-            "message": problem["detail"],
+            "message": " ".join([problem["detail"].replace(" Correct the fields listed in `errors`.", ""), *reasons]),
             "type": "invalid_request_error",
             "param": param,
             "code": problem["code"],

@@ -36,8 +36,8 @@ def application() -> Application:
 
 
 def sign(user: object, secret: str = LIBRECHAT_SECRET, algorithm: str = "HS256", **claims: object) -> Headers:
-    """Return the headers of LibreChat for its user."""
-    said = {"id": user, "iat": int(time()), "exp": int(time()) + 300} | claims
+    """Return the headers of LibreChat for its user. They are made once, and a run of all tests takes minutes."""
+    said = {"id": user, "iat": int(time()), "exp": int(time()) + 86_400} | claims
     present = {name: value for name, value in said.items() if value is not None}
     return {"Authorization": f"Bearer {jwt.encode(present, secret, algorithm=algorithm)}"}
 
