@@ -46,7 +46,7 @@ def test_row_34_clock_steps_back(client: Client, stepping: Cluster) -> None:
     step_clock(stepping, -HOUR)
     victim.kill()
     stepping.start_worker()
-    assert client.wait(waiting, RECOVERY_SECONDS)["status"] == "ready"
+    assert client.wait(waiting)["status"] == "ready", "the new worker has started"
     document = client.wait(held, RECOVERY_SECONDS)
     assert (document["status"], document["attempts"]) == ("ready", 2)
 

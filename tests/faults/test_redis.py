@@ -98,7 +98,7 @@ def test_row_03_redis_killed_while_workers_run(cluster: Cluster, fresh: Client) 
             return True
         return False
 
-    wait_until(is_heard, 30, "a ring is heard")
+    wait_until(is_heard, 90, "a ring is heard")
     finished = [fresh.wait(document) for document in documents]
     assert {(document["status"], document["attempts"]) for document in finished} == {("ready", 1)}
     assert worker.is_running
