@@ -1,7 +1,7 @@
 """`POST /retrieval`: a collection as an external knowledge base of Dify."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 import msgspec
@@ -10,6 +10,7 @@ from litestar.exceptions import HTTPException
 from litestar.params import JSONBody
 
 from api.auth import UserRequest, find_bearer_token, work_while_current
+from api.controllers.openai.searching import identify, read_attributes
 from api.deps import RuntimeDependency
 from api.errors import Problem, answer_like_openai
 from api.http.body_deadlines import work_while_connected
@@ -19,7 +20,7 @@ from api.schemas import NO_NUL, Question, TopK
 from pipeline import filters
 from pipeline.errors import FieldError, InvalidInput, NotAuthenticated, NotFound, SluiceError
 from pipeline.runtime import Runtime
-from pipeline.types import Attributes, Filter, Passage, Selection, Subject
+from pipeline.types import Attributes, Filter, Passage, Selection
 from pipeline.use_cases import collections, search
 
 OPERATORS = {
@@ -136,8 +137,7 @@ async def _retrieve(request: UserRequest, data: RetrievalRequest, runtime: Runti
     passages = await search.search(
         runtime, request.user, data.query, top_k=setting.top_k, selection=selection, min_score=least or 0.0
     )
-    found = {Subject(request.user.owner_id, passage.source, _get_subject(passage)) for passage in passages}
-    attributes = await collections.read_attributes(runtime, request.user, collection_id, found)
+    attributes = await read_attributes(runtime, request.user, [collection_id], passages)
     return Records([_show(passage, attributes) for passage in passages])
 
 
@@ -177,11 +177,7 @@ def _refuse(problem: str) -> InvalidInput:
     return InvalidInput(f"`metadata_condition` {problem}. Use another operator.", errors=problems)
 
 
-def _get_subject(passage: Passage) -> UUID:
-    return cast("UUID", passage.document_id or passage.note_id)
-
-
 def _show(passage: Passage, attributes: Mapping[UUID, Attributes]) -> Record:
-    subject_id = _get_subject(passage)
+    subject_id = identify(passage)
     place = {"document_id": str(subject_id), "page": passage.page, "start": passage.start, "end": passage.end}
     return Record(passage.text, passage.score, passage.title, {**attributes.get(subject_id, {}), **place})
