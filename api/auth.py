@@ -51,7 +51,7 @@ class KeyCredential:
 
 @dataclass(frozen=True, slots=True)
 class LibreChatCredential:
-    """The token of a request from LibreChat, and the user of LibreChat for whom it is."""
+    """The token of a request from LibreChat, and the user of LibreChat that it names."""
 
     token: str
     owner: FileOwner

@@ -206,7 +206,7 @@ async def _receive(
 
 
 def _find_owner(request: UserRequest, entity_id: str | None) -> FileOwner:
-    """Return whom a file belongs to: the agent, if LibreChat names one, or the user."""
+    """Return the owner of a file: the agent, if LibreChat names one, or the user."""
     if entity_id is not None:
         return FileOwner(OwnerKind.ENTITY, entity_id)
     return cast("LibreChatCredential", request.auth).owner

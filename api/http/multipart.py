@@ -47,7 +47,7 @@ async def receive_any_form(
 ) -> tuple[ReceivedFile | UnsupportedMedia, Fields]:
     """Do the same as `receive_form`, but return the error if the format of the file is not supported.
 
-    Raises UnsupportedMedia if the body is no form.
+    Raises UnsupportedMedia if the body is not a form.
     """
     pieces = request.stream()
     try:

@@ -168,7 +168,7 @@ class Documents:
         self._connection.send("DELETE", f"{PATH}/{document_id}")
 
     def delete_many(self, document_ids: Sequence[str]) -> Deletions:
-        """Delete documents, 1,000 in a request. Ids that do not exist are no error. Raises SluiceError."""
+        """Delete documents, 1,000 in a request. Ids that do not exist are only listed. Raises SluiceError."""
         deleted: list[str] = []
         not_found: list[str] = []
         for first in range(0, len(document_ids), DELETED_AT_ONCE):
